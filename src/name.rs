@@ -1,4 +1,4 @@
-//! Names: repositories, the directories that lead to them, tags and uploads.
+//! Names: repositories, the directories that lead to them, tags, uploads and sets of links.
 //!
 //! Each type has one constructor, `FromStr`, that admits exactly what distribution admits;
 //! nothing re-checks a name later. Sources: distribution-spec 1.1.1 ("Pulling manifests") and
@@ -9,6 +9,8 @@
 
 use std::fmt;
 use std::str::FromStr;
+
+use crate::digest::Digest;
 
 /// Longest repository name in bytes (distribution: `RepositoryNameTotalLengthMax`).
 pub const REPOSITORY_BYTES_MAX: usize = 255;
@@ -212,6 +214,19 @@ impl fmt::Display for UploadId {
         let (d, e) = rest.split_at(4);
         write!(f, "{a}-{b}-{c}-{d}-{e}")
     }
+}
+
+/// Which links of a repository: each set maps path digests to target digests.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LinkSet {
+    /// The layers and configurations that the repository holds.
+    Layers,
+    /// The manifests that the repository holds.
+    Revisions,
+    /// The manifests that a tag has ever pointed at.
+    TagIndex(Tag),
+    /// The signatures of a schema 1 manifest (distribution up to 2.4).
+    Signatures(Digest),
 }
 
 /// Shows a name as its text, in messages and in tests alike.

@@ -1,0 +1,442 @@
+//! The layout: every path below `v2` as a type, in both directions.
+//!
+//! ```text
+//! v2/
+//!   blobs/<alg>/<2 hex>/<hex>/data
+//!   repositories/<name>/
+//!     _layers/<alg>/<hex>/link
+//!     _manifests/revisions/<alg>/<hex>/link
+//!     _manifests/revisions/<alg>/<hex>/signatures/<alg>/<hex>/link      (distribution up to 2.4)
+//!     _manifests/tags/<tag>/current/link
+//!     _manifests/tags/<tag>/index/<alg>/<hex>/link
+//!     _uploads/<id>/startedat
+//!     _uploads/<id>/data
+//!     _uploads/<id>/hashstates/<alg>/<offset>
+//! ```
+//!
+//! [`Node::child`] is lookup and grammar in one step, [`Node::parse`] folds it over a path, and
+//! `Display` is the inverse. The strings of the layout stand in this file only. Source:
+//! distribution 2.8 to 3.1, `registry/storage/paths.go`.
+//!
+//! It does not know what exists: that is for the tree to ask of the registry.
+
+use std::fmt;
+
+use crate::digest::{Algorithm, Digest};
+use crate::name::{LinkSet, Namespace, RepositoryName, Tag, UploadId};
+
+/// A path below `v2` that the layout admits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Node {
+    /// `v2` itself.
+    Root,
+    /// `blobs`
+    Blobs,
+    /// `blobs/<alg>`
+    BlobAlgorithm(Algorithm),
+    /// `blobs/<alg>/<2 hex>`
+    BlobShard(Algorithm, u8),
+    /// `blobs/<alg>/<2 hex>/<hex>`
+    BlobDirectory(Digest),
+    /// `blobs/<alg>/<2 hex>/<hex>/data`
+    BlobData(Digest),
+    /// `repositories`
+    Repositories,
+    /// `repositories/<name>`, a repository or a directory on the way to one.
+    Namespace(Namespace),
+    /// `_manifests`
+    Manifests(RepositoryName),
+    /// `_manifests/tags`
+    Tags(RepositoryName),
+    /// `_manifests/tags/<tag>`
+    Tag(RepositoryName, Tag),
+    /// `_manifests/tags/<tag>/current`
+    Current(RepositoryName, Tag),
+    /// `_manifests/tags/<tag>/current/link`
+    CurrentLink(RepositoryName, Tag),
+    /// `_layers`, `revisions`, `index` or `signatures`
+    Links(RepositoryName, LinkSet),
+    /// The same, `<alg>` below
+    LinksAlgorithm(RepositoryName, LinkSet, Algorithm),
+    /// The same, `<alg>/<hex>` below
+    LinkDirectory(RepositoryName, LinkSet, Digest),
+    /// The same, `<alg>/<hex>/link` below
+    Link(RepositoryName, LinkSet, Digest),
+    /// `_uploads`
+    Uploads(RepositoryName),
+    /// `_uploads/<id>`
+    Upload(RepositoryName, UploadId),
+    /// `_uploads/<id>/startedat`
+    StartedAt(RepositoryName, UploadId),
+    /// `_uploads/<id>/data`
+    UploadData(RepositoryName, UploadId),
+    /// `_uploads/<id>/hashstates`
+    HashStates(RepositoryName, UploadId),
+    /// `_uploads/<id>/hashstates/<alg>`
+    HashStatesAlgorithm(RepositoryName, UploadId, Algorithm),
+    /// `_uploads/<id>/hashstates/<alg>/<offset>`
+    HashState(RepositoryName, UploadId, Algorithm, u64),
+}
+
+impl Node {
+    /// The node of this name below this one, if the layout admits the name there.
+    pub fn child(&self, name: &str) -> Option<Self> {
+        match self {
+            Self::Root => match name {
+                "blobs" => Some(Self::Blobs),
+                "repositories" => Some(Self::Repositories),
+                _ => None,
+            },
+            Self::Blobs => Algorithm::from_name(name).map(Self::BlobAlgorithm),
+            Self::BlobAlgorithm(algorithm) => {
+                shard_from_hex(name).map(|shard| Self::BlobShard(*algorithm, shard))
+            }
+            Self::BlobShard(algorithm, shard) => Digest::from_hex(*algorithm, name)
+                .filter(|digest| digest.shard() == *shard)
+                .map(Self::BlobDirectory),
+            Self::BlobDirectory(digest) => (name == "data").then_some(Self::BlobData(*digest)),
+            Self::Repositories => name.parse().ok().filter(single).map(Self::Namespace),
+            Self::Namespace(namespace) => namespace_child(namespace, name),
+            Self::Manifests(..)
+            | Self::Tags(..)
+            | Self::Tag(..)
+            | Self::Current(..)
+            | Self::Links(..)
+            | Self::LinksAlgorithm(..)
+            | Self::LinkDirectory(..) => self.link_child(name),
+            Self::Uploads(..)
+            | Self::Upload(..)
+            | Self::HashStates(..)
+            | Self::HashStatesAlgorithm(..) => self.upload_child(name),
+            Self::BlobData(_)
+            | Self::CurrentLink(..)
+            | Self::Link(..)
+            | Self::StartedAt(..)
+            | Self::UploadData(..)
+            | Self::HashState(..) => None,
+        }
+    }
+
+    /// [`Self::child`] for what lies below `_manifests` and `_layers`.
+    fn link_child(&self, name: &str) -> Option<Self> {
+        match self {
+            Self::Manifests(repository) => match name {
+                "tags" => Some(Self::Tags(repository.clone())),
+                "revisions" => Some(Self::Links(repository.clone(), LinkSet::Revisions)),
+                _ => None,
+            },
+            Self::Tags(repository) => Some(Self::Tag(repository.clone(), name.parse().ok()?)),
+            Self::Tag(repository, tag) => match name {
+                "current" => Some(Self::Current(repository.clone(), tag.clone())),
+                "index" => Some(Self::Links(repository.clone(), LinkSet::TagIndex(tag.clone()))),
+                _ => None,
+            },
+            Self::Current(repository, tag) => {
+                (name == "link").then(|| Self::CurrentLink(repository.clone(), tag.clone()))
+            }
+            Self::Links(repository, set) => Algorithm::from_name(name).map(|algorithm| {
+                Self::LinksAlgorithm(repository.clone(), set.clone(), algorithm)
+            }),
+            Self::LinksAlgorithm(repository, set, algorithm) => {
+                Digest::from_hex(*algorithm, name).map(|digest| {
+                    Self::LinkDirectory(repository.clone(), set.clone(), digest)
+                })
+            }
+            Self::LinkDirectory(repository, set, digest) => match (name, set) {
+                ("link", _) => Some(Self::Link(repository.clone(), set.clone(), *digest)),
+                ("signatures", LinkSet::Revisions) => {
+                    Some(Self::Links(repository.clone(), LinkSet::Signatures(*digest)))
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// [`Self::child`] for what lies below `_uploads`.
+    fn upload_child(&self, name: &str) -> Option<Self> {
+        match self {
+            Self::Uploads(repository) => {
+                Some(Self::Upload(repository.clone(), name.parse().ok()?))
+            }
+            Self::Upload(repository, id) => match name {
+                "startedat" => Some(Self::StartedAt(repository.clone(), *id)),
+                "data" => Some(Self::UploadData(repository.clone(), *id)),
+                "hashstates" => Some(Self::HashStates(repository.clone(), *id)),
+                _ => None,
+            },
+            Self::HashStates(repository, id) => Algorithm::from_name(name)
+                .map(|algorithm| Self::HashStatesAlgorithm(repository.clone(), *id, algorithm)),
+            Self::HashStatesAlgorithm(repository, id, algorithm) => {
+                let offset = offset_from_decimal(name)?;
+                Some(Self::HashState(repository.clone(), *id, *algorithm, offset))
+            }
+            _ => None,
+        }
+    }
+
+    /// The node of a path below `v2`, components separated by `/`; the empty path is the root.
+    pub fn parse(path: &str) -> Option<Self> {
+        if path.is_empty() {
+            return Some(Self::Root);
+        }
+        path.split('/').try_fold(Self::Root, |node, name| node.child(name))
+    }
+
+    /// The directory that holds this node, or nothing for the root.
+    pub fn parent(&self) -> Option<Self> {
+        Some(match self {
+            Self::Root => return None,
+            Self::Blobs | Self::Repositories => Self::Root,
+            Self::BlobAlgorithm(_) => Self::Blobs,
+            Self::BlobShard(algorithm, _) => Self::BlobAlgorithm(*algorithm),
+            Self::BlobDirectory(digest) => Self::BlobShard(digest.algorithm(), digest.shard()),
+            Self::BlobData(digest) => Self::BlobDirectory(*digest),
+            Self::Namespace(namespace) => {
+                namespace.parent().map_or(Self::Repositories, Self::Namespace)
+            }
+            Self::Manifests(repository)
+            | Self::Links(repository, LinkSet::Layers)
+            | Self::Uploads(repository) => Self::Namespace(repository.namespace().clone()),
+            Self::Tags(repository) | Self::Links(repository, LinkSet::Revisions) => {
+                Self::Manifests(repository.clone())
+            }
+            Self::Tag(repository, _) => Self::Tags(repository.clone()),
+            Self::Current(repository, tag) | Self::Links(repository, LinkSet::TagIndex(tag)) => {
+                Self::Tag(repository.clone(), tag.clone())
+            }
+            Self::CurrentLink(repository, tag) => Self::Current(repository.clone(), tag.clone()),
+            Self::Links(repository, LinkSet::Signatures(revision)) => {
+                Self::LinkDirectory(repository.clone(), LinkSet::Revisions, *revision)
+            }
+            Self::LinksAlgorithm(repository, set, _) => {
+                Self::Links(repository.clone(), set.clone())
+            }
+            Self::LinkDirectory(repository, set, digest) => {
+                Self::LinksAlgorithm(repository.clone(), set.clone(), digest.algorithm())
+            }
+            Self::Link(repository, set, digest) => {
+                Self::LinkDirectory(repository.clone(), set.clone(), *digest)
+            }
+            Self::Upload(repository, _) => Self::Uploads(repository.clone()),
+            Self::StartedAt(repository, id)
+            | Self::UploadData(repository, id)
+            | Self::HashStates(repository, id) => Self::Upload(repository.clone(), *id),
+            Self::HashStatesAlgorithm(repository, id, _) => {
+                Self::HashStates(repository.clone(), *id)
+            }
+            Self::HashState(repository, id, algorithm, _) => {
+                Self::HashStatesAlgorithm(repository.clone(), *id, *algorithm)
+            }
+        })
+    }
+
+    /// The name under which the parent holds this node; empty for the root.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Root => String::new(),
+            Self::Blobs => "blobs".into(),
+            Self::BlobShard(_, shard) => format!("{shard:02x}"),
+            Self::BlobData(_) | Self::UploadData(..) => "data".into(),
+            Self::Repositories => "repositories".into(),
+            Self::Namespace(namespace) => namespace.last().into(),
+            Self::Manifests(_) => "_manifests".into(),
+            Self::Tags(_) => "tags".into(),
+            Self::Tag(_, tag) => tag.as_str().into(),
+            Self::Current(..) => "current".into(),
+            Self::CurrentLink(..) | Self::Link(..) => "link".into(),
+            Self::Links(_, LinkSet::Layers) => "_layers".into(),
+            Self::Links(_, LinkSet::Revisions) => "revisions".into(),
+            Self::Links(_, LinkSet::TagIndex(_)) => "index".into(),
+            Self::Links(_, LinkSet::Signatures(_)) => "signatures".into(),
+            Self::BlobAlgorithm(algorithm)
+            | Self::LinksAlgorithm(_, _, algorithm)
+            | Self::HashStatesAlgorithm(_, _, algorithm) => algorithm.name().into(),
+            Self::BlobDirectory(digest) | Self::LinkDirectory(_, _, digest) => digest.hex(),
+            Self::Uploads(_) => "_uploads".into(),
+            Self::Upload(_, id) => id.to_string(),
+            Self::StartedAt(..) => "startedat".into(),
+            Self::HashStates(..) => "hashstates".into(),
+            Self::HashState(_, _, _, offset) => offset.to_string(),
+        }
+    }
+
+    /// Whether the layout has a directory here, rather than a file.
+    pub fn is_directory(&self) -> bool {
+        !matches!(
+            self,
+            Self::BlobData(_)
+                | Self::CurrentLink(..)
+                | Self::Link(..)
+                | Self::StartedAt(..)
+                | Self::UploadData(..)
+                | Self::HashState(..)
+        )
+    }
+
+    /// The repository this node belongs to, if it belongs to one.
+    pub fn repository(&self) -> Option<&RepositoryName> {
+        match self {
+            Self::Root
+            | Self::Blobs
+            | Self::BlobAlgorithm(_)
+            | Self::BlobShard(..)
+            | Self::BlobDirectory(_)
+            | Self::BlobData(_)
+            | Self::Repositories
+            | Self::Namespace(_) => None,
+            Self::Manifests(repository)
+            | Self::Tags(repository)
+            | Self::Tag(repository, _)
+            | Self::Current(repository, _)
+            | Self::CurrentLink(repository, _)
+            | Self::Links(repository, _)
+            | Self::LinksAlgorithm(repository, ..)
+            | Self::LinkDirectory(repository, ..)
+            | Self::Link(repository, ..)
+            | Self::Uploads(repository)
+            | Self::Upload(repository, _)
+            | Self::StartedAt(repository, _)
+            | Self::UploadData(repository, _)
+            | Self::HashStates(repository, _)
+            | Self::HashStatesAlgorithm(repository, ..)
+            | Self::HashState(repository, ..) => Some(repository),
+        }
+    }
+}
+
+/// The name of a file that distribution 3.1 and later is about to rename, `<name>.<uuid>.tmp`:
+/// the name it will get.
+pub fn temporary_for(name: &str) -> Option<&str> {
+    let stem = name.strip_suffix(".tmp")?;
+    let (target, uuid) = stem.rsplit_once('.')?;
+    uuid.parse::<UploadId>().ok().filter(|_| !target.is_empty()).map(|_| target)
+}
+
+/// A repository's own directories come before deeper names: no component begins with `_`.
+fn namespace_child(namespace: &Namespace, name: &str) -> Option<Node> {
+    let repository = || namespace.repository();
+    match name {
+        "_layers" => Some(Node::Links(repository()?, LinkSet::Layers)),
+        "_manifests" => repository().map(Node::Manifests),
+        "_uploads" => repository().map(Node::Uploads),
+        _ => namespace.child(name).map(Node::Namespace),
+    }
+}
+
+/// Whether a namespace is one component, as a single name of a listing must be.
+fn single(namespace: &Namespace) -> bool {
+    namespace.parent().is_none()
+}
+
+/// Two lower-case hexadecimal digits.
+fn shard_from_hex(name: &str) -> Option<u8> {
+    let shard = u8::from_str_radix(name, 16).ok()?;
+    (format!("{shard:02x}") == name).then_some(shard)
+}
+
+/// A decimal number as Go prints an int64 that is not negative.
+fn offset_from_decimal(name: &str) -> Option<u64> {
+    let offset: u64 = name.parse().ok()?;
+    (offset <= i64::MAX as u64 && offset.to_string() == name).then_some(offset)
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.parent() {
+            None => Ok(()),
+            Some(Self::Root) => f.write_str(&self.name()),
+            Some(parent) => write!(f, "{parent}/{}", self.name()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    const UUID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+
+    /// Every form of path that distribution writes.
+    fn admitted() -> Vec<String> {
+        let r = "repositories/team/app";
+        let signature = format!("{r}/_manifests/revisions/sha256/{HEX}/signatures/sha256/{HEX}/link");
+        vec![
+            format!("blobs/sha256/e3/{HEX}/data"),
+            format!("{r}/_layers/sha256/{HEX}/link"),
+            format!("{r}/_manifests/revisions/sha256/{HEX}/link"),
+            signature,
+            format!("{r}/_manifests/tags/_v1.0/current/link"),
+            format!("{r}/_manifests/tags/v1/index/sha256/{HEX}/link"),
+            format!("{r}/_uploads/{UUID}/startedat"),
+            format!("{r}/_uploads/{UUID}/data"),
+            format!("{r}/_uploads/{UUID}/hashstates/sha256/1048576"),
+            format!("repositories/Foo.com/bar/_layers/sha512/{HEX}{HEX}/link"),
+        ]
+    }
+
+    #[test]
+    fn every_path_and_every_directory_above_it_round_trips() {
+        for path in admitted() {
+            let mut node = Node::parse(&path).unwrap_or_else(|| panic!("{path}"));
+            assert!(!node.is_directory(), "{path}");
+            assert_eq!(node.to_string(), path);
+            while let Some(parent) = node.parent() {
+                assert!(parent.is_directory(), "{parent}");
+                assert_eq!(parent.child(&node.name()), Some(node.clone()));
+                assert_eq!(Node::parse(&parent.to_string()), Some(parent.clone()));
+                node = parent;
+            }
+            assert_eq!(node, Node::Root);
+        }
+    }
+
+    #[test]
+    fn names_outside_the_grammar_are_no_nodes() {
+        let longer = format!("blobs/sha256/e3/{HEX}0/data");
+        let upper = format!("blobs/sha256/e3/{}/data", HEX.to_uppercase());
+        let shard = format!("blobs/sha256/e4/{HEX}/data");
+        for path in [
+            "blob", "blobs/md5", "blobs/sha256/e", "blobs/sha256/E3", "blobs/sha256/+3",
+            "blobs//sha256", "repositories/", "repositories/_layers", "repositories/Foo/_layers",
+            "repositories/a/_file", "repositories/a/_manifests/link",
+            "repositories/a/_manifests/tags/.v1", "repositories/a/_manifests/tags/v1/link",
+            "repositories/a/_uploads/1", "repositories/a b", "repositories/..", ".", "é",
+            &longer, &upper, &shard, &format!("repositories/a/_uploads/{UUID}/hashstates/sha256/01"),
+            &format!("repositories/a/_uploads/{UUID}/hashstates/sha256/-1"),
+            &format!("repositories/a/_layers/sha256/{HEX}/signatures"),
+        ] {
+            assert_eq!(Node::parse(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_temporary_name_tells_the_name_it_will_get() {
+        assert_eq!(temporary_for(&format!("link.{UUID}.tmp")), Some("link"));
+        assert_eq!(temporary_for(&format!("1048576.{UUID}.tmp")), Some("1048576"));
+        assert_eq!(temporary_for("link.tmp"), None);
+        assert_eq!(temporary_for(&format!(".{UUID}.tmp")), None);
+        assert_eq!(temporary_for(&format!("link.{UUID}")), None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_parses_prints_as_it_was_and_nothing_panics(
+            path in "(blobs|repositories)(/([a-z0-9._-]{1,6}|_layers|_manifests|tags|revisions|sha256|link|current|index|_uploads|data)){0,7}"
+        ) {
+            if let Some(node) = Node::parse(&path) {
+                prop_assert_eq!(node.to_string(), path);
+            }
+        }
+
+        #[test]
+        fn any_text_is_judged(path in "\\PC{0,60}") {
+            if let Some(node) = Node::parse(&path) {
+                prop_assert_eq!(node.to_string(), path);
+            }
+        }
+    }
+}
