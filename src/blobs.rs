@@ -1,0 +1,118 @@
+//! Blobs: bytes by digest, immutable once published.
+//!
+//! The seam: [`Blobs`] may keep them in local files, in memory, or in an object store. Bytes on
+//! their way in are [drafts](Draft), known by a number; publication verifies them and makes
+//! them durable before it returns. It knows no facts: what a blob is for, and whether it may
+//! go, is the registry's business.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use crate::digest::{Algorithm, Digest};
+
+mod hasher;
+mod local;
+mod memory;
+
+pub use local::Local;
+pub use memory::Memory;
+
+/// Why bytes could not be read, written or published.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobsError {
+    /// There are no such bytes.
+    #[error("blob {0} is missing from the store: run regfs fsck")]
+    Missing(Digest),
+    /// There is no such draft.
+    #[error("staged bytes {0} are missing from the store")]
+    MissingDraft(u64),
+    /// The bytes are not those that the digest names.
+    #[error("the {size} bytes written are {actual}, not {expected}")]
+    Mismatch {
+        /// What they should be.
+        expected: Digest,
+        /// What they are.
+        actual: Digest,
+        /// How many came.
+        size: u64,
+    },
+    /// The bytes are published, and stay as they are.
+    #[error("a published blob cannot be changed")]
+    Published,
+    /// The operating system refused.
+    #[error("{path}: {error}")]
+    System {
+        /// The file.
+        path: String,
+        /// Why, by its own code.
+        error: io::Error,
+    },
+}
+
+/// A blob's bytes, open for reading even after the blob's removal.
+pub trait Content: Send + Sync {
+    /// Reads from `offset` on; fewer bytes than asked for only at the end.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, BlobsError>;
+    /// Length in bytes.
+    fn len(&self) -> u64;
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// The file that holds exactly these bytes, where there is one.
+    fn file(&self) -> Option<&File>;
+}
+
+/// Bytes on their way in.
+pub trait Draft: Content {
+    /// The number under which it is staged.
+    fn id(&self) -> u64;
+    /// Writes all of `bytes` at `offset`.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), BlobsError>;
+    /// Cuts off, or fills up with zeros.
+    fn truncate(&self, len: u64) -> Result<(), BlobsError>;
+    /// Makes content and number durable; free if nothing changed since the last time.
+    fn sync(&self) -> Result<(), BlobsError>;
+    /// The digest of the whole content.
+    fn digest(&self, algorithm: Algorithm) -> Result<Digest, BlobsError>;
+}
+
+/// The space of the filesystem below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes in all.
+    pub total: u64,
+    /// Bytes free.
+    pub free: u64,
+    /// Bytes free for us.
+    pub available: u64,
+}
+
+/// Bytes by digest.
+pub trait Blobs: Send + Sync {
+    /// A blob's bytes.
+    fn open(&self, digest: &Digest) -> Result<Arc<dyn Content>, BlobsError>;
+    /// A new, empty draft of this number, which must not be in use.
+    fn draft(&self, id: u64) -> Result<Arc<dyn Draft>, BlobsError>;
+    /// The draft of this number, as an earlier process left it.
+    fn resume(&self, id: u64) -> Result<Arc<dyn Draft>, BlobsError>;
+    /// The numbers of all drafts.
+    fn drafts(&self) -> Result<Vec<u64>, BlobsError>;
+    /// Removes a draft, which need not exist; what is open stays readable.
+    fn discard(&self, id: u64) -> Result<(), BlobsError>;
+    /// Publishes a draft as `digest`, if that is what it hashes to, and returns its length. Its
+    /// number is free then. A blob that is there stays; the draft is verified all the same.
+    fn publish(&self, draft: &dyn Draft, digest: &Digest) -> Result<u64, BlobsError>;
+    /// Removes a blob, which need not exist; what is open stays readable.
+    fn remove(&self, digest: &Digest) -> Result<(), BlobsError>;
+    /// Removes a blob, but keeps its bytes in the trash.
+    fn retire(&self, digest: &Digest) -> Result<(), BlobsError>;
+    /// At most `limit` blobs behind `last`, in the order of digests, with their lengths.
+    fn list(&self, last: Option<&Digest>, limit: usize) -> Result<Vec<(Digest, u64)>, BlobsError>;
+    /// The space below.
+    fn space(&self) -> Result<Space, BlobsError>;
+}
+
+#[cfg(test)]
+mod contract;

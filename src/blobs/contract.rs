@@ -1,0 +1,178 @@
+//! What every implementation of the seam must do; each one's tests call [`all`].
+
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+
+use super::*;
+
+type Made = (Arc<dyn Blobs>, Option<PathBuf>);
+
+/// Runs every check on fresh blobs each, and removes their directory.
+pub(super) fn all(make: &dyn Fn() -> Made) {
+    for check in [
+        wrong_bytes_are_never_published,
+        what_is_published_can_be_read_and_not_changed,
+        a_blob_that_exists_is_kept,
+        a_removed_blob_stays_readable_where_it_is_open,
+        a_list_is_in_the_order_of_digests_and_paged,
+        drafts_are_known_until_discarded,
+        many_may_publish_the_same,
+        other_algorithms_are_verified_too,
+    ] {
+        let (blobs, directory) = make();
+        check(blobs.as_ref());
+        directory.map(std::fs::remove_dir_all);
+    }
+    let (blobs, directory) = make();
+    any_order_of_writes_hashes_right(blobs.as_ref());
+    directory.map(std::fs::remove_dir_all);
+}
+
+fn sha256(bytes: &[u8]) -> Digest {
+    Digest::of(Algorithm::Sha256, bytes)
+}
+
+fn write(blobs: &dyn Blobs, id: u64, bytes: &[u8]) -> Arc<dyn Draft> {
+    let draft = blobs.draft(id).unwrap();
+    draft.write_at(0, bytes).unwrap();
+    draft
+}
+
+fn read(content: &dyn Content) -> Vec<u8> {
+    let mut buffer = vec![0; usize::try_from(content.len()).unwrap() + 9];
+    let read = content.read_at(0, &mut buffer).unwrap();
+    buffer.truncate(read);
+    buffer
+}
+
+fn wrong_bytes_are_never_published(blobs: &dyn Blobs) {
+    let draft = write(blobs, 1, b"wrong");
+    let refused = blobs.publish(draft.as_ref(), &sha256(b"right"));
+    assert!(matches!(refused, Err(BlobsError::Mismatch { size: 5, .. })));
+    assert!(matches!(blobs.open(&sha256(b"right")), Err(BlobsError::Missing(_))));
+    draft.write_at(0, b"right").unwrap();
+    assert_eq!(blobs.publish(draft.as_ref(), &sha256(b"right")).unwrap(), 5);
+}
+
+fn what_is_published_can_be_read_and_not_changed(blobs: &dyn Blobs) {
+    let draft = write(blobs, 1, b"layer");
+    draft.sync().unwrap();
+    draft.sync().unwrap();
+    blobs.publish(draft.as_ref(), &sha256(b"layer")).unwrap();
+    let content = blobs.open(&sha256(b"layer")).unwrap();
+    assert_eq!(read(content.as_ref()), b"layer");
+    assert_eq!(content.read_at(9, &mut [0; 9]).unwrap(), 0);
+    assert!(matches!(draft.write_at(0, b"x"), Err(BlobsError::Published)));
+    assert!(matches!(draft.truncate(0), Err(BlobsError::Published)));
+    assert_eq!(read(draft.as_ref()), b"layer");
+    let empty = blobs.draft(2).unwrap();
+    assert_eq!(blobs.publish(empty.as_ref(), &sha256(b"")).unwrap(), 0);
+    assert!(blobs.open(&sha256(b"")).unwrap().is_empty());
+}
+
+fn a_blob_that_exists_is_kept(blobs: &dyn Blobs) {
+    for id in [1, 2] {
+        let draft = write(blobs, id, b"same");
+        assert_eq!(blobs.publish(draft.as_ref(), &sha256(b"same")).unwrap(), 4);
+        assert!(blobs.drafts().unwrap().is_empty());
+    }
+    let draft = write(blobs, 3, b"other");
+    assert!(blobs.publish(draft.as_ref(), &sha256(b"same")).is_err());
+}
+
+fn a_removed_blob_stays_readable_where_it_is_open(blobs: &dyn Blobs) {
+    type Removal = fn(&dyn Blobs, &Digest) -> Result<(), BlobsError>;
+    let removals: [Removal; 2] = [|blobs, digest| blobs.remove(digest), |blobs, digest| blobs.retire(digest)];
+    for removal in removals {
+        let draft = write(blobs, 1, b"gone");
+        blobs.publish(draft.as_ref(), &sha256(b"gone")).unwrap();
+        let content = blobs.open(&sha256(b"gone")).unwrap();
+        removal(blobs, &sha256(b"gone")).unwrap();
+        assert_eq!(read(content.as_ref()), b"gone");
+        assert!(blobs.open(&sha256(b"gone")).is_err());
+        removal(blobs, &sha256(b"gone")).unwrap();
+    }
+}
+
+fn a_list_is_in_the_order_of_digests_and_paged(blobs: &dyn Blobs) {
+    let mut digests: Vec<Digest> = (0..20_u8).map(|n| sha256(&[n])).collect();
+    for n in 0..20_u8 {
+        blobs.publish(write(blobs, n.into(), &[n]).as_ref(), &sha256(&[n])).unwrap();
+    }
+    digests.sort_unstable();
+    let all = blobs.list(None, 99).unwrap();
+    assert_eq!(all.iter().map(|(digest, _)| *digest).collect::<Vec<_>>(), digests);
+    assert!(all.iter().all(|(_, size)| *size == 1));
+    let page = blobs.list(Some(&digests[4]), 5).unwrap();
+    assert_eq!(page, all[5..10]);
+}
+
+fn drafts_are_known_until_discarded(blobs: &dyn Blobs) {
+    let draft = write(blobs, 4, b"staged");
+    assert!(blobs.draft(4).is_err());
+    assert_eq!(read(blobs.resume(4).unwrap().as_ref()), b"staged");
+    assert!(matches!(blobs.resume(5), Err(BlobsError::MissingDraft(5))));
+    assert_eq!(blobs.drafts().unwrap(), [4]);
+    blobs.discard(4).unwrap();
+    blobs.discard(4).unwrap();
+    assert!(blobs.drafts().unwrap().is_empty());
+    assert_eq!(read(draft.as_ref()), b"staged");
+}
+
+fn many_may_publish_the_same(blobs: &dyn Blobs) {
+    std::thread::scope(|scope| {
+        for id in 0..8 {
+            scope.spawn(move || {
+                let draft = write(blobs, id, b"popular");
+                blobs.publish(draft.as_ref(), &sha256(b"popular")).unwrap();
+            });
+        }
+    });
+    assert_eq!(blobs.list(None, 9).unwrap().len(), 1);
+}
+
+fn other_algorithms_are_verified_too(blobs: &dyn Blobs) {
+    let digest = Digest::of(Algorithm::Sha512, b"long");
+    assert!(blobs.publish(write(blobs, 1, b"short").as_ref(), &digest).is_err());
+    blobs.publish(write(blobs, 2, b"long").as_ref(), &digest).unwrap();
+    assert_eq!(read(blobs.open(&digest).unwrap().as_ref()), b"long");
+}
+
+fn any_order_of_writes_hashes_right(blobs: &dyn Blobs) {
+    let operation = prop_oneof![
+        4 => (0..3_000_000_u64, 1..1_500_000_usize).prop_map(|(at, len)| (Some(at), len)),
+        1 => (0..2_000_000_usize).prop_map(|len| (None, len)),
+    ];
+    let operations = prop::collection::vec(operation, 1..8);
+    let id = std::cell::Cell::new(1000);
+    let mut runner = TestRunner::new(ProptestConfig::with_cases(24));
+    let checked = runner.run(&operations, |operations| {
+        id.set(id.get() + 1);
+        let draft = blobs.draft(id.get()).unwrap();
+        let mut model = Vec::new();
+        for (number, (at, len)) in (1_u8..).zip(operations) {
+            match at {
+                None => {
+                    draft.truncate(len as u64).unwrap();
+                    model.resize(len, 0);
+                }
+                Some(at) => {
+                    let start = usize::try_from(at).unwrap();
+                    draft.write_at(at, &vec![number; len]).unwrap();
+                    model.resize(model.len().max(start + len), 0);
+                    model[start..start + len].fill(number);
+                }
+            }
+            if number % 2 == 0 {
+                prop_assert_eq!(draft.digest(Algorithm::Sha256).unwrap(), sha256(&model));
+            }
+        }
+        prop_assert_eq!(draft.len(), model.len() as u64);
+        prop_assert_eq!(draft.digest(Algorithm::Sha256).unwrap(), sha256(&model));
+        blobs.discard(id.get()).unwrap();
+        Ok(())
+    });
+    checked.unwrap();
+}

@@ -1,0 +1,440 @@
+//! Local files: `blobs/<alg>/<2 hex>/<hex>` and `staging/<number>` below one directory.
+//!
+//! Publication: verify, make the file durable, rename it without replacing anything, make the
+//! directory durable. Only then may a fact name the bytes.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Weak};
+
+use parking_lot::{Mutex, RwLock};
+use rustix::fs::{CWD, RenameFlags, renameat_with, statvfs};
+
+use super::hasher::{Follower, Following, Message};
+use super::{Blobs, BlobsError, Content, Draft, Space};
+use crate::digest::{Algorithm, Digest};
+
+/// Blobs in files below one directory.
+#[derive(Debug)]
+pub struct Local {
+    directory: PathBuf,
+    follower: Follower,
+    /// Drafts that are open, so that all who hold one share one hash and one fate.
+    open: Mutex<HashMap<u64, Weak<Staged>>>,
+    /// Shards whose directory is known to be durable.
+    shards: Mutex<HashSet<PathBuf>>,
+}
+
+/// Says of an error which file it is about.
+fn about(path: &Path) -> impl FnOnce(io::Error) -> BlobsError {
+    let path = path.display().to_string();
+    move |error| BlobsError::System { path, error }
+}
+
+/// Makes the names in a directory durable.
+fn sync_directory(path: &Path) -> Result<(), BlobsError> {
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(about(path))
+}
+
+/// Makes a directory, durably, in one that exists. One that exists is fine.
+fn make_directory(path: &Path) -> Result<(), BlobsError> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        made => made.map_err(about(path))?,
+    }
+    path.parent().map_or(Ok(()), sync_directory)
+}
+
+/// Removes a file, which need not exist; whether it did.
+fn remove_file(path: &Path) -> Result<bool, BlobsError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        removed => removed.map(|()| true).map_err(about(path)),
+    }
+}
+
+impl Local {
+    /// The blobs below `directory`, which must exist; what is in it is made if missing.
+    pub fn open(directory: &Path) -> Result<Self, BlobsError> {
+        for name in ["blobs", "staging", "trash"] {
+            make_directory(&directory.join(name))?;
+        }
+        for algorithm in Algorithm::ALL {
+            make_directory(&directory.join("blobs").join(algorithm.name()))?;
+        }
+        Ok(Self {
+            directory: directory.to_owned(),
+            follower: Follower::start().map_err(about(directory))?,
+            open: Mutex::default(),
+            shards: Mutex::default(),
+        })
+    }
+
+    fn algorithm_path(&self, algorithm: Algorithm) -> PathBuf {
+        self.directory.join("blobs").join(algorithm.name())
+    }
+
+    fn shard_path(&self, digest: &Digest) -> PathBuf {
+        self.algorithm_path(digest.algorithm()).join(format!("{:02x}", digest.shard()))
+    }
+
+    fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.shard_path(digest).join(digest.hex())
+    }
+
+    fn staging_path(&self, id: u64) -> PathBuf {
+        self.directory.join("staging").join(id.to_string())
+    }
+
+    /// Makes the directory of a shard, once, before anything in it counts as durable.
+    fn make_shard(&self, digest: &Digest) -> Result<PathBuf, BlobsError> {
+        let path = self.shard_path(digest);
+        let mut shards = self.shards.lock();
+        if !shards.contains(&path) {
+            make_directory(&path)?;
+            shards.insert(path.clone());
+        }
+        Ok(path)
+    }
+
+    fn stage(&self, id: u64, file: File, path: PathBuf) -> Result<Arc<dyn Draft>, BlobsError> {
+        let len = file.metadata().map_err(about(&path))?.len();
+        let staged = Arc::new(Staged {
+            id,
+            path,
+            following: Arc::new(Following::new(file, len)),
+            len: AtomicU64::new(len),
+            writers: RwLock::new(()),
+            unsynced: AtomicBool::new(true),
+            published: AtomicBool::new(false),
+            follower: self.follower.sender(),
+        });
+        let mut open = self.open.lock();
+        open.retain(|_, staged| staged.strong_count() > 0);
+        open.insert(id, Arc::downgrade(&staged));
+        Ok(staged)
+    }
+
+    /// The open draft of this number.
+    fn staged(&self, id: u64) -> Option<Arc<Staged>> {
+        self.open.lock().get(&id).and_then(Weak::upgrade)
+    }
+}
+
+impl Blobs for Local {
+    fn open(&self, digest: &Digest) -> Result<Arc<dyn Content>, BlobsError> {
+        let path = self.blob_path(digest);
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(BlobsError::Missing(*digest));
+            }
+            opened => opened.map_err(about(&path))?,
+        };
+        let len = file.metadata().map_err(about(&path))?.len();
+        Ok(Arc::new(Stored { file, len, path }))
+    }
+
+    fn draft(&self, id: u64) -> Result<Arc<dyn Draft>, BlobsError> {
+        let path = self.staging_path(id);
+        let file = File::options().read(true).write(true).create_new(true).open(&path);
+        let file = file.map_err(about(&path))?;
+        self.stage(id, file, path)
+    }
+
+    fn resume(&self, id: u64) -> Result<Arc<dyn Draft>, BlobsError> {
+        if let Some(staged) = self.staged(id) {
+            return Ok(staged);
+        }
+        let path = self.staging_path(id);
+        match File::options().read(true).write(true).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(BlobsError::MissingDraft(id))
+            }
+            opened => self.stage(id, opened.map_err(about(&path))?, path),
+        }
+    }
+
+    fn drafts(&self) -> Result<Vec<u64>, BlobsError> {
+        let path = self.directory.join("staging");
+        let mut ids = Vec::new();
+        for row in fs::read_dir(&path).map_err(about(&path))? {
+            let name = row.map_err(about(&path))?.file_name();
+            ids.extend(name.to_str().and_then(|name| name.parse::<u64>().ok()));
+        }
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    fn discard(&self, id: u64) -> Result<(), BlobsError> {
+        remove_file(&self.staging_path(id)).map(drop)
+    }
+
+    fn publish(&self, draft: &dyn Draft, digest: &Digest) -> Result<u64, BlobsError> {
+        let staged = self.staged(draft.id()).ok_or(BlobsError::MissingDraft(draft.id()))?;
+        // From here on nobody writes: what was hashed is what is published.
+        let quiet = staged.writers.write();
+        let (actual, size) = (staged.hash(digest.algorithm())?, staged.len());
+        if actual != *digest {
+            return Err(BlobsError::Mismatch { expected: *digest, actual, size });
+        }
+        if staged.published.load(Ordering::SeqCst) {
+            return Ok(size);
+        }
+        staged.file_ref().sync_all().map_err(about(&staged.path))?;
+        let shard = self.make_shard(digest)?;
+        let path = self.blob_path(digest);
+        match renameat_with(CWD, &staged.path, CWD, &path, RenameFlags::NOREPLACE) {
+            Err(rustix::io::Errno::EXIST) => drop(remove_file(&staged.path)?),
+            renamed => renamed.map_err(|error| about(&path)(error.into()))?,
+        }
+        staged.published.store(true, Ordering::SeqCst);
+        drop(quiet);
+        sync_directory(&shard)?;
+        Ok(size)
+    }
+
+    fn remove(&self, digest: &Digest) -> Result<(), BlobsError> {
+        if remove_file(&self.blob_path(digest))? {
+            sync_directory(&self.shard_path(digest))?;
+        }
+        Ok(())
+    }
+
+    fn retire(&self, digest: &Digest) -> Result<(), BlobsError> {
+        let path = self.blob_path(digest);
+        let name = format!("{}-{}", digest.algorithm(), digest.hex());
+        match fs::rename(&path, self.directory.join("trash").join(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            renamed => renamed.map_err(about(&path))?,
+        }
+        sync_directory(&self.directory.join("trash"))?;
+        sync_directory(&self.shard_path(digest))
+    }
+
+    fn list(&self, last: Option<&Digest>, limit: usize) -> Result<Vec<(Digest, u64)>, BlobsError> {
+        let mut found = Vec::new();
+        for algorithm in Algorithm::ALL {
+            for shard in 0..=u8::MAX {
+                let behind = (algorithm, shard);
+                if last.is_some_and(|last| behind < (last.algorithm(), last.shard())) {
+                    continue;
+                }
+                let path = self.algorithm_path(algorithm).join(format!("{shard:02x}"));
+                found.extend(list_shard(&path, algorithm, last)?);
+                if found.len() >= limit {
+                    found.truncate(limit);
+                    return Ok(found);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn space(&self) -> Result<Space, BlobsError> {
+        let space = statvfs(&self.directory)
+            .map_err(|error| about(&self.directory)(error.into()))?;
+        Ok(Space {
+            total: space.f_blocks.saturating_mul(space.f_frsize),
+            free: space.f_bfree.saturating_mul(space.f_frsize),
+            available: space.f_bavail.saturating_mul(space.f_frsize),
+        })
+    }
+}
+
+/// The blobs of one shard behind `last`, in order.
+fn list_shard(
+    path: &Path,
+    algorithm: Algorithm,
+    last: Option<&Digest>,
+) -> Result<Vec<(Digest, u64)>, BlobsError> {
+    let rows = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        rows => rows.map_err(about(path))?,
+    };
+    let mut found = Vec::new();
+    for row in rows {
+        let row = row.map_err(about(path))?;
+        let name = row.file_name();
+        let digest = name.to_str().and_then(|name| Digest::from_hex(algorithm, name));
+        if let Some(digest) = digest.filter(|digest| last.is_none_or(|last| digest > last)) {
+            found.push((digest, row.metadata().map_err(about(path))?.len()));
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// A published blob.
+#[derive(Debug)]
+struct Stored {
+    file: File,
+    len: u64,
+    path: PathBuf,
+}
+
+impl Content for Stored {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, BlobsError> {
+        read_full(&self.file, offset, buffer).map_err(about(&self.path))
+    }
+
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn file(&self) -> Option<&File> {
+        Some(&self.file)
+    }
+}
+
+/// Reads until the buffer is full or the file ends.
+fn read_full(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut done = 0;
+    while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset + done as u64) {
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+/// Staged bytes.
+#[derive(Debug)]
+struct Staged {
+    id: u64,
+    path: PathBuf,
+    following: Arc<Following>,
+    len: AtomicU64,
+    /// Writers share it; whoever needs the content to stand still takes it alone.
+    writers: RwLock<()>,
+    unsynced: AtomicBool,
+    published: AtomicBool,
+    follower: Sender<Message>,
+}
+
+impl Staged {
+    fn file_ref(&self) -> &File {
+        self.following.file()
+    }
+
+    /// The digest, while the caller keeps writers away.
+    fn hash(&self, algorithm: Algorithm) -> Result<Digest, BlobsError> {
+        self.following.digest(algorithm).map_err(about(&self.path))
+    }
+
+    fn writable(&self) -> Result<(), BlobsError> {
+        if self.published.load(Ordering::SeqCst) { Err(BlobsError::Published) } else { Ok(()) }
+    }
+}
+
+impl Content for Staged {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, BlobsError> {
+        read_full(self.file_ref(), offset, buffer).map_err(about(&self.path))
+    }
+
+    fn len(&self) -> u64 {
+        self.len.load(Ordering::SeqCst)
+    }
+
+    fn file(&self) -> Option<&File> {
+        Some(self.file_ref())
+    }
+}
+
+impl Draft for Staged {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), BlobsError> {
+        let _shared = self.writers.read();
+        self.writable()?;
+        self.unsynced.store(true, Ordering::SeqCst);
+        self.file_ref().write_all_at(bytes, offset).map_err(about(&self.path))?;
+        let end = offset + bytes.len() as u64;
+        self.len.fetch_max(end, Ordering::SeqCst);
+        self.following.wrote(offset, end, &self.follower);
+        Ok(())
+    }
+
+    fn truncate(&self, len: u64) -> Result<(), BlobsError> {
+        let _alone = self.writers.write();
+        self.writable()?;
+        self.unsynced.store(true, Ordering::SeqCst);
+        self.file_ref().set_len(len).map_err(about(&self.path))?;
+        let old = self.len.swap(len, Ordering::SeqCst);
+        self.following.cut(len.min(old));
+        self.following.wrote(len.min(old), len, &self.follower);
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), BlobsError> {
+        if !self.unsynced.swap(false, Ordering::SeqCst) {
+            return Ok(());
+        }
+        let synced = self.file_ref().sync_data().map_err(about(&self.path)).and_then(|()| {
+            self.path.parent().map_or(Ok(()), sync_directory)
+        });
+        if synced.is_err() {
+            self.unsynced.store(true, Ordering::SeqCst);
+        }
+        synced
+    }
+
+    fn digest(&self, algorithm: Algorithm) -> Result<Digest, BlobsError> {
+        let _alone = self.writers.write();
+        self.hash(algorithm)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_keeps_the_contract() {
+        super::super::contract::all(&|| {
+            let directory = tempfile::tempdir().unwrap().keep();
+            (Arc::new(Local::open(&directory).unwrap()), Some(directory))
+        });
+    }
+
+    #[test]
+    fn bytes_stand_where_the_documentation_says() {
+        let directory = tempfile::tempdir().unwrap();
+        let blobs = Local::open(directory.path()).unwrap();
+        let draft = blobs.draft(7).unwrap();
+        draft.write_at(0, b"x").unwrap();
+        assert!(directory.path().join("staging/7").exists());
+        let digest = Digest::of(Algorithm::Sha256, b"x");
+        blobs.publish(draft.as_ref(), &digest).unwrap();
+        let (hex, shard) = (digest.hex(), digest.hex()[..2].to_owned());
+        let path = directory.path().join("blobs/sha256").join(shard).join(hex);
+        assert_eq!(fs::read(path).unwrap(), b"x");
+        assert!(!directory.path().join("staging/7").exists());
+        blobs.retire(&digest).unwrap();
+        assert!(directory.path().join(format!("trash/sha256-{}", digest.hex())).exists());
+    }
+
+    #[test]
+    fn a_draft_is_resumed_after_a_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        let blobs = Local::open(directory.path()).unwrap();
+        blobs.draft(1).unwrap().write_at(0, b"begun, ").unwrap();
+        drop(blobs);
+        let blobs = Local::open(directory.path()).unwrap();
+        assert_eq!(blobs.drafts().unwrap(), [1]);
+        let draft = blobs.resume(1).unwrap();
+        assert_eq!(draft.len(), 7);
+        draft.write_at(7, b"finished").unwrap();
+        let digest = Digest::of(Algorithm::Sha256, b"begun, finished");
+        assert_eq!(blobs.publish(draft.as_ref(), &digest).unwrap(), 15);
+    }
+}

@@ -1,0 +1,247 @@
+//! Blobs in memory: the strict second implementation, for tests of what stands above.
+//!
+//! It forgets what was not made durable when it [crashes](Memory::crash), and fails when told
+//! to. It is not for production.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::{Blobs, BlobsError, Content, Draft, Space};
+use crate::digest::{Algorithm, Digest};
+
+/// Blobs that live as long as the process.
+#[derive(Debug, Default)]
+pub struct Memory {
+    state: Mutex<State>,
+    fault: Arc<Fault>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    blobs: BTreeMap<Digest, Arc<Vec<u8>>>,
+    drafts: BTreeMap<u64, Arc<Written>>,
+}
+
+/// Fails the n-th write from now, and all after it.
+#[derive(Debug, Default)]
+struct Fault(Mutex<Option<u64>>);
+
+impl Fault {
+    fn write(&self) -> Result<(), BlobsError> {
+        let mut countdown = self.0.lock();
+        if let Some(left) = countdown.as_mut() {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                let error = io::Error::from(io::ErrorKind::StorageFull);
+                return Err(BlobsError::System { path: "injected".into(), error });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Memory {
+    /// Loses drafts that were not synced, and heals what was made to fail.
+    pub fn crash(&self) {
+        *self.fault.0.lock() = None;
+        self.state.lock().drafts.retain(|_, draft| draft.crash());
+    }
+
+    /// Makes the `n`-th write from now (counted from 1) fail, and all after it.
+    pub fn fail_after(&self, n: u64) {
+        *self.fault.0.lock() = Some(n);
+    }
+}
+
+impl Blobs for Memory {
+    fn open(&self, digest: &Digest) -> Result<Arc<dyn Content>, BlobsError> {
+        let state = self.state.lock();
+        let bytes = state.blobs.get(digest).ok_or(BlobsError::Missing(*digest))?;
+        Ok(Arc::new(Kept(Arc::clone(bytes))))
+    }
+
+    fn draft(&self, id: u64) -> Result<Arc<dyn Draft>, BlobsError> {
+        self.fault.write()?;
+        let mut state = self.state.lock();
+        if state.drafts.contains_key(&id) {
+            let error = io::Error::from(io::ErrorKind::AlreadyExists);
+            return Err(BlobsError::System { path: format!("staging/{id}"), error });
+        }
+        let draft = Written { id, fault: Arc::clone(&self.fault), content: Mutex::default() };
+        let draft = Arc::new(draft);
+        state.drafts.insert(id, Arc::clone(&draft));
+        Ok(draft)
+    }
+
+    fn resume(&self, id: u64) -> Result<Arc<dyn Draft>, BlobsError> {
+        let state = self.state.lock();
+        let draft = state.drafts.get(&id).ok_or(BlobsError::MissingDraft(id))?;
+        let draft: Arc<Written> = Arc::clone(draft);
+        Ok(draft)
+    }
+
+    fn drafts(&self) -> Result<Vec<u64>, BlobsError> {
+        Ok(self.state.lock().drafts.keys().copied().collect())
+    }
+
+    fn discard(&self, id: u64) -> Result<(), BlobsError> {
+        self.fault.write()?;
+        self.state.lock().drafts.remove(&id);
+        Ok(())
+    }
+
+    fn publish(&self, draft: &dyn Draft, digest: &Digest) -> Result<u64, BlobsError> {
+        let mut state = self.state.lock();
+        let known = state.drafts.get(&draft.id()).cloned();
+        let written = known.ok_or(BlobsError::MissingDraft(draft.id()))?;
+        let mut content = written.content.lock();
+        let actual = Digest::of(digest.algorithm(), &content.bytes);
+        let size = content.bytes.len() as u64;
+        if actual != *digest {
+            return Err(BlobsError::Mismatch { expected: *digest, actual, size });
+        }
+        self.fault.write()?;
+        content.published = true;
+        state.blobs.entry(*digest).or_insert_with(|| Arc::new(content.bytes.clone()));
+        state.drafts.remove(&draft.id());
+        Ok(size)
+    }
+
+    fn remove(&self, digest: &Digest) -> Result<(), BlobsError> {
+        self.fault.write()?;
+        self.state.lock().blobs.remove(digest);
+        Ok(())
+    }
+
+    fn retire(&self, digest: &Digest) -> Result<(), BlobsError> {
+        self.remove(digest)
+    }
+
+    fn list(&self, last: Option<&Digest>, limit: usize) -> Result<Vec<(Digest, u64)>, BlobsError> {
+        let state = self.state.lock();
+        let behind = state.blobs.iter().filter(|(digest, _)| last.is_none_or(|last| *digest > last));
+        Ok(behind.take(limit).map(|(digest, bytes)| (*digest, bytes.len() as u64)).collect())
+    }
+
+    fn space(&self) -> Result<Space, BlobsError> {
+        Ok(Space { total: 1 << 30, free: 1 << 29, available: 1 << 29 })
+    }
+}
+
+/// A published blob.
+struct Kept(Arc<Vec<u8>>);
+
+/// Copies from `offset` on as much as there is.
+fn copy(bytes: &[u8], offset: u64, buffer: &mut [u8]) -> usize {
+    let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+    let rest = bytes.get(offset..).unwrap_or_default();
+    let count = rest.len().min(buffer.len());
+    buffer.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    count
+}
+
+impl Content for Kept {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, BlobsError> {
+        Ok(copy(&self.0, offset, buffer))
+    }
+
+    fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn file(&self) -> Option<&File> {
+        None
+    }
+}
+
+#[derive(Debug)]
+struct Written {
+    id: u64,
+    fault: Arc<Fault>,
+    content: Mutex<WrittenBytes>,
+}
+
+#[derive(Debug, Default)]
+struct WrittenBytes {
+    bytes: Vec<u8>,
+    durable: Option<Vec<u8>>,
+    published: bool,
+}
+
+impl Written {
+    /// Goes back to what was synced; whether anything was.
+    fn crash(&self) -> bool {
+        let mut content = self.content.lock();
+        content.bytes = content.durable.clone().unwrap_or_default();
+        content.durable.is_some()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Vec<u8>)) -> Result<(), BlobsError> {
+        self.fault.write()?;
+        let mut content = self.content.lock();
+        if content.published {
+            return Err(BlobsError::Published);
+        }
+        change(&mut content.bytes);
+        Ok(())
+    }
+}
+
+impl Content for Written {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, BlobsError> {
+        Ok(copy(&self.content.lock().bytes, offset, buffer))
+    }
+
+    fn len(&self) -> u64 {
+        self.content.lock().bytes.len() as u64
+    }
+
+    fn file(&self) -> Option<&File> {
+        None
+    }
+}
+
+impl Draft for Written {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), BlobsError> {
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+        self.change(|content| {
+            let end = offset.saturating_add(bytes.len());
+            content.resize(content.len().max(end), 0);
+            content.splice(offset..end, bytes.iter().copied());
+        })
+    }
+
+    fn truncate(&self, len: u64) -> Result<(), BlobsError> {
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        self.change(|content| content.resize(len, 0))
+    }
+
+    fn sync(&self) -> Result<(), BlobsError> {
+        self.fault.write()?;
+        let mut content = self.content.lock();
+        content.durable = Some(content.bytes.clone());
+        Ok(())
+    }
+
+    fn digest(&self, algorithm: Algorithm) -> Result<Digest, BlobsError> {
+        Ok(Digest::of(algorithm, &self.content.lock().bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_keeps_the_contract() {
+        super::super::contract::all(&|| (Arc::new(Memory::default()), None));
+    }
+}

@@ -1,0 +1,214 @@
+//! Keys: the index's format, byte for byte. Format version 1 (`redb.rs` keeps it).
+//!
+//! All numbers are big-endian. `repo4` and `id4` are the 4-byte numbers of a repository and of
+//! a digest, given out once and never reused. `alg1` is 1 (sha256), 2 (sha384) or 3 (sha512).
+//! `d8` is the first 8 bytes of a digest: it orders links by name, and is never trusted alone.
+//! A name's `/` is stored as 0, so that the order of keys is that of the hierarchy.
+//!
+//! ```text
+//! key                                  value
+//! N name                               repo4 flags2                       repository or directory
+//! n repo4                              name
+//! B alg1 digest                        id4 flags1 size8 created4          known digest, maybe a blob
+//! d id4                                alg1 digest
+//! P alg1 [shard1]                                                         kept directory of blobs
+//! L repo4 alg1 d8 id4                  [pushed4 [target id4]]             layer link
+//! R repo4 alg1 d8 id4                  the same                           revision link
+//! I repo4 tag 0 alg1 d8 id4            the same                           tag index link
+//! S repo4 id4 alg1 d8 id4              the same                           signature of revision id4
+//! T repo4 tag 0                        flags1 [id4 pushed4]               tag, with its current link
+//! r id4 repo4                                                             who holds revision id4
+//! t id4 repo4 tag                                                         which tags are at id4
+//! U repo4 uuid16                       flags1 staging8 updated4 started   upload
+//! H repo4 uuid16 alg1 offset8          updated4 state                     hash state of an upload
+//! M id4                                kind1 media type                   what a manifest is
+//! E id4 position4                      role1 id4                          what a manifest names
+//! e id4 role1 manifest4                                                   who names it
+//! K id4                                                                   reserved: bytes of small blobs
+//! C letter                             next8                              counters
+//! ```
+//!
+//! A link without value is a directory that was made for one. Times are seconds since 1970.
+
+use std::ops::Range;
+
+use super::record::{DigestId, RepositoryId};
+use crate::digest::{Algorithm, Digest};
+use crate::name::{Namespace, Tag, UploadId};
+
+/// The byte that stands for an algorithm.
+pub(super) fn algorithm_byte(algorithm: Algorithm) -> u8 {
+    match algorithm {
+        Algorithm::Sha256 => 1,
+        Algorithm::Sha384 => 2,
+        Algorithm::Sha512 => 3,
+    }
+}
+
+/// The algorithm that a byte stands for.
+pub(super) fn algorithm_of(byte: u8) -> Option<Algorithm> {
+    Algorithm::ALL.into_iter().find(|algorithm| algorithm_byte(*algorithm) == byte)
+}
+
+/// A key in the making.
+#[derive(Clone, Debug)]
+pub(super) struct Key(Vec<u8>);
+
+impl Key {
+    /// The beginning of a table.
+    pub(super) fn table(letter: u8) -> Self {
+        Self(vec![letter])
+    }
+
+    pub(super) fn bytes(mut self, bytes: &[u8]) -> Self {
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    pub(super) fn byte(self, byte: u8) -> Self {
+        self.bytes(&[byte])
+    }
+
+    pub(super) fn repository(self, repository: RepositoryId) -> Self {
+        self.bytes(&repository.0.to_be_bytes())
+    }
+
+    pub(super) fn id(self, id: DigestId) -> Self {
+        self.bytes(&id.0.to_be_bytes())
+    }
+
+    pub(super) fn algorithm(self, algorithm: Algorithm) -> Self {
+        self.byte(algorithm_byte(algorithm))
+    }
+
+    /// The algorithm and the first bytes of a digest: what orders links.
+    pub(super) fn prefix(self, digest: &Digest) -> Self {
+        let first = digest.as_bytes().get(..8).unwrap_or_default();
+        self.algorithm(digest.algorithm()).bytes(first)
+    }
+
+    pub(super) fn digest(self, digest: &Digest) -> Self {
+        self.algorithm(digest.algorithm()).bytes(digest.as_bytes())
+    }
+
+    /// A tag and what ends it: no tag contains a zero.
+    pub(super) fn tag(self, tag: &Tag) -> Self {
+        self.bytes(tag.as_str().as_bytes()).byte(0)
+    }
+
+    pub(super) fn upload(self, upload: &UploadId) -> Self {
+        self.bytes(upload.as_bytes())
+    }
+
+    pub(super) fn namespace(mut self, namespace: &Namespace) -> Self {
+        self.0.extend(namespace.as_str().bytes().map(|byte| if byte == b'/' { 0 } else { byte }));
+        self
+    }
+
+    /// The key.
+    pub(super) fn done(self) -> Vec<u8> {
+        self.0
+    }
+
+    /// All keys that begin with this one, and are longer or equal.
+    pub(super) fn below(self) -> Range<Vec<u8>> {
+        let end = successor(self.0.clone());
+        self.0..end
+    }
+}
+
+/// The first key behind all that begin with `prefix`.
+pub(super) fn successor(mut prefix: Vec<u8>) -> Vec<u8> {
+    while let Some(last) = prefix.pop() {
+        if last < u8::MAX {
+            prefix.push(last + 1);
+            return prefix;
+        }
+    }
+    vec![u8::MAX; 2]
+}
+
+/// The first key behind `key` itself.
+pub(super) fn after(mut key: Vec<u8>) -> Vec<u8> {
+    key.push(0);
+    key
+}
+
+/// Reads fields from the front of a key or value; nothing once something is missing.
+pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+
+impl<'a> Fields<'a> {
+    pub(super) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (head, tail) = self.0.split_at_checked(count)?;
+        self.0 = tail;
+        Some(head)
+    }
+
+    pub(super) fn u8(&mut self) -> Option<u8> {
+        self.take(1)?.first().copied()
+    }
+
+    pub(super) fn u16(&mut self) -> Option<u16> {
+        self.take(2)?.try_into().ok().map(u16::from_be_bytes)
+    }
+
+    pub(super) fn u32(&mut self) -> Option<u32> {
+        self.take(4)?.try_into().ok().map(u32::from_be_bytes)
+    }
+
+    pub(super) fn u64(&mut self) -> Option<u64> {
+        self.take(8)?.try_into().ok().map(u64::from_be_bytes)
+    }
+
+    pub(super) fn id(&mut self) -> Option<DigestId> {
+        self.u32().map(DigestId)
+    }
+
+    pub(super) fn algorithm(&mut self) -> Option<Algorithm> {
+        algorithm_of(self.u8()?)
+    }
+
+    /// A digest to the end of the key or value.
+    pub(super) fn digest(&mut self) -> Option<Digest> {
+        let algorithm = self.algorithm()?;
+        Digest::from_bytes(algorithm, self.take(algorithm.len_bytes())?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_successor_is_behind_everything_that_begins_so() {
+        assert_eq!(successor(vec![1, 2]), [1, 3]);
+        assert_eq!(successor(vec![1, 255]), [2]);
+        assert_eq!(successor(vec![255]), [255, 255]);
+    }
+
+    proptest! {
+        #[test]
+        fn keys_are_ordered_as_tags_are(a in "[A-Za-z0-9_][A-Za-z0-9_.-]{0,9}", b in "[A-Za-z0-9_][A-Za-z0-9_.-]{0,9}") {
+            let key = |tag: &str| Key::table(b'T').tag(&tag.parse().unwrap()).done();
+            prop_assert_eq!(key(&a).cmp(&key(&b)), a.cmp(&b));
+        }
+
+        #[test]
+        fn keys_are_ordered_as_the_hierarchy_is(a in "[a-z0-9]{1,2}([-.][a-z0-9])?(/[a-z0-9]{1,2}){0,3}", b in "[a-z0-9]{1,2}([-.][a-z0-9])?(/[a-z0-9]{1,2}){0,3}") {
+            let key = |name: &str| Key::table(b'N').namespace(&name.parse().unwrap()).done();
+            let components = |name: &str| name.split('/').map(str::to_owned).collect::<Vec<_>>();
+            prop_assert_eq!(key(&a).cmp(&key(&b)), components(&a).cmp(&components(&b)));
+        }
+
+        #[test]
+        fn a_range_covers_just_what_begins_so(prefix in prop::collection::vec(any::<u8>(), 1..4), key in prop::collection::vec(any::<u8>(), 0..6)) {
+            // Tables begin with a letter, never with 255.
+            let prefix = [&b"L"[..], &prefix].concat();
+            let key = [&b"L"[..], &key].concat();
+            let range = Key(prefix.clone()).below();
+            prop_assert_eq!(range.contains(&key), key.starts_with(&prefix));
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The store in memory: the strict second implementation, for tests of what stands above.
+//!
+//! It forgets what was not synced when it [crashes](Memory::crash), and fails when told to. It
+//! is not for production.
+
+use std::collections::BTreeMap;
+use std::ops::{Bound, Range};
+
+use parking_lot::Mutex;
+
+use super::store::{Batch, Change, Outcome, Pair, Precondition, Store, StoreError};
+
+/// A store that lives as long as the process.
+#[derive(Debug, Default)]
+pub struct Memory {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    visible: BTreeMap<Vec<u8>, Vec<u8>>,
+    durable: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Commits and syncs until one fails; nothing: none will.
+    countdown: Option<u64>,
+    poisoned: bool,
+}
+
+impl State {
+    /// Counts down one write; the one that reaches zero fails, and all after it.
+    fn write(&mut self) -> Result<(), StoreError> {
+        if let Some(left) = &mut self.countdown {
+            *left = left.saturating_sub(1);
+            self.poisoned |= *left == 0;
+        }
+        if self.poisoned {
+            return Err(StoreError::Poisoned("injected".into()));
+        }
+        Ok(())
+    }
+
+    fn conflict(&self, precondition: &Precondition) -> Option<Vec<u8>> {
+        let (holds, key) = match precondition {
+            Precondition::Absent(key) => (!self.visible.contains_key(key), key),
+            Precondition::Equals(key, value) => (self.visible.get(key) == Some(value), key),
+            Precondition::Empty(range) => {
+                (self.visible.range(range.clone()).next().is_none(), &range.start)
+            }
+        };
+        (!holds).then(|| key.clone())
+    }
+}
+
+impl Memory {
+    /// Loses what was not synced, as a power cut would, and heals what was made to fail.
+    pub fn crash(&self) {
+        let mut state = self.state.lock();
+        state.visible = state.durable.clone();
+        state.countdown = None;
+        state.poisoned = false;
+    }
+
+    /// Makes the `n`-th write from now (a commit or a sync, counted from 1) fail, and all
+    /// after it.
+    pub fn fail_after(&self, n: u64) {
+        self.state.lock().countdown = Some(n);
+    }
+}
+
+impl Store for Memory {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.state.lock().visible.get(key).cloned())
+    }
+
+    fn scan(&self, range: Range<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
+        if range.start >= range.end {
+            return Ok(Vec::new());
+        }
+        let state = self.state.lock();
+        let pairs = state.visible.range::<[u8], _>((Bound::Included(range.start), Bound::Excluded(range.end))).take(limit);
+        Ok(pairs.map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
+    fn commit(&self, batch: Batch) -> Result<Outcome, StoreError> {
+        batch.check()?;
+        let mut state = self.state.lock();
+        if let Some(key) = batch.preconditions.iter().find_map(|one| state.conflict(one)) {
+            return Ok(Outcome::Conflict(key));
+        }
+        state.write()?;
+        for change in batch.changes {
+            match change {
+                Change::Put(key, value) => {
+                    state.visible.insert(key, value);
+                }
+                Change::Delete(key) => {
+                    state.visible.remove(&key);
+                }
+                Change::DeleteRange(range) => {
+                    state.visible.retain(|key, _| !range.contains(key));
+                }
+            }
+        }
+        Ok(Outcome::Committed)
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        state.write()?;
+        state.durable = state.visible.clone();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn it_keeps_the_contract() {
+        super::super::store::contract::all(&|| Arc::new(Memory::default()));
+    }
+
+    #[test]
+    fn a_crash_forgets_what_was_not_synced() {
+        let store = Memory::default();
+        store.allocate(b"a", 1).unwrap();
+        store.sync().unwrap();
+        store.allocate(b"b", 1).unwrap();
+        store.crash();
+        assert!(store.get(b"a").unwrap().is_some());
+        assert!(store.get(b"b").unwrap().is_none());
+    }
+}

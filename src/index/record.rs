@@ -1,0 +1,271 @@
+//! Records: the facts as values, and how each is written down (the table stands in `key.rs`).
+
+use super::key::Fields;
+use crate::digest::{Algorithm, Digest};
+
+/// The number of a repository, given out once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RepositoryId(pub(super) u32);
+
+/// The number of a digest, given out once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DigestId(pub(super) u32);
+
+/// The position of an algorithm among an algorithm's flags.
+fn position(algorithm: Algorithm) -> u32 {
+    match algorithm {
+        Algorithm::Sha256 => 0,
+        Algorithm::Sha384 => 1,
+        Algorithm::Sha512 => 2,
+    }
+}
+
+/// Which directories of a repository were made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Directories(pub(super) u16);
+
+impl Directories {
+    /// Of its layers.
+    pub const LAYERS: Self = Self(1);
+    /// Of its revisions and tags.
+    pub const MANIFESTS: Self = Self(2);
+    /// Of its tags.
+    pub const TAGS: Self = Self(4);
+    /// Of its revisions.
+    pub const REVISIONS: Self = Self(8);
+    /// Of its uploads.
+    pub const UPLOADS: Self = Self(16);
+
+    /// The directory of an algorithm in this one, which is that of layers or of revisions.
+    #[must_use]
+    pub fn of(self, algorithm: Algorithm) -> Self {
+        let first = if self == Self::LAYERS { 5 } else { 8 };
+        Self(1 << (first + position(algorithm)))
+    }
+
+    /// Whether all of `other` were made.
+    pub fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Whether any of `other` was made.
+    pub fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// These and `other`.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// These but not `other`.
+    #[must_use]
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+}
+
+/// A repository, or a directory on the way to one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repository {
+    /// Its number.
+    pub id: RepositoryId,
+    /// Which of its directories were made.
+    pub directories: Directories,
+}
+
+impl Repository {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        [&self.id.0.to_be_bytes()[..], &self.directories.0.to_be_bytes()].concat()
+    }
+
+    pub(super) fn decode(value: &[u8]) -> Option<Self> {
+        let mut fields = Fields(value);
+        let id = RepositoryId(fields.u32()?);
+        Some(Self { id, directories: Directories(fields.u16()?) })
+    }
+}
+
+/// A digest that is known, and perhaps a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blob {
+    /// The digest's number.
+    pub id: DigestId,
+    /// Whether the bytes are there.
+    pub present: bool,
+    /// Whether its directory was made, or is left from bytes that were there.
+    pub kept: bool,
+    /// Length of the bytes.
+    pub size: u64,
+    /// When they, or the directory, came.
+    pub created: u32,
+}
+
+impl Blob {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let flags = u8::from(self.present) | u8::from(self.kept) << 1;
+        let mut value = self.id.0.to_be_bytes().to_vec();
+        value.push(flags);
+        value.extend(self.size.to_be_bytes());
+        value.extend(self.created.to_be_bytes());
+        value
+    }
+
+    pub(super) fn decode(value: &[u8]) -> Option<Self> {
+        let mut fields = Fields(value);
+        let id = fields.id()?;
+        let flags = fields.u8()?;
+        let (size, created) = (fields.u64()?, fields.u32()?);
+        Some(Self { id, present: flags & 1 != 0, kept: flags & 2 != 0, size, created })
+    }
+}
+
+/// A link, or the directory that was made for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Only the directory.
+    Directory,
+    /// The link, which may name another digest than its path does.
+    Linked {
+        /// What it names.
+        target: Digest,
+        /// When it was written.
+        pushed: u32,
+    },
+}
+
+/// Which directories of a tag were made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TagDirectories(pub(super) u8);
+
+impl TagDirectories {
+    /// Of the current link.
+    pub const CURRENT: Self = Self(1);
+    /// Of the index.
+    pub const INDEX: Self = Self(2);
+
+    /// Of an algorithm in the index.
+    pub fn index_of(algorithm: Algorithm) -> Self {
+        Self(1 << (2 + position(algorithm)))
+    }
+
+    /// Whether all of `other` were made.
+    pub fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// These and `other`.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// These but not `other`.
+    #[must_use]
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+}
+
+/// A tag.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TagRecord {
+    /// Which of its directories were made.
+    pub directories: TagDirectories,
+    /// The manifest it is at, and since when.
+    pub current: Option<(Digest, u32)>,
+}
+
+/// An upload.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Upload {
+    /// Whether it has bytes, even none yet.
+    pub has_data: bool,
+    /// The number under which they are staged.
+    pub staging: u64,
+    /// What its registry wrote as its start.
+    pub started_at: Option<Vec<u8>>,
+    /// Whether the directory of its hash states was made.
+    pub hash_states: bool,
+    pub(super) algorithms: u8,
+    /// When any of this changed.
+    pub updated: u32,
+}
+
+impl Upload {
+    /// Whether the directory of hash states of this algorithm was made.
+    pub fn keeps_hash_states(&self, algorithm: Algorithm) -> bool {
+        self.algorithms & 1 << position(algorithm) != 0
+    }
+
+    /// With the directory of hash states of this algorithm.
+    #[must_use]
+    pub fn with_hash_states(mut self, algorithm: Algorithm) -> Self {
+        self.algorithms |= 1 << position(algorithm);
+        self
+    }
+
+    /// Without the directory of hash states of this algorithm.
+    #[must_use]
+    pub fn without_hash_states(mut self, algorithm: Algorithm) -> Self {
+        self.algorithms &= !(1 << position(algorithm));
+        self
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let flags = u8::from(self.has_data)
+            | u8::from(self.started_at.is_some()) << 1
+            | u8::from(self.hash_states) << 2
+            | self.algorithms << 3;
+        let mut value = vec![flags];
+        value.extend(self.staging.to_be_bytes());
+        value.extend(self.updated.to_be_bytes());
+        value.extend(self.started_at.iter().flatten());
+        value
+    }
+
+    pub(super) fn decode(value: &[u8]) -> Option<Self> {
+        let mut fields = Fields(value);
+        let flags = fields.u8()?;
+        let (staging, updated) = (fields.u64()?, fields.u32()?);
+        Some(Self {
+            has_data: flags & 1 != 0,
+            staging,
+            started_at: (flags & 2 != 0).then(|| fields.0.to_vec()),
+            hash_states: flags & 4 != 0,
+            algorithms: flags >> 3,
+            updated,
+        })
+    }
+}
+
+/// What a manifest names something as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Its configuration.
+    Config,
+    /// A layer.
+    Layer,
+    /// A manifest of an index.
+    Child,
+    /// The manifest that it is about.
+    Subject,
+}
+
+impl Role {
+    const ALL: [Self; 4] = [Self::Config, Self::Layer, Self::Child, Self::Subject];
+
+    pub(super) fn byte(self) -> u8 {
+        match self {
+            Self::Config => 1,
+            Self::Layer => 2,
+            Self::Child => 3,
+            Self::Subject => 4,
+        }
+    }
+
+    pub(super) fn from_byte(byte: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.byte() == byte)
+    }
+}

@@ -1,0 +1,104 @@
+//! The registry: the only code that changes facts and bytes, in the one safe order.
+//!
+//! Bytes are durable before a fact names them; a fact is gone before its bytes are. Every
+//! change of facts is one optimistic transaction of the index: what it read is checked again
+//! when it commits, so that two processes at work never leave half of each other's change.
+//!
+//! It knows no paths: what a file operation means is for the tree to say. It takes digests and
+//! names that are already well formed, and answers in the field's terms ([`Error`]).
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::blobs::Blobs;
+use crate::digest::Digest;
+use crate::index::{Index, Store};
+
+mod blob;
+mod directory;
+mod error;
+mod ingest;
+mod link;
+mod open;
+mod read;
+mod staging;
+mod upload;
+
+pub use directory::Directory;
+pub use error::Error;
+pub use ingest::{Destination, Ingested};
+pub use read::Revision;
+pub use staging::{Reading, Staging};
+
+/// Whether bytes that a manifest still names may be removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Removal {
+    /// No: refused, so that nobody loses an image by `rm`.
+    #[default]
+    Guarded,
+    /// Yes, as on a plain directory, but the bytes go to the trash.
+    Permissive,
+}
+
+/// A registry's storage: facts in the index, bytes among the blobs.
+pub struct Registry {
+    index: Index,
+    blobs: Arc<dyn Blobs>,
+    removal: Removal,
+    /// One lock for each first byte of a digest: publication and removal of the same bytes
+    /// must not overlap, or the one's fact would name what the other has just removed.
+    shards: Vec<Mutex<()>>,
+    uploads: upload::Open,
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registry").field("removal", &self.removal).finish_non_exhaustive()
+    }
+}
+
+impl Registry {
+    /// A registry over these facts and bytes; clears away what an earlier process left staged.
+    pub fn new(
+        store: Arc<dyn Store>,
+        blobs: Arc<dyn Blobs>,
+        removal: Removal,
+    ) -> Result<Self, Error> {
+        let shards = (0..=u8::MAX).map(|_| Mutex::new(())).collect();
+        let index = Index::open(store)?;
+        let registry = Self { index, blobs, removal, shards, uploads: upload::Open::default() };
+        registry.clear_staging()?;
+        Ok(registry)
+    }
+
+    /// The registry kept in the directory `store`, which is made if it does not exist.
+    ///
+    /// The caller holds the store's lock: two processes on one store would destroy it.
+    pub fn open(store: &Path, removal: Removal) -> Result<Self, Error> {
+        open::open(store, removal)
+    }
+
+    /// Returns when everything done before is durable; free if nothing was done since.
+    pub fn sync(&self) -> Result<(), Error> {
+        Ok(self.index.sync()?)
+    }
+
+    /// Keeps others from publishing or removing these bytes.
+    fn hold(&self, digest: &Digest) -> Option<MutexGuard<'_, ()>> {
+        self.shards.get(usize::from(digest.shard())).map(Mutex::lock)
+    }
+}
+
+/// Now, in seconds since 1970: the precision of every time that is kept.
+fn now() -> u32 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u32::try_from(elapsed.as_secs()).unwrap_or(u32::MAX)
+}
+
+/// A kept time as the system's.
+fn time(seconds: u32) -> SystemTime {
+    UNIX_EPOCH + std::time::Duration::from_secs(u64::from(seconds))
+}

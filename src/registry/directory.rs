@@ -1,0 +1,165 @@
+//! Directories: those that registries make, look for and remove.
+//!
+//! A directory exists if it was made and not removed, or if a fact lies below it. Registries
+//! tell repositories by them (distribution up to 2.8 by the layers', 3.x by the manifests'
+//! directory), and collection destroys the content of a repository that lacks one; therefore a
+//! repository that holds a revision has both, made or not.
+//!
+//! It is not a tree of its own: each directory is a flag or a row of the record it belongs to.
+
+use std::time::SystemTime;
+
+use super::{Error, Registry, time};
+use crate::digest::{Algorithm, Digest};
+use crate::index::{Directories, Repository, TagRecord, Transaction, Upload};
+use crate::name::{LinkSet, Namespace, RepositoryName, Tag, UploadId};
+
+mod change;
+mod existence;
+
+use change::{make, remove};
+use existence::exists;
+
+/// A directory of a registry's storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Directory {
+    /// Of the blobs of one algorithm.
+    BlobAlgorithm(Algorithm),
+    /// Of the blobs whose digest begins with this byte.
+    BlobShard(Algorithm, u8),
+    /// Of one blob.
+    Blob(Digest),
+    /// A repository, or on the way to one.
+    Namespace(Namespace),
+    /// Of a repository's revisions and tags.
+    Manifests(RepositoryName),
+    /// Of a repository's tags.
+    Tags(RepositoryName),
+    /// Of one tag.
+    Tag(RepositoryName, Tag),
+    /// Of a tag's current link.
+    Current(RepositoryName, Tag),
+    /// Of a set of links.
+    Links(RepositoryName, LinkSet),
+    /// Of the links of one algorithm.
+    LinksAlgorithm(RepositoryName, LinkSet, Algorithm),
+    /// Of one link.
+    Link(RepositoryName, LinkSet, Digest),
+    /// Of a repository's uploads.
+    Uploads(RepositoryName),
+    /// Of one upload.
+    Upload(RepositoryName, UploadId),
+    /// Of an upload's hash states.
+    HashStates(RepositoryName, UploadId),
+    /// Of an upload's hash states of one algorithm.
+    HashStatesAlgorithm(RepositoryName, UploadId, Algorithm),
+}
+
+impl Registry {
+    /// When this directory was last known to change, or nothing if it does not exist.
+    pub fn directory(&self, directory: &Directory) -> Result<Option<SystemTime>, Error> {
+        // Reads of one directory are a few gets; a transaction that changes nothing commits
+        // nothing, and gives what it read as one consistent moment.
+        self.index.transact(|facts| exists(facts, directory)).map(|found| found.map(time))
+    }
+
+    /// Makes a directory in one that exists.
+    pub fn make_directory(&self, directory: &Directory) -> Result<(), Error> {
+        self.index.transact(|facts| {
+            if exists(facts, directory)?.is_some() {
+                return Err(Error::Exists);
+            }
+            if let Some(parent) = parent(directory)
+                && exists(facts, &parent)?.is_none()
+            {
+                return Err(Error::Missing);
+            }
+            make(facts, directory)
+        })
+    }
+
+    /// Removes a directory that is empty.
+    pub fn remove_directory(&self, directory: &Directory) -> Result<(), Error> {
+        self.index.transact(|facts| {
+            if exists(facts, directory)?.is_none() {
+                return Err(Error::Missing);
+            }
+            remove(facts, directory)
+        })
+    }
+}
+
+/// The directory that must hold this one; nothing where it always exists.
+fn parent(directory: &Directory) -> Option<Directory> {
+    Some(match directory {
+        Directory::BlobAlgorithm(_) => return None,
+        Directory::BlobShard(algorithm, _) => Directory::BlobAlgorithm(*algorithm),
+        Directory::Blob(digest) => Directory::BlobShard(digest.algorithm(), digest.shard()),
+        Directory::Namespace(namespace) => Directory::Namespace(namespace.parent()?),
+        Directory::Manifests(repository)
+        | Directory::Links(repository, LinkSet::Layers)
+        | Directory::Uploads(repository) => Directory::Namespace(repository.namespace().clone()),
+        Directory::Tags(repository) | Directory::Links(repository, LinkSet::Revisions) => {
+            Directory::Manifests(repository.clone())
+        }
+        Directory::Tag(repository, _) => Directory::Tags(repository.clone()),
+        Directory::Current(repository, tag)
+        | Directory::Links(repository, LinkSet::TagIndex(tag)) => {
+            Directory::Tag(repository.clone(), tag.clone())
+        }
+        Directory::Links(repository, LinkSet::Signatures(revision)) => {
+            Directory::Link(repository.clone(), LinkSet::Revisions, *revision)
+        }
+        Directory::LinksAlgorithm(repository, set, _) => {
+            Directory::Links(repository.clone(), set.clone())
+        }
+        Directory::Link(repository, set, digest) => {
+            Directory::LinksAlgorithm(repository.clone(), set.clone(), digest.algorithm())
+        }
+        Directory::Upload(repository, _) => Directory::Uploads(repository.clone()),
+        Directory::HashStates(repository, id) => Directory::Upload(repository.clone(), *id),
+        Directory::HashStatesAlgorithm(repository, id, _) => {
+            Directory::HashStates(repository.clone(), *id)
+        }
+    })
+}
+
+/// The flag of a repository's record that stands for a directory.
+pub(super) fn flag(set: &LinkSet) -> Option<Directories> {
+    match set {
+        LinkSet::Layers => Some(Directories::LAYERS),
+        LinkSet::Revisions => Some(Directories::REVISIONS),
+        LinkSet::TagIndex(_) | LinkSet::Signatures(_) => None,
+    }
+}
+
+/// The repository's record, if its directory exists as more than the way to another.
+pub(super) fn repository(
+    facts: &mut Transaction<'_>,
+    name: &RepositoryName,
+) -> Result<Repository, Error> {
+    facts.repository(name.namespace())?.ok_or(Error::Missing)
+}
+
+/// The record of an upload.
+pub(super) fn upload(
+    facts: &mut Transaction<'_>,
+    name: &RepositoryName,
+    id: &UploadId,
+) -> Result<(Repository, Upload), Error> {
+    let repository = repository(facts, name)?;
+    let upload = facts.upload(repository.id, id)?.ok_or(Error::Missing)?;
+    Ok((repository, upload))
+}
+
+/// The record of a tag.
+pub(super) fn tag(
+    facts: &mut Transaction<'_>,
+    name: &RepositoryName,
+    tag: &Tag,
+) -> Result<(Repository, TagRecord), Error> {
+    let repository = repository(facts, name)?;
+    let record = facts.tag(repository.id, tag)?.ok_or(Error::Missing)?;
+    Ok((repository, record))
+}
+

@@ -1,0 +1,219 @@
+//! Change: directories made and removed, each as the flag or row that stands for it.
+//!
+//! The callers have seen that the parent exists and that the directory does, or does not.
+
+use super::super::{Error, now};
+use super::{Directory, flag, repository, tag, upload};
+use crate::digest::Algorithm;
+use crate::index::{Directories, Link, TagDirectories, TagRecord, Transaction, Upload};
+use crate::name::{LinkSet, RepositoryName};
+
+/// Makes the directory.
+pub(super) fn make(facts: &mut Transaction<'_>, directory: &Directory) -> Result<(), Error> {
+    match directory {
+        Directory::BlobAlgorithm(algorithm) => facts.keep_blob_algorithm(*algorithm)?,
+        Directory::BlobShard(algorithm, shard) => facts.keep_blob_shard(*algorithm, *shard)?,
+        Directory::Blob(digest) => facts.put_blob_directory(digest, now())?,
+        Directory::Namespace(namespace) => {
+            facts.put_repository(namespace, Directories::default())?;
+        }
+        Directory::Manifests(name) => mark(facts, name, Directories::MANIFESTS)?,
+        Directory::Tags(name) => mark(facts, name, Directories::TAGS)?,
+        Directory::Uploads(name) => mark(facts, name, Directories::UPLOADS)?,
+        Directory::Tag(name, label) => {
+            let repository = repository(facts, name)?;
+            facts.put_tag(repository.id, label, &TagRecord::default())?;
+        }
+        Directory::Current(name, label) => {
+            let (repository, record) = tag(facts, name, label)?;
+            let directories = record.directories.with(TagDirectories::CURRENT);
+            facts.put_tag(repository.id, label, &TagRecord { directories, ..record })?;
+        }
+        Directory::Links(name, set) => mark_links(facts, name, set, None)?,
+        Directory::LinksAlgorithm(name, set, algorithm) => {
+            mark_links(facts, name, set, Some(*algorithm))?;
+        }
+        Directory::Link(name, set, digest) => {
+            let repository = repository(facts, name)?;
+            facts.put_link(repository.id, set, digest, &Link::Directory)?;
+        }
+        Directory::Upload(name, id) => {
+            let repository = repository(facts, name)?;
+            facts.put_upload(repository.id, id, &Upload { updated: now(), ..Upload::default() })?;
+        }
+        Directory::HashStates(name, id) => {
+            let (repository, record) = upload(facts, name, id)?;
+            facts.put_upload(repository.id, id, &Upload { hash_states: true, ..record })?;
+        }
+        Directory::HashStatesAlgorithm(name, id, algorithm) => {
+            let (repository, record) = upload(facts, name, id)?;
+            facts.put_upload(repository.id, id, &record.with_hash_states(*algorithm))?;
+        }
+    }
+    Ok(())
+}
+
+/// Sets flags of a repository's record.
+fn mark(
+    facts: &mut Transaction<'_>,
+    name: &RepositoryName,
+    flags: Directories,
+) -> Result<(), Error> {
+    let repository = repository(facts, name)?;
+    Ok(facts.put_repository(name.namespace(), repository.directories.with(flags))?)
+}
+
+/// Clears flags of a repository's record.
+fn unmark(
+    facts: &mut Transaction<'_>,
+    name: &RepositoryName,
+    flags: Directories,
+) -> Result<(), Error> {
+    let repository = repository(facts, name)?;
+    Ok(facts.put_repository(name.namespace(), repository.directories.without(flags))?)
+}
+
+/// The flag of a tag's record that stands for its index, or for an algorithm in it.
+fn index_flag(algorithm: Option<Algorithm>) -> TagDirectories {
+    algorithm.map_or(TagDirectories::INDEX, TagDirectories::index_of)
+}
+
+/// Makes the directory of a set of links, or the one of an algorithm in it.
+fn mark_links(
+    facts: &mut Transaction<'_>,
+    name: &RepositoryName,
+    set: &LinkSet,
+    algorithm: Option<Algorithm>,
+) -> Result<(), Error> {
+    match set {
+        LinkSet::Layers | LinkSet::Revisions => {
+            let directory = flag(set).unwrap_or_default();
+            mark(facts, name, algorithm.map_or(directory, |algorithm| directory.of(algorithm)))
+        }
+        LinkSet::TagIndex(label) => {
+            let (repository, record) = tag(facts, name, label)?;
+            let directories = record.directories.with(index_flag(algorithm));
+            Ok(facts.put_tag(repository.id, label, &TagRecord { directories, ..record })?)
+        }
+        LinkSet::Signatures(_) => {
+            Err(Error::Unsupported("signatures are kept where they were, never made anew"))
+        }
+    }
+}
+
+/// Removes the directory, if nothing is in it.
+pub(super) fn remove(facts: &mut Transaction<'_>, directory: &Directory) -> Result<(), Error> {
+    match directory {
+        Directory::BlobAlgorithm(algorithm) => {
+            empty(facts.require_no_blob_shards(*algorithm)?)?;
+            facts.forget_blob_algorithm(*algorithm)?;
+        }
+        Directory::BlobShard(algorithm, shard) => {
+            empty(facts.require_no_blobs(*algorithm, *shard)?)?;
+            facts.forget_blob_shard(*algorithm, *shard)?;
+        }
+        Directory::Blob(digest) => {
+            empty(facts.blob(digest)?.is_none_or(|blob| !blob.present))?;
+            facts.remove_blob(digest)?;
+        }
+        Directory::Namespace(namespace) => {
+            let record = facts.repository(namespace)?;
+            let bare = record.is_none_or(|record| record.directories == Directories::default());
+            empty(bare && facts.require_no_namespaces(namespace)?)?;
+            facts.remove_repository(namespace)?;
+        }
+        Directory::Manifests(name) => {
+            let repository = repository(facts, name)?;
+            let held = Directories::TAGS.with(Directories::REVISIONS);
+            empty(!repository.directories.intersects(held))?;
+            empty(facts.require_no_links(repository.id, &LinkSet::Revisions, None)?)?;
+            empty(facts.require_no_tags(repository.id)?)?;
+            unmark(facts, name, Directories::MANIFESTS)?;
+        }
+        Directory::Tags(name) => {
+            let repository = repository(facts, name)?;
+            empty(facts.require_no_tags(repository.id)?)?;
+            unmark(facts, name, Directories::TAGS)?;
+        }
+        Directory::Uploads(name) => {
+            let repository = repository(facts, name)?;
+            empty(facts.require_no_uploads(repository.id)?)?;
+            unmark(facts, name, Directories::UPLOADS)?;
+        }
+        Directory::Tag(name, label) => {
+            let (repository, record) = tag(facts, name, label)?;
+            empty(record == TagRecord::default())?;
+            let index = LinkSet::TagIndex(label.clone());
+            empty(facts.require_no_links(repository.id, &index, None)?)?;
+            facts.remove_tag(repository.id, label)?;
+        }
+        Directory::Current(name, label) => {
+            let (repository, record) = tag(facts, name, label)?;
+            empty(record.current.is_none())?;
+            let directories = record.directories.without(TagDirectories::CURRENT);
+            facts.put_tag(repository.id, label, &TagRecord { directories, ..record })?;
+        }
+        Directory::Links(name, set) => unmark_links(facts, name, set, None)?,
+        Directory::LinksAlgorithm(name, set, algorithm) => {
+            unmark_links(facts, name, set, Some(*algorithm))?;
+        }
+        Directory::Link(name, set, digest) => {
+            let repository = repository(facts, name)?;
+            let link = facts.link(repository.id, set, digest)?;
+            empty(matches!(link, None | Some(Link::Directory)))?;
+            facts.remove_link(repository.id, set, digest)?;
+        }
+        Directory::Upload(name, id) => {
+            let (repository, record) = upload(facts, name, id)?;
+            empty(!record.has_data && record.started_at.is_none() && !record.hash_states)?;
+            empty(facts.require_no_hash_states(repository.id, id, None)?)?;
+            facts.remove_upload(repository.id, id)?;
+        }
+        Directory::HashStates(name, id) => {
+            let (repository, record) = upload(facts, name, id)?;
+            empty(!Algorithm::ALL.iter().any(|one| record.keeps_hash_states(*one)))?;
+            empty(facts.require_no_hash_states(repository.id, id, None)?)?;
+            facts.put_upload(repository.id, id, &Upload { hash_states: false, ..record })?;
+        }
+        Directory::HashStatesAlgorithm(name, id, algorithm) => {
+            let (repository, record) = upload(facts, name, id)?;
+            empty(facts.require_no_hash_states(repository.id, id, Some(*algorithm))?)?;
+            facts.put_upload(repository.id, id, &record.without_hash_states(*algorithm))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the directory of a set of links, or the one of an algorithm in it.
+fn unmark_links(
+    facts: &mut Transaction<'_>,
+    name: &RepositoryName,
+    set: &LinkSet,
+    algorithm: Option<Algorithm>,
+) -> Result<(), Error> {
+    let repository = repository(facts, name)?;
+    empty(facts.require_no_links(repository.id, set, algorithm)?)?;
+    match set {
+        LinkSet::Layers | LinkSet::Revisions => {
+            let directory = flag(set).unwrap_or_default();
+            let below = |one: &Algorithm| repository.directories.contains(directory.of(*one));
+            empty(algorithm.is_some() || !Algorithm::ALL.iter().any(below))?;
+            unmark(facts, name, algorithm.map_or(directory, |algorithm| directory.of(algorithm)))
+        }
+        LinkSet::TagIndex(label) => {
+            let (repository, record) = tag(facts, name, label)?;
+            let below = |one: &Algorithm| {
+                record.directories.contains(TagDirectories::index_of(*one))
+            };
+            empty(algorithm.is_some() || !Algorithm::ALL.iter().any(below))?;
+            let directories = record.directories.without(index_flag(algorithm));
+            Ok(facts.put_tag(repository.id, label, &TagRecord { directories, ..record })?)
+        }
+        LinkSet::Signatures(_) => Ok(()),
+    }
+}
+
+/// Refuses to go on where something is left.
+fn empty(is: bool) -> Result<(), Error> {
+    if is { Ok(()) } else { Err(Error::NotEmpty) }
+}

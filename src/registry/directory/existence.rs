@@ -1,0 +1,109 @@
+//! Existence: whether a directory of a registry's storage is there, and since when.
+//!
+//! It changes nothing.
+
+use super::super::Error;
+use super::{Directory, flag, repository, tag, upload};
+use crate::digest::Algorithm;
+use crate::index::{Directories, Link, TagDirectories, Transaction};
+use crate::name::{LinkSet, RepositoryName};
+
+/// When the directory changed (0 where nothing is kept of that), or nothing.
+pub(super) fn exists(facts: &mut Transaction<'_>, directory: &Directory) -> Result<Option<u32>, Error> {
+    match existing(facts, directory) {
+        Err(Error::Missing) => Ok(None),
+        found => found,
+    }
+}
+
+/// [`exists`], where a record that is missing on the way is an error.
+fn existing(facts: &mut Transaction<'_>, directory: &Directory) -> Result<Option<u32>, Error> {
+    let when = |exists: bool| exists.then_some(0);
+    Ok(match directory {
+        Directory::BlobAlgorithm(algorithm) => when(facts.blob_algorithm_kept(*algorithm)?),
+        Directory::BlobShard(algorithm, shard) => {
+            when(facts.blob_shard_kept(*algorithm, *shard)?)
+        }
+        Directory::Blob(digest) => facts
+            .blob(digest)?
+            .filter(|blob| blob.present || blob.kept)
+            .map(|blob| blob.created),
+        Directory::Namespace(namespace) => when(
+            facts.repository(namespace)?.is_some() || facts.has_namespaces(Some(namespace))?,
+        ),
+        Directory::Manifests(name) => {
+            let repository = repository(facts, name)?;
+            when(
+                repository.directories.contains(Directories::MANIFESTS)
+                    || facts.has_links(repository.id, &LinkSet::Revisions, None)?,
+            )
+        }
+        Directory::Tags(name) => {
+            when(repository(facts, name)?.directories.contains(Directories::TAGS))
+        }
+        Directory::Uploads(name) => {
+            when(repository(facts, name)?.directories.contains(Directories::UPLOADS))
+        }
+        Directory::Tag(name, label) => {
+            let (_, record) = tag(facts, name, label)?;
+            Some(record.current.map_or(0, |(_, pushed)| pushed))
+        }
+        Directory::Current(name, label) => {
+            let (_, record) = tag(facts, name, label)?;
+            let kept = record.directories.contains(TagDirectories::CURRENT);
+            record.current.map(|(_, pushed)| pushed).or(when(kept))
+        }
+        Directory::Links(name, set) => when(links_exist(facts, name, set, None)?),
+        Directory::LinksAlgorithm(name, set, algorithm) => {
+            when(links_exist(facts, name, set, Some(*algorithm))?)
+        }
+        Directory::Link(name, set, digest) => {
+            let repository = repository(facts, name)?;
+            facts.link(repository.id, set, digest)?.map(|link| match link {
+                Link::Directory => 0,
+                Link::Linked { pushed, .. } => pushed,
+            })
+        }
+        Directory::Upload(name, id) => Some(upload(facts, name, id)?.1.updated),
+        Directory::HashStates(name, id) => {
+            let (_, upload) = upload(facts, name, id)?;
+            upload.hash_states.then_some(upload.updated)
+        }
+        Directory::HashStatesAlgorithm(name, id, algorithm) => {
+            let (_, upload) = upload(facts, name, id)?;
+            upload.keeps_hash_states(*algorithm).then_some(upload.updated)
+        }
+    })
+}
+
+/// Whether the directory of a set of links exists, or the one of an algorithm in it.
+fn links_exist(
+    facts: &mut Transaction<'_>,
+    name: &RepositoryName,
+    set: &LinkSet,
+    algorithm: Option<Algorithm>,
+) -> Result<bool, Error> {
+    let repository = repository(facts, name)?;
+    let kept = match set {
+        LinkSet::Layers | LinkSet::Revisions => {
+            let directory = flag(set).unwrap_or_default();
+            repository.directories.contains(match algorithm {
+                None => directory,
+                Some(algorithm) => directory.of(algorithm),
+            })
+        }
+        LinkSet::TagIndex(label) => {
+            let Some(record) = facts.tag(repository.id, label)? else { return Ok(false) };
+            record.directories.contains(
+                algorithm.map_or(TagDirectories::INDEX, TagDirectories::index_of),
+            )
+        }
+        LinkSet::Signatures(_) => false,
+    };
+    // A repository with revisions always shows its layers' directory (see the module's text).
+    let implied = match (set, algorithm) {
+        (LinkSet::Layers, None) => facts.has_links(repository.id, &LinkSet::Revisions, None)?,
+        _ => false,
+    };
+    Ok(kept || implied || facts.has_links(repository.id, set, algorithm)?)
+}

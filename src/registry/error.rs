@@ -1,0 +1,62 @@
+//! Why the registry did not do what it was asked to.
+//!
+//! Not errno: how a refusal looks to a program is decided in one place, by the kernel's side.
+
+use crate::blobs::BlobsError;
+use crate::digest::Digest;
+use crate::index::IndexError;
+use crate::manifest::Refusal;
+use crate::name::RepositoryName;
+
+/// Why the registry did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The fact or directory that was named, or the one that must hold it, does not exist.
+    #[error("does not exist")]
+    Missing,
+    /// What should be made exists.
+    #[error("exists already")]
+    Exists,
+    /// A directory to be removed still holds something.
+    #[error("is not empty")]
+    NotEmpty,
+    /// Facts of this kind cannot be made here.
+    #[error("cannot be made: {0}")]
+    Unsupported(&'static str),
+    /// A manifest is not admitted.
+    #[error("manifest refused for {repository}: {refusal}")]
+    Refused {
+        /// Where it should have gone.
+        repository: RepositoryName,
+        /// The rule, the place in the document, the value, and what was expected.
+        refusal: Box<Refusal>,
+    },
+    /// Bytes that a manifest still needs would be lost.
+    #[error("blob {digest} is needed by manifest {manifest}: delete the manifest first, or mount with -o delete=permissive")]
+    Referenced {
+        /// The bytes.
+        digest: Digest,
+        /// A manifest that some repository holds, and that names them.
+        manifest: Digest,
+    },
+    /// Something small (a start time, a hash state) is larger than it may be.
+    #[error("{bytes} bytes are too many: at most {max}")]
+    TooLarge {
+        /// What came.
+        bytes: usize,
+        /// What may come.
+        max: usize,
+    },
+    /// A link's content is no digest.
+    #[error("link content {content:?} is no digest: expected alg:hex without a newline")]
+    Malformed {
+        /// The content, shortened.
+        content: String,
+    },
+    /// The index did not answer, or could not be written.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// Bytes could not be read, written or verified.
+    #[error(transparent)]
+    Blobs(#[from] BlobsError),
+}

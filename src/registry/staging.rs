@@ -1,0 +1,128 @@
+//! Staging and reading: bytes on their way in, and bytes that are there.
+//!
+//! Neither is a fact: staged bytes become one by publication, or vanish with their last holder.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use super::{Error, Registry};
+use crate::blobs::{Blobs, Content, Draft};
+use crate::digest::{Algorithm, Digest};
+
+/// Bytes on their way in. Dropped without publication, they are gone.
+pub struct Staging {
+    draft: Arc<dyn Draft>,
+    /// Where to discard what was not published; nothing for an upload, which outlives us.
+    discard: Option<Arc<dyn Blobs>>,
+}
+
+impl std::fmt::Debug for Staging {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Staging").field("id", &self.draft.id()).finish_non_exhaustive()
+    }
+}
+
+impl Staging {
+    /// An upload's bytes, which stay until the upload is removed.
+    pub(super) fn lasting(draft: Arc<dyn Draft>) -> Self {
+        Self { draft, discard: None }
+    }
+
+    /// The draft itself.
+    pub(super) fn draft(&self) -> &dyn Draft {
+        self.draft.as_ref()
+    }
+
+    /// Bytes from `offset` on, fewer at the end.
+    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
+        Ok(self.draft.read_at(offset, buffer)?)
+    }
+
+    /// Writes all of `bytes` at `offset`.
+    pub fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        Ok(self.draft.write_at(offset, bytes)?)
+    }
+
+    /// Cuts off or fills up with zeros.
+    pub fn truncate(&self, len: u64) -> Result<(), Error> {
+        Ok(self.draft.truncate(len)?)
+    }
+
+    /// Makes what was written durable.
+    pub fn sync(&self) -> Result<(), Error> {
+        Ok(self.draft.sync()?)
+    }
+
+    /// The digest of all that was written.
+    pub fn digest(&self, algorithm: Algorithm) -> Result<Digest, Error> {
+        Ok(self.draft.digest(algorithm)?)
+    }
+
+    /// Bytes written so far.
+    pub fn len(&self) -> u64 {
+        self.draft.len()
+    }
+
+    /// Whether nothing was written.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if let Some(blobs) = &self.discard {
+            // What cannot be discarded now is cleared away when the store is next opened.
+            if let Err(error) = blobs.discard(self.draft.id()) {
+                log::warn!("staged bytes stay until the next start: {error}");
+            }
+        }
+    }
+}
+
+/// A blob's bytes.
+#[derive(Clone)]
+pub struct Reading(Arc<dyn Content>);
+
+impl std::fmt::Debug for Reading {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Reading").field(&self.0.len()).finish()
+    }
+}
+
+impl Reading {
+    /// Bytes from `offset` on, fewer at the end.
+    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
+        Ok(self.0.read_at(offset, buffer)?)
+    }
+
+    /// Bytes in all.
+    pub fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// Whether there are no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The file that holds the bytes, where there is one.
+    pub fn file(&self) -> Option<&File> {
+        self.0.file()
+    }
+}
+
+impl Registry {
+    /// A place for bytes whose use is not decided yet.
+    pub fn stage(&self) -> Result<Staging, Error> {
+        let draft = self.blobs.draft(self.index.allocate_staging()?)?;
+        Ok(Staging { draft, discard: Some(Arc::clone(&self.blobs)) })
+    }
+
+    /// A blob's bytes, which stay readable through this even after the blob's removal.
+    pub fn read_blob(&self, digest: &Digest) -> Result<Reading, Error> {
+        let blob = self.index.blob(digest)?.filter(|blob| blob.present);
+        blob.ok_or(Error::Missing)?;
+        Ok(Reading(self.blobs.open(digest)?))
+    }
+}
