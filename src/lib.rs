@@ -4,4 +4,5 @@ pub mod blobs;
 pub mod digest;
 pub mod index;
 pub mod layout;
+pub mod manifest;
 pub mod name;
