@@ -30,7 +30,10 @@ pub use record::{
     Upload,
 };
 pub use redb::Redb;
-pub use store::{Batch, Change, Outcome, Precondition, Store, StoreError};
+pub use store::{
+    BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, Batch, Change, Outcome, Pair, Precondition, Store,
+    StoreError,
+};
 pub use transaction::Transaction;
 
 /// Edges of a manifest that fit into one transaction.
@@ -118,7 +121,7 @@ impl Index {
         Ok(self.store.allocate(&Key::table(b'C').byte(b's').done(), 1)?.start)
     }
 
-    fn scan(&self, range: &Range<Vec<u8>>, limit: usize) -> Result<Vec<store::Pair>, IndexError> {
+    fn scan(&self, range: &Range<Vec<u8>>, limit: usize) -> Result<Vec<Pair>, IndexError> {
         Ok(self.store.scan(&range.start..&range.end, limit)?)
     }
 
@@ -274,6 +277,21 @@ impl Index {
             .map(|(key, value)| {
                 let id = key.last_chunk().map(|id| UploadId::from_bytes(*id));
                 id.zip(Upload::decode(&value)).ok_or(IndexError::Record { key })
+            })
+            .collect()
+    }
+
+    /// The uploads of all repositories.
+    pub fn all_uploads(&self) -> Result<Vec<(RepositoryId, UploadId, Upload)>, IndexError> {
+        let rows = self.scan(&Key::table(b'U').below(), usize::MAX)?;
+        rows.into_iter()
+            .map(|(key, value)| {
+                let mut fields = Fields(key.get(1..).unwrap_or_default());
+                let repository = fields.u32().map(RepositoryId);
+                let id = fields.0.try_into().ok().map(UploadId::from_bytes);
+                let row = repository.zip(id).zip(Upload::decode(&value));
+                let row = row.map(|((repository, id), upload)| (repository, id, upload));
+                row.ok_or(IndexError::Record { key })
             })
             .collect()
     }

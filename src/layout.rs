@@ -25,6 +25,9 @@ use std::fmt;
 use crate::digest::{Algorithm, Digest};
 use crate::name::{LinkSet, Namespace, RepositoryName, Tag, UploadId};
 
+/// The directory below a registry's root that holds the layout (distribution compiles it in).
+pub const TOP: &str = "v2";
+
 /// A path below `v2` that the layout admits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Node {
@@ -173,6 +176,20 @@ impl Node {
             }
             _ => None,
         }
+    }
+
+    /// The nodes below this one whose names the layout fixes, in no order.
+    pub fn fixed_children(&self) -> Vec<Self> {
+        let names = [
+            "blobs", "current", "data", "hashstates", "index", "link", "repositories",
+            "revisions", "signatures", "startedat", "tags",
+        ];
+        if matches!(self, Self::Repositories | Self::Namespace(_) | Self::Tags(_)) {
+            // Any of these names may be a repository's or a tag's there.
+            return Vec::new();
+        }
+        let algorithms = Algorithm::ALL.iter().map(|algorithm| algorithm.name());
+        names.into_iter().chain(algorithms).filter_map(|name| self.child(name)).collect()
     }
 
     /// The node of a path below `v2`, components separated by `/`; the empty path is the root.

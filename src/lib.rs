@@ -2,7 +2,10 @@
 
 pub mod blobs;
 pub mod digest;
+pub mod fuse;
 pub mod index;
 pub mod layout;
 pub mod manifest;
 pub mod name;
+pub mod registry;
+pub mod tree;

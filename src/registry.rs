@@ -30,7 +30,7 @@ mod upload;
 pub use directory::Directory;
 pub use error::Error;
 pub use ingest::{Destination, Ingested};
-pub use read::Revision;
+pub use upload::NOTE_BYTES_MAX;
 pub use staging::{Reading, Staging};
 
 /// Whether bytes that a manifest still names may be removed.
@@ -68,7 +68,7 @@ impl Registry {
         removal: Removal,
     ) -> Result<Self, Error> {
         let shards = (0..=u8::MAX).map(|_| Mutex::new(())).collect();
-        let index = Index::open(store)?;
+        let index = Index::new(store);
         let registry = Self { index, blobs, removal, shards, uploads: upload::Open::default() };
         registry.clear_staging()?;
         Ok(registry)

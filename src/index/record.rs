@@ -188,7 +188,8 @@ pub struct Upload {
     pub started_at: Option<Vec<u8>>,
     /// Whether the directory of its hash states was made.
     pub hash_states: bool,
-    pub(super) algorithms: u8,
+    /// The algorithms for which a directory of hash states was made, one bit each.
+    pub algorithms: u8,
     /// When any of this changed.
     pub updated: u32,
 }
@@ -254,8 +255,6 @@ pub enum Role {
 }
 
 impl Role {
-    const ALL: [Self; 4] = [Self::Config, Self::Layer, Self::Child, Self::Subject];
-
     pub(super) fn byte(self) -> u8 {
         match self {
             Self::Config => 1,
@@ -263,9 +262,5 @@ impl Role {
             Self::Child => 3,
             Self::Subject => 4,
         }
-    }
-
-    pub(super) fn from_byte(byte: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.byte() == byte)
     }
 }

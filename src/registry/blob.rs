@@ -1,9 +1,10 @@
 //! Blobs: bytes published under their digest, and removed again.
 
 use super::directory::repository;
+use super::ingest::link;
 use super::{Error, Registry, Removal, Staging, now};
 use crate::digest::{Algorithm, Digest};
-use crate::index::{Directories, Link};
+use crate::index::{Directories, Role};
 use crate::manifest::{self, MANIFEST_BYTES_MAX, Manifest};
 use crate::name::{LinkSet, RepositoryName, UploadId};
 
@@ -39,7 +40,7 @@ impl Registry {
         mut also: impl FnMut(&mut crate::index::Transaction<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let held = self.hold(digest);
-        let known = self.index.blob(digest)?.is_some_and(|blob| blob.present);
+        let known = self.index.view().blob(digest)?.is_some_and(|blob| blob.present);
         let size = self.blobs.publish(staging.draft(), digest)?;
         let committed = self.index.transact(|facts| {
             facts.put_blob(digest, size, now())?;
@@ -74,12 +75,7 @@ impl Registry {
                 .with(Directories::LAYERS)
                 .with(Directories::LAYERS.of(digest.algorithm()));
             facts.put_repository(name.namespace(), directories)?;
-            let link = facts.link(repository.id, &LinkSet::Layers, &digest)?;
-            if !matches!(link, Some(Link::Linked { target, .. }) if target == digest) {
-                let link = Link::Linked { target: digest, pushed: now() };
-                facts.put_link(repository.id, &LinkSet::Layers, &digest, &link)?;
-            }
-            Ok(())
+            link(facts, repository.id, &LinkSet::Layers, &digest)
         })?;
         Ok(digest)
     }
@@ -88,7 +84,7 @@ impl Registry {
     /// some repository holds needs the bytes, unless removal is permissive.
     pub fn remove_blob(&self, digest: &Digest) -> Result<(), Error> {
         let held = self.hold(digest);
-        let blob = self.index.blob(digest)?.filter(|blob| blob.present);
+        let blob = self.index.view().blob(digest)?.filter(|blob| blob.present);
         blob.ok_or(Error::Missing)?;
         let needed_by = self.needed_by(digest)?;
         if let (Some(manifest), Removal::Guarded) = (needed_by, self.removal) {
@@ -116,7 +112,7 @@ impl Registry {
         if self.index.is_revision(digest)? {
             return Ok(Some(*digest));
         }
-        for manifest in self.index.manifests_needing(digest)? {
+        for manifest in self.index.named_by(digest, &[Role::Config, Role::Layer])? {
             if self.index.is_revision(&manifest)? {
                 return Ok(Some(manifest));
             }
@@ -127,11 +123,11 @@ impl Registry {
     /// What a stored blob says as a manifest; nothing if it is not there or is none that we
     /// understand: registries may admit what we would not.
     pub(super) fn learn(&self, digest: &Digest) -> Result<Option<Manifest>, Error> {
-        let Some(blob) = self.index.blob(digest)?.filter(|blob| blob.present) else {
+        let Some(blob) = self.index.view().blob(digest)?.filter(|blob| blob.present) else {
             return Ok(None);
         };
         let Ok(len) = usize::try_from(blob.size) else { return Ok(None) };
-        if len > MANIFEST_BYTES_MAX || self.index.manifest(digest)?.is_some() {
+        if len > MANIFEST_BYTES_MAX || self.index.view().manifest(digest)?.is_some() {
             return Ok(None);
         }
         let mut bytes = vec![0; len];

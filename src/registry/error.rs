@@ -53,6 +53,14 @@ pub enum Error {
         /// The content, shortened.
         content: String,
     },
+    /// The directory cannot be, or become, a store.
+    #[error("store {path}: {reason}")]
+    Store {
+        /// The directory.
+        path: String,
+        /// Why not.
+        reason: String,
+    },
     /// The index did not answer, or could not be written.
     #[error(transparent)]
     Index(#[from] IndexError),

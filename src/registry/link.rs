@@ -5,9 +5,10 @@
 //! bytes. Only manifests that people drop are judged, by `ingest`.
 
 use super::directory::{repository, tag};
+use super::ingest::know;
 use super::{Error, Registry, now};
 use crate::digest::Digest;
-use crate::index::{Link, TagRecord};
+use crate::index::{Link, TagDirectories, TagRecord};
 use crate::name::{LinkSet, RepositoryName, Tag};
 
 impl Registry {
@@ -24,6 +25,9 @@ impl Registry {
             LinkSet::Revisions => self.learn(target)?,
             LinkSet::Layers | LinkSet::TagIndex(_) | LinkSet::Signatures(_) => None,
         };
+        if let Some(manifest) = &learned {
+            self.learn_edges(target, manifest)?;
+        }
         self.index.transact(|facts| {
             let repository = repository(facts, name)?;
             let link = facts.link(repository.id, set, digest)?.ok_or(Error::Missing)?;
@@ -31,7 +35,7 @@ impl Registry {
                 return Ok(());
             }
             if let Some(manifest) = &learned {
-                facts.put_manifest(target, &manifest.record())?;
+                know(facts, target, manifest)?;
             }
             let link = Link::Linked { target: *target, pushed: now() };
             Ok(facts.put_link(repository.id, set, digest, &link)?)
@@ -80,7 +84,7 @@ impl Registry {
             if record.current.is_none() {
                 return Err(Error::Missing);
             }
-            let directories = record.directories.with(crate::index::TagDirectories::CURRENT);
+            let directories = record.directories.with(TagDirectories::CURRENT);
             let record = TagRecord { current: None, directories };
             Ok(facts.put_tag(repository.id, label, &record)?)
         })

@@ -121,7 +121,7 @@ impl Registry {
 
     /// A blob's bytes, which stay readable through this even after the blob's removal.
     pub fn read_blob(&self, digest: &Digest) -> Result<Reading, Error> {
-        let blob = self.index.blob(digest)?.filter(|blob| blob.present);
+        let blob = self.index.view().blob(digest)?.filter(|blob| blob.present);
         blob.ok_or(Error::Missing)?;
         Ok(Reading(self.blobs.open(digest)?))
     }

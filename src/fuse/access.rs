@@ -1,0 +1,80 @@
+//! Access: who may read and write.
+//!
+//! Everything belongs to one user and group, given at mount time. The owner and root may do
+//! what the owner's bits say; the kernel is not asked to check, since that would cost it three
+//! more requests for every file made.
+
+use crate::tree::{Attributes, FileKind};
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caller {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+}
+
+/// To whom everything belongs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Owner {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+}
+
+impl Owner {
+    /// Whether a caller may write (or, of a directory, change what is in it).
+    pub(super) fn may_write(self, caller: Caller, attributes: &Attributes) -> bool {
+        self.may(caller, attributes, 0o2)
+    }
+
+    /// Whether a caller may read.
+    pub(super) fn may_read(self, caller: Caller, attributes: &Attributes) -> bool {
+        self.may(caller, attributes, 0o4)
+    }
+
+    /// Whether a caller may change mode and times.
+    pub(super) fn may_change(self, caller: Caller) -> bool {
+        caller.uid == 0 || caller.uid == self.uid
+    }
+
+    fn may(self, caller: Caller, attributes: &Attributes, bit: u16) -> bool {
+        let mode = attributes.mode;
+        match (caller.uid, caller.gid) {
+            (0, _) => true,
+            (uid, _) if uid == self.uid => mode & bit << 6 != 0,
+            (_, gid) if gid == self.gid => mode & bit << 3 != 0,
+            _ => mode & bit != 0,
+        }
+    }
+
+    /// The permission bits to show.
+    pub(super) fn mode(attributes: &Attributes) -> u16 {
+        match attributes.kind {
+            FileKind::Symlink => 0o777,
+            FileKind::Directory | FileKind::File => attributes.mode,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    #[test]
+    fn only_owner_and_root_may_write_what_all_may_read() {
+        let owner = Owner { uid: 7, gid: 8 };
+        let (kind, size, modified, mode) = (FileKind::File, 0, UNIX_EPOCH, 0o644);
+        let file = Attributes { kind, size, modified, mode };
+        let secret = Attributes { mode: 0o640, ..file.clone() };
+        for (uid, gid, write, read, read_secret) in
+            [(0, 0, true, true, true), (7, 1, true, true, true), (9, 8, false, true, true), (9, 9, false, true, false)]
+        {
+            let caller = Caller { uid, gid };
+            assert_eq!(owner.may_write(caller, &file), write);
+            assert_eq!(owner.may_read(caller, &file), read);
+            assert_eq!(owner.may_read(caller, &secret), read_secret);
+            assert_eq!(owner.may_change(caller), uid != 9);
+        }
+    }
+}

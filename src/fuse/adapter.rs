@@ -1,0 +1,570 @@
+//! The adapter: fuser's trait, each method a call of the service and a reply.
+
+use std::ffi::OsStr;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use fuser::{
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, Generation,
+    INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags,
+    PollNotifier, RenameFlags, ReplyAttr, ReplyBmap, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLock, ReplyLseek, ReplyOpen,
+    ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+};
+
+use super::access::Caller;
+use super::directories::{Directories, Row};
+use super::names::Setting;
+use super::notify::Kernel;
+use super::service::{Entry, Service, file_type};
+
+/// Largest write in one request, in bytes (the kernel's own cap, unless raised by sysctl).
+const WRITE_BYTES: u32 = 1 << 20;
+/// Requests that the kernel may have under way in the background.
+const BACKGROUND: u16 = 64;
+
+/// The service behind fuser's trait.
+#[derive(Debug)]
+pub(super) struct Adapter {
+    service: Arc<Service>,
+    directories: Directories,
+    kernel: Arc<Kernel>,
+}
+
+fn caller(request: &Request) -> Caller {
+    Caller { uid: request.uid(), gid: request.gid() }
+}
+
+fn time(time: TimeOrNow) -> SystemTime {
+    match time {
+        TimeOrNow::SpecificTime(time) => time,
+        TimeOrNow::Now => SystemTime::now(),
+    }
+}
+
+/// Runs a request's work; a panic is that request's alone.
+fn guarded<T>(work: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        log::error!("a request was given up after a panic; the mount goes on");
+        Err(Errno::EIO)
+    })
+}
+
+fn reply_entry(entry: Result<Entry, Errno>, reply: ReplyEntry) {
+    match entry {
+        Ok(entry) => reply.entry(&entry.lifetime, &entry.attributes, Generation(0)),
+        Err(error) => reply.error(error),
+    }
+}
+
+fn reply_empty(result: Result<(), Errno>, reply: ReplyEmpty) {
+    match result {
+        Ok(()) => reply.ok(),
+        Err(error) => reply.error(error),
+    }
+}
+
+/// An attribute's value, or its length, as getxattr(2) asks.
+fn reply_extended(value: Result<Vec<u8>, Errno>, size: u32, reply: ReplyXattr) {
+    match value {
+        Err(error) => reply.error(error),
+        Ok(value) => match u32::try_from(value.len()) {
+            Ok(len) if size == 0 => reply.size(len),
+            Ok(len) if len <= size => reply.data(&value),
+            Ok(_) | Err(_) => reply.error(Errno::ERANGE),
+        },
+    }
+}
+
+impl Adapter {
+    pub(super) fn new(service: Service, kernel: Arc<Kernel>) -> Self {
+        Self { service: Arc::new(service), directories: Directories::default(), kernel }
+    }
+
+    /// Answers once the kernel knows what changed.
+    fn reply_changed(&self, changed: Result<Vec<u64>, Errno>, reply: ReplyEmpty) {
+        match changed {
+            Ok(changed) => self.kernel.answer(changed, Box::new(move || reply.ok())),
+            Err(error) => reply.error(error),
+        }
+    }
+}
+
+impl Filesystem for Adapter {
+    fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        // What an older kernel lacks it goes without.
+        for wanted in [
+            InitFlags::FUSE_PARALLEL_DIROPS,
+            InitFlags::FUSE_DO_READDIRPLUS,
+            InitFlags::FUSE_ASYNC_DIO,
+            InitFlags::FUSE_HANDLE_KILLPRIV_V2,
+            InitFlags::FUSE_EXPLICIT_INVAL_DATA,
+        ] {
+            let _unknown = config.add_capabilities(wanted);
+        }
+        let _nearest = config.set_max_write(WRITE_BYTES);
+        let _nearest = config.set_max_background(BACKGROUND);
+        Ok(())
+    }
+
+    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        reply_entry(guarded(|| self.service.look_up(parent.0, name)), reply);
+    }
+
+    fn forget(&self, _request: &Request, ino: INodeNo, count: u64) {
+        self.service.inodes.forget(ino.0, count);
+    }
+
+    fn getattr(&self, _request: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        match guarded(|| self.service.stat(ino.0)) {
+            Ok(entry) => reply.attr(&entry.lifetime, &entry.attributes),
+            Err(error) => reply.error(error),
+        }
+    }
+
+    fn setattr(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        mode: Option<u32>,
+        _uid: Option<u32>,
+        _gid: Option<u32>,
+        size: Option<u64>,
+        _accessed: Option<TimeOrNow>,
+        modified: Option<TimeOrNow>,
+        _changed: Option<SystemTime>,
+        handle: Option<FileHandle>,
+        _created: Option<SystemTime>,
+        _changed_too: Option<SystemTime>,
+        _backed_up: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let setting = Setting {
+            mode: mode.map(|mode| u16::try_from(mode & 0o7777).unwrap_or_default()),
+            modified: modified.map(time),
+            size,
+            number: handle.map(|handle| handle.0),
+        };
+        match guarded(|| self.service.set(caller(request), ino.0, setting)) {
+            Ok((entry, changed)) => {
+                let answer = move || reply.attr(&entry.lifetime, &entry.attributes);
+                self.kernel.answer(changed, Box::new(answer));
+            }
+            Err(error) => reply.error(error),
+        }
+    }
+
+    fn readlink(&self, _request: &Request, ino: INodeNo, reply: ReplyData) {
+        match guarded(|| self.service.read_link(ino.0)) {
+            Ok(path) => reply.data(&path),
+            Err(error) => reply.error(error),
+        }
+    }
+
+    fn mknod(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        _rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        if mode & libc::S_IFMT != libc::S_IFREG {
+            return reply.error(Errno::EPERM);
+        }
+        let mode = u16::try_from(mode & 0o777).unwrap_or(0o644);
+        let made = guarded(|| {
+            let (entry, opened) = self.service.create(caller(request), parent.0, name, mode)?;
+            self.service.release(entry.attributes.ino.0, opened.number);
+            Ok(entry)
+        });
+        reply_entry(made, reply);
+    }
+
+    fn mkdir(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        reply: ReplyEntry,
+    ) {
+        let made = guarded(|| self.service.make_directory(caller(request), parent.0, name));
+        reply_entry(made, reply);
+    }
+
+    fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let removed = guarded(|| self.service.remove(caller(request), parent.0, name, false));
+        reply_empty(removed, reply);
+    }
+
+    fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let removed = guarded(|| self.service.remove(caller(request), parent.0, name, true));
+        reply_empty(removed, reply);
+    }
+
+    fn symlink(&self, _: &Request, _: INodeNo, _: &OsStr, _: &Path, reply: ReplyEntry) {
+        reply.error(Errno::EPERM);
+    }
+
+    fn rename(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        new_parent: INodeNo,
+        new_name: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        if flags.intersects(!RenameFlags::RENAME_NOREPLACE) {
+            return reply.error(Errno::EINVAL);
+        }
+        let replace = !flags.contains(RenameFlags::RENAME_NOREPLACE);
+        let renamed = guarded(|| {
+            let (from, to) = ((parent.0, name), (new_parent.0, new_name));
+            self.service.rename(caller(request), from, to, replace)
+        });
+        self.reply_changed(renamed, reply);
+    }
+
+    fn link(&self, _: &Request, _: INodeNo, _: INodeNo, _: &OsStr, reply: ReplyEntry) {
+        reply.error(Errno::EPERM);
+    }
+
+    fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        match guarded(|| self.service.open(caller(request), ino.0, flags.0)) {
+            Ok(opened) => reply.opened(FileHandle(opened.number), opened.flags),
+            Err(error) => reply.error(error),
+        }
+    }
+
+    fn create(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        _flags: i32,
+        reply: ReplyCreate,
+    ) {
+        let mode = u16::try_from(mode & !umask & 0o777).unwrap_or(0o644);
+        match guarded(|| self.service.create(caller(request), parent.0, name, mode)) {
+            Ok((entry, opened)) => reply.created(
+                &entry.lifetime,
+                &entry.attributes,
+                Generation(0),
+                FileHandle(opened.number),
+                opened.flags,
+            ),
+            Err(error) => reply.error(error),
+        }
+    }
+
+    fn read(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        match guarded(|| self.service.read(handle.0, offset, size)) {
+            Ok(bytes) => reply.data(&bytes),
+            Err(error) => reply.error(error),
+        }
+    }
+
+    fn write(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        bytes: &[u8],
+        _write_flags: WriteFlags,
+        _flags: OpenFlags,
+        _owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        match guarded(|| self.service.write(handle.0, offset, bytes)) {
+            Ok(count) => reply.written(count),
+            Err(error) => reply.error(error),
+        }
+    }
+
+    fn flush(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        handle: FileHandle,
+        _owner: LockOwner,
+        reply: ReplyEmpty,
+    ) {
+        self.reply_changed(guarded(|| self.service.flush(ino.0, handle.0)), reply);
+    }
+
+    fn release(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        handle: FileHandle,
+        _flags: OpenFlags,
+        _owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.reply_changed(guarded(|| Ok(self.service.release(ino.0, handle.0))), reply);
+    }
+
+    fn fsync(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        handle: FileHandle,
+        _datasync: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.reply_changed(guarded(|| self.service.sync(ino.0, handle.0)), reply);
+    }
+
+    fn opendir(&self, _request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        match guarded(|| self.service.place(ino.0)) {
+            Ok(place) => {
+                let number = self.directories.open(ino.0, place);
+                reply.opened(FileHandle(number), fuser::FopenFlags::empty());
+            }
+            Err(error) => reply.error(error),
+        }
+    }
+
+    fn readdir(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        let listed = guarded(|| {
+            let directory = self.directories.get(handle.0).ok_or(Errno::EBADF)?;
+            self.service.list(&directory, offset, |next, row| match row {
+                Row::Dots(ino, name) => {
+                    reply.add(INodeNo(*ino), next, fuser::FileType::Directory, name)
+                }
+                Row::Name(row) => {
+                    let kind = file_type(row.found.attributes.kind);
+                    // A number is given at lookup only; here any but 0 serves.
+                    let ino = self.service.inodes.number(&row.found.place).unwrap_or(u64::MAX);
+                    reply.add(INodeNo(ino), next, kind, &row.name)
+                }
+            })
+        });
+        match listed {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.error(error),
+        }
+    }
+
+    fn readdirplus(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        let listed = guarded(|| {
+            let directory = self.directories.get(handle.0).ok_or(Errno::EBADF)?;
+            self.service.list(&directory, offset, |next, row| match row {
+                Row::Dots(ino, name) => {
+                    let entry = self.service.dots(*ino);
+                    let number = INodeNo(*ino);
+                    reply.add(number, next, name, &entry.lifetime, &entry.attributes, Generation(0))
+                }
+                Row::Name(row) => {
+                    let entry = self.service.entry(&row.found);
+                    let ino = entry.attributes.ino;
+                    let (lifetime, attributes) = (&entry.lifetime, &entry.attributes);
+                    let full =
+                        reply.add(ino, next, &row.name, lifetime, attributes, Generation(0));
+                    if full {
+                        // The kernel was not told after all.
+                        self.service.inodes.forget(ino.0, 1);
+                    }
+                    full
+                }
+            })
+        });
+        match listed {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.error(error),
+        }
+    }
+
+    fn releasedir(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        handle: FileHandle,
+        _flags: OpenFlags,
+        reply: ReplyEmpty,
+    ) {
+        self.directories.close(handle.0);
+        reply.ok();
+    }
+
+    fn fsyncdir(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        reply_empty(guarded(|| self.service.sync_all()), reply);
+    }
+
+    fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+        const BLOCK: u32 = 4096;
+        match guarded(|| self.service.space()) {
+            Ok(space) => {
+                let blocks = |bytes: u64| bytes / u64::from(BLOCK);
+                let (total, free) = (blocks(space.total), blocks(space.free));
+                reply.statfs(total, free, blocks(space.available), 0, 0, BLOCK, 255, BLOCK);
+            }
+            Err(error) => reply.error(error),
+        }
+    }
+
+    fn setxattr(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        _name: &OsStr,
+        _value: &[u8],
+        _flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(self.service.set_extended(ino.0));
+    }
+
+    fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        reply_extended(guarded(|| self.service.extended(ino.0, name)), size, reply);
+    }
+
+    fn listxattr(&self, _request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        reply_extended(guarded(|| self.service.extended_names(ino.0)), size, reply);
+    }
+
+    fn removexattr(&self, _request: &Request, ino: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        reply.error(self.service.set_extended(ino.0));
+    }
+
+    // The kernel remembers ENOSYS and does these by itself, or not at all.
+
+    fn access(&self, _: &Request, _: INodeNo, _: AccessFlags, reply: ReplyEmpty) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn getlk(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: LockOwner,
+        _: u64,
+        _: u64,
+        _: i32,
+        _: u32,
+        reply: ReplyLock,
+    ) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn setlk(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: LockOwner,
+        _: u64,
+        _: u64,
+        _: i32,
+        _: u32,
+        _: bool,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn bmap(&self, _: &Request, _: INodeNo, _: u32, _: u64, reply: ReplyBmap) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn ioctl(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: IoctlFlags,
+        _: u32,
+        _: &[u8],
+        _: u32,
+        reply: ReplyIoctl,
+    ) {
+        reply.error(Errno::ENOTTY);
+    }
+
+    fn poll(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: PollNotifier,
+        _: PollEvents,
+        _: PollFlags,
+        reply: ReplyPoll,
+    ) {
+        // Go polls every file it opens; a file that is never ready would hang it for ever.
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn fallocate(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: u64,
+        _: u64,
+        _: i32,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn lseek(&self, _: &Request, _: INodeNo, _: FileHandle, _: i64, _: i32, reply: ReplyLseek) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn copy_file_range(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: u64,
+        _: INodeNo,
+        _: FileHandle,
+        _: u64,
+        _: u64,
+        _: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        reply.error(Errno::ENOSYS);
+    }
+}

@@ -1,0 +1,86 @@
+//! Errno: how a refusal looks to a program. The only place where that is decided.
+
+use std::io;
+
+use fuser::Errno;
+
+use crate::blobs::BlobsError;
+use crate::index::{IndexError, StoreError};
+use crate::registry::Error;
+use crate::tree::TreeError;
+
+/// The number for an error of the tree.
+pub(super) fn errno(error: &TreeError) -> Errno {
+    match error {
+        // Registries answer 404 to this one, and 500 to all others.
+        TreeError::NotFound => Errno::ENOENT,
+        TreeError::Exists => Errno::EEXIST,
+        TreeError::NotDirectory => Errno::ENOTDIR,
+        TreeError::IsDirectory => Errno::EISDIR,
+        TreeError::NotEmpty => Errno::ENOTEMPTY,
+        TreeError::InvalidName { .. } => Errno::EINVAL,
+        TreeError::NotPermitted(_) => Errno::EPERM,
+        TreeError::CrossDevice => Errno::EXDEV,
+        TreeError::ReadOnly => Errno::EROFS,
+        TreeError::TooLarge { .. } => Errno::EFBIG,
+        TreeError::NotOpen(_) => Errno::EBADF,
+        TreeError::NoAttribute => Errno::ENODATA,
+        TreeError::Registry(error) => registry(error),
+        TreeError::Plain { error, .. } => system(error),
+    }
+}
+
+fn registry(error: &Error) -> Errno {
+    match error {
+        Error::Missing => Errno::ENOENT,
+        Error::Exists => Errno::EEXIST,
+        Error::NotEmpty => Errno::ENOTEMPTY,
+        Error::Unsupported(_) => Errno::EOPNOTSUPP,
+        Error::Refused { refusal, .. } => match refusal.rule {
+            crate::manifest::Rule::ReferenceMissing => Errno::ENOENT,
+            crate::manifest::Rule::TooLarge => Errno::EFBIG,
+            _ => Errno::EINVAL,
+        },
+        Error::Referenced { .. } => Errno::EPERM,
+        Error::TooLarge { .. } => Errno::EFBIG,
+        Error::Malformed { .. } => Errno::EINVAL,
+        Error::Store { .. } => Errno::EIO,
+        Error::Index(error) => index(error),
+        Error::Blobs(error) => blobs(error),
+    }
+}
+
+fn index(error: &IndexError) -> Errno {
+    match error {
+        IndexError::Store(StoreError::System(error)) => system(error),
+        // After a write that was lost nothing may be written, but everything can be read.
+        IndexError::Store(StoreError::Poisoned(_)) => Errno::EROFS,
+        IndexError::Store(
+            StoreError::Engine { .. } | StoreError::Format { .. } | StoreError::BatchTooLarge { .. },
+        )
+        | IndexError::Record { .. }
+        | IndexError::Exhausted => Errno::EIO,
+        IndexError::Contended { .. } => Errno::EAGAIN,
+    }
+}
+
+fn blobs(error: &BlobsError) -> Errno {
+    match error {
+        BlobsError::Missing(_) | BlobsError::MissingDraft(_) => Errno::EIO,
+        // "Bad message": the text tells more than "Input/output error" would.
+        BlobsError::Mismatch { .. } => Errno::EBADMSG,
+        BlobsError::Published => Errno::EPERM,
+        BlobsError::System { error, .. } => system(error),
+    }
+}
+
+/// The operating system's own number, if it has one.
+fn system(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or_else(
+        || match error.kind() {
+            io::ErrorKind::StorageFull => Errno::ENOSPC,
+            _ => Errno::EIO,
+        },
+        Errno::from_i32,
+    )
+}

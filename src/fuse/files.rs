@@ -1,0 +1,179 @@
+//! Open files: opened, read, written, closed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use fuser::{Errno, FopenFlags};
+use parking_lot::RwLock;
+
+use super::access::Caller;
+use super::service::{Entry, Service, logged};
+use crate::tree::{Access, Caching, Handle, Outcome, Place};
+
+/// Files that are open, by their handles' numbers.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    table: RwLock<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    open: HashMap<u64, (u64, Arc<Handle>)>,
+    /// Handles of an inode, the newest last.
+    on: HashMap<u64, Vec<u64>>,
+    next: u64,
+}
+
+impl Files {
+    fn insert(&self, ino: u64, handle: Arc<Handle>) -> u64 {
+        let mut table = self.table.write();
+        table.next += 1;
+        let number = table.next;
+        table.open.insert(number, (ino, handle));
+        table.on.entry(ino).or_default().push(number);
+        number
+    }
+
+    fn get(&self, number: u64) -> Option<Arc<Handle>> {
+        Some(Arc::clone(&self.table.read().open.get(&number)?.1))
+    }
+
+    fn remove(&self, number: u64) -> Option<Arc<Handle>> {
+        let mut table = self.table.write();
+        let (ino, handle) = table.open.remove(&number)?;
+        if let Some(numbers) = table.on.get_mut(&ino) {
+            numbers.retain(|other| *other != number);
+            if numbers.is_empty() {
+                table.on.remove(&ino);
+            }
+        }
+        Some(handle)
+    }
+
+    /// A file that is open on an inode.
+    pub(super) fn open_on(&self, ino: u64) -> Option<Arc<Handle>> {
+        let table = self.table.read();
+        let number = table.on.get(&ino)?.last()?;
+        Some(Arc::clone(&table.open.get(number)?.1))
+    }
+}
+
+/// A file that was opened.
+pub(super) struct Opened {
+    pub(super) number: u64,
+    pub(super) flags: FopenFlags,
+}
+
+/// The access that open(2)'s flags ask for.
+fn access(flags: i32) -> Access {
+    if flags & libc::O_ACCMODE == libc::O_RDONLY { Access::Read } else { Access::Write }
+}
+
+impl Service {
+    fn handle(&self, number: u64) -> Result<Arc<Handle>, Errno> {
+        self.files.get(number).ok_or(Errno::EBADF)
+    }
+
+    fn opened(&self, ino: u64, handle: Arc<Handle>, access: Access) -> Opened {
+        let mut flags = match self.tree.caching(&handle) {
+            Caching::Keep => FopenFlags::FOPEN_KEEP_CACHE,
+            Caching::Fresh => FopenFlags::empty(),
+            Caching::Direct => FopenFlags::FOPEN_DIRECT_IO,
+        };
+        if access == Access::Read {
+            // There is nothing that a close could be refused for.
+            flags |= FopenFlags::FOPEN_NOFLUSH;
+        }
+        Opened { number: self.files.insert(ino, handle), flags }
+    }
+
+    /// open(2)
+    pub(super) fn open(&self, caller: Caller, ino: u64, flags: i32) -> Result<Opened, Errno> {
+        let place = self.place(ino)?;
+        let access = access(flags);
+        let attributes = self.tree.attributes(&place).map_err(|error| logged(&error))?;
+        let permitted = match access {
+            Access::Read => self.owner.may_read(caller, &attributes),
+            Access::Write => self.owner.may_write(caller, &attributes),
+        };
+        if !permitted {
+            return Err(Errno::EACCES);
+        }
+        let handle = self.tree.open(&place, access).map_err(|error| logged(&error))?;
+        Ok(self.opened(ino, handle, access))
+    }
+
+    /// open(2) with `O_CREAT`, of a file that was not there.
+    pub(super) fn create(
+        &self,
+        caller: Caller,
+        parent: u64,
+        name: &std::ffi::OsStr,
+        mode: u16,
+    ) -> Result<(Entry, Opened), Errno> {
+        let parent = self.place(parent)?;
+        self.may_change_in(caller, &parent)?;
+        let (found, handle) =
+            self.tree.create(&parent, name, mode).map_err(|error| logged(&error))?;
+        let entry = self.entry(&found);
+        let opened = self.opened(entry.attributes.ino.0, handle, Access::Write);
+        Ok((entry, opened))
+    }
+
+    /// read(2)
+    pub(super) fn read(&self, number: u64, offset: u64, len: u32) -> Result<Vec<u8>, Errno> {
+        let handle = self.handle(number)?;
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        self.tree.read(&handle, offset, len).map_err(|error| logged(&error))
+    }
+
+    /// write(2)
+    pub(super) fn write(&self, number: u64, offset: u64, bytes: &[u8]) -> Result<u32, Errno> {
+        let handle = self.handle(number)?;
+        self.tree.write(&handle, offset, bytes).map_err(|error| logged(&error))?;
+        u32::try_from(bytes.len()).map_err(|_| Errno::EINVAL)
+    }
+
+    /// ftruncate(2)
+    pub(super) fn truncate(&self, number: u64, len: u64) -> Result<(), Errno> {
+        self.tree.truncate(&*self.handle(number)?, len).map_err(|error| logged(&error))
+    }
+
+    /// truncate(2); the inodes that the kernel must be told of.
+    pub(super) fn truncate_place(&self, ino: u64, len: u64) -> Result<Vec<u64>, Errno> {
+        let place = self.place(ino)?;
+        let outcome = self.tree.truncate_place(&place, len).map_err(|error| logged(&error))?;
+        Ok(self.settle(ino, &outcome))
+    }
+
+    /// close(2) of one descriptor; the inodes that the kernel must be told of.
+    pub(super) fn flush(&self, ino: u64, number: u64) -> Result<Vec<u64>, Errno> {
+        let handle = self.handle(number)?;
+        let outcome = self.tree.flush(&handle);
+        self.written(ino, outcome.map_err(|error| logged(&error)))
+    }
+
+    /// fsync(2); the inodes that the kernel must be told of.
+    pub(super) fn sync(&self, ino: u64, number: u64) -> Result<Vec<u64>, Errno> {
+        let handle = self.handle(number)?;
+        let outcome = self.tree.sync(&handle);
+        self.written(ino, outcome.map_err(|error| logged(&error)))
+    }
+
+    fn written(&self, ino: u64, outcome: Result<Outcome, Errno>) -> Result<Vec<u64>, Errno> {
+        let outcome = outcome?;
+        let mut changed = self.settle(ino, &outcome);
+        if matches!(self.inodes.place(ino), Some(Place::Node(_))) && !outcome.changed.is_empty() {
+            // The kernel has counted what was written, which is not what the file is now.
+            changed.push(ino);
+        }
+        Ok(changed)
+    }
+
+    /// The last close(2).
+    pub(super) fn release(&self, ino: u64, number: u64) -> Vec<u64> {
+        let Some(handle) = self.files.remove(number) else { return Vec::new() };
+        let outcome = self.tree.release(&handle);
+        self.settle(ino, &outcome)
+    }
+}

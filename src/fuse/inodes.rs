@@ -1,0 +1,157 @@
+//! Inodes: the numbers under which the kernel knows places.
+//!
+//! A number is given at the first lookup and goes when the kernel has forgotten it as often as
+//! it looked it up. A place that becomes another (a renamed file) keeps its number.
+
+use std::collections::HashMap;
+
+use parking_lot::RwLock;
+
+use crate::tree::Place;
+
+/// The number of the top.
+pub(super) const TOP: u64 = 1;
+
+/// Numbers and places.
+#[derive(Debug)]
+pub(super) struct Inodes {
+    table: RwLock<Table>,
+}
+
+#[derive(Debug)]
+struct Table {
+    rows: HashMap<u64, Row>,
+    numbers: HashMap<Place, u64>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Row {
+    /// Where it is; nothing once it was removed or replaced, while files are open on it.
+    place: Option<Place>,
+    lookups: u64,
+}
+
+impl Inodes {
+    /// A table that knows just the top.
+    pub(super) fn new(top: Place) -> Self {
+        let rows = HashMap::from([(TOP, Row { place: Some(top.clone()), lookups: 1 })]);
+        let numbers = HashMap::from([(top, TOP)]);
+        Self { table: RwLock::new(Table { rows, numbers, next: TOP + 1 }) }
+    }
+
+    /// The place of a number, if it still has one.
+    pub(super) fn place(&self, ino: u64) -> Option<Place> {
+        self.table.read().rows.get(&ino)?.place.clone()
+    }
+
+    /// The number of a place, if the kernel knows it.
+    pub(super) fn number(&self, place: &Place) -> Option<u64> {
+        self.table.read().numbers.get(place).copied()
+    }
+
+    /// The number of a place that the kernel is told of once more.
+    pub(super) fn look_up(&self, place: &Place) -> u64 {
+        let mut table = self.table.write();
+        if let Some(ino) = table.numbers.get(place).copied() {
+            if let Some(row) = table.rows.get_mut(&ino) {
+                row.lookups += 1;
+            }
+            return ino;
+        }
+        let ino = table.next;
+        table.next += 1;
+        table.rows.insert(ino, Row { place: Some(place.clone()), lookups: 1 });
+        table.numbers.insert(place.clone(), ino);
+        ino
+    }
+
+    /// The kernel has forgotten a number `count` times.
+    pub(super) fn forget(&self, ino: u64, count: u64) {
+        if ino == TOP {
+            return;
+        }
+        let mut table = self.table.write();
+        let Some(row) = table.rows.get_mut(&ino) else { return };
+        row.lookups = row.lookups.saturating_sub(count);
+        if row.lookups == 0
+            && let Some(place) = table.rows.remove(&ino).and_then(|row| row.place)
+        {
+            table.numbers.remove(&place);
+        }
+    }
+
+    /// A place is gone: its number leads nowhere, and another file of its name gets another.
+    pub(super) fn removed(&self, place: &Place) {
+        let mut table = self.table.write();
+        if let Some(row) = table.numbers.remove(place).and_then(|ino| table.rows.get_mut(&ino)) {
+            row.place = None;
+        }
+    }
+
+    /// A place is now another one, and takes its number along. What was at the other place is
+    /// gone.
+    pub(super) fn became(&self, old: &Place, new: &Place) {
+        if old == new {
+            return;
+        }
+        let mut table = self.table.write();
+        let Some(ino) = table.numbers.remove(old) else { return };
+        if let Some(replaced) = table.numbers.insert(new.clone(), ino)
+            && let Some(row) = table.rows.get_mut(&replaced)
+        {
+            row.place = None;
+        }
+        if let Some(row) = table.rows.get_mut(&ino) {
+            row.place = Some(new.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(name: &str) -> Place {
+        Place::Plain(name.into())
+    }
+
+    #[test]
+    fn a_number_lives_as_long_as_the_kernel_remembers_it() {
+        let inodes = Inodes::new(plain(""));
+        let ino = inodes.look_up(&plain("a"));
+        assert_eq!(inodes.look_up(&plain("a")), ino);
+        inodes.forget(ino, 1);
+        assert_eq!(inodes.place(ino), Some(plain("a")));
+        inodes.forget(ino, 1);
+        assert_eq!(inodes.place(ino), None);
+        assert_eq!(inodes.number(&plain("a")), None);
+        assert_ne!(inodes.look_up(&plain("a")), ino);
+        inodes.forget(TOP, 9);
+        assert_eq!(inodes.place(TOP), Some(plain("")));
+    }
+
+    #[test]
+    fn a_removed_place_leaves_its_number_without_one() {
+        let inodes = Inodes::new(plain(""));
+        let old = inodes.look_up(&plain("a"));
+        inodes.removed(&plain("a"));
+        let new = inodes.look_up(&plain("a"));
+        assert_ne!(old, new);
+        assert_eq!((inodes.place(old), inodes.place(new)), (None, Some(plain("a"))));
+        inodes.forget(old, 1);
+        assert_eq!(inodes.number(&plain("a")), Some(new));
+    }
+
+    #[test]
+    fn what_becomes_another_place_keeps_its_number() {
+        let inodes = Inodes::new(plain(""));
+        let (temporary, link) = (inodes.look_up(&plain("t")), inodes.look_up(&plain("link")));
+        inodes.became(&plain("t"), &plain("link"));
+        assert_eq!(inodes.number(&plain("link")), Some(temporary));
+        assert_eq!(inodes.place(link), None);
+        inodes.forget(link, 1);
+        assert_eq!(inodes.place(temporary), Some(plain("link")));
+        assert_eq!(inodes.number(&plain("t")), None);
+    }
+}

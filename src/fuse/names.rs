@@ -1,0 +1,160 @@
+//! Names: looked up, made, removed, moved; and what stat and its like change.
+
+use std::ffi::OsStr;
+use std::time::SystemTime;
+
+use fuser::Errno;
+
+use super::access::Caller;
+use super::service::{Entry, Service, logged};
+use crate::tree::{Change, Place, Space};
+
+/// What chmod, utimes and truncate ask for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Setting {
+    pub(super) mode: Option<u16>,
+    pub(super) modified: Option<SystemTime>,
+    pub(super) size: Option<u64>,
+    /// The open file through which, if through one.
+    pub(super) number: Option<u64>,
+}
+
+impl Service {
+    /// Resolves a name.
+    pub(super) fn look_up(&self, parent: u64, name: &OsStr) -> Result<Entry, Errno> {
+        let parent = self.place(parent)?;
+        let found = self.tree.lookup(&parent, name).map_err(|error| logged(&error))?;
+        Ok(self.entry(&found))
+    }
+
+    /// readlink(2)
+    pub(super) fn read_link(&self, ino: u64) -> Result<Vec<u8>, Errno> {
+        let path = self.tree.read_link(&self.place(ino)?).map_err(|error| logged(&error))?;
+        Ok(path.into_os_string().into_encoded_bytes())
+    }
+
+    /// mkdir(2)
+    pub(super) fn make_directory(
+        &self,
+        caller: Caller,
+        parent: u64,
+        name: &OsStr,
+    ) -> Result<Entry, Errno> {
+        let parent = self.place(parent)?;
+        self.may_change_in(caller, &parent)?;
+        let found = self.tree.make_directory(&parent, name).map_err(|error| logged(&error))?;
+        Ok(self.entry(&found))
+    }
+
+    /// unlink(2) and rmdir(2)
+    pub(super) fn remove(
+        &self,
+        caller: Caller,
+        parent: u64,
+        name: &OsStr,
+        directory: bool,
+    ) -> Result<(), Errno> {
+        let parent = self.place(parent)?;
+        self.may_change_in(caller, &parent)?;
+        let removed = if directory {
+            self.tree.remove_directory(&parent, name)
+        } else {
+            self.tree.remove_file(&parent, name)
+        };
+        self.inodes.removed(&removed.map_err(|error| logged(&error))?);
+        Ok(())
+    }
+
+    /// rename(2); the inodes that the kernel must be told of.
+    pub(super) fn rename(
+        &self,
+        caller: Caller,
+        from: (u64, &OsStr),
+        to: (u64, &OsStr),
+        replace: bool,
+    ) -> Result<Vec<u64>, Errno> {
+        let (old, new) = (self.place(from.0)?, self.place(to.0)?);
+        self.may_change_in(caller, &old)?;
+        self.may_change_in(caller, &new)?;
+        let renamed = self.tree.rename((&old, from.1), (&new, to.1), replace);
+        let (moved, outcome) = renamed.map_err(|error| logged(&error))?;
+        match &outcome.became {
+            Some(place) => self.inodes.became(&moved, place),
+            None => self.inodes.removed(&moved),
+        }
+        let changed = outcome.changed.iter().filter_map(|place| self.inodes.number(place));
+        Ok(changed.collect())
+    }
+
+    /// chmod(2), utimes(2), truncate(2); the inodes that the kernel must be told of. Owners are
+    /// accepted and ignored: everything belongs to one, and containers chown at their start.
+    pub(super) fn set(
+        &self,
+        caller: Caller,
+        ino: u64,
+        setting: Setting,
+    ) -> Result<(Entry, Vec<u64>), Errno> {
+        let mut changed = Vec::new();
+        if let Some(size) = setting.size {
+            match setting.number {
+                Some(number) => self.truncate(number, size)?,
+                None => {
+                    self.may_truncate(caller, ino)?;
+                    changed = self.truncate_place(ino, size)?;
+                }
+            }
+        }
+        if setting.mode.is_some() || setting.modified.is_some() {
+            if !self.owner.may_change(caller) {
+                return Err(Errno::EPERM);
+            }
+            let change = Change { mode: setting.mode, modified: setting.modified };
+            if let Some(place) = self.inodes.place(ino) {
+                self.tree.change(&place, change).map_err(|error| logged(&error))?;
+            }
+        }
+        Ok((self.stat(ino)?, changed))
+    }
+
+    fn may_truncate(&self, caller: Caller, ino: u64) -> Result<(), Errno> {
+        let attributes = self.tree.attributes(&self.place(ino)?).map_err(|error| logged(&error))?;
+        if self.owner.may_write(caller, &attributes) { Ok(()) } else { Err(Errno::EACCES) }
+    }
+
+    /// fsync(2) of a directory
+    pub(super) fn sync_all(&self) -> Result<(), Errno> {
+        self.tree.sync_all().map_err(|error| logged(&error))
+    }
+
+    /// statfs(2)
+    pub(super) fn space(&self) -> Result<Space, Errno> {
+        self.tree.space().map_err(|error| logged(&error))
+    }
+
+    /// getxattr(2)
+    pub(super) fn extended(&self, ino: u64, name: &OsStr) -> Result<Vec<u8>, Errno> {
+        self.tree.extended(&self.place(ino)?, name).map_err(|error| logged(&error))
+    }
+
+    /// listxattr(2): names, each ended by a zero
+    pub(super) fn extended_names(&self, ino: u64) -> Result<Vec<u8>, Errno> {
+        let place = self.place(ino)?;
+        let names = self.tree.extended_names(&place).map_err(|error| logged(&error))?;
+        let ended = names.into_iter().flat_map(|name| {
+            let mut bytes = name.into_encoded_bytes();
+            bytes.push(0);
+            bytes
+        });
+        Ok(ended.collect())
+    }
+
+    /// setxattr(2) and removexattr(2): facts are not changed this way. Plain files and layout
+    /// alike answer as a filesystem without user attributes to write, which cp and rsync take
+    /// as a reason to go on.
+    pub(super) fn set_extended(&self, ino: u64) -> Errno {
+        match self.inodes.place(ino) {
+            Some(Place::Own(_)) => Errno::EPERM,
+            _ => Errno::EOPNOTSUPP,
+        }
+    }
+}

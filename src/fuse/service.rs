@@ -1,0 +1,141 @@
+//! The service: what every kind of request shares.
+
+use std::time::{Duration, SystemTime};
+
+use fuser::{Errno, FileAttr, FileType, INodeNo};
+
+use super::access::{Caller, Owner};
+use super::errno::errno;
+use super::files::Files;
+use super::inodes::Inodes;
+use crate::tree::{Attributes, FileKind, Found, Outcome, Place, Tree, TreeError};
+
+/// How long the kernel keeps what lasts until it is told otherwise: for practical purposes,
+/// for ever.
+const LASTING: Duration = Duration::from_secs(3600);
+
+/// A name resolved, for the kernel.
+pub(super) struct Entry {
+    pub(super) attributes: FileAttr,
+    pub(super) lifetime: Duration,
+}
+
+/// Requests in, plain values out.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) tree: Tree,
+    pub(super) inodes: Inodes,
+    pub(super) files: Files,
+    pub(super) owner: Owner,
+}
+
+impl Service {
+    pub(super) fn new(tree: Tree, uid: u32, gid: u32) -> Self {
+        let inodes = Inodes::new(tree.top());
+        Self { tree, inodes, files: Files::default(), owner: Owner { uid, gid } }
+    }
+
+    /// The place of an inode. One that was removed has none.
+    pub(super) fn place(&self, ino: u64) -> Result<Place, Errno> {
+        self.inodes.place(ino).ok_or(Errno::ENOENT)
+    }
+
+    /// Attributes as the kernel wants them.
+    pub(super) fn attributes(&self, ino: u64, attributes: &Attributes) -> FileAttr {
+        let modified = attributes.modified;
+        FileAttr {
+            ino: INodeNo(ino),
+            size: attributes.size,
+            blocks: attributes.size.div_ceil(512),
+            atime: modified,
+            mtime: modified,
+            ctime: modified,
+            crtime: SystemTime::UNIX_EPOCH,
+            kind: file_type(attributes.kind),
+            perm: Owner::mode(attributes),
+            nlink: if attributes.kind == FileKind::Directory { 2 } else { 1 },
+            uid: self.owner.uid,
+            gid: self.owner.gid,
+            rdev: 0,
+            blksize: 4096,
+            flags: 0,
+        }
+    }
+
+    /// Tells the kernel of a place once more.
+    pub(super) fn entry(&self, found: &Found) -> Entry {
+        let ino = self.inodes.look_up(&found.place);
+        let attributes = self.attributes(ino, &found.attributes);
+        Entry { attributes, lifetime: lifetime(found.lasting) }
+    }
+
+    /// `.` and `..` in a listing, of which the kernel wants no more than a number.
+    pub(super) fn dots(&self, ino: u64) -> Entry {
+        let directory = Attributes {
+            kind: FileKind::Directory,
+            size: 0,
+            modified: SystemTime::UNIX_EPOCH,
+            mode: 0o755,
+        };
+        Entry { attributes: self.attributes(ino, &directory), lifetime: Duration::ZERO }
+    }
+
+    /// What stat shows of an inode, and for how long. One that was removed is asked of a file
+    /// that is still open on it.
+    pub(super) fn stat(&self, ino: u64) -> Result<Entry, Errno> {
+        let place = self.inodes.place(ino);
+        let shown = place.as_ref().map(|place| self.tree.attributes(place));
+        let shown = match shown {
+            Some(Err(TreeError::NotFound)) | None => match self.files.open_on(ino) {
+                Some(handle) => self.tree.handle_attributes(&handle),
+                None => Err(TreeError::NotFound),
+            },
+            Some(shown) => shown,
+        };
+        let shown = shown.map_err(|error| logged(&error))?;
+        // What is being written changes with every write, which comes to us.
+        let settled = matches!(place, Some(Place::Node(_) | Place::Plain(_)));
+        let attributes = self.attributes(ino, &shown);
+        Ok(Entry { attributes, lifetime: lifetime(settled) })
+    }
+
+    /// Refuses a caller who may not change what is in a directory.
+    pub(super) fn may_change_in(&self, caller: Caller, parent: &Place) -> Result<(), Errno> {
+        let attributes = self.tree.attributes(parent).map_err(|error| logged(&error))?;
+        if self.owner.may_write(caller, &attributes) { Ok(()) } else { Err(Errno::EACCES) }
+    }
+
+    /// Takes note of what an operation on `place` changed; the inodes that the kernel must be
+    /// told of.
+    pub(super) fn settle(&self, ino: u64, outcome: &Outcome) -> Vec<u64> {
+        if let (Some(new), Some(old)) = (&outcome.became, self.inodes.place(ino)) {
+            self.inodes.became(&old, new);
+        }
+        outcome.changed.iter().filter_map(|place| self.inodes.number(place)).collect()
+    }
+}
+
+fn lifetime(lasting: bool) -> Duration {
+    if lasting { LASTING } else { Duration::ZERO }
+}
+
+/// The kernel's word for a kind of file.
+pub(super) fn file_type(kind: FileKind) -> FileType {
+    match kind {
+        FileKind::Directory => FileType::Directory,
+        FileKind::File => FileType::RegularFile,
+        FileKind::Symlink => FileType::Symlink,
+    }
+}
+
+/// The number for an error, which is logged here and nowhere else: what is wrong with the
+/// store as an error, what is wrong with a request for whoever wants to know.
+pub(super) fn logged(error: &TreeError) -> Errno {
+    let number = errno(error);
+    if number.code() == libc::EIO {
+        log::error!("{error}");
+    } else {
+        log::debug!("{error}");
+    }
+    number
+}

@@ -1,0 +1,41 @@
+//! Opening: the directory of a store, made if it is not there.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Error, Registry, Removal};
+use crate::blobs::Local;
+use crate::index::Redb;
+
+/// What a store's directory may hold before it is one.
+const LOCK: &str = "lock";
+/// The index, whose presence makes a directory a store.
+const INDEX: &str = "index.redb";
+
+/// Opens the registry kept in a directory, or makes it.
+pub(super) fn open(store: &Path, removal: Removal) -> Result<Registry, Error> {
+    let refused = |reason: String| Error::Store { path: store.display().to_string(), reason };
+    match fs::create_dir(store) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(refused(error.to_string()));
+        }
+        _ => {}
+    }
+    let index = store.join(INDEX);
+    if !index.exists() {
+        for row in fs::read_dir(store).map_err(|error| refused(error.to_string()))? {
+            let name = row.map_err(|error| refused(error.to_string()))?.file_name();
+            let name = name.to_string_lossy();
+            // What an interrupted first creation leaves behind may be there.
+            if name != LOCK && !name.starts_with("index.") {
+                let reason = format!("it holds {name:?} but no index: not a store of regfs");
+                return Err(refused(reason));
+            }
+        }
+    }
+    let facts = Redb::open(&index).map_err(crate::index::IndexError::from)?;
+    let blobs = Local::open(store)?;
+    Registry::new(Arc::new(facts), Arc::new(blobs), removal)
+}

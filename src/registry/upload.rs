@@ -1,0 +1,211 @@
+//! Uploads: bytes that a registry is still receiving, and what it notes about them.
+//!
+//! The bytes are real bytes in staging, which survive a restart of the registry and of us. A
+//! start time and hash states are the registry's own, kept as they are.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::directory::upload;
+use super::{Error, Registry, Staging, now};
+use crate::blobs::{BlobsError, Draft};
+use crate::digest::Algorithm;
+use crate::index::Upload;
+use crate::name::{RepositoryName, UploadId};
+
+/// Longest start time or hash state in bytes (distribution writes 20 and 108).
+pub const NOTE_BYTES_MAX: usize = 1024;
+/// Uploads whose files, and with them their hashes so far, are kept open between requests.
+const OPEN_MAX: usize = 256;
+
+/// Uploads that are kept open: a registry closes and opens the file for every request, and the
+/// hash of what came before should outlive that.
+#[derive(Default)]
+pub(super) struct Open(Mutex<HashMap<u64, Arc<dyn Draft>>>);
+
+impl Open {
+    fn keep(&self, draft: &Arc<dyn Draft>) {
+        let mut drafts = self.0.lock();
+        if drafts.len() >= OPEN_MAX {
+            drafts.clear();
+        }
+        drafts.insert(draft.id(), Arc::clone(draft));
+    }
+
+    /// Lets go of an upload that has ended.
+    pub(super) fn close(&self, staging: u64) {
+        self.0.lock().remove(&staging);
+    }
+}
+
+/// A note of the registry's, if it is not too long.
+fn note(bytes: &[u8]) -> Result<Vec<u8>, Error> {
+    if bytes.len() > NOTE_BYTES_MAX {
+        return Err(Error::TooLarge { bytes: bytes.len(), max: NOTE_BYTES_MAX });
+    }
+    Ok(bytes.to_vec())
+}
+
+impl Registry {
+    /// An upload's bytes.
+    pub fn upload_data(&self, name: &RepositoryName, id: &UploadId) -> Result<Staging, Error> {
+        let record = self.upload(name, id)?;
+        if !record.has_data {
+            return Err(Error::Missing);
+        }
+        let draft = match self.blobs.resume(record.staging) {
+            Err(BlobsError::MissingDraft(_)) => return Err(Error::Missing),
+            draft => draft?,
+        };
+        self.uploads.keep(&draft);
+        Ok(Staging::lasting(draft))
+    }
+
+    /// An upload's bytes, none yet; or those that are there.
+    pub fn create_upload_data(
+        &self,
+        name: &RepositoryName,
+        id: &UploadId,
+    ) -> Result<Staging, Error> {
+        match self.upload_data(name, id) {
+            Err(Error::Missing) => {}
+            found => return found,
+        }
+        let staging = self.index.allocate_staging()?;
+        let draft = self.blobs.draft(staging)?;
+        let created = self.change(name, id, |record| {
+            // Somebody may have been faster; theirs is the file then.
+            if !record.has_data {
+                (record.has_data, record.staging) = (true, staging);
+            }
+            Ok(())
+        });
+        match created {
+            Ok(record) if record.staging == staging => {
+                self.uploads.keep(&draft);
+                Ok(Staging::lasting(draft))
+            }
+            other => {
+                self.blobs.discard(staging)?;
+                other.and_then(|_| self.upload_data(name, id))
+            }
+        }
+    }
+
+    /// Changes an upload's record.
+    fn change(
+        &self,
+        name: &RepositoryName,
+        id: &UploadId,
+        change: impl Fn(&mut Upload) -> Result<(), Error>,
+    ) -> Result<Upload, Error> {
+        self.index.transact(|facts| {
+            let (repository, mut record) = upload(facts, name, id)?;
+            change(&mut record)?;
+            record.updated = now();
+            facts.put_upload(repository.id, id, &record)?;
+            Ok(record)
+        })
+    }
+
+    /// Removes an upload's bytes.
+    pub fn remove_upload_data(&self, name: &RepositoryName, id: &UploadId) -> Result<(), Error> {
+        let record = self.change(name, id, |record| {
+            if !record.has_data {
+                return Err(Error::Missing);
+            }
+            record.has_data = false;
+            Ok(())
+        })?;
+        self.uploads.close(record.staging);
+        Ok(self.blobs.discard(record.staging)?)
+    }
+
+    /// Writes an upload's start time.
+    pub fn set_started_at(
+        &self,
+        name: &RepositoryName,
+        id: &UploadId,
+        bytes: &[u8],
+    ) -> Result<(), Error> {
+        let bytes = note(bytes)?;
+        self.change(name, id, |record| {
+            record.started_at = Some(bytes.clone());
+            Ok(())
+        })
+        .map(drop)
+    }
+
+    /// Removes an upload's start time.
+    pub fn remove_started_at(&self, name: &RepositoryName, id: &UploadId) -> Result<(), Error> {
+        self.change(name, id, |record| {
+            record.started_at.take().map(drop).ok_or(Error::Missing)
+        })
+        .map(drop)
+    }
+
+    /// Writes a hash state; its directory must exist. The same again changes nothing.
+    pub fn set_hash_state(
+        &self,
+        name: &RepositoryName,
+        id: &UploadId,
+        algorithm: Algorithm,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), Error> {
+        let bytes = note(bytes)?;
+        self.index.transact(|facts| {
+            let (repository, record) = upload(facts, name, id)?;
+            if !record.keeps_hash_states(algorithm) {
+                return Err(Error::Missing);
+            }
+            let known = facts.hash_state(repository.id, id, algorithm, offset)?;
+            if known.is_some_and(|(_, known)| known == bytes) {
+                return Ok(());
+            }
+            let state = (now(), &*bytes);
+            Ok(facts.put_hash_state(repository.id, id, algorithm, offset, state)?)
+        })
+    }
+
+    /// Removes a hash state.
+    pub fn remove_hash_state(
+        &self,
+        name: &RepositoryName,
+        id: &UploadId,
+        algorithm: Algorithm,
+        offset: u64,
+    ) -> Result<(), Error> {
+        self.index.transact(|facts| {
+            let (repository, _) = upload(facts, name, id)?;
+            facts.hash_state(repository.id, id, algorithm, offset)?.ok_or(Error::Missing)?;
+            Ok(facts.remove_hash_state(repository.id, id, algorithm, offset)?)
+        })
+    }
+
+    /// Makes uploads and staging agree after a crash: bytes that no upload names are removed,
+    /// and uploads whose bytes did not survive have none.
+    pub(super) fn clear_staging(&self) -> Result<(), Error> {
+        let staged = self.blobs.drafts()?;
+        let mut named = Vec::new();
+        for (repository, id, record) in self.index.all_uploads()? {
+            if !record.has_data {
+                continue;
+            }
+            if staged.binary_search(&record.staging).is_ok() {
+                named.push(record.staging);
+                continue;
+            }
+            let record = Upload { has_data: false, ..record };
+            self.index.transact(|facts| {
+                Ok::<_, Error>(facts.put_upload(repository, &id, &record)?)
+            })?;
+        }
+        for id in staged.into_iter().filter(|id| !named.contains(id)) {
+            self.blobs.discard(id)?;
+        }
+        Ok(())
+    }
+}

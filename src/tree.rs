@@ -1,0 +1,270 @@
+//! The tree: what a file operation means in a registry's storage.
+//!
+//! - What exists is what the registry's facts say; nothing of it is stored as a tree.
+//! - Names outside the layout are not there on lookup, and refused on creation.
+//! - A file being written is a draft: its content becomes a fact as a whole, at the first
+//!   fsync, close or rename, and nobody sees it before.
+//! - A manifest dropped where manifests live is judged and linked; its own name is gone then.
+//! - Removing a directory needs it empty; removing a file leaves its directory.
+//! - Outside the registry root files are plain files, kept as they are.
+//! - A listing is in the order of names' bytes, and shows only what a plain disk would.
+//!
+//! It knows neither the kernel nor its numbers: the kernel's side calls it and translates.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+
+use crate::layout::{self, Node};
+use crate::registry::Registry;
+
+mod attribute;
+mod commit;
+mod create;
+mod draft;
+mod error;
+mod handle;
+mod listing;
+mod node;
+mod own;
+mod plain;
+mod rejected;
+mod remove;
+mod rename;
+mod target;
+
+pub use error::TreeError;
+pub use handle::{Access, Caching, Handle};
+pub use own::OwnFile;
+
+use draft::Drafts;
+use plain::Plain;
+use rejected::Rejected;
+
+/// A file or directory of the mount, whatever keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// Outside the registry root: a plain file at this path below the top.
+    Plain(PathBuf),
+    /// Of the registry's layout: shown from facts.
+    Node(Node),
+    /// A file being written that is no fact yet.
+    Draft(u64),
+    /// Below `.regfs`.
+    Own(OwnFile),
+}
+
+/// What kind of file a place is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File,
+    /// A symbolic link (plain files only).
+    Symlink,
+}
+
+/// What stat shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attributes {
+    /// Directory, file or symbolic link.
+    pub kind: FileKind,
+    /// Bytes.
+    pub size: u64,
+    /// Time of the last change: for what registries write, the time of its push.
+    pub modified: SystemTime,
+    /// Permission bits.
+    pub mode: u16,
+}
+
+impl Attributes {
+    fn directory(modified: SystemTime) -> Self {
+        Self { kind: FileKind::Directory, size: 0, modified, mode: 0o755 }
+    }
+
+    fn file(size: u64, modified: SystemTime) -> Self {
+        Self { kind: FileKind::File, size, modified, mode: 0o644 }
+    }
+}
+
+/// A name resolved.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// What it names.
+    pub place: Place,
+    /// What stat shows of it.
+    pub attributes: Attributes,
+    /// Whether the name stays what it is until somebody changes it through the mount.
+    pub lasting: bool,
+}
+
+/// One name of a listing.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// The name.
+    pub name: OsString,
+    /// What it names.
+    pub found: Found,
+}
+
+/// What an operation changed beyond what its caller sees by itself.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Places whose content or attributes changed.
+    pub changed: Vec<Place>,
+    /// What the file that was operated on is from now on, if it became something else.
+    pub became: Option<Place>,
+}
+
+/// The space of the store, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Space {
+    /// In all.
+    pub total: u64,
+    /// Free.
+    pub free: u64,
+    /// Free for us.
+    pub available: u64,
+}
+
+/// What chmod and utimes ask for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Change {
+    /// New permission bits.
+    pub mode: Option<u16>,
+    /// New time of modification.
+    pub modified: Option<SystemTime>,
+}
+
+/// The mount's tree.
+#[derive(Debug)]
+pub struct Tree {
+    registry: Registry,
+    plain: Plain,
+    drafts: Drafts,
+    rejected: Mutex<Rejected>,
+    read_only: bool,
+    /// The time of directories of which nothing better is known.
+    mounted: SystemTime,
+}
+
+impl Tree {
+    /// The tree of a registry. Plain files are kept below `plain`, which must exist; the
+    /// layout stands below the path `root` of the mount (`docker/registry`, or empty).
+    pub fn new(
+        registry: Registry,
+        plain: PathBuf,
+        root: &str,
+        read_only: bool,
+    ) -> Result<Self, TreeError> {
+        Ok(Self {
+            registry,
+            plain: Plain::open(plain, root)?,
+            drafts: Drafts::default(),
+            rejected: Mutex::default(),
+            read_only,
+            mounted: SystemTime::now(),
+        })
+    }
+
+    /// The top of the mount.
+    pub fn top(&self) -> Place {
+        Place::Plain(PathBuf::new())
+    }
+
+    /// Resolves a name in a directory.
+    pub fn lookup(&self, parent: &Place, name: &OsStr) -> Result<Found, TreeError> {
+        match parent {
+            Place::Plain(path) => match self.mounted_at(path, name) {
+                Some(place) => self.found(place),
+                None => self.found(Place::Plain(path.join(name))),
+            },
+            Place::Node(node) => self.lookup_node(node, name),
+            Place::Own(OwnFile::Directory) => {
+                let file = OwnFile::from_name(name).ok_or(TreeError::NotFound)?;
+                self.found(Place::Own(file))
+            }
+            Place::Draft(_) | Place::Own(_) => Err(TreeError::NotDirectory),
+        }
+    }
+
+    /// What stands over a plain directory: the layout, or our own files.
+    fn mounted_at(&self, path: &std::path::Path, name: &OsStr) -> Option<Place> {
+        if self.plain.is_root(path) && name == layout::TOP {
+            return Some(Place::Node(Node::Root));
+        }
+        let own = path.as_os_str().is_empty() && name == own::DIRECTORY;
+        own.then_some(Place::Own(OwnFile::Directory))
+    }
+
+    fn lookup_node(&self, parent: &Node, name: &OsStr) -> Result<Found, TreeError> {
+        if let Some(node) = name.to_str().and_then(|name| parent.child(name)) {
+            match self.found(Place::Node(node)) {
+                Err(TreeError::NotFound) => {}
+                found => return found,
+            }
+        }
+        let draft = self.drafts.named(parent, name).ok_or(TreeError::NotFound)?;
+        self.found(Place::Draft(draft.id()))
+    }
+
+    fn found(&self, place: Place) -> Result<Found, TreeError> {
+        let attributes = self.attributes(&place)?;
+        let lasting = !matches!(place, Place::Draft(_) | Place::Own(_));
+        Ok(Found { place, attributes, lasting })
+    }
+
+    /// What stat shows of a place.
+    pub fn attributes(&self, place: &Place) -> Result<Attributes, TreeError> {
+        match place {
+            Place::Plain(path) => self.plain.attributes(path),
+            Place::Node(node) => self.node_attributes(node),
+            Place::Draft(id) => {
+                let draft = self.drafts.get(*id).ok_or(TreeError::NotFound)?;
+                Ok(Attributes::file(draft.len(), draft.created()))
+            }
+            Place::Own(file) => Ok(self.own_attributes(*file)),
+        }
+    }
+
+    /// Where a symbolic link leads.
+    pub fn read_link(&self, place: &Place) -> Result<PathBuf, TreeError> {
+        match place {
+            Place::Plain(path) => self.plain.read_link(path),
+            Place::Node(_) | Place::Draft(_) | Place::Own(_) => {
+                Err(TreeError::NotPermitted("not a symbolic link"))
+            }
+        }
+    }
+
+    /// chmod and utimes: kept for plain files, accepted without effect elsewhere, since
+    /// containers of registries change owner and mode of everything when they start.
+    pub fn change(&self, place: &Place, change: Change) -> Result<(), TreeError> {
+        self.writable()?;
+        match place {
+            Place::Plain(path) => self.plain.change(path, change),
+            Place::Node(_) | Place::Draft(_) | Place::Own(_) => Ok(()),
+        }
+    }
+
+    /// Makes everything before durable: fsync of a directory.
+    pub fn sync_all(&self) -> Result<(), TreeError> {
+        Ok(self.registry.sync()?)
+    }
+
+    /// The space of the store.
+    pub fn space(&self) -> Result<Space, TreeError> {
+        let space = self.registry.space()?;
+        Ok(Space { total: space.total, free: space.free, available: space.available })
+    }
+
+    fn writable(&self) -> Result<(), TreeError> {
+        if self.read_only { Err(TreeError::ReadOnly) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,210 @@
+//! Commits: what was written becomes a fact, as a whole, or is refused with a reason.
+
+use super::draft::{Content, Draft, State};
+use super::handle::{Handle, Open};
+use super::target::Target;
+use super::{Outcome, Place, Tree, TreeError};
+use crate::digest::{Algorithm, Digest};
+use crate::layout::Node;
+use crate::manifest::MANIFEST_BYTES_MAX;
+use crate::name::{LinkSet, RepositoryName};
+use crate::registry::{Destination, Error};
+
+impl Tree {
+    /// close(2) of one descriptor: what was written becomes a fact, visible at once.
+    pub fn flush(&self, handle: &Handle) -> Result<Outcome, TreeError> {
+        match &handle.open {
+            Open::Draft(draft, _) => self.commit(draft),
+            Open::Bytes(..) | Open::Blob(..) | Open::Upload(..) | Open::Plain(..) => {
+                Ok(Outcome::default())
+            }
+        }
+    }
+
+    /// fsync(2): the same, and everything before is durable. A file that waits for its rename
+    /// promises nothing yet, so that there is nothing to make durable.
+    pub fn sync(&self, handle: &Handle) -> Result<Outcome, TreeError> {
+        let outcome = self.flush(handle)?;
+        match &handle.open {
+            Open::Draft(draft, _) if draft.hold().target == Target::Later => return Ok(outcome),
+            Open::Upload(staging, _) => staging.sync()?,
+            Open::Plain(file, _) => file.sync_all().map_err(super::plain::about_open)?,
+            Open::Draft(..) | Open::Bytes(..) | Open::Blob(..) => {}
+        }
+        self.registry.sync()?;
+        Ok(outcome)
+    }
+
+    /// The last descriptor is closed. What never became a fact is dropped.
+    pub fn release(&self, handle: &Handle) -> Outcome {
+        let Open::Draft(draft, _) = &handle.open else { return Outcome::default() };
+        if draft.waits() {
+            return Outcome::default();
+        }
+        let unjudged = {
+            let state = draft.hold();
+            state.version != state.judged
+        };
+        let outcome = if unjudged { self.commit(draft).unwrap_or_default() } else { Outcome::default() };
+        self.drafts.remove(draft);
+        outcome
+    }
+
+    /// Makes a draft's content what its target says, unless that was done.
+    pub(super) fn commit(&self, draft: &Draft) -> Result<Outcome, TreeError> {
+        let mut state = draft.hold();
+        if state.version == state.judged || state.target == Target::Later {
+            return Ok(Outcome::default());
+        }
+        state.judged = state.version;
+        let committed = self.commit_as(&state.target, &state.content);
+        let committed = committed.inspect_err(|error| {
+            // Another close or fsync of the same content must be refused as well.
+            state.judged = 0;
+            self.refused(&state, error);
+        })?;
+        drop(state);
+        if !matches!(committed.became, Some(Place::Node(_))) {
+            self.drafts.unname(draft);
+        }
+        Ok(committed)
+    }
+
+    fn refused(&self, state: &State, error: &TreeError) {
+        let (repository, path) = match &state.target {
+            Target::File(node) => (node.repository(), node.to_string()),
+            Target::Manifest(repository, Destination { tag: Some(tag), .. }) => {
+                (Some(repository), format!("{repository}:{tag}"))
+            }
+            Target::Manifest(repository, _) | Target::Layer(repository, _) => {
+                (Some(repository), repository.to_string())
+            }
+            Target::Later => return,
+        };
+        log::warn!("refused {path}: {error}");
+        self.rejected.lock().add(repository, path, error.to_string());
+    }
+
+    /// Makes content what a target says.
+    pub(super) fn commit_as(&self, target: &Target, content: &Content) -> Result<Outcome, TreeError> {
+        match (target, content) {
+            (Target::Later, _) => Ok(Outcome::default()),
+            (Target::File(node), _) => self.commit_file(node, content),
+            (Target::Manifest(repository, destination), _) => {
+                self.ingest(repository, destination, &bytes(content)?)
+            }
+            (Target::Layer(repository, digest), Content::Large(staging)) => {
+                self.registry.store_layer(repository, staging, digest.as_ref())?;
+                Ok(Outcome::default())
+            }
+            (Target::Layer(repository, digest), Content::Small(bytes)) => {
+                let staging = self.registry.stage()?;
+                staging.write_at(0, bytes)?;
+                self.registry.store_layer(repository, &staging, digest.as_ref())?;
+                Ok(Outcome::default())
+            }
+        }
+    }
+
+    fn commit_file(&self, node: &Node, content: &Content) -> Result<Outcome, TreeError> {
+        if let Node::BlobData(digest) = node {
+            match content {
+                Content::Large(staging) => self.registry.publish(staging, digest)?,
+                Content::Small(bytes) => {
+                    let staging = self.registry.stage()?;
+                    staging.write_at(0, bytes)?;
+                    self.registry.publish(&staging, digest)?;
+                }
+            }
+            return Ok(became(node));
+        }
+        let bytes = bytes(content)?;
+        match node {
+            Node::Link(repository, set, digest) => {
+                if *set == LinkSet::Revisions && is_document(&bytes) {
+                    let destination = Destination { tag: None, digest: Some(*digest) };
+                    let outcome = self.ingest(repository, &destination, &bytes)?;
+                    return Ok(Outcome { became: became(node).became, ..outcome });
+                }
+                let target = link_target(&bytes, Some(digest))?;
+                self.registry.set_link(repository, set, digest, &target)?;
+            }
+            Node::CurrentLink(repository, tag) => {
+                if is_document(&bytes) {
+                    let destination = Destination { tag: Some(tag.clone()), digest: None };
+                    let outcome = self.ingest(repository, &destination, &bytes)?;
+                    return Ok(Outcome { became: became(node).became, ..outcome });
+                }
+                self.registry.set_current(repository, tag, &link_target(&bytes, None)?)?;
+            }
+            Node::StartedAt(repository, id) => {
+                self.registry.set_started_at(repository, id, &bytes)?;
+            }
+            Node::HashState(repository, id, algorithm, offset) => {
+                self.registry.set_hash_state(repository, id, *algorithm, *offset, &bytes)?;
+            }
+            _ => return Err(TreeError::IsDirectory),
+        }
+        Ok(became(node))
+    }
+
+    /// Stores a manifest; the places that look different now are those of its tag.
+    fn ingest(
+        &self,
+        repository: &RepositoryName,
+        destination: &Destination,
+        bytes: &[u8],
+    ) -> Result<Outcome, TreeError> {
+        self.registry.ingest(repository, bytes, destination)?;
+        let mut changed = vec![Place::Node(Node::Manifests(repository.clone()))];
+        if let Some(tag) = &destination.tag {
+            changed.extend([
+                Place::Node(Node::Tags(repository.clone())),
+                Place::Node(Node::Tag(repository.clone(), tag.clone())),
+                Place::Node(Node::Current(repository.clone(), tag.clone())),
+                Place::Node(Node::CurrentLink(repository.clone(), tag.clone())),
+            ]);
+        }
+        Ok(Outcome { changed, became: None })
+    }
+}
+
+fn became(node: &Node) -> Outcome {
+    Outcome { changed: Vec::new(), became: Some(Place::Node(node.clone())) }
+}
+
+/// The whole of small content.
+fn bytes(content: &Content) -> Result<Vec<u8>, TreeError> {
+    match content {
+        Content::Small(bytes) => Ok(bytes.clone()),
+        Content::Large(staging) => {
+            let len = usize::try_from(staging.len()).unwrap_or(usize::MAX);
+            if len > MANIFEST_BYTES_MAX {
+                return Err(TreeError::TooLarge { max: MANIFEST_BYTES_MAX });
+            }
+            let mut bytes = vec![0; len];
+            let read = staging.read_at(0, &mut bytes)?;
+            bytes.truncate(read);
+            Ok(bytes)
+        }
+    }
+}
+
+/// Whether something written to a link is a manifest rather than a digest.
+fn is_document(bytes: &[u8]) -> bool {
+    bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
+}
+
+/// The digest that a link's content names. Below a sha256 it can be no other; below another
+/// algorithm distribution links the canonical sha256.
+fn link_target(bytes: &[u8], path: Option<&Digest>) -> Result<Digest, TreeError> {
+    let shown = || String::from_utf8_lossy(bytes.get(..80).unwrap_or(bytes)).into_owned();
+    let malformed = || Error::Malformed { content: shown() };
+    let text = std::str::from_utf8(bytes).map_err(|_| malformed())?;
+    let target: Digest = text.parse().map_err(|_| malformed())?;
+    let canonical = path.filter(|path| path.algorithm() == Algorithm::Sha256);
+    if canonical.is_some_and(|path| *path != target) {
+        return Err(malformed().into());
+    }
+    Ok(target)
+}

@@ -1,0 +1,212 @@
+//! Drafts: files being written that are no fact yet.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+
+use super::TreeError;
+use super::target::Target;
+use crate::layout::Node;
+use crate::manifest::MANIFEST_BYTES_MAX;
+use crate::registry::Staging;
+
+/// What was written so far.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// Links, manifests, notes: in memory, since they are small and a crash drops them anyway.
+    Small(Vec<u8>),
+    /// Layers: among the staged bytes.
+    Large(Staging),
+}
+
+/// A file being written.
+#[derive(Debug)]
+pub(super) struct Draft {
+    id: u64,
+    created: SystemTime,
+    state: Mutex<State>,
+}
+
+/// What a draft is for, holds, and has come to.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) target: Target,
+    pub(super) content: Content,
+    /// Counts changes of the content.
+    pub(super) version: u64,
+    /// The version that last became a fact, or was refused.
+    pub(super) judged: u64,
+    /// Where it stands, while its name leads to it.
+    name: Option<(Node, OsString)>,
+}
+
+impl Draft {
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(super) fn created(&self) -> SystemTime {
+        self.created
+    }
+
+    /// Bytes written.
+    pub(super) fn len(&self) -> u64 {
+        match &self.state.lock().content {
+            Content::Small(bytes) => bytes.len() as u64,
+            Content::Large(staging) => staging.len(),
+        }
+    }
+
+    /// Holds the state, so that nobody else writes or judges it.
+    pub(super) fn hold(&self) -> parking_lot::MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// Whether it waits for a rename, and so outlives the files open on it.
+    pub(super) fn waits(&self) -> bool {
+        let state = self.state.lock();
+        state.target == Target::Later && state.name.is_some()
+    }
+
+    pub(super) fn read_at(&self, offset: u64, len: usize) -> Result<Vec<u8>, TreeError> {
+        match &self.state.lock().content {
+            Content::Small(bytes) => Ok(super::handle::slice(bytes, offset, len).to_vec()),
+            Content::Large(staging) => {
+                let mut buffer = vec![0; len];
+                let read = staging.read_at(offset, &mut buffer)?;
+                buffer.truncate(read);
+                Ok(buffer)
+            }
+        }
+    }
+
+    pub(super) fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), TreeError> {
+        let mut state = self.state.lock();
+        match &mut state.content {
+            Content::Small(content) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX);
+                let end = start.saturating_add(bytes.len());
+                if end > MANIFEST_BYTES_MAX {
+                    return Err(TreeError::TooLarge { max: MANIFEST_BYTES_MAX });
+                }
+                content.resize(content.len().max(end), 0);
+                content.splice(start..end, bytes.iter().copied());
+            }
+            Content::Large(staging) => staging.write_at(offset, bytes)?,
+        }
+        state.version += 1;
+        Ok(())
+    }
+
+    pub(super) fn truncate(&self, len: u64) -> Result<(), TreeError> {
+        let mut state = self.state.lock();
+        match &mut state.content {
+            Content::Small(content) => {
+                let len = usize::try_from(len).unwrap_or(usize::MAX);
+                if len > MANIFEST_BYTES_MAX {
+                    return Err(TreeError::TooLarge { max: MANIFEST_BYTES_MAX });
+                }
+                content.resize(len, 0);
+            }
+            Content::Large(staging) => staging.truncate(len)?,
+        }
+        state.version += 1;
+        Ok(())
+    }
+}
+
+/// The drafts there are, by number and by name.
+#[derive(Debug, Default)]
+pub(super) struct Drafts {
+    next: AtomicU64,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    drafts: HashMap<u64, Arc<Draft>>,
+    names: HashMap<(Node, OsString), u64>,
+}
+
+impl Drafts {
+    /// A new draft. One that is a drop or waits is found by its name; one that will be a fact
+    /// is not seen by others until it is.
+    pub(super) fn create(
+        &self,
+        name: Option<(Node, OsString)>,
+        target: Target,
+        content: Content,
+        written: bool,
+    ) -> Arc<Draft> {
+        let name = name.filter(|_| !matches!(target, Target::File(_)));
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (version, judged) = (u64::from(written), 0);
+        let state = State { target, content, version, judged, name: name.clone() };
+        let draft = Draft { id, created: SystemTime::now(), state: Mutex::new(state) };
+        let draft = Arc::new(draft);
+        let mut table = self.table.lock();
+        table.drafts.insert(id, Arc::clone(&draft));
+        if let Some(name) = name {
+            table.names.insert(name, id);
+        }
+        draft
+    }
+
+    pub(super) fn get(&self, id: u64) -> Option<Arc<Draft>> {
+        self.table.lock().drafts.get(&id).cloned()
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.table.lock().drafts.len()
+    }
+
+    /// The draft that a name leads to.
+    pub(super) fn named(&self, parent: &Node, name: &OsStr) -> Option<Arc<Draft>> {
+        let table = self.table.lock();
+        let id = table.names.get(&(parent.clone(), name.to_owned()))?;
+        table.drafts.get(id).cloned()
+    }
+
+    /// Takes a draft's name away; it stays for who has it open.
+    pub(super) fn unname(&self, draft: &Draft) {
+        let name = draft.state.lock().name.take();
+        if let Some(name) = name {
+            let mut table = self.table.lock();
+            if table.names.get(&name) == Some(&draft.id) {
+                table.names.remove(&name);
+            }
+        }
+    }
+
+    /// Gives a draft another name and target.
+    pub(super) fn rename(&self, draft: &Draft, name: (Node, OsString), target: Target) {
+        self.unname(draft);
+        let mut state = draft.state.lock();
+        state.target = target;
+        state.name = Some(name.clone());
+        self.table.lock().names.insert(name, draft.id);
+    }
+
+    /// Forgets a draft.
+    pub(super) fn remove(&self, draft: &Draft) {
+        self.unname(draft);
+        self.table.lock().drafts.remove(&draft.id);
+    }
+
+    /// Forgets the drafts in a directory that is removed.
+    pub(super) fn remove_below(&self, parent: &Node) {
+        let mut table = self.table.lock();
+        let gone: Vec<u64> = {
+            let below = table.names.iter().filter(|((directory, _), _)| directory == parent);
+            below.map(|(_, id)| *id).collect()
+        };
+        table.names.retain(|(directory, _), _| directory != parent);
+        for id in gone {
+            table.drafts.remove(&id);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Open files: reading, writing, and what the kernel may cache of them.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::draft::{Content, Draft};
+use super::target::Target;
+use super::{Attributes, Outcome, Place, Tree, TreeError, plain};
+use crate::layout::Node;
+use crate::registry::{Reading, Staging};
+
+/// What an open file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reading only.
+    Read,
+    /// Writing, perhaps reading too.
+    Write,
+}
+
+/// How the kernel may cache an open file's content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caching {
+    /// The content never changes: keep what is cached.
+    Keep,
+    /// Drop what is cached at open, then cache.
+    Fresh,
+    /// Every read and write comes to us.
+    Direct,
+}
+
+/// An open file.
+#[derive(Debug)]
+pub struct Handle {
+    pub(super) open: Open,
+    access: Access,
+}
+
+#[derive(Debug)]
+pub(super) enum Open {
+    /// The content as it was when the file was opened.
+    Bytes(Vec<u8>, Attributes, Caching),
+    /// A blob.
+    Blob(Reading, Attributes),
+    /// A file being written, and the file of the layout that it was opened as, if it was one.
+    Draft(Arc<Draft>, Option<Place>),
+    /// An upload's bytes.
+    Upload(Staging, Attributes),
+    /// A plain file.
+    Plain(File, PathBuf),
+}
+
+/// The part of `bytes` at `offset`, at most `len` long.
+pub(super) fn slice(bytes: &[u8], offset: u64, len: usize) -> &[u8] {
+    let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..));
+    let rest = rest.unwrap_or_default();
+    rest.get(..len).unwrap_or(rest)
+}
+
+impl Handle {
+    pub(super) fn new(open: Open, access: Access) -> Arc<Self> {
+        Arc::new(Self { open, access })
+    }
+
+    fn writing(&self) -> Result<(), TreeError> {
+        if self.access == Access::Write { Ok(()) } else { Err(TreeError::NotOpen("writing")) }
+    }
+}
+
+impl Tree {
+    /// Opens a file that exists.
+    pub fn open(&self, place: &Place, access: Access) -> Result<Arc<Handle>, TreeError> {
+        if access == Access::Write {
+            self.writable()?;
+        }
+        let open = match place {
+            Place::Plain(path) => {
+                Open::Plain(self.plain.open_file(path, access)?, path.clone())
+            }
+            Place::Draft(id) => {
+                Open::Draft(self.drafts.get(*id).ok_or(TreeError::NotFound)?, None)
+            }
+            Place::Own(_) if access == Access::Write => {
+                return Err(TreeError::NotPermitted("only we write these files"));
+            }
+            Place::Own(file) => {
+                let attributes = self.own_attributes(*file);
+                Open::Bytes(self.own_content(*file), attributes, Caching::Direct)
+            }
+            Place::Node(node) if node.is_directory() => return Err(TreeError::IsDirectory),
+            Place::Node(Node::UploadData(repository, id)) => {
+                let staging = self.registry.upload_data(repository, id)?;
+                Open::Upload(staging, self.attributes(place)?)
+            }
+            Place::Node(node) if access == Access::Write => self.rewrite(node)?,
+            Place::Node(Node::BlobData(digest)) => {
+                Open::Blob(self.registry.read_blob(digest)?, self.attributes(place)?)
+            }
+            Place::Node(node) => {
+                let (content, kept) = self.content(node)?;
+                let attributes = Attributes::file(content.len() as u64, self.dated(kept));
+                Open::Bytes(content, attributes, Caching::Fresh)
+            }
+        };
+        Ok(Handle::new(open, access))
+    }
+
+    /// A draft of new content for a file that exists, beginning with the old. Of a blob only
+    /// the same bytes can follow, so that it begins empty.
+    fn rewrite(&self, node: &Node) -> Result<Open, TreeError> {
+        let content = match node {
+            Node::BlobData(digest) => {
+                self.registry.blob(digest)?;
+                Content::Large(self.registry.stage()?)
+            }
+            _ => Content::Small(self.content(node)?.0),
+        };
+        let draft = self.drafts.create(None, Target::File(node.clone()), content, false);
+        Ok(Open::Draft(draft, Some(Place::Node(node.clone()))))
+    }
+
+    /// Reads at most `len` bytes from `offset` on.
+    pub fn read(&self, handle: &Handle, offset: u64, len: usize) -> Result<Vec<u8>, TreeError> {
+        let mut buffer = Vec::new();
+        let read = match &handle.open {
+            Open::Bytes(bytes, ..) => return Ok(slice(bytes, offset, len).to_vec()),
+            Open::Draft(draft, _) => return draft.read_at(offset, len),
+            Open::Blob(reading, _) => {
+                buffer.resize(len, 0);
+                reading.read_at(offset, &mut buffer)?
+            }
+            Open::Upload(staging, _) => {
+                buffer.resize(len, 0);
+                staging.read_at(offset, &mut buffer)?
+            }
+            Open::Plain(file, _) => {
+                buffer.resize(len, 0);
+                file.read_at(&mut buffer, offset).map_err(plain::about_open)?
+            }
+        };
+        buffer.truncate(read);
+        Ok(buffer)
+    }
+
+    /// Writes all of `bytes` at `offset`.
+    pub fn write(&self, handle: &Handle, offset: u64, bytes: &[u8]) -> Result<(), TreeError> {
+        handle.writing()?;
+        match &handle.open {
+            Open::Draft(draft, _) => draft.write_at(offset, bytes),
+            Open::Upload(staging, _) => Ok(staging.write_at(offset, bytes)?),
+            Open::Plain(file, _) => file.write_all_at(bytes, offset).map_err(plain::about_open),
+            Open::Bytes(..) | Open::Blob(..) => Err(TreeError::NotOpen("writing")),
+        }
+    }
+
+    /// Cuts off, or fills up with zeros.
+    pub fn truncate(&self, handle: &Handle, len: u64) -> Result<(), TreeError> {
+        handle.writing()?;
+        match &handle.open {
+            Open::Draft(draft, _) => draft.truncate(len),
+            Open::Upload(staging, _) => Ok(staging.truncate(len)?),
+            Open::Plain(file, _) => file.set_len(len).map_err(plain::about_open),
+            Open::Bytes(..) | Open::Blob(..) => Err(TreeError::NotOpen("writing")),
+        }
+    }
+
+    /// truncate(2) of a file that is not open.
+    pub fn truncate_place(&self, place: &Place, len: u64) -> Result<Outcome, TreeError> {
+        let handle = self.open(place, Access::Write)?;
+        let outcome = self.truncate(&handle, len).and_then(|()| self.flush(&handle));
+        self.release(&handle);
+        outcome
+    }
+
+    /// What fstat shows of an open file, even if it was removed. A file that is being written
+    /// anew shows its old self until the new content is a fact.
+    pub fn handle_attributes(&self, handle: &Handle) -> Result<Attributes, TreeError> {
+        match &handle.open {
+            Open::Bytes(_, attributes, _) | Open::Blob(_, attributes) => Ok(attributes.clone()),
+            Open::Draft(draft, place) => match place.as_ref().map(|place| self.attributes(place)) {
+                Some(Ok(attributes)) => Ok(attributes),
+                Some(Err(_)) | None => Ok(Attributes::file(draft.len(), draft.created())),
+            },
+            Open::Upload(staging, attributes) => {
+                Ok(Attributes { size: staging.len(), ..attributes.clone() })
+            }
+            Open::Plain(file, path) => {
+                plain::attributes(&file.metadata().map_err(plain::about_open)?, path)
+            }
+        }
+    }
+
+    /// What the kernel may cache of an open file.
+    pub fn caching(&self, handle: &Handle) -> Caching {
+        match &handle.open {
+            Open::Bytes(_, _, caching) => *caching,
+            Open::Blob(..) => Caching::Keep,
+            Open::Draft(..) => Caching::Direct,
+            Open::Upload(..) if handle.access == Access::Write => Caching::Direct,
+            Open::Upload(..) | Open::Plain(..) => Caching::Fresh,
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Nodes: what stat shows of a path of the layout.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::{Attributes, Tree, TreeError};
+use crate::digest::Digest;
+use crate::layout::Node;
+use crate::registry::Directory;
+
+/// The registry's directory at a node, if the node is a directory that may come and go.
+pub(super) fn directory(node: &Node) -> Option<Directory> {
+    Some(match node.clone() {
+        Node::BlobAlgorithm(algorithm) => Directory::BlobAlgorithm(algorithm),
+        Node::BlobShard(algorithm, shard) => Directory::BlobShard(algorithm, shard),
+        Node::BlobDirectory(digest) => Directory::Blob(digest),
+        Node::Namespace(namespace) => Directory::Namespace(namespace),
+        Node::Manifests(repository) => Directory::Manifests(repository),
+        Node::Tags(repository) => Directory::Tags(repository),
+        Node::Tag(repository, tag) => Directory::Tag(repository, tag),
+        Node::Current(repository, tag) => Directory::Current(repository, tag),
+        Node::Links(repository, set) => Directory::Links(repository, set),
+        Node::LinksAlgorithm(repository, set, algorithm) => {
+            Directory::LinksAlgorithm(repository, set, algorithm)
+        }
+        Node::LinkDirectory(repository, set, digest) => Directory::Link(repository, set, digest),
+        Node::Uploads(repository) => Directory::Uploads(repository),
+        Node::Upload(repository, id) => Directory::Upload(repository, id),
+        Node::HashStates(repository, id) => Directory::HashStates(repository, id),
+        Node::HashStatesAlgorithm(repository, id, algorithm) => {
+            Directory::HashStatesAlgorithm(repository, id, algorithm)
+        }
+        Node::Root
+        | Node::Blobs
+        | Node::Repositories
+        | Node::BlobData(_)
+        | Node::CurrentLink(..)
+        | Node::Link(..)
+        | Node::StartedAt(..)
+        | Node::UploadData(..)
+        | Node::HashState(..) => return None,
+    })
+}
+
+/// Bytes of a link that names this digest.
+fn link_len(digest: &Digest) -> u64 {
+    digest.to_string().len() as u64
+}
+
+impl Tree {
+    /// A kept time, or that of the mount where none is kept.
+    pub(super) fn dated(&self, kept: SystemTime) -> SystemTime {
+        if kept == UNIX_EPOCH { self.mounted } else { kept }
+    }
+
+    pub(super) fn node_attributes(&self, node: &Node) -> Result<Attributes, TreeError> {
+        if let Some(directory) = directory(node) {
+            let kept = self.registry.directory(&directory)?.ok_or(TreeError::NotFound)?;
+            return Ok(Attributes::directory(self.dated(kept)));
+        }
+        if node.is_directory() {
+            return Ok(Attributes::directory(self.mounted));
+        }
+        let (size, kept) = self.file(node)?;
+        Ok(Attributes::file(size, self.dated(kept)))
+    }
+
+    /// The length of a file's content, and its time.
+    fn file(&self, node: &Node) -> Result<(u64, SystemTime), TreeError> {
+        if let Node::BlobData(digest) = node {
+            return Ok(self.registry.blob(digest)?);
+        }
+        if let Node::UploadData(repository, id) = node {
+            let data = self.registry.upload_data(repository, id)?;
+            return Ok((data.len(), self.mounted));
+        }
+        if let Node::Link(repository, set, digest) = node {
+            let (target, pushed) = self.registry.link(repository, set, digest)?;
+            return Ok((link_len(&target), pushed));
+        }
+        let (content, kept) = self.content(node)?;
+        Ok((content.len() as u64, kept))
+    }
+
+    /// The content of a small file, and its time.
+    pub(super) fn content(&self, node: &Node) -> Result<(Vec<u8>, SystemTime), TreeError> {
+        Ok(match node {
+            Node::Link(repository, set, digest) => {
+                let (target, pushed) = self.registry.link(repository, set, digest)?;
+                (target.to_string().into_bytes(), pushed)
+            }
+            Node::CurrentLink(repository, tag) => {
+                let (target, pushed) = self.registry.current(repository, tag)?;
+                (target.to_string().into_bytes(), pushed)
+            }
+            Node::StartedAt(repository, id) => {
+                let upload = self.registry.upload(repository, id)?;
+                (upload.started_at.ok_or(TreeError::NotFound)?, self.mounted)
+            }
+            Node::HashState(repository, id, algorithm, offset) => {
+                self.registry.hash_state(repository, id, *algorithm, *offset)?
+            }
+            _ => return Err(TreeError::IsDirectory),
+        })
+    }
+}

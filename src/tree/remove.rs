@@ -1,0 +1,58 @@
+//! Removal: of files, and of directories that are empty.
+
+use std::ffi::OsStr;
+
+use super::{Place, Tree, TreeError, node};
+use crate::layout::Node;
+
+impl Tree {
+    /// Removes a file; the place that is gone.
+    pub fn remove_file(&self, parent: &Place, name: &OsStr) -> Result<Place, TreeError> {
+        self.writable()?;
+        let place = self.lookup(parent, name)?.place;
+        match &place {
+            Place::Plain(path) => self.plain.remove_file(path)?,
+            Place::Node(node) => self.remove_node(node)?,
+            Place::Draft(id) => {
+                if let Some(draft) = self.drafts.get(*id) {
+                    self.drafts.remove(&draft);
+                }
+            }
+            Place::Own(_) => return Err(TreeError::NotPermitted("only we write these files")),
+        }
+        Ok(place)
+    }
+
+    fn remove_node(&self, node: &Node) -> Result<(), TreeError> {
+        let registry = &self.registry;
+        Ok(match node {
+            Node::BlobData(digest) => registry.remove_blob(digest)?,
+            Node::Link(repository, set, digest) => registry.remove_link(repository, set, digest)?,
+            Node::CurrentLink(repository, tag) => registry.remove_current(repository, tag)?,
+            Node::StartedAt(repository, id) => registry.remove_started_at(repository, id)?,
+            Node::UploadData(repository, id) => registry.remove_upload_data(repository, id)?,
+            Node::HashState(repository, id, algorithm, offset) => {
+                registry.remove_hash_state(repository, id, *algorithm, *offset)?;
+            }
+            _ => return Err(TreeError::IsDirectory),
+        })
+    }
+
+    /// Removes an empty directory; the place that is gone.
+    pub fn remove_directory(&self, parent: &Place, name: &OsStr) -> Result<Place, TreeError> {
+        self.writable()?;
+        let place = self.lookup(parent, name)?.place;
+        match &place {
+            Place::Plain(path) => self.plain.remove_directory(path)?,
+            Place::Node(node) if node.is_directory() => {
+                let directory = node::directory(node)
+                    .ok_or(TreeError::NotPermitted("every registry's storage has this directory"))?;
+                self.registry.remove_directory(&directory)?;
+                self.drafts.remove_below(node);
+            }
+            Place::Node(_) | Place::Draft(_) => return Err(TreeError::NotDirectory),
+            Place::Own(_) => return Err(TreeError::NotPermitted("only we write these files")),
+        }
+        Ok(place)
+    }
+}

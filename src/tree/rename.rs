@@ -1,0 +1,106 @@
+//! Renames: how what was written under one name gets its own.
+//!
+//! Registries rename just two things: an upload's bytes to a blob, and since 3.1 a temporary
+//! file to the file it is for. People's programs rename temporary files too, and plain files.
+//! Everything else can be copied, which is what mv does when told that it crosses devices.
+
+use std::ffi::OsStr;
+
+use super::target::Target;
+use super::{FileKind, Outcome, Place, Tree, TreeError, node};
+use crate::layout::Node;
+
+impl Tree {
+    /// Moves a name to another. Gives the place that was moved; in the outcome it became
+    /// nothing if it was a drop, whose own name is gone.
+    pub fn rename(
+        &self,
+        from: (&Place, &OsStr),
+        to: (&Place, &OsStr),
+        replace: bool,
+    ) -> Result<(Place, Outcome), TreeError> {
+        self.writable()?;
+        let moved = self.lookup(from.0, from.1)?;
+        if !replace && self.lookup(to.0, to.1).is_ok() {
+            return Err(TreeError::Exists);
+        }
+        let outcome = match (&moved.place, to.0) {
+            (Place::Plain(path), Place::Plain(directory)) => {
+                if self.mounted_at(directory, to.1).is_some() {
+                    return Err(TreeError::NotPermitted("something of ours stands there"));
+                }
+                let new = directory.join(to.1);
+                self.plain.rename(path, &new, replace)?;
+                Outcome { changed: Vec::new(), became: Some(Place::Plain(new)) }
+            }
+            (Place::Draft(id), Place::Node(parent)) => self.rename_draft(*id, parent, to.1)?,
+            (Place::Node(node), Place::Node(parent)) => {
+                let name = to.1.to_str().and_then(|name| parent.child(name));
+                let new = name.ok_or(TreeError::CrossDevice)?;
+                self.rename_node(node, &new, moved.attributes.kind)?
+            }
+            _ => return Err(TreeError::CrossDevice),
+        };
+        Ok((moved.place, outcome))
+    }
+
+    /// A file that was being written gets its name, and with it becomes what the name says.
+    fn rename_draft(&self, id: u64, parent: &Node, name: &OsStr) -> Result<Outcome, TreeError> {
+        let draft = self.drafts.get(id).ok_or(TreeError::NotFound)?;
+        let target = Target::of(parent, name)?;
+        self.node_attributes(parent)?;
+        if target == Target::Later {
+            self.drafts.rename(&draft, (parent.clone(), name.to_owned()), target);
+            return Ok(Outcome { changed: Vec::new(), became: Some(Place::Draft(id)) });
+        }
+        let old = std::mem::replace(&mut draft.hold().target, target);
+        draft.hold().judged = 0;
+        draft.hold().version += 1;
+        match self.commit(&draft) {
+            Ok(outcome) => {
+                self.drafts.remove(&draft);
+                Ok(outcome)
+            }
+            Err(error) => {
+                draft.hold().target = old;
+                Err(error)
+            }
+        }
+    }
+
+    fn rename_node(&self, from: &Node, to: &Node, kind: FileKind) -> Result<Outcome, TreeError> {
+        let became = || Outcome { changed: Vec::new(), became: Some(Place::Node(to.clone())) };
+        if from == to {
+            return Ok(became());
+        }
+        if let (Node::UploadData(repository, id), Node::BlobData(digest)) = (from, to) {
+            self.node_attributes(&Node::BlobDirectory(*digest))?;
+            self.registry.publish_upload(repository, id, digest)?;
+            return Ok(became());
+        }
+        if kind != FileKind::Directory || !to.is_directory() {
+            return Err(TreeError::CrossDevice);
+        }
+        self.rename_directory(from, to)?;
+        Ok(became())
+    }
+
+    /// An empty directory is moved by making the new one; one that holds facts is copied.
+    fn rename_directory(&self, from: &Node, to: &Node) -> Result<(), TreeError> {
+        let (old, new) = (node::directory(from), node::directory(to));
+        let (Some(old), Some(new)) = (old, new) else {
+            return Err(TreeError::NotPermitted("every registry's storage has this directory"));
+        };
+        if !self.list(&Place::Node(from.clone()), None, 1)?.is_empty() {
+            return Err(TreeError::CrossDevice);
+        }
+        if self.registry.directory(&new)?.is_some() {
+            if !self.list(&Place::Node(to.clone()), None, 1)?.is_empty() {
+                return Err(TreeError::NotEmpty);
+            }
+        } else {
+            self.registry.make_directory(&new)?;
+        }
+        Ok(self.registry.remove_directory(&old)?)
+    }
+}
