@@ -1,3 +1,5 @@
-//! The `regfs` program: it starts the command line and turns its outcome into an exit code.
+//! The `regfs` program: the command line's outcome as an exit code.
 
-fn main() {}
+fn main() {
+    std::process::exit(regfs::cli::run().number());
+}

@@ -50,11 +50,11 @@ impl Files {
         Some(handle)
     }
 
-    /// A file that is open on an inode.
-    pub(super) fn open_on(&self, ino: u64) -> Option<Arc<Handle>> {
+    /// The files that are open on an inode, the newest last.
+    pub(super) fn open_on(&self, ino: u64) -> Vec<Arc<Handle>> {
         let table = self.table.read();
-        let number = table.on.get(&ino)?.last()?;
-        Some(Arc::clone(&table.open.get(number)?.1))
+        let numbers = table.on.get(&ino).into_iter().flatten();
+        numbers.filter_map(|number| Some(Arc::clone(&table.open.get(number)?.1))).collect()
     }
 }
 
@@ -141,6 +141,10 @@ impl Service {
 
     /// truncate(2); the inodes that the kernel must be told of.
     pub(super) fn truncate_place(&self, ino: u64, len: u64) -> Result<Vec<u64>, Errno> {
+        let opened = self.tree.truncate_opened(&self.files.open_on(ino), len);
+        if opened.map_err(|error| logged(&error))? {
+            return Ok(Vec::new());
+        }
         let place = self.place(ino)?;
         let outcome = self.tree.truncate_place(&place, len).map_err(|error| logged(&error))?;
         Ok(self.settle(ino, &outcome))

@@ -86,7 +86,7 @@ impl Service {
         let place = self.inodes.place(ino);
         let shown = place.as_ref().map(|place| self.tree.attributes(place));
         let shown = match shown {
-            Some(Err(TreeError::NotFound)) | None => match self.files.open_on(ino) {
+            Some(Err(TreeError::NotFound)) | None => match self.files.open_on(ino).pop() {
                 Some(handle) => self.tree.handle_attributes(&handle),
                 None => Err(TreeError::NotFound),
             },

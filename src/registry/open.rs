@@ -10,7 +10,7 @@ use crate::blobs::Local;
 use crate::index::Redb;
 
 /// What a store's directory may hold before it is one.
-const LOCK: &str = "lock";
+const BEFORE: [&str; 2] = ["lock", "regfs.log"];
 /// The index, whose presence makes a directory a store.
 const INDEX: &str = "index.redb";
 
@@ -29,7 +29,7 @@ pub(super) fn open(store: &Path, removal: Removal) -> Result<Registry, Error> {
             let name = row.map_err(|error| refused(error.to_string()))?.file_name();
             let name = name.to_string_lossy();
             // What an interrupted first creation leaves behind may be there.
-            if name != LOCK && !name.starts_with("index.") {
+            if !BEFORE.contains(&&*name) && !name.starts_with("index.") {
                 let reason = format!("it holds {name:?} but no index: not a store of regfs");
                 return Err(refused(reason));
             }

@@ -41,11 +41,11 @@ impl Tree {
         if draft.waits() {
             return Outcome::default();
         }
-        let unjudged = {
+        let unsettled = {
             let state = draft.hold();
-            state.version != state.judged
+            state.version != state.committed && state.refused != Some(state.version)
         };
-        let outcome = if unjudged { self.commit(draft).unwrap_or_default() } else { Outcome::default() };
+        let outcome = if unsettled { self.commit(draft).unwrap_or_default() } else { Outcome::default() };
         self.drafts.remove(draft);
         outcome
     }
@@ -53,16 +53,17 @@ impl Tree {
     /// Makes a draft's content what its target says, unless that was done.
     pub(super) fn commit(&self, draft: &Draft) -> Result<Outcome, TreeError> {
         let mut state = draft.hold();
-        if state.version == state.judged || state.target == Target::Later {
+        if state.version == state.committed || state.target == Target::Later {
             return Ok(Outcome::default());
         }
-        state.judged = state.version;
         let committed = self.commit_as(&state.target, &state.content);
         let committed = committed.inspect_err(|error| {
-            // Another close or fsync of the same content must be refused as well.
-            state.judged = 0;
-            self.refused(&state, error);
+            if state.refused != Some(state.version) {
+                self.refused(&state, error);
+            }
+            state.refused = Some(state.version);
         })?;
+        state.committed = state.version;
         drop(state);
         if !matches!(committed.became, Some(Place::Node(_))) {
             self.drafts.unname(draft);

@@ -38,8 +38,10 @@ pub(super) struct State {
     pub(super) content: Content,
     /// Counts changes of the content.
     pub(super) version: u64,
-    /// The version that last became a fact, or was refused.
-    pub(super) judged: u64,
+    /// The version that last became a fact.
+    pub(super) committed: u64,
+    /// The version that was last refused, for which nobody needs to be told once more.
+    pub(super) refused: Option<u64>,
     /// Where it stands, while its name leads to it.
     name: Option<(Node, OsString)>,
 }
@@ -64,6 +66,11 @@ impl Draft {
     /// Holds the state, so that nobody else writes or judges it.
     pub(super) fn hold(&self) -> parking_lot::MutexGuard<'_, State> {
         self.state.lock()
+    }
+
+    /// Whether nothing was written since it was opened.
+    pub(super) fn is_unwritten(&self) -> bool {
+        self.state.lock().version == 0
     }
 
     /// Whether it waits for a rename, and so outlives the files open on it.
@@ -144,8 +151,8 @@ impl Drafts {
     ) -> Arc<Draft> {
         let name = name.filter(|_| !matches!(target, Target::File(_)));
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let (version, judged) = (u64::from(written), 0);
-        let state = State { target, content, version, judged, name: name.clone() };
+        let (version, committed, refused) = (u64::from(written), 0, None);
+        let state = State { target, content, version, committed, refused, name: name.clone() };
         let draft = Draft { id, created: SystemTime::now(), state: Mutex::new(state) };
         let draft = Arc::new(draft);
         let mut table = self.table.lock();

@@ -166,6 +166,27 @@ impl Tree {
         }
     }
 
+    /// A truncation of a file, of which the kernel does not say through which of the open files
+    /// it comes: open(2) with `O_TRUNC` asks for it so, right after opening. It is for those
+    /// that nothing was written to yet, else for the newest. Whether there was one.
+    pub fn truncate_opened(&self, handles: &[Arc<Handle>], len: u64) -> Result<bool, TreeError> {
+        let writing = || handles.iter().filter(|handle| handle.access == Access::Write);
+        let mut truncated = false;
+        for handle in writing() {
+            if let Open::Draft(draft, _) = &handle.open
+                && draft.is_unwritten()
+            {
+                draft.truncate(len)?;
+                truncated = true;
+            }
+        }
+        if let (false, Some(newest)) = (truncated, writing().last()) {
+            self.truncate(newest, len)?;
+            truncated = true;
+        }
+        Ok(truncated)
+    }
+
     /// truncate(2) of a file that is not open.
     pub fn truncate_place(&self, place: &Place, len: u64) -> Result<Outcome, TreeError> {
         let handle = self.open(place, Access::Write)?;

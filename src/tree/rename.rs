@@ -54,7 +54,6 @@ impl Tree {
             return Ok(Outcome { changed: Vec::new(), became: Some(Place::Draft(id)) });
         }
         let old = std::mem::replace(&mut draft.hold().target, target);
-        draft.hold().judged = 0;
         draft.hold().version += 1;
         match self.commit(&draft) {
             Ok(outcome) => {

@@ -1,0 +1,53 @@
+//! Commands: what `regfs` does for each word it is given.
+//!
+//! They print nothing but what they are for; errors go up, with their cause, to be printed
+//! once.
+
+mod lock;
+mod mount;
+mod options;
+
+use std::path::PathBuf;
+
+pub use lock::StoreLock;
+pub use mount::{Mounting, mount};
+pub use options::MountOptions;
+
+/// Why a command could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// Somebody else has the store.
+    #[error("store {store} is in use by process {pid}: unmount it first, or use another store")]
+    InUse {
+        /// The store.
+        store: PathBuf,
+        /// Who has it, as far as the lock says.
+        pid: String,
+    },
+    /// Words that do not fit.
+    #[error("{0}")]
+    Usage(String),
+    /// A path that cannot serve.
+    #[error("{path}: {error}")]
+    Path {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// The store could not be opened.
+    #[error(transparent)]
+    Registry(#[from] crate::registry::Error),
+    /// The tree could not be shown.
+    #[error(transparent)]
+    Tree(#[from] crate::tree::TreeError),
+    /// The process in the background ended before its mount answered.
+    #[error("{0}")]
+    Background(String),
+}
+
+/// Says of an error which path it is about.
+fn about(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> CommandError {
+    let path = path.to_owned();
+    move |error| CommandError::Path { path, error }
+}

@@ -1,0 +1,184 @@
+//! `regfs mount`: a store shown at a mountpoint until it is unmounted.
+//!
+//! In the background, unless asked otherwise: a second process of this program serves the
+//! mount, and the first returns once the mount answers.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rustix::mount::{UnmountFlags, unmount};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::{CommandError, MountOptions, StoreLock, about};
+use crate::fuse::{Mount, Options};
+use crate::registry::Registry;
+use crate::tree::Tree;
+
+/// What to mount, where, and how.
+#[derive(Clone, Debug)]
+pub struct Mounting {
+    /// The store, which is made if it does not exist.
+    pub store: PathBuf,
+    /// An existing directory.
+    pub mountpoint: PathBuf,
+    /// The path of the registry's root below the mountpoint, perhaps empty.
+    pub root: String,
+    /// How.
+    pub options: MountOptions,
+    /// Whether this process serves the mount itself.
+    pub foreground: bool,
+    /// Whether a place for the log was given; in the background it is in the store otherwise.
+    pub log_given: bool,
+}
+
+/// Mounts; in the foreground this returns when the mount has ended.
+pub fn mount(mounting: &Mounting) -> Result<(), CommandError> {
+    let mountpoint = check(mounting)?;
+    if mounting.foreground { serve(mounting, &mountpoint) } else { background(mounting) }
+}
+
+/// Looks at what was asked for before anything is changed; the mountpoint without symlinks.
+fn check(mounting: &Mounting) -> Result<PathBuf, CommandError> {
+    let usage = |text: String| Err(CommandError::Usage(text));
+    let components = mounting.root.trim_matches('/').split('/');
+    if !mounting.root.is_empty() && components.into_iter().any(|one| matches!(one, "" | "." | ".."))
+    {
+        return usage(format!("--root {}: expected a relative path", mounting.root));
+    }
+    revive(&mounting.mountpoint);
+    let mountpoint = mounting.mountpoint.canonicalize().map_err(about(&mounting.mountpoint))?;
+    if !mountpoint.is_dir() {
+        return usage(format!("mountpoint {} is not a directory", mountpoint.display()));
+    }
+    let parent = match mounting.store.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let store = match mounting.store.canonicalize() {
+        Ok(store) => store,
+        Err(_) => {
+            let parent = parent.canonicalize().map_err(about(parent))?;
+            parent.join(mounting.store.file_name().unwrap_or_default())
+        }
+    };
+    if store.starts_with(&mountpoint) || mountpoint.starts_with(&store) {
+        return usage(format!(
+            "store {} and mountpoint {} must not lie in each other",
+            store.display(),
+            mountpoint.display()
+        ));
+    }
+    Ok(mountpoint)
+}
+
+/// Takes away a mount whose process was killed: nobody can use it, nor mount over it.
+fn revive(mountpoint: &Path) {
+    if let Err(error) = std::fs::metadata(mountpoint)
+        && error.raw_os_error() == Some(libc::ENOTCONN)
+    {
+        detach(mountpoint);
+    }
+}
+
+/// Unmounts once nobody uses the mount any more, hiding it at once.
+fn detach(mountpoint: &Path) {
+    if unmount(mountpoint, UnmountFlags::DETACH).is_err() {
+        fusermount(&["-u", "-z"], mountpoint);
+    }
+}
+
+/// Asks the helper that may unmount for ordinary users; whether it did.
+fn fusermount(arguments: &[&str], mountpoint: &Path) -> bool {
+    let mut command = Command::new("fusermount3");
+    command.args(arguments).arg("--").arg(mountpoint);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Serves the mount in this process.
+fn serve(mounting: &Mounting, mountpoint: &Path) -> Result<(), CommandError> {
+    let lock = StoreLock::take(&mounting.store)?;
+    let options = &mounting.options;
+    let registry = Registry::open(&mounting.store, options.removal)?;
+    let plain = mounting.store.join("files");
+    let tree = Tree::new(registry, plain, &mounting.root, options.read_only)?;
+    let kernel = Options {
+        source: mounting.store.display().to_string(),
+        read_only: options.read_only,
+        allow_other: options.allow_other,
+        uid: options.uid.unwrap_or_else(|| rustix::process::geteuid().as_raw()),
+        gid: options.gid.unwrap_or_else(|| rustix::process::getegid().as_raw()),
+        others: options.kernel.clone(),
+    };
+    let mount = Mount::new(tree, mountpoint, &kernel).map_err(about(mountpoint))?;
+    end_on_signals(mountpoint.to_owned()).map_err(about(mountpoint))?;
+    announce(&mounting.store, mountpoint);
+    mount.serve().map_err(about(mountpoint))?;
+    // The store is closed by now; only then may somebody else take it.
+    drop(lock);
+    Ok(())
+}
+
+/// Says that the mount answers, to people and to the process that waits for it.
+fn announce(store: &Path, mountpoint: &Path) {
+    let mut out = std::io::stdout();
+    // Nobody may be listening.
+    let _gone = writeln!(out, "{} is mounted at {}", store.display(), mountpoint.display());
+    let _gone = out.flush();
+}
+
+/// Unmounts at the first SIGTERM or SIGINT; a mount in use is hidden at once and served until
+/// nobody uses it, or until the second signal.
+fn end_on_signals(mountpoint: PathBuf) -> std::io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        let mut received = signals.forever();
+        received.next();
+        if unmount(&mountpoint, UnmountFlags::empty()).is_err()
+            && !fusermount(&["-u"], &mountpoint)
+        {
+            log::warn!("{} is in use: it ends with its last user", mountpoint.display());
+            detach(&mountpoint);
+        }
+        received.next();
+        // What was acknowledged is durable, as after kill -9.
+        std::process::exit(1);
+    })?;
+    Ok(())
+}
+
+/// Starts the process that serves the mount, and waits until the mount answers.
+fn background(mounting: &Mounting) -> Result<(), CommandError> {
+    let program = std::env::current_exe().map_err(about(Path::new("/proc/self/exe")))?;
+    let mut command = Command::new(&program);
+    command.args(std::env::args_os().skip(1)).arg("--foreground");
+    if !mounting.log_given {
+        // The directory is made here, since the log begins before the store is opened.
+        std::fs::create_dir_all(&mounting.store).map_err(about(&mounting.store))?;
+        command.arg("--log").arg(mounting.store.join("regfs.log"));
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let mut child = command.spawn().map_err(about(&program))?;
+    let mut line = String::new();
+    if let Some(out) = child.stdout.take() {
+        BufReader::new(out).read_line(&mut line).map_err(about(&program))?;
+    }
+    if !line.is_empty() {
+        print!("{line}");
+        return Ok(());
+    }
+    let mut reason = String::new();
+    if let Some(mut err) = child.stderr.take() {
+        err.read_to_string(&mut reason).map_err(about(&program))?;
+    }
+    let status = child.wait().map_err(about(&program))?;
+    if status.code() == Some(crate::cli::ExitCode::InUse.number()) {
+        // The same as in the foreground: the lock tells who.
+        StoreLock::take(&mounting.store)?;
+    }
+    let reason = reason.trim().trim_start_matches("regfs: ");
+    Err(CommandError::Background(format!("{reason} ({status})")))
+}

@@ -1,0 +1,97 @@
+//! Mount options: what follows `-o`, as mount(8) has it.
+
+use super::CommandError;
+use crate::registry::Removal;
+
+/// Options that the kernel understands by itself.
+const KERNELS: [&str; 8] =
+    ["noexec", "exec", "nosuid", "nodev", "noatime", "sync", "dirsync", "async"];
+/// Those of them that are always so.
+const ALWAYS: [&str; 4] = ["nosuid", "nodev", "noatime", "async"];
+
+/// What follows `-o`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MountOptions {
+    /// `ro`: nothing may be changed.
+    pub read_only: bool,
+    /// `allow_other`: other users may see what the mode bits let them.
+    pub allow_other: bool,
+    /// `uid=`: to whom everything belongs; the one who mounts if not given.
+    pub uid: Option<u32>,
+    /// `gid=`: to which group.
+    pub gid: Option<u32>,
+    /// `delete=guarded|permissive`: whether bytes that a manifest needs may be removed.
+    pub removal: Removal,
+    /// What the kernel is told as it is.
+    pub kernel: Vec<String>,
+}
+
+impl MountOptions {
+    /// Reads options, given in one or several lists separated by commas; later ones win.
+    pub fn parse(lists: &[String]) -> Result<Self, CommandError> {
+        let mut options = Self::default();
+        for option in lists.iter().flat_map(|list| list.split(',')).filter(|one| !one.is_empty()) {
+            options.add(option)?;
+        }
+        Ok(options)
+    }
+
+    fn add(&mut self, option: &str) -> Result<(), CommandError> {
+        let number = |text: &str| {
+            let expected = || CommandError::Usage(format!("-o {option}: expected a number"));
+            text.parse::<u32>().map(Some).map_err(|_| expected())
+        };
+        match option.split_once('=').unwrap_or((option, "")) {
+            ("ro", "") => self.read_only = true,
+            ("rw", "") => self.read_only = false,
+            ("allow_other", "") => self.allow_other = true,
+            ("uid", text) => self.uid = number(text)?,
+            ("gid", text) => self.gid = number(text)?,
+            ("delete", "guarded") => self.removal = Removal::Guarded,
+            ("delete", "permissive") => self.removal = Removal::Permissive,
+            (name, "") if ALWAYS.contains(&name) => {}
+            (name, "") if KERNELS.contains(&name) => self.kernel.push(name.to_owned()),
+            _ => {
+                return Err(CommandError::Usage(format!(
+                    "-o {option}: unknown; known are ro, rw, allow_other, uid=N, gid=N, \
+                     delete=guarded, delete=permissive, {}",
+                    KERNELS.join(", ")
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(lists: &[&str]) -> Result<MountOptions, String> {
+        let lists: Vec<String> = lists.iter().map(|list| (*list).to_owned()).collect();
+        MountOptions::parse(&lists).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn options_come_in_lists_and_later_ones_win() {
+        let options = parse(&["ro,allow_other,uid=7,nodev", "rw,gid=8,noexec,delete=permissive"]);
+        let expected = MountOptions {
+            read_only: false,
+            allow_other: true,
+            uid: Some(7),
+            gid: Some(8),
+            removal: Removal::Permissive,
+            kernel: vec!["noexec".into()],
+        };
+        assert_eq!(options, Ok(expected));
+        assert_eq!(parse(&[]), Ok(MountOptions::default()));
+    }
+
+    #[test]
+    fn what_is_unknown_is_refused_with_what_is_known() {
+        assert!(parse(&["uid=root"]).unwrap_err().contains("expected a number"));
+        assert!(parse(&["delete=all"]).unwrap_err().contains("delete=guarded"));
+        assert!(parse(&["cache"]).unwrap_err().contains("known are ro"));
+        assert!(parse(&["ro=1"]).is_err());
+    }
+}
