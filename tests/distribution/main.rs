@@ -1,0 +1,19 @@
+//! Real registries, real clients: what they do on the mount is what they do on a plain disk.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on must fail"
+)]
+
+mod clients;
+mod crash;
+mod differential;
+mod http;
+mod image;
+mod many_tags;
+mod normal;
+mod registry;
+mod root;
+mod script;

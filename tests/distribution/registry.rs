@@ -1,0 +1,143 @@
+//! Registries: real ones, started with a configuration and stopped again.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::http;
+use super::root::wait;
+
+/// A version of distribution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    V2_8,
+    V3_0,
+    V3_1,
+}
+
+impl Version {
+    pub const ALL: [Self; 3] = [Self::V2_8, Self::V3_0, Self::V3_1];
+
+    fn program(self) -> PathBuf {
+        match self {
+            Self::V2_8 => "docker-registry".into(),
+            Self::V3_0 => tool("registry-3.0.0"),
+            Self::V3_1 => tool("registry-3.1.1"),
+        }
+    }
+}
+
+/// A program that `scripts/install` has built.
+pub fn tool(name: &str) -> PathBuf {
+    let directory = std::env::var_os("REGFS_TOOLS").map_or_else(
+        || PathBuf::from("/var/cache/regfs-tools"),
+        PathBuf::from,
+    );
+    let path = directory.join(name);
+    assert!(path.exists(), "{} is missing: run scripts/install", path.display());
+    path
+}
+
+/// How a registry is to run, besides its root.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    pub read_only: bool,
+    /// The port of the registry that it caches.
+    pub proxy: Option<u16>,
+    /// Whether uploads are purged at once, whatever their age.
+    pub purge: bool,
+}
+
+/// A registry that answers.
+pub struct Registry {
+    pub port: u16,
+    pub debug: u16,
+    process: Child,
+    version: Version,
+    directory: TempDir,
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+fn configuration(root: &Path, port: u16, debug: u16, setup: &Setup) -> String {
+    let mut text = format!(
+        "version: 0.1\nlog: {{level: info, accesslog: {{disabled: true}}}}\nstorage:\n  \
+         filesystem: {{rootdirectory: {}}}\n  delete: {{enabled: true}}\n  maintenance:\n",
+        root.display()
+    );
+    let _ = writeln!(text, "    readonly: {{enabled: {}}}", setup.read_only);
+    let age = if setup.purge { "1s" } else { "168h" };
+    let _ = writeln!(
+        text,
+        "    uploadpurging: {{enabled: {}, age: {age}, interval: 1h, dryrun: false}}",
+        setup.purge
+    );
+    let _ = writeln!(
+        text,
+        "http: {{addr: '127.0.0.1:{port}', secret: s, debug: {{addr: '127.0.0.1:{debug}'}}}}\n\
+         health: {{storagedriver: {{enabled: true, interval: 1s, threshold: 1}}}}"
+    );
+    if let Some(upstream) = setup.proxy {
+        let _ = writeln!(text, "proxy: {{remoteurl: 'http://127.0.0.1:{upstream}'}}");
+    }
+    text
+}
+
+impl Registry {
+    /// Starts a registry on a root, and waits until it answers.
+    pub fn start(version: Version, root: &Path, setup: &Setup) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (port, debug) = (free_port(), free_port());
+        let config = directory.path().join("config.yml");
+        fs::write(&config, configuration(root, port, debug, setup)).unwrap();
+        let log = File::create(directory.path().join("log")).unwrap();
+        let mut command = Command::new(version.program());
+        command.arg("serve").arg(&config).env("OTEL_TRACES_EXPORTER", "none");
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        let process = command.spawn().expect("a registry: run scripts/install");
+        let registry = Self { port, debug, process, version, directory };
+        wait("the registry", || http::request(port, "GET", "/v2/", &[], b"").is_some());
+        registry
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("log")).unwrap()
+    }
+
+    /// Runs the registry's own collection on the same root; what it prints, in any order.
+    pub fn collect(&self, arguments: &[&str]) -> Vec<String> {
+        let mut command = Command::new(self.version.program());
+        command.arg("garbage-collect").args(arguments);
+        command.arg(self.directory.path().join("config.yml")).env("OTEL_TRACES_EXPORTER", "none");
+        let output = command.stderr(Stdio::null()).output().unwrap();
+        let mut lines: Vec<String> =
+            String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
+        lines.sort();
+        lines.push(format!("{}", output.status));
+        lines
+    }
+}
+
+impl Registry {
+    /// Ends it at once, as a restart of its container might.
+    pub fn stop(&mut self) {
+        let _gone = self.process.kill();
+        let _gone = self.process.wait();
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.stop();
+        if std::thread::panicking() {
+            eprintln!("{:?} logged:\n{}", self.version, self.log());
+        }
+    }
+}

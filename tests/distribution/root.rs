@@ -1,0 +1,84 @@
+//! Roots: where a registry keeps its storage, a plain directory or our mount.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// Waits until something holds; fails after a while.
+pub fn wait(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::yield_now();
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// Where a registry keeps its storage.
+pub struct Root {
+    directory: TempDir,
+    mount: Option<Child>,
+}
+
+impl Root {
+    pub fn plain() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("root")).unwrap();
+        Self { directory, mount: None }
+    }
+
+    pub fn mounted() -> Self {
+        let mut root = Self::plain();
+        root.mount();
+        root
+    }
+
+    /// The registry's rootdirectory.
+    pub fn path(&self) -> PathBuf {
+        self.directory.path().join("root")
+    }
+
+    pub fn store(&self) -> PathBuf {
+        self.directory.path().join("store")
+    }
+
+    /// The number of the process that serves the mount.
+    pub fn pid(&self) -> u32 {
+        self.mount.as_ref().unwrap().id()
+    }
+
+    /// Mounts the store, and waits until the mount answers.
+    pub fn mount(&mut self) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_regfs"));
+        command.arg("mount").arg(self.store()).arg(self.path()).arg("--foreground");
+        command.args(["-o", "allow_other"]).stdout(Stdio::null());
+        self.mount = Some(command.spawn().unwrap());
+        let answers = self.path().join("docker/registry/v2");
+        wait("the mount", || answers.is_dir());
+    }
+
+    /// Ends the mount's process as no program can prepare for.
+    pub fn kill(&mut self) {
+        let mut mount = self.mount.take().unwrap();
+        mount.kill().unwrap();
+        mount.wait().unwrap();
+        unmount(&self.path());
+    }
+}
+
+fn unmount(path: &Path) {
+    let status = Command::new("umount").arg("-l").arg(path).status().unwrap();
+    assert!(status.success(), "umount {}", path.display());
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        if let Some(mut mount) = self.mount.take() {
+            unmount(&self.path());
+            let ended = mount.wait();
+            assert!(std::thread::panicking() || ended.unwrap().success());
+        }
+    }
+}
