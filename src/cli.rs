@@ -113,9 +113,14 @@ fn mount(arguments: MountArguments) -> Result<(), CommandError> {
     })
 }
 
-/// Starts the log: warnings and worse, unless `RUST_LOG` says otherwise.
+/// What is logged unless `RUST_LOG` says otherwise: warnings and worse. What fuser warns of
+/// (answers to requests that were interrupted, the end of a mount) is none of ours.
+const LOGGED: &str = "warn,fuser=off";
+
+/// Starts the log.
 fn log_to(file: Option<&std::path::Path>) -> Result<(), CommandError> {
-    let mut builder = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn"));
+    let environment = env_logger::Env::default().default_filter_or(LOGGED);
+    let mut builder = env_logger::Builder::from_env(environment);
     if let Some(path) = file {
         let opened = std::fs::File::options().create(true).append(true).open(path);
         let opened = opened.map_err(|error| CommandError::Path { path: path.into(), error })?;

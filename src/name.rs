@@ -1,7 +1,8 @@
 //! Names: repositories, the directories that lead to them, tags, uploads and sets of links.
 //!
 //! Each type has one constructor, `FromStr`, that admits exactly what distribution admits;
-//! nothing re-checks a name later. Sources: distribution-spec 1.1.1 ("Pulling manifests") and
+//! nothing re-checks a name later. A clone shares its text, since every path repeats the names
+//! above it. Sources: distribution-spec 1.1.1 ("Pulling manifests") and
 //! distribution's `reference` package 2.8 to 3.1, which also lets the first of several
 //! components be a host name (`Foo/bar`, `foo.com/bar`).
 //!
@@ -9,6 +10,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::digest::Digest;
 
@@ -35,7 +37,7 @@ pub enum NameError {
 ///
 /// `Foo` alone is no repository, yet `Foo/bar` is one, so that the directory `Foo` may exist.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Namespace(String);
+pub struct Namespace(Arc<str>);
 
 impl Namespace {
     /// The name in full, components separated by `/`.
@@ -53,7 +55,7 @@ impl Namespace {
 
     /// The namespace above, or nothing at the top.
     pub fn parent(&self) -> Option<Self> {
-        self.0.rsplit_once('/').map(|(parent, _)| Self(parent.to_owned()))
+        self.0.rsplit_once('/').map(|(parent, _)| Self(parent.into()))
     }
 
     /// The last component.
@@ -79,7 +81,7 @@ impl FromStr for Namespace {
         let admitted = text.len() <= REPOSITORY_BYTES_MAX
             && (is_component(first) || is_host(first))
             && components.all(is_component);
-        admitted.then(|| Self(text.to_owned())).ok_or_else(|| NameError::Repository(text.into()))
+        admitted.then(|| Self(text.into())).ok_or_else(|| NameError::Repository(text.into()))
     }
 }
 
@@ -144,7 +146,7 @@ impl FromStr for RepositoryName {
 
 /// A tag: a movable name of a manifest in one repository. Case matters.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Tag(String);
+pub struct Tag(Arc<str>);
 
 impl Tag {
     /// The tag as text.
@@ -161,7 +163,7 @@ impl FromStr for Tag {
         let admitted = text.len() <= TAG_BYTES_MAX
             && text.bytes().next().is_some_and(word)
             && text.bytes().all(|byte| word(byte) || byte == b'.' || byte == b'-');
-        admitted.then(|| Self(text.to_owned())).ok_or_else(|| NameError::Tag(text.into()))
+        admitted.then(|| Self(text.into())).ok_or_else(|| NameError::Tag(text.into()))
     }
 }
 

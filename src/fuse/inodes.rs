@@ -4,6 +4,7 @@
 //! it looked it up. A place that becomes another (a renamed file) keeps its number.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use parking_lot::RwLock;
 
@@ -21,28 +22,29 @@ pub(super) struct Inodes {
 #[derive(Debug)]
 struct Table {
     rows: HashMap<u64, Row>,
-    numbers: HashMap<Place, u64>,
+    numbers: HashMap<Arc<Place>, u64>,
     next: u64,
 }
 
 #[derive(Debug)]
 struct Row {
     /// Where it is; nothing once it was removed or replaced, while files are open on it.
-    place: Option<Place>,
+    place: Option<Arc<Place>>,
     lookups: u64,
 }
 
 impl Inodes {
     /// A table that knows just the top.
     pub(super) fn new(top: Place) -> Self {
-        let rows = HashMap::from([(TOP, Row { place: Some(top.clone()), lookups: 1 })]);
+        let top = Arc::new(top);
+        let rows = HashMap::from([(TOP, Row { place: Some(Arc::clone(&top)), lookups: 1 })]);
         let numbers = HashMap::from([(top, TOP)]);
         Self { table: RwLock::new(Table { rows, numbers, next: TOP + 1 }) }
     }
 
     /// The place of a number, if it still has one.
     pub(super) fn place(&self, ino: u64) -> Option<Place> {
-        self.table.read().rows.get(&ino)?.place.clone()
+        self.table.read().rows.get(&ino)?.place.as_deref().cloned()
     }
 
     /// The number of a place, if the kernel knows it.
@@ -61,8 +63,9 @@ impl Inodes {
         }
         let ino = table.next;
         table.next += 1;
-        table.rows.insert(ino, Row { place: Some(place.clone()), lookups: 1 });
-        table.numbers.insert(place.clone(), ino);
+        let place = Arc::new(place.clone());
+        table.rows.insert(ino, Row { place: Some(Arc::clone(&place)), lookups: 1 });
+        table.numbers.insert(place, ino);
         ino
     }
 
@@ -97,13 +100,14 @@ impl Inodes {
         }
         let mut table = self.table.write();
         let Some(ino) = table.numbers.remove(old) else { return };
-        if let Some(replaced) = table.numbers.insert(new.clone(), ino)
+        let new = Arc::new(new.clone());
+        if let Some(replaced) = table.numbers.insert(Arc::clone(&new), ino)
             && let Some(row) = table.rows.get_mut(&replaced)
         {
             row.place = None;
         }
         if let Some(row) = table.rows.get_mut(&ino) {
-            row.place = Some(new.clone());
+            row.place = Some(new);
         }
     }
 }

@@ -1,1 +1,134 @@
-//! to come
+//! Crashes: the daemon killed in the middle of pushes. What a client was told is there; nothing
+//! half-done is visible.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::http;
+use super::image::{self, MANIFEST, digest};
+use super::registry::{Registry, Setup, Version};
+use super::root::Root;
+
+/// Pushes at once.
+const PUSHERS: u64 = 4;
+/// Rounds, unless the environment says how many.
+const ROUNDS: u64 = 5;
+
+/// What a client was told is stored: a tag and its manifest.
+type Told = (String, Vec<u8>);
+
+fn rounds() -> u64 {
+    std::env::var("REGFS_CRASH_ROUNDS").map_or(ROUNDS, |text| text.parse().unwrap())
+}
+
+/// Pushes images until the registry fails; what it confirmed.
+fn push(port: u16, pusher: u64, round: u64, told: &Mutex<Vec<Told>>) {
+    for number in 0.. {
+        let seed = round * 1_000_000 + pusher * 10_000 + number;
+        let layer = image::layer(seed, 200_000);
+        let config = format!(r#"{{"architecture":"amd64","os":"linux","seed":{seed}}}"#);
+        let repository = format!("team/app{pusher}");
+        for blob in [&layer[..], config.as_bytes()] {
+            let start = format!("/v2/{repository}/blobs/uploads/");
+            let Some(answer) = http::request(port, "POST", &start, &[], b"") else { return };
+            let Some(location) = answer.header("Location") else { return };
+            let (_, path) = location.split_once("/v2/").unwrap();
+            let path = format!("/v2/{path}&digest={}", digest(blob));
+            let stored = http::request(port, "PUT", &path, &[], blob);
+            if stored.is_none_or(|answer| answer.status != 201) {
+                return;
+            }
+        }
+        let manifest = image::manifest(MANIFEST, config.as_bytes(), &[&layer]);
+        let tag = format!("r{round}n{number}");
+        let path = format!("/v2/{repository}/manifests/{tag}");
+        let answer = http::request(port, "PUT", &path, &[("Content-Type", MANIFEST)], &manifest);
+        if answer.is_none_or(|answer| answer.status != 201) {
+            return;
+        }
+        told.lock().unwrap().push((path, manifest));
+    }
+}
+
+/// Every link is whole, every blob is what its name says.
+fn check_tree(directory: &Path) {
+    for row in fs::read_dir(directory).unwrap() {
+        let path = row.unwrap().path();
+        if path.is_dir() {
+            check_tree(&path);
+            continue;
+        }
+        let content = fs::read(&path).unwrap();
+        match path.file_name().unwrap().to_str().unwrap() {
+            "link" => {
+                let link = String::from_utf8(content).unwrap();
+                assert!(link.len() == 71 && link.starts_with("sha256:"), "{}", path.display());
+                if path.to_str().unwrap().contains("_manifests") {
+                    let hex = &link[7..];
+                    let root = path.ancestors().find(|one| one.ends_with("v2")).unwrap();
+                    let blob = root.join("blobs/sha256").join(&hex[..2]).join(hex).join("data");
+                    assert!(blob.exists(), "{} names {link}", path.display());
+                }
+            }
+            "data" if path.components().any(|one| one.as_os_str() == "blobs") => {
+                let hex = path.parent().unwrap().file_name().unwrap().to_str().unwrap();
+                assert_eq!(digest(&content), format!("sha256:{hex}"));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn check_told(port: u16, told: &[Told]) {
+    for (path, manifest) in told {
+        let answer = http::request(port, "GET", path, &[("Accept", MANIFEST)], b"").unwrap();
+        assert_eq!((answer.status, &answer.body), (200, manifest), "{path}");
+        let text = String::from_utf8_lossy(manifest);
+        let (repository, _) = path.split_once("/manifests/").unwrap();
+        for digest in text.split('"').filter(|word| word.starts_with("sha256:")) {
+            let path = format!("{repository}/blobs/{digest}");
+            let blob = http::request(port, "GET", &path, &[], b"").unwrap();
+            assert_eq!(image::digest(&blob.body), digest, "{path}");
+        }
+    }
+}
+
+fn crash(version: Version) {
+    let mut root = Root::mounted();
+    let mut all = Vec::new();
+    for round in 0..rounds() {
+        let told = Mutex::new(Vec::new());
+        let registry = Registry::start(version, &root.path(), &Setup::default());
+        std::thread::scope(|scope| {
+            for pusher in 0..PUSHERS {
+                let (port, told) = (registry.port, &told);
+                scope.spawn(move || push(port, pusher, round, told));
+            }
+            // The moment of the cut is to be any; this is no wait for anything.
+            std::thread::park_timeout(Duration::from_millis(300 + round * 137 % 700));
+            root.kill();
+        });
+        drop(registry);
+        root.mount();
+        check_tree(&root.path().join("docker/registry/v2"));
+        let registry = Registry::start(version, &root.path(), &Setup::default());
+        let told = told.into_inner().unwrap();
+        check_told(registry.port, &told);
+        all.extend(told);
+        check_told(registry.port, &all[all.len().saturating_sub(40)..]);
+    }
+    println!("{version:?}: {} rounds, {} images confirmed, all there", rounds(), all.len());
+    assert!(!all.is_empty(), "nothing was ever confirmed");
+}
+
+#[test]
+fn what_registry_2_8_confirmed_survives_a_killed_daemon() {
+    crash(Version::V2_8);
+}
+
+#[test]
+fn what_registry_3_1_confirmed_survives_a_killed_daemon() {
+    crash(Version::V3_1);
+}

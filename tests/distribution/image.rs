@@ -70,3 +70,59 @@ pub fn index(manifests: &[&[u8]]) -> Vec<u8> {
     )
     .into_bytes()
 }
+
+/// Bytes as a gzip stream that holds them as they are: clients compress what is not.
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut stream = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+    let mut blocks = bytes.chunks(0xffff).peekable();
+    while let Some(block) = blocks.next() {
+        let len = u16::try_from(block.len()).unwrap();
+        stream.push(u8::from(blocks.peek().is_none()));
+        stream.extend(len.to_le_bytes());
+        stream.extend((!len).to_le_bytes());
+        stream.extend(block);
+    }
+    let crc = bytes.iter().fold(!0_u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 }
+        })
+    });
+    stream.extend((!crc).to_le_bytes());
+    stream.extend(u32::try_from(bytes.len()).unwrap().to_le_bytes());
+    stream
+}
+
+/// Writes an image of two architectures as an OCI layout, tagged `v1`; the index's digest.
+pub fn write_layout(directory: &std::path::Path, seed: u64, layer_len: usize) -> String {
+    let blobs = directory.join("blobs/sha256");
+    std::fs::create_dir_all(&blobs).unwrap();
+    let write = |bytes: &[u8]| {
+        let name = digest(bytes).replace("sha256:", "");
+        std::fs::write(blobs.join(name), bytes).unwrap();
+    };
+    let manifests: Vec<Vec<u8>> = ["amd64", "arm64"]
+        .into_iter()
+        .zip(seed * 2..)
+        .map(|(architecture, seed)| {
+            let raw = layer(seed, layer_len);
+            let (diff, layer) = (digest(&raw), gzip(&raw));
+            let config = format!(
+                r#"{{"architecture":"{architecture}","os":"linux","config":{{}},"rootfs":{{"type":"layers","diff_ids":["{diff}"]}}}}"#
+            );
+            let manifest = manifest(MANIFEST, config.as_bytes(), &[&layer]);
+            [&layer[..], config.as_bytes(), &manifest].into_iter().for_each(&write);
+            manifest
+        })
+        .collect();
+    let index = index(&manifests.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    write(&index);
+    let descriptor = descriptor(INDEX, &index);
+    let named = format!(
+        r#"{},"annotations":{{"org.opencontainers.image.ref.name":"v1"}}}}"#,
+        descriptor.trim_end_matches('}')
+    );
+    let top = format!(r#"{{"schemaVersion":2,"manifests":[{named}]}}"#);
+    std::fs::write(directory.join("index.json"), top).unwrap();
+    std::fs::write(directory.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    digest(&index)
+}
