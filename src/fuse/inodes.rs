@@ -28,7 +28,8 @@ struct Table {
 
 #[derive(Debug)]
 struct Row {
-    /// Where it is; nothing once it was removed or replaced, while files are open on it.
+    /// Where it is; nothing once it was removed, while files are open on it. A place that was
+    /// replaced is still where it was: who found it under its old number reads what is there.
     place: Option<Arc<Place>>,
     lookups: u64,
 }
@@ -79,6 +80,7 @@ impl Inodes {
         row.lookups = row.lookups.saturating_sub(count);
         if row.lookups == 0
             && let Some(place) = table.rows.remove(&ino).and_then(|row| row.place)
+            && table.numbers.get(&place) == Some(&ino)
         {
             table.numbers.remove(&place);
         }
@@ -92,8 +94,7 @@ impl Inodes {
         }
     }
 
-    /// A place is now another one, and takes its number along. What was at the other place is
-    /// gone.
+    /// A place is now another one, and takes its number along.
     pub(super) fn became(&self, old: &Place, new: &Place) {
         if old == new {
             return;
@@ -101,11 +102,7 @@ impl Inodes {
         let mut table = self.table.write();
         let Some(ino) = table.numbers.remove(old) else { return };
         let new = Arc::new(new.clone());
-        if let Some(replaced) = table.numbers.insert(Arc::clone(&new), ino)
-            && let Some(row) = table.rows.get_mut(&replaced)
-        {
-            row.place = None;
-        }
+        table.numbers.insert(Arc::clone(&new), ino);
         if let Some(row) = table.rows.get_mut(&ino) {
             row.place = Some(new);
         }
@@ -153,8 +150,9 @@ mod tests {
         let (temporary, link) = (inodes.look_up(&plain("t")), inodes.look_up(&plain("link")));
         inodes.became(&plain("t"), &plain("link"));
         assert_eq!(inodes.number(&plain("link")), Some(temporary));
-        assert_eq!(inodes.place(link), None);
+        assert_eq!(inodes.place(link), Some(plain("link")));
         inodes.forget(link, 1);
+        assert_eq!(inodes.number(&plain("link")), Some(temporary));
         assert_eq!(inodes.place(temporary), Some(plain("link")));
         assert_eq!(inodes.number(&plain("t")), None);
     }

@@ -71,6 +71,7 @@ impl Tree {
         Ok(committed)
     }
 
+    /// Remembers why something was refused.
     fn refused(&self, state: &State, error: &TreeError) {
         let (repository, path) = match &state.target {
             Target::File(node) => (node.repository(), node.to_string()),
@@ -82,6 +83,11 @@ impl Tree {
             }
             Target::Later => return,
         };
+        if matches!(&state.content, Content::Small(bytes) if bytes.is_empty()) {
+            // Shells close a file once before anything is written to it.
+            log::debug!("refused {path}, still empty: {error}");
+            return;
+        }
         log::warn!("refused {path}: {error}");
         self.rejected.lock().add(repository, path, error.to_string());
     }

@@ -1,0 +1,17 @@
+//! The mount as the kernel shows it: one file a concern, on a real mount of the real program.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on must fail"
+)]
+
+mod dialects;
+mod drops;
+mod fuzz;
+mod lifecycle;
+mod manifests;
+mod mounted;
+mod posix;
+mod stale;

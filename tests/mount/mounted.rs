@@ -1,0 +1,156 @@
+//! A mount for one test.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
+
+/// Waits until something holds; fails after a while.
+pub fn wait(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// The sha256 of some bytes, in hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The program.
+pub fn regfs() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_regfs"))
+}
+
+/// A store and where it is mounted.
+pub struct Mounted {
+    directory: TempDir,
+    process: Option<Child>,
+}
+
+impl Mounted {
+    pub fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// A mount with more words on the command line.
+    pub fn with(arguments: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("mnt")).unwrap();
+        let mut mounted = Self { directory, process: None };
+        mounted.mount(arguments);
+        mounted
+    }
+
+    pub fn mount(&mut self, arguments: &[&str]) {
+        assert!(Path::new("/dev/fuse").exists(), "there is no /dev/fuse to mount with");
+        let mut command = regfs();
+        command.arg("mount").arg(self.store()).arg(self.top()).arg("--foreground");
+        self.process = Some(command.args(arguments).stdout(Stdio::null()).spawn().unwrap());
+        let top = self.top();
+        wait("the mount", || is_mounted(&top) && fs::read_dir(&top).is_ok());
+    }
+
+    pub fn unmount(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let unmounted = Command::new("umount").arg(self.top()).status().unwrap();
+            assert!(unmounted.success());
+            assert!(process.wait().unwrap().success());
+        }
+    }
+
+    /// Takes note that the daemon has ended by itself.
+    pub fn forget_ended(&mut self) {
+        assert!(self.process.take().unwrap().wait().unwrap().success());
+    }
+
+    /// Ends the daemon as no program can prepare for; the dead mount stays.
+    pub fn kill(&mut self) {
+        let mut process = self.process.take().unwrap();
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
+    pub fn top(&self) -> PathBuf {
+        self.directory.path().join("mnt")
+    }
+
+    pub fn store(&self) -> PathBuf {
+        self.directory.path().join("store")
+    }
+
+    /// A path below `v2`.
+    pub fn v2(&self, path: &str) -> PathBuf {
+        self.top().join("docker/registry/v2").join(path)
+    }
+
+    /// A path below a repository.
+    pub fn repository(&self, path: &str) -> PathBuf {
+        self.v2("repositories/team/app").join(path)
+    }
+
+    pub fn process(&self) -> &Child {
+        self.process.as_ref().unwrap()
+    }
+
+    /// A repository with the empty configuration `{}` and the layer `layer`.
+    pub fn stock(&self) {
+        fs::create_dir_all(self.repository("_manifests/tags")).unwrap();
+        fs::create_dir_all(self.repository("_layers")).unwrap();
+        fs::write(self.repository("_layers/config.json"), "{}").unwrap();
+        fs::write(self.repository("_layers/layer.tar"), "layer").unwrap();
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _unmounted = Command::new("umount").arg("-l").arg(self.top()).status();
+            let ended = process.wait();
+            assert!(std::thread::panicking() || ended.unwrap().success());
+        }
+    }
+}
+
+/// Whether something of ours is mounted there.
+pub fn is_mounted(path: &Path) -> bool {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    mounts.lines().any(|line| {
+        let mut words = line.split(' ').skip(1);
+        words.next() == path.to_str() && words.next().is_some_and(|kind| kind.starts_with("fuse"))
+    })
+}
+
+/// The number of a failure.
+pub fn errno<T>(result: io::Result<T>) -> i32 {
+    result.err().expect("it should have failed").raw_os_error().unwrap()
+}
+
+/// Every path below a directory, with each file's content.
+pub fn tree(directory: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut rows = Vec::new();
+    let mut names: Vec<_> = fs::read_dir(directory).unwrap().map(|row| row.unwrap().path()).collect();
+    names.sort();
+    for path in names {
+        let content = if path.is_dir() { Vec::new() } else { fs::read(&path).unwrap() };
+        rows.push((path.display().to_string(), content));
+        if path.is_dir() {
+            rows.extend(tree(&path));
+        }
+    }
+    rows
+}
+
+/// An extended attribute, as text.
+pub fn attribute(path: &Path, name: &str) -> io::Result<String> {
+    let mut buffer = vec![0; 65536];
+    let len = rustix::fs::getxattr(path, name, &mut buffer)?;
+    buffer.truncate(len);
+    Ok(String::from_utf8(buffer).unwrap())
+}

@@ -1,0 +1,40 @@
+//! The kernel's cache: what it shows is what is there, right after every change.
+
+use std::fs;
+
+use super::drops::manifest;
+use super::mounted::{Mounted, hex};
+
+#[test]
+fn after_a_drop_every_path_is_right_at_once() {
+    let mounted = Mounted::new();
+    mounted.stock();
+    let tag = mounted.repository("_manifests/tags/v1");
+    let link = tag.join("current/link");
+    for round in 0..200 {
+        let document = manifest(&round.to_string());
+        let hex = hex(document.as_bytes());
+        let revision = mounted.repository(&format!("_manifests/revisions/sha256/{hex}/link"));
+        let blob = mounted.v2(&format!("blobs/sha256/{}/{hex}/data", &hex[..2]));
+        // The kernel is shown that nothing is there before the drop.
+        assert!(!revision.exists() && !blob.exists());
+        let before = fs::read_to_string(&link).unwrap_or_default();
+        let path = if round == 0 { tag.clone() } else { tag.join("m.json") };
+        fs::write(&path, &document).unwrap();
+        assert!(tag.is_dir());
+        let after = fs::read_to_string(&link).unwrap();
+        assert_ne!(after, before);
+        assert_eq!(after, format!("sha256:{hex}"));
+        assert_eq!(fs::metadata(&link).unwrap().len(), 71);
+        assert!(revision.exists());
+        assert_eq!(fs::metadata(&blob).unwrap().len(), document.len() as u64);
+        let index = fs::read_dir(tag.join("index/sha256")).unwrap();
+        assert_eq!(index.count(), round + 1);
+        let listed = fs::read_dir(mounted.repository("_manifests/revisions/sha256")).unwrap();
+        assert_eq!(listed.count(), round + 1);
+    }
+    fs::write(&link, manifest("through the link")).unwrap();
+    let hex = hex(manifest("through the link").as_bytes());
+    assert_eq!(fs::read_to_string(&link).unwrap(), format!("sha256:{hex}"));
+    assert_eq!(fs::metadata(&link).unwrap().len(), 71);
+}
