@@ -44,7 +44,10 @@ impl ExitCode {
 
 /// A filesystem that is a container registry's storage.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 store in use.")]
+#[command(
+    version,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 store in use."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Word,
@@ -83,7 +86,11 @@ pub fn run() -> ExitCode {
         Err(error) => {
             // Help and version come this way too. Nobody may be listening.
             let _gone = error.print();
-            return if error.use_stderr() { ExitCode::Usage } else { ExitCode::Success };
+            return if error.use_stderr() {
+                ExitCode::Usage
+            } else {
+                ExitCode::Success
+            };
         }
     };
     let done = match cli.command {
@@ -122,8 +129,14 @@ fn log_to(file: Option<&std::path::Path>) -> Result<(), CommandError> {
     let environment = env_logger::Env::default().default_filter_or(LOGGED);
     let mut builder = env_logger::Builder::from_env(environment);
     if let Some(path) = file {
-        let opened = std::fs::File::options().create(true).append(true).open(path);
-        let opened = opened.map_err(|error| CommandError::Path { path: path.into(), error })?;
+        let opened = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(path);
+        let opened = opened.map_err(|error| CommandError::Path {
+            path: path.into(),
+            error,
+        })?;
         builder.target(env_logger::Target::Pipe(Box::new(opened)));
     }
     builder.init();

@@ -46,7 +46,9 @@ impl Algorithm {
 
     /// The algorithm of this name, if it is one of the three.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+        Self::ALL
+            .into_iter()
+            .find(|algorithm| algorithm.name() == name)
     }
 }
 
@@ -138,8 +140,16 @@ impl Digest {
     /// The value in lower-case hexadecimal.
     pub fn hex(&self) -> String {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().map_or('0', char::from);
-        self.as_bytes().iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+        let digit = |nibble: u8| {
+            DIGITS
+                .get(usize::from(nibble))
+                .copied()
+                .map_or('0', char::from)
+        };
+        self.as_bytes()
+            .iter()
+            .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+            .collect()
     }
 }
 
@@ -168,7 +178,9 @@ impl FromStr for Digest {
     type Err = DigestError;
 
     fn from_str(text: &str) -> Result<Self, DigestError> {
-        let (name, hex) = text.split_once(':').ok_or_else(|| DigestError::Form(text.into()))?;
+        let (name, hex) = text
+            .split_once(':')
+            .ok_or_else(|| DigestError::Form(text.into()))?;
         if name.is_empty() {
             return Err(DigestError::Form(text.into()));
         }

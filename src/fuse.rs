@@ -85,10 +85,20 @@ fn config(options: &Options) -> Config {
         MountOption::NoDev,
         MountOption::NoSuid,
         MountOption::NoAtime,
-        if options.read_only { MountOption::RO } else { MountOption::RW },
+        if options.read_only {
+            MountOption::RO
+        } else {
+            MountOption::RW
+        },
     ];
-    config.mount_options.extend(options.others.iter().cloned().map(MountOption::CUSTOM));
-    config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
+    config
+        .mount_options
+        .extend(options.others.iter().cloned().map(MountOption::CUSTOM));
+    config.acl = if options.allow_other {
+        SessionACL::All
+    } else {
+        SessionACL::Owner
+    };
     config.n_threads = Some(THREADS);
     config.clone_fd = true;
     config

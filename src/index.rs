@@ -26,7 +26,7 @@ mod transaction;
 use key::{Fields, Key, after, successor};
 pub use memory::Memory;
 pub use record::{
-    Blob, Directories, DigestId, Link, Repository, RepositoryId, Role, TagDirectories, TagRecord,
+    Blob, DigestId, Directories, Link, Repository, RepositoryId, Role, TagDirectories, TagRecord,
     Upload,
 };
 pub use redb::Redb;
@@ -84,7 +84,10 @@ impl std::fmt::Debug for Index {
 impl Index {
     /// The facts in this store.
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, known: RwLock::default() }
+        Self {
+            store,
+            known: RwLock::default(),
+        }
     }
 
     /// Runs `body` until what it read is unchanged when its changes commit. An error of `body`
@@ -97,7 +100,9 @@ impl Index {
         for _ in 0..TRIES {
             let mut transaction = Transaction::new(self.store.as_ref());
             let value = body(&mut transaction)?;
-            let Some(batch) = transaction.batch() else { return Ok(value) };
+            let Some(batch) = transaction.batch() else {
+                return Ok(value);
+            };
             match self.store.commit(batch).map_err(IndexError::from)? {
                 Outcome::Committed => return Ok(value),
                 Outcome::Conflict(key) => last = key,
@@ -118,7 +123,10 @@ impl Index {
 
     /// A number for staged bytes, given out once.
     pub fn allocate_staging(&self) -> Result<u64, IndexError> {
-        Ok(self.store.allocate(&Key::table(b'C').byte(b's').done(), 1)?.start)
+        Ok(self
+            .store
+            .allocate(&Key::table(b'C').byte(b's').done(), 1)?
+            .start)
     }
 
     fn scan(&self, range: &Range<Vec<u8>>, limit: usize) -> Result<Vec<Pair>, IndexError> {
@@ -188,8 +196,12 @@ impl Index {
         rows.into_iter()
             .map(|(key, value)| {
                 let name = key.get(1..).unwrap_or_default();
-                let name = String::from_utf8_lossy(name).replace('\0', "/").parse().ok();
-                name.zip(Repository::decode(&value)).ok_or(IndexError::Record { key })
+                let name = String::from_utf8_lossy(name)
+                    .replace('\0', "/")
+                    .parse()
+                    .ok();
+                name.zip(Repository::decode(&value))
+                    .ok_or(IndexError::Record { key })
             })
             .collect()
     }
@@ -229,7 +241,8 @@ impl Index {
         rows.into_iter()
             .map(|(key, value)| {
                 let id = key.last_chunk().map(|id| DigestId(u32::from_be_bytes(*id)));
-                let digest = self.digest(id.ok_or_else(|| IndexError::Record { key: key.clone() })?)?;
+                let digest =
+                    self.digest(id.ok_or_else(|| IndexError::Record { key: key.clone() })?)?;
                 Ok((digest, view.decode_link(&key, &value, &digest)?))
             })
             .collect()
@@ -253,7 +266,9 @@ impl Index {
         rows.into_iter()
             .map(|(key, value)| {
                 let record = view.decode_tag(&key, &value)?;
-                let tag = key.get(skip..key.len() - 1).and_then(|tag| std::str::from_utf8(tag).ok());
+                let tag = key
+                    .get(skip..key.len() - 1)
+                    .and_then(|tag| std::str::from_utf8(tag).ok());
                 let tag = tag.and_then(|tag| tag.parse().ok());
                 Ok((tag.ok_or(IndexError::Record { key })?, record))
             })
@@ -276,7 +291,8 @@ impl Index {
         rows.into_iter()
             .map(|(key, value)| {
                 let id = key.last_chunk().map(|id| UploadId::from_bytes(*id));
-                id.zip(Upload::decode(&value)).ok_or(IndexError::Record { key })
+                id.zip(Upload::decode(&value))
+                    .ok_or(IndexError::Record { key })
             })
             .collect()
     }
@@ -304,13 +320,19 @@ impl Index {
         id: &UploadId,
         algorithm: Algorithm,
     ) -> Result<Vec<(u64, u32, usize)>, IndexError> {
-        let key = Key::table(b'H').repository(repository).upload(id).algorithm(algorithm);
+        let key = Key::table(b'H')
+            .repository(repository)
+            .upload(id)
+            .algorithm(algorithm);
         let rows = self.scan(&key.below(), usize::MAX)?;
         rows.into_iter()
             .map(|(key, value)| {
                 let offset = key.last_chunk().map(|offset| u64::from_be_bytes(*offset));
-                let state = decode_hash_state(&value).map(|(updated, state)| (updated, state.len()));
-                let row = offset.zip(state).map(|(offset, (updated, len))| (offset, updated, len));
+                let state =
+                    decode_hash_state(&value).map(|(updated, state)| (updated, state.len()));
+                let row = offset
+                    .zip(state)
+                    .map(|(offset, (updated, len))| (offset, updated, len));
                 row.ok_or(IndexError::Record { key })
             })
             .collect()
@@ -330,7 +352,10 @@ impl Index {
         let mut range = Key::table(b'P').algorithm(algorithm).below();
         range.start = after(range.start);
         let rows = self.scan(&range, usize::MAX)?;
-        Ok(rows.into_iter().filter_map(|(key, _)| key.last().copied()).collect())
+        Ok(rows
+            .into_iter()
+            .filter_map(|(key, _)| key.last().copied())
+            .collect())
     }
 
     /// At most `limit` blobs of a shard (directories left of one among them) behind `last`.
@@ -362,7 +387,9 @@ impl Index {
             range.start = after(key.clone());
             for (key, value) in rows {
                 let digest = Fields(key.get(1..).unwrap_or_default()).digest();
-                let row = digest.zip(Blob::decode(&value)).ok_or(IndexError::Record { key })?;
+                let row = digest
+                    .zip(Blob::decode(&value))
+                    .ok_or(IndexError::Record { key })?;
                 if row.1.present || row.1.kept {
                     found.push(row);
                 }
@@ -374,13 +401,19 @@ impl Index {
 
     /// Whether any repository holds this digest as a revision.
     pub fn is_revision(&self, digest: &Digest) -> Result<bool, IndexError> {
-        let Some(blob) = self.view().blob(digest)? else { return Ok(false) };
-        Ok(!self.scan(&Key::table(b'r').id(blob.id).below(), 1)?.is_empty())
+        let Some(blob) = self.view().blob(digest)? else {
+            return Ok(false);
+        };
+        Ok(!self
+            .scan(&Key::table(b'r').id(blob.id).below(), 1)?
+            .is_empty())
     }
 
     /// The manifests that name this digest in one of these roles.
     pub fn named_by(&self, digest: &Digest, roles: &[Role]) -> Result<Vec<Digest>, IndexError> {
-        let Some(blob) = self.view().blob(digest)? else { return Ok(Vec::new()) };
+        let Some(blob) = self.view().blob(digest)? else {
+            return Ok(Vec::new());
+        };
         let mut manifests = Vec::new();
         for role in roles {
             let range = Key::table(b'e').id(blob.id).byte(role.byte()).below();

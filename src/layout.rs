@@ -131,25 +131,25 @@ impl Node {
             Self::Tags(repository) => Some(Self::Tag(repository.clone(), name.parse().ok()?)),
             Self::Tag(repository, tag) => match name {
                 "current" => Some(Self::Current(repository.clone(), tag.clone())),
-                "index" => Some(Self::Links(repository.clone(), LinkSet::TagIndex(tag.clone()))),
+                "index" => Some(Self::Links(
+                    repository.clone(),
+                    LinkSet::TagIndex(tag.clone()),
+                )),
                 _ => None,
             },
             Self::Current(repository, tag) => {
                 (name == "link").then(|| Self::CurrentLink(repository.clone(), tag.clone()))
             }
-            Self::Links(repository, set) => Algorithm::from_name(name).map(|algorithm| {
-                Self::LinksAlgorithm(repository.clone(), set.clone(), algorithm)
-            }),
-            Self::LinksAlgorithm(repository, set, algorithm) => {
-                Digest::from_hex(*algorithm, name).map(|digest| {
-                    Self::LinkDirectory(repository.clone(), set.clone(), digest)
-                })
-            }
+            Self::Links(repository, set) => Algorithm::from_name(name)
+                .map(|algorithm| Self::LinksAlgorithm(repository.clone(), set.clone(), algorithm)),
+            Self::LinksAlgorithm(repository, set, algorithm) => Digest::from_hex(*algorithm, name)
+                .map(|digest| Self::LinkDirectory(repository.clone(), set.clone(), digest)),
             Self::LinkDirectory(repository, set, digest) => match (name, set) {
                 ("link", _) => Some(Self::Link(repository.clone(), set.clone(), *digest)),
-                ("signatures", LinkSet::Revisions) => {
-                    Some(Self::Links(repository.clone(), LinkSet::Signatures(*digest)))
-                }
+                ("signatures", LinkSet::Revisions) => Some(Self::Links(
+                    repository.clone(),
+                    LinkSet::Signatures(*digest),
+                )),
                 _ => None,
             },
             _ => None,
@@ -159,9 +159,7 @@ impl Node {
     /// [`Self::child`] for what lies below `_uploads`.
     fn upload_child(&self, name: &str) -> Option<Self> {
         match self {
-            Self::Uploads(repository) => {
-                Some(Self::Upload(repository.clone(), name.parse().ok()?))
-            }
+            Self::Uploads(repository) => Some(Self::Upload(repository.clone(), name.parse().ok()?)),
             Self::Upload(repository, id) => match name {
                 "startedat" => Some(Self::StartedAt(repository.clone(), *id)),
                 "data" => Some(Self::UploadData(repository.clone(), *id)),
@@ -181,15 +179,31 @@ impl Node {
     /// The nodes below this one whose names the layout fixes, in no order.
     pub fn fixed_children(&self) -> Vec<Self> {
         let names = [
-            "blobs", "current", "data", "hashstates", "index", "link", "repositories",
-            "revisions", "signatures", "startedat", "tags",
+            "blobs",
+            "current",
+            "data",
+            "hashstates",
+            "index",
+            "link",
+            "repositories",
+            "revisions",
+            "signatures",
+            "startedat",
+            "tags",
         ];
-        if matches!(self, Self::Repositories | Self::Namespace(_) | Self::Tags(_)) {
+        if matches!(
+            self,
+            Self::Repositories | Self::Namespace(_) | Self::Tags(_)
+        ) {
             // Any of these names may be a repository's or a tag's there.
             return Vec::new();
         }
         let algorithms = Algorithm::ALL.iter().map(|algorithm| algorithm.name());
-        names.into_iter().chain(algorithms).filter_map(|name| self.child(name)).collect()
+        names
+            .into_iter()
+            .chain(algorithms)
+            .filter_map(|name| self.child(name))
+            .collect()
     }
 
     /// The node of a path below `v2`, components separated by `/`; the empty path is the root.
@@ -197,7 +211,8 @@ impl Node {
         if path.is_empty() {
             return Some(Self::Root);
         }
-        path.split('/').try_fold(Self::Root, |node, name| node.child(name))
+        path.split('/')
+            .try_fold(Self::Root, |node, name| node.child(name))
     }
 
     /// The directory that holds this node, or nothing for the root.
@@ -209,9 +224,9 @@ impl Node {
             Self::BlobShard(algorithm, _) => Self::BlobAlgorithm(*algorithm),
             Self::BlobDirectory(digest) => Self::BlobShard(digest.algorithm(), digest.shard()),
             Self::BlobData(digest) => Self::BlobDirectory(*digest),
-            Self::Namespace(namespace) => {
-                namespace.parent().map_or(Self::Repositories, Self::Namespace)
-            }
+            Self::Namespace(namespace) => namespace
+                .parent()
+                .map_or(Self::Repositories, Self::Namespace),
             Self::Manifests(repository)
             | Self::Links(repository, LinkSet::Layers)
             | Self::Uploads(repository) => Self::Namespace(repository.namespace().clone()),
@@ -327,7 +342,10 @@ impl Node {
 pub fn temporary_for(name: &str) -> Option<&str> {
     let stem = name.strip_suffix(".tmp")?;
     let (target, uuid) = stem.rsplit_once('.')?;
-    uuid.parse::<UploadId>().ok().filter(|_| !target.is_empty()).map(|_| target)
+    uuid.parse::<UploadId>()
+        .ok()
+        .filter(|_| !target.is_empty())
+        .map(|_| target)
 }
 
 /// A repository's own directories come before deeper names: no component begins with `_`.
@@ -380,7 +398,8 @@ mod tests {
     /// Every form of path that distribution writes.
     fn admitted() -> Vec<String> {
         let r = "repositories/team/app";
-        let signature = format!("{r}/_manifests/revisions/sha256/{HEX}/signatures/sha256/{HEX}/link");
+        let signature =
+            format!("{r}/_manifests/revisions/sha256/{HEX}/signatures/sha256/{HEX}/link");
         vec![
             format!("blobs/sha256/e3/{HEX}/data"),
             format!("{r}/_layers/sha256/{HEX}/link"),
@@ -417,12 +436,28 @@ mod tests {
         let upper = format!("blobs/sha256/e3/{}/data", HEX.to_uppercase());
         let shard = format!("blobs/sha256/e4/{HEX}/data");
         for path in [
-            "blob", "blobs/md5", "blobs/sha256/e", "blobs/sha256/E3", "blobs/sha256/+3",
-            "blobs//sha256", "repositories/", "repositories/_layers", "repositories/Foo/_layers",
-            "repositories/a/_file", "repositories/a/_manifests/link",
-            "repositories/a/_manifests/tags/.v1", "repositories/a/_manifests/tags/v1/link",
-            "repositories/a/_uploads/1", "repositories/a b", "repositories/..", ".", "é",
-            &longer, &upper, &shard, &format!("repositories/a/_uploads/{UUID}/hashstates/sha256/01"),
+            "blob",
+            "blobs/md5",
+            "blobs/sha256/e",
+            "blobs/sha256/E3",
+            "blobs/sha256/+3",
+            "blobs//sha256",
+            "repositories/",
+            "repositories/_layers",
+            "repositories/Foo/_layers",
+            "repositories/a/_file",
+            "repositories/a/_manifests/link",
+            "repositories/a/_manifests/tags/.v1",
+            "repositories/a/_manifests/tags/v1/link",
+            "repositories/a/_uploads/1",
+            "repositories/a b",
+            "repositories/..",
+            ".",
+            "é",
+            &longer,
+            &upper,
+            &shard,
+            &format!("repositories/a/_uploads/{UUID}/hashstates/sha256/01"),
             &format!("repositories/a/_uploads/{UUID}/hashstates/sha256/-1"),
             &format!("repositories/a/_layers/sha256/{HEX}/signatures"),
         ] {
@@ -433,7 +468,10 @@ mod tests {
     #[test]
     fn a_temporary_name_tells_the_name_it_will_get() {
         assert_eq!(temporary_for(&format!("link.{UUID}.tmp")), Some("link"));
-        assert_eq!(temporary_for(&format!("1048576.{UUID}.tmp")), Some("1048576"));
+        assert_eq!(
+            temporary_for(&format!("1048576.{UUID}.tmp")),
+            Some("1048576")
+        );
         assert_eq!(temporary_for("link.tmp"), None);
         assert_eq!(temporary_for(&format!(".{UUID}.tmp")), None);
         assert_eq!(temporary_for(&format!("link.{UUID}")), None);

@@ -109,7 +109,12 @@ impl Manifest {
 pub fn parse(bytes: &[u8]) -> Result<Manifest, Refusal> {
     if bytes.len() > MANIFEST_BYTES_MAX {
         let value = format!("{} bytes", bytes.len());
-        return Err(Refusal::new(Rule::TooLarge, "", value, "at most 4194304 bytes"));
+        return Err(Refusal::new(
+            Rule::TooLarge,
+            "",
+            value,
+            "at most 4194304 bytes",
+        ));
     }
     let document = json::parse(bytes)?;
     let kind = classify(&document)?;
@@ -127,7 +132,12 @@ pub fn parse(bytes: &[u8]) -> Result<Manifest, Refusal> {
         let subject = descriptor(subject, "/subject")?;
         references.push(subject.reference(Role::Subject, Need::Nothing));
     }
-    Ok(Manifest { kind, artifact_type, references, warnings })
+    Ok(Manifest {
+        kind,
+        artifact_type,
+        references,
+        warnings,
+    })
 }
 
 /// What stored bytes are, without judging them: for trees that others have written.
@@ -143,13 +153,17 @@ fn image(
     references: &mut Vec<Reference>,
     warnings: &mut Vec<String>,
 ) -> Result<(), Refusal> {
-    let config = document.get("config").ok_or_else(|| missing("/config", "a descriptor"))?;
+    let config = document
+        .get("config")
+        .ok_or_else(|| missing("/config", "a descriptor"))?;
     let config = descriptor(config, "/config")?;
     if config.media_type == EMPTY && document.get("artifactType").is_none() {
         warnings.push("the configuration is empty and artifactType is not set".into());
     }
     references.push(config.reference(Role::Config, Need::Blob));
-    let layers = document.get("layers").ok_or_else(|| missing("/layers", "an array"))?;
+    let layers = document
+        .get("layers")
+        .ok_or_else(|| missing("/layers", "an array"))?;
     for layer in descriptors(layers, "/layers")? {
         let need = layer_need(kind, &layer)?;
         references.push(layer.reference(Role::Layer, need));
@@ -162,15 +176,24 @@ fn layer_need(kind: Kind, layer: &Descriptor) -> Result<Need, Refusal> {
     let foreign = layer.media_type.contains(".foreign.");
     if kind == Kind::DockerManifest && foreign && layer.urls.is_empty() {
         let pointer = format!("{}/urls", layer.pointer);
-        return Err(missing(&pointer, "at least one URL, since the layer is foreign"));
+        return Err(missing(
+            &pointer,
+            "at least one URL, since the layer is foreign",
+        ));
     }
     let elsewhere = foreign || layer.media_type.contains(".nondistributable.");
-    Ok(if elsewhere && !layer.urls.is_empty() { Need::Nothing } else { Need::Blob })
+    Ok(if elsewhere && !layer.urls.is_empty() {
+        Need::Nothing
+    } else {
+        Need::Blob
+    })
 }
 
 /// Checks the manifests of an index.
 fn children(document: &Json, references: &mut Vec<Reference>) -> Result<(), Refusal> {
-    let manifests = document.get("manifests").ok_or_else(|| missing("/manifests", "an array"))?;
+    let manifests = document
+        .get("manifests")
+        .ok_or_else(|| missing("/manifests", "an array"))?;
     for child in descriptors(manifests, "/manifests")? {
         let manifest = Kind::from_media_type(&child.media_type).is_some();
         let need = if manifest { Need::Manifest } else { Need::Blob };
@@ -180,7 +203,9 @@ fn children(document: &Json, references: &mut Vec<Reference>) -> Result<(), Refu
 }
 
 fn artifact_type(document: &Json) -> Result<Option<String>, Refusal> {
-    let Some(value) = document.get("artifactType") else { return Ok(None) };
+    let Some(value) = document.get("artifactType") else {
+        return Ok(None);
+    };
     descriptor::media_type(value, "/artifactType").map(|text| Some(text.to_owned()))
 }
 

@@ -23,7 +23,9 @@ pub const TAG_BYTES_MAX: usize = 128;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Not a repository name, nor the beginning of one.
-    #[error("{0:?} is not a repository name: expected lower-case components of [a-z0-9] joined by . _ __ or - and separated by /, 255 bytes at most")]
+    #[error(
+        "{0:?} is not a repository name: expected lower-case components of [a-z0-9] joined by . _ __ or - and separated by /, 255 bytes at most"
+    )]
     Repository(String),
     /// Not a tag.
     #[error("{0:?} is not a tag: expected [A-Za-z0-9_] followed by at most 127 of [A-Za-z0-9_.-]")]
@@ -55,12 +57,16 @@ impl Namespace {
 
     /// The namespace above, or nothing at the top.
     pub fn parent(&self) -> Option<Self> {
-        self.0.rsplit_once('/').map(|(parent, _)| Self(parent.into()))
+        self.0
+            .rsplit_once('/')
+            .map(|(parent, _)| Self(parent.into()))
     }
 
     /// The last component.
     pub fn last(&self) -> &str {
-        self.0.rsplit_once('/').map_or(self.as_str(), |(_, last)| last)
+        self.0
+            .rsplit_once('/')
+            .map_or(self.as_str(), |(_, last)| last)
     }
 
     /// The repository of this name, if it is a whole name.
@@ -81,7 +87,9 @@ impl FromStr for Namespace {
         let admitted = text.len() <= REPOSITORY_BYTES_MAX
             && (is_component(first) || is_host(first))
             && components.all(is_component);
-        admitted.then(|| Self(text.into())).ok_or_else(|| NameError::Repository(text.into()))
+        admitted
+            .then(|| Self(text.into()))
+            .ok_or_else(|| NameError::Repository(text.into()))
     }
 }
 
@@ -115,7 +123,9 @@ fn is_host(text: &str) -> bool {
         !label.is_empty()
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     })
 }
 
@@ -140,7 +150,9 @@ impl FromStr for RepositoryName {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         let namespace: Namespace = text.parse()?;
-        namespace.repository().ok_or_else(|| NameError::Repository(text.into()))
+        namespace
+            .repository()
+            .ok_or_else(|| NameError::Repository(text.into()))
     }
 }
 
@@ -162,8 +174,12 @@ impl FromStr for Tag {
         let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         let admitted = text.len() <= TAG_BYTES_MAX
             && text.bytes().next().is_some_and(word)
-            && text.bytes().all(|byte| word(byte) || byte == b'.' || byte == b'-');
-        admitted.then(|| Self(text.into())).ok_or_else(|| NameError::Tag(text.into()))
+            && text
+                .bytes()
+                .all(|byte| word(byte) || byte == b'.' || byte == b'-');
+        admitted
+            .then(|| Self(text.into()))
+            .ok_or_else(|| NameError::Tag(text.into()))
     }
 }
 
@@ -203,7 +219,9 @@ impl FromStr for UploadId {
             };
             value = value << 4 | u128::from(digit);
         }
-        (text.len() == 36).then(|| Self(value.to_be_bytes())).ok_or_else(refused)
+        (text.len() == 36)
+            .then(|| Self(value.to_be_bytes()))
+            .ok_or_else(refused)
     }
 }
 
@@ -262,15 +280,46 @@ mod tests {
     #[test]
     fn repository_names_are_those_of_distribution() {
         let long = format!("a/{}", "b".repeat(253));
-        for name in ["a", "a/b", "a/b/c", "a.b", "a_b", "a__b", "a---b", "0/1", "Foo/bar",
-            "foo.com/bar", "a-b.C/d", &long]
-        {
+        for name in [
+            "a",
+            "a/b",
+            "a/b/c",
+            "a.b",
+            "a_b",
+            "a__b",
+            "a---b",
+            "0/1",
+            "Foo/bar",
+            "foo.com/bar",
+            "a-b.C/d",
+            &long,
+        ] {
             assert!(name.parse::<RepositoryName>().is_ok(), "{name}");
         }
         let longer = format!("a/{}", "b".repeat(254));
-        for name in ["", "/", "a/", "/a", "a//b", "Foo", "foo/Bar", "a..b", "a___b", "a._b", "-a",
-            "a-", "_layers", "a/_layers", "a b", "a:5000/b", "é", "a/b\n", ".", "..", &longer]
-        {
+        for name in [
+            "",
+            "/",
+            "a/",
+            "/a",
+            "a//b",
+            "Foo",
+            "foo/Bar",
+            "a..b",
+            "a___b",
+            "a._b",
+            "-a",
+            "a-",
+            "_layers",
+            "a/_layers",
+            "a b",
+            "a:5000/b",
+            "é",
+            "a/b\n",
+            ".",
+            "..",
+            &longer,
+        ] {
             assert!(name.parse::<RepositoryName>().is_err(), "{name}");
         }
     }
@@ -304,9 +353,15 @@ mod tests {
         let upload: UploadId = text.parse().unwrap();
         assert_eq!(upload.to_string(), text);
         assert_eq!(UploadId::from_bytes(*upload.as_bytes()), upload);
-        for text in ["", "x", &text.to_uppercase(), &text.replace('-', ""), &format!("{text}0"),
-            &text.replace("ac96-", "ac960"), "0-890a5d-ac96-774b-bcce-b302099a8057"]
-        {
+        for text in [
+            "",
+            "x",
+            &text.to_uppercase(),
+            &text.replace('-', ""),
+            &format!("{text}0"),
+            &text.replace("ac96-", "ac960"),
+            "0-890a5d-ac96-774b-bcce-b302099a8057",
+        ] {
             assert!(text.parse::<UploadId>().is_err(), "{text}");
         }
     }

@@ -30,8 +30,8 @@ mod upload;
 pub use directory::Directory;
 pub use error::Error;
 pub use ingest::{Destination, Ingested};
-pub use upload::NOTE_BYTES_MAX;
 pub use staging::{Reading, Staging};
+pub use upload::NOTE_BYTES_MAX;
 
 /// Whether bytes that a manifest still names may be removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,7 +56,9 @@ pub struct Registry {
 
 impl std::fmt::Debug for Registry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Registry").field("removal", &self.removal).finish_non_exhaustive()
+        f.debug_struct("Registry")
+            .field("removal", &self.removal)
+            .finish_non_exhaustive()
     }
 }
 
@@ -69,7 +71,13 @@ impl Registry {
     ) -> Result<Self, Error> {
         let shards = (0..=u8::MAX).map(|_| Mutex::new(())).collect();
         let index = Index::new(store);
-        let registry = Self { index, blobs, removal, shards, uploads: upload::Open::default() };
+        let registry = Self {
+            index,
+            blobs,
+            removal,
+            shards,
+            uploads: upload::Open::default(),
+        };
         registry.clear_staging()?;
         Ok(registry)
     }
@@ -88,13 +96,17 @@ impl Registry {
 
     /// Keeps others from publishing or removing these bytes.
     fn hold(&self, digest: &Digest) -> Option<MutexGuard<'_, ()>> {
-        self.shards.get(usize::from(digest.shard())).map(Mutex::lock)
+        self.shards
+            .get(usize::from(digest.shard()))
+            .map(Mutex::lock)
     }
 }
 
 /// Now, in seconds since 1970: the precision of every time that is kept.
 fn now() -> u32 {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let elapsed = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u32::try_from(elapsed.as_secs()).unwrap_or(u32::MAX)
 }
 

@@ -82,11 +82,21 @@ pub struct Attributes {
 
 impl Attributes {
     fn directory(modified: SystemTime) -> Self {
-        Self { kind: FileKind::Directory, size: 0, modified, mode: 0o755 }
+        Self {
+            kind: FileKind::Directory,
+            size: 0,
+            modified,
+            mode: 0o755,
+        }
     }
 
     fn file(size: u64, modified: SystemTime) -> Self {
-        Self { kind: FileKind::File, size, modified, mode: 0o644 }
+        Self {
+            kind: FileKind::File,
+            size,
+            modified,
+            mode: 0o644,
+        }
     }
 }
 
@@ -214,7 +224,11 @@ impl Tree {
     fn found(&self, place: Place) -> Result<Found, TreeError> {
         let attributes = self.attributes(&place)?;
         let lasting = !matches!(place, Place::Draft(_) | Place::Own(_));
-        Ok(Found { place, attributes, lasting })
+        Ok(Found {
+            place,
+            attributes,
+            lasting,
+        })
     }
 
     /// What stat shows of a place.
@@ -258,11 +272,19 @@ impl Tree {
     /// The space of the store.
     pub fn space(&self) -> Result<Space, TreeError> {
         let space = self.registry.space()?;
-        Ok(Space { total: space.total, free: space.free, available: space.available })
+        Ok(Space {
+            total: space.total,
+            free: space.free,
+            available: space.available,
+        })
     }
 
     fn writable(&self) -> Result<(), TreeError> {
-        if self.read_only { Err(TreeError::ReadOnly) } else { Ok(()) }
+        if self.read_only {
+            Err(TreeError::ReadOnly)
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -51,7 +51,10 @@ fn wrong_bytes_are_never_published(blobs: &dyn Blobs) {
     let draft = write(blobs, 1, b"wrong");
     let refused = blobs.publish(draft.as_ref(), &sha256(b"right"));
     assert!(matches!(refused, Err(BlobsError::Mismatch { size: 5, .. })));
-    assert!(matches!(blobs.open(&sha256(b"right")), Err(BlobsError::Missing(_))));
+    assert!(matches!(
+        blobs.open(&sha256(b"right")),
+        Err(BlobsError::Missing(_))
+    ));
     draft.write_at(0, b"right").unwrap();
     assert_eq!(blobs.publish(draft.as_ref(), &sha256(b"right")).unwrap(), 5);
 }
@@ -64,7 +67,10 @@ fn what_is_published_can_be_read_and_not_changed(blobs: &dyn Blobs) {
     let content = blobs.open(&sha256(b"layer")).unwrap();
     assert_eq!(read(content.as_ref()), b"layer");
     assert_eq!(content.read_at(9, &mut [0; 9]).unwrap(), 0);
-    assert!(matches!(draft.write_at(0, b"x"), Err(BlobsError::Published)));
+    assert!(matches!(
+        draft.write_at(0, b"x"),
+        Err(BlobsError::Published)
+    ));
     assert!(matches!(draft.truncate(0), Err(BlobsError::Published)));
     assert_eq!(read(draft.as_ref()), b"layer");
     let empty = blobs.draft(2).unwrap();
@@ -84,7 +90,10 @@ fn a_blob_that_exists_is_kept(blobs: &dyn Blobs) {
 
 fn a_removed_blob_stays_readable_where_it_is_open(blobs: &dyn Blobs) {
     type Removal = fn(&dyn Blobs, &Digest) -> Result<(), BlobsError>;
-    let removals: [Removal; 2] = [|blobs, digest| blobs.remove(digest), |blobs, digest| blobs.retire(digest)];
+    let removals: [Removal; 2] = [
+        |blobs, digest| blobs.remove(digest),
+        |blobs, digest| blobs.retire(digest),
+    ];
     for removal in removals {
         let draft = write(blobs, 1, b"gone");
         blobs.publish(draft.as_ref(), &sha256(b"gone")).unwrap();
@@ -99,11 +108,16 @@ fn a_removed_blob_stays_readable_where_it_is_open(blobs: &dyn Blobs) {
 fn a_list_is_in_the_order_of_digests_and_paged(blobs: &dyn Blobs) {
     let mut digests: Vec<Digest> = (0..20_u8).map(|n| sha256(&[n])).collect();
     for n in 0..20_u8 {
-        blobs.publish(write(blobs, n.into(), &[n]).as_ref(), &sha256(&[n])).unwrap();
+        blobs
+            .publish(write(blobs, n.into(), &[n]).as_ref(), &sha256(&[n]))
+            .unwrap();
     }
     digests.sort_unstable();
     let all = blobs.list(None, 99).unwrap();
-    assert_eq!(all.iter().map(|(digest, _)| *digest).collect::<Vec<_>>(), digests);
+    assert_eq!(
+        all.iter().map(|(digest, _)| *digest).collect::<Vec<_>>(),
+        digests
+    );
     assert!(all.iter().all(|(_, size)| *size == 1));
     let page = blobs.list(Some(&digests[4]), 5).unwrap();
     assert_eq!(page, all[5..10]);
@@ -135,8 +149,14 @@ fn many_may_publish_the_same(blobs: &dyn Blobs) {
 
 fn other_algorithms_are_verified_too(blobs: &dyn Blobs) {
     let digest = Digest::of(Algorithm::Sha512, b"long");
-    assert!(blobs.publish(write(blobs, 1, b"short").as_ref(), &digest).is_err());
-    blobs.publish(write(blobs, 2, b"long").as_ref(), &digest).unwrap();
+    assert!(
+        blobs
+            .publish(write(blobs, 1, b"short").as_ref(), &digest)
+            .is_err()
+    );
+    blobs
+        .publish(write(blobs, 2, b"long").as_ref(), &digest)
+        .unwrap();
     assert_eq!(read(blobs.open(&digest).unwrap().as_ref()), b"long");
 }
 

@@ -39,7 +39,10 @@ struct Progress {
 
 impl Progress {
     fn new() -> Self {
-        Self { hasher: Hasher::new(Algorithm::Sha256), hashed: 0 }
+        Self {
+            hasher: Hasher::new(Algorithm::Sha256),
+            hashed: 0,
+        }
     }
 }
 
@@ -89,12 +92,20 @@ impl Following {
 
     /// Hashes at most one step; whether there may be more.
     fn step(&self, progress: &mut Progress, buffer: &mut [u8]) -> io::Result<bool> {
-        let left = self.written.load(Ordering::SeqCst).saturating_sub(progress.hashed);
-        let want = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-        self.claimed.store(progress.hashed + want as u64, Ordering::SeqCst);
+        let left = self
+            .written
+            .load(Ordering::SeqCst)
+            .saturating_sub(progress.hashed);
+        let want = usize::try_from(left)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
+        self.claimed
+            .store(progress.hashed + want as u64, Ordering::SeqCst);
         let buffer = buffer.get_mut(..want).unwrap_or_default();
         let read = self.file.read_at(buffer, progress.hashed)?;
-        progress.hasher.update(buffer.get(..read).unwrap_or_default());
+        progress
+            .hasher
+            .update(buffer.get(..read).unwrap_or_default());
         progress.hashed += read as u64;
         Ok(read > 0)
     }
@@ -123,7 +134,10 @@ impl Following {
     fn follow(&self, buffer: &mut [u8]) {
         loop {
             let mut progress = self.progress.lock();
-            let left = self.written.load(Ordering::SeqCst).saturating_sub(progress.hashed);
+            let left = self
+                .written
+                .load(Ordering::SeqCst)
+                .saturating_sub(progress.hashed);
             if left < STEP as u64 {
                 self.queued.store(false, Ordering::SeqCst);
                 return;

@@ -38,7 +38,9 @@ fn about(path: &Path) -> impl FnOnce(io::Error) -> BlobsError {
 
 /// Makes the names in a directory durable.
 fn sync_directory(path: &Path) -> Result<(), BlobsError> {
-    File::open(path).and_then(|directory| directory.sync_all()).map_err(about(path))
+    File::open(path)
+        .and_then(|directory| directory.sync_all())
+        .map_err(about(path))
 }
 
 /// Makes a directory, durably, in one that exists. One that exists is fine.
@@ -80,7 +82,8 @@ impl Local {
     }
 
     fn shard_path(&self, digest: &Digest) -> PathBuf {
-        self.algorithm_path(digest.algorithm()).join(format!("{:02x}", digest.shard()))
+        self.algorithm_path(digest.algorithm())
+            .join(format!("{:02x}", digest.shard()))
     }
 
     fn blob_path(&self, digest: &Digest) -> PathBuf {
@@ -141,7 +144,11 @@ impl Blobs for Local {
 
     fn draft(&self, id: u64) -> Result<Arc<dyn Draft>, BlobsError> {
         let path = self.staging_path(id);
-        let file = File::options().read(true).write(true).create_new(true).open(&path);
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path);
         let file = file.map_err(about(&path))?;
         self.stage(id, file, path)
     }
@@ -175,12 +182,18 @@ impl Blobs for Local {
     }
 
     fn publish(&self, draft: &dyn Draft, digest: &Digest) -> Result<u64, BlobsError> {
-        let staged = self.staged(draft.id()).ok_or(BlobsError::MissingDraft(draft.id()))?;
+        let staged = self
+            .staged(draft.id())
+            .ok_or(BlobsError::MissingDraft(draft.id()))?;
         // From here on nobody writes: what was hashed is what is published.
         let quiet = staged.writers.write();
         let (actual, size) = (staged.hash(digest.algorithm())?, staged.len());
         if actual != *digest {
-            return Err(BlobsError::Mismatch { expected: *digest, actual, size });
+            return Err(BlobsError::Mismatch {
+                expected: *digest,
+                actual,
+                size,
+            });
         }
         if staged.published.load(Ordering::SeqCst) {
             return Ok(size);
@@ -236,8 +249,8 @@ impl Blobs for Local {
     }
 
     fn space(&self) -> Result<Space, BlobsError> {
-        let space = statvfs(&self.directory)
-            .map_err(|error| about(&self.directory)(error.into()))?;
+        let space =
+            statvfs(&self.directory).map_err(|error| about(&self.directory)(error.into()))?;
         Ok(Space {
             total: space.f_blocks.saturating_mul(space.f_frsize),
             free: space.f_bfree.saturating_mul(space.f_frsize),
@@ -260,7 +273,9 @@ fn list_shard(
     for row in rows {
         let row = row.map_err(about(path))?;
         let name = row.file_name();
-        let digest = name.to_str().and_then(|name| Digest::from_hex(algorithm, name));
+        let digest = name
+            .to_str()
+            .and_then(|name| Digest::from_hex(algorithm, name));
         if let Some(digest) = digest.filter(|digest| last.is_none_or(|last| digest > last)) {
             found.push((digest, row.metadata().map_err(about(path))?.len()));
         }
@@ -330,7 +345,11 @@ impl Staged {
     }
 
     fn writable(&self) -> Result<(), BlobsError> {
-        if self.published.load(Ordering::SeqCst) { Err(BlobsError::Published) } else { Ok(()) }
+        if self.published.load(Ordering::SeqCst) {
+            Err(BlobsError::Published)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -357,7 +376,9 @@ impl Draft for Staged {
         let _shared = self.writers.read();
         self.writable()?;
         self.unsynced.store(true, Ordering::SeqCst);
-        self.file_ref().write_all_at(bytes, offset).map_err(about(&self.path))?;
+        self.file_ref()
+            .write_all_at(bytes, offset)
+            .map_err(about(&self.path))?;
         let end = offset + bytes.len() as u64;
         self.len.fetch_max(end, Ordering::SeqCst);
         self.following.wrote(offset, end, &self.follower);
@@ -379,9 +400,11 @@ impl Draft for Staged {
         if !self.unsynced.swap(false, Ordering::SeqCst) {
             return Ok(());
         }
-        let synced = self.file_ref().sync_data().map_err(about(&self.path)).and_then(|()| {
-            self.path.parent().map_or(Ok(()), sync_directory)
-        });
+        let synced = self
+            .file_ref()
+            .sync_data()
+            .map_err(about(&self.path))
+            .and_then(|()| self.path.parent().map_or(Ok(()), sync_directory));
         if synced.is_err() {
             self.unsynced.store(true, Ordering::SeqCst);
         }
@@ -420,7 +443,12 @@ mod tests {
         assert_eq!(fs::read(path).unwrap(), b"x");
         assert!(!directory.path().join("staging/7").exists());
         blobs.retire(&digest).unwrap();
-        assert!(directory.path().join(format!("trash/sha256-{}", digest.hex())).exists());
+        assert!(
+            directory
+                .path()
+                .join(format!("trash/sha256-{}", digest.hex()))
+                .exists()
+        );
     }
 
     #[test]

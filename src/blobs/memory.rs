@@ -37,7 +37,10 @@ impl Fault {
             *left = left.saturating_sub(1);
             if *left == 0 {
                 let error = io::Error::from(io::ErrorKind::StorageFull);
-                return Err(BlobsError::System { path: "injected".into(), error });
+                return Err(BlobsError::System {
+                    path: "injected".into(),
+                    error,
+                });
             }
         }
         Ok(())
@@ -60,7 +63,10 @@ impl Memory {
 impl Blobs for Memory {
     fn open(&self, digest: &Digest) -> Result<Arc<dyn Content>, BlobsError> {
         let state = self.state.lock();
-        let bytes = state.blobs.get(digest).ok_or(BlobsError::Missing(*digest))?;
+        let bytes = state
+            .blobs
+            .get(digest)
+            .ok_or(BlobsError::Missing(*digest))?;
         Ok(Arc::new(Kept(Arc::clone(bytes))))
     }
 
@@ -69,9 +75,16 @@ impl Blobs for Memory {
         let mut state = self.state.lock();
         if state.drafts.contains_key(&id) {
             let error = io::Error::from(io::ErrorKind::AlreadyExists);
-            return Err(BlobsError::System { path: format!("staging/{id}"), error });
+            return Err(BlobsError::System {
+                path: format!("staging/{id}"),
+                error,
+            });
         }
-        let draft = Written { id, fault: Arc::clone(&self.fault), content: Mutex::default() };
+        let draft = Written {
+            id,
+            fault: Arc::clone(&self.fault),
+            content: Mutex::default(),
+        };
         let draft = Arc::new(draft);
         state.drafts.insert(id, Arc::clone(&draft));
         Ok(draft)
@@ -102,11 +115,18 @@ impl Blobs for Memory {
         let actual = Digest::of(digest.algorithm(), &content.bytes);
         let size = content.bytes.len() as u64;
         if actual != *digest {
-            return Err(BlobsError::Mismatch { expected: *digest, actual, size });
+            return Err(BlobsError::Mismatch {
+                expected: *digest,
+                actual,
+                size,
+            });
         }
         self.fault.write()?;
         content.published = true;
-        state.blobs.entry(*digest).or_insert_with(|| Arc::new(content.bytes.clone()));
+        state
+            .blobs
+            .entry(*digest)
+            .or_insert_with(|| Arc::new(content.bytes.clone()));
         state.drafts.remove(&draft.id());
         Ok(size)
     }
@@ -123,12 +143,22 @@ impl Blobs for Memory {
 
     fn list(&self, last: Option<&Digest>, limit: usize) -> Result<Vec<(Digest, u64)>, BlobsError> {
         let state = self.state.lock();
-        let behind = state.blobs.iter().filter(|(digest, _)| last.is_none_or(|last| *digest > last));
-        Ok(behind.take(limit).map(|(digest, bytes)| (*digest, bytes.len() as u64)).collect())
+        let behind = state
+            .blobs
+            .iter()
+            .filter(|(digest, _)| last.is_none_or(|last| *digest > last));
+        Ok(behind
+            .take(limit)
+            .map(|(digest, bytes)| (*digest, bytes.len() as u64))
+            .collect())
     }
 
     fn space(&self) -> Result<Space, BlobsError> {
-        Ok(Space { total: 1 << 30, free: 1 << 29, available: 1 << 29 })
+        Ok(Space {
+            total: 1 << 30,
+            free: 1 << 29,
+            available: 1 << 29,
+        })
     }
 }
 
@@ -140,7 +170,10 @@ fn copy(bytes: &[u8], offset: u64, buffer: &mut [u8]) -> usize {
     let offset = usize::try_from(offset).unwrap_or(usize::MAX);
     let rest = bytes.get(offset..).unwrap_or_default();
     let count = rest.len().min(buffer.len());
-    buffer.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    buffer
+        .iter_mut()
+        .zip(rest)
+        .for_each(|(to, from)| *to = *from);
     count
 }
 

@@ -31,7 +31,10 @@ impl StoreLock {
             let mut pid = String::new();
             file.read_to_string(&mut pid).map_err(about(&path))?;
             let pid = pid.trim().to_owned();
-            return Err(CommandError::InUse { store: store.to_owned(), pid });
+            return Err(CommandError::InUse {
+                store: store.to_owned(),
+                pid,
+            });
         }
         file.set_len(0).map_err(about(&path))?;
         writeln!(file, "{}", std::process::id()).map_err(about(&path))?;
@@ -49,7 +52,10 @@ mod tests {
         let store = directory.path().join("store");
         let held = StoreLock::take(&store).unwrap();
         let refused = StoreLock::take(&store).unwrap_err().to_string();
-        assert!(refused.contains(&format!("process {}", std::process::id())), "{refused}");
+        assert!(
+            refused.contains(&format!("process {}", std::process::id())),
+            "{refused}"
+        );
         drop(held);
         StoreLock::take(&store).unwrap();
     }

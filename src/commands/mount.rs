@@ -37,21 +37,37 @@ pub struct Mounting {
 /// Mounts; in the foreground this returns when the mount has ended.
 pub fn mount(mounting: &Mounting) -> Result<(), CommandError> {
     let mountpoint = check(mounting)?;
-    if mounting.foreground { serve(mounting, &mountpoint) } else { background(mounting) }
+    if mounting.foreground {
+        serve(mounting, &mountpoint)
+    } else {
+        background(mounting)
+    }
 }
 
 /// Looks at what was asked for before anything is changed; the mountpoint without symlinks.
 fn check(mounting: &Mounting) -> Result<PathBuf, CommandError> {
     let usage = |text: String| Err(CommandError::Usage(text));
     let components = mounting.root.trim_matches('/').split('/');
-    if !mounting.root.is_empty() && components.into_iter().any(|one| matches!(one, "" | "." | ".."))
+    if !mounting.root.is_empty()
+        && components
+            .into_iter()
+            .any(|one| matches!(one, "" | "." | ".."))
     {
-        return usage(format!("--root {}: expected a relative path", mounting.root));
+        return usage(format!(
+            "--root {}: expected a relative path",
+            mounting.root
+        ));
     }
     revive(&mounting.mountpoint);
-    let mountpoint = mounting.mountpoint.canonicalize().map_err(about(&mounting.mountpoint))?;
+    let mountpoint = mounting
+        .mountpoint
+        .canonicalize()
+        .map_err(about(&mounting.mountpoint))?;
     if !mountpoint.is_dir() {
-        return usage(format!("mountpoint {} is not a directory", mountpoint.display()));
+        return usage(format!(
+            "mountpoint {} is not a directory",
+            mountpoint.display()
+        ));
     }
     let parent = match mounting.store.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -109,8 +125,12 @@ fn serve(mounting: &Mounting, mountpoint: &Path) -> Result<(), CommandError> {
         source: mounting.store.display().to_string(),
         read_only: options.read_only,
         allow_other: options.allow_other,
-        uid: options.uid.unwrap_or_else(|| rustix::process::geteuid().as_raw()),
-        gid: options.gid.unwrap_or_else(|| rustix::process::getegid().as_raw()),
+        uid: options
+            .uid
+            .unwrap_or_else(|| rustix::process::geteuid().as_raw()),
+        gid: options
+            .gid
+            .unwrap_or_else(|| rustix::process::getegid().as_raw()),
         others: options.kernel.clone(),
     };
     let mount = Mount::new(tree, mountpoint, &kernel).map_err(about(mountpoint))?;
@@ -126,7 +146,12 @@ fn serve(mounting: &Mounting, mountpoint: &Path) -> Result<(), CommandError> {
 fn announce(store: &Path, mountpoint: &Path) {
     let mut out = std::io::stdout();
     // Nobody may be listening.
-    let _gone = writeln!(out, "{} is mounted at {}", store.display(), mountpoint.display());
+    let _gone = writeln!(
+        out,
+        "{} is mounted at {}",
+        store.display(),
+        mountpoint.display()
+    );
     let _gone = out.flush();
 }
 
@@ -134,19 +159,24 @@ fn announce(store: &Path, mountpoint: &Path) {
 /// nobody uses it, or until the second signal.
 fn end_on_signals(mountpoint: PathBuf) -> std::io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
-        let mut received = signals.forever();
-        received.next();
-        if unmount(&mountpoint, UnmountFlags::empty()).is_err()
-            && !fusermount(&["-u"], &mountpoint)
-        {
-            log::warn!("{} is in use: it ends with its last user", mountpoint.display());
-            detach(&mountpoint);
-        }
-        received.next();
-        // What was acknowledged is durable, as after kill -9.
-        std::process::exit(1);
-    })?;
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            let mut received = signals.forever();
+            received.next();
+            if unmount(&mountpoint, UnmountFlags::empty()).is_err()
+                && !fusermount(&["-u"], &mountpoint)
+            {
+                log::warn!(
+                    "{} is in use: it ends with its last user",
+                    mountpoint.display()
+                );
+                detach(&mountpoint);
+            }
+            received.next();
+            // What was acknowledged is durable, as after kill -9.
+            std::process::exit(1);
+        })?;
     Ok(())
 }
 
@@ -154,17 +184,25 @@ fn end_on_signals(mountpoint: PathBuf) -> std::io::Result<()> {
 fn background(mounting: &Mounting) -> Result<(), CommandError> {
     let program = std::env::current_exe().map_err(about(Path::new("/proc/self/exe")))?;
     let mut command = Command::new(&program);
-    command.args(std::env::args_os().skip(1)).arg("--foreground");
+    command
+        .args(std::env::args_os().skip(1))
+        .arg("--foreground");
     if !mounting.log_given {
         // The directory is made here, since the log begins before the store is opened.
         std::fs::create_dir_all(&mounting.store).map_err(about(&mounting.store))?;
         command.arg("--log").arg(mounting.store.join("regfs.log"));
     }
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
     let mut child = command.spawn().map_err(about(&program))?;
     let mut line = String::new();
     if let Some(out) = child.stdout.take() {
-        BufReader::new(out).read_line(&mut line).map_err(about(&program))?;
+        BufReader::new(out)
+            .read_line(&mut line)
+            .map_err(about(&program))?;
     }
     if !line.is_empty() {
         print!("{line}");

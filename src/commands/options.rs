@@ -4,8 +4,9 @@ use super::CommandError;
 use crate::registry::Removal;
 
 /// Options that the kernel understands by itself.
-const KERNELS: [&str; 8] =
-    ["noexec", "exec", "nosuid", "nodev", "noatime", "sync", "dirsync", "async"];
+const KERNELS: [&str; 8] = [
+    "noexec", "exec", "nosuid", "nodev", "noatime", "sync", "dirsync", "async",
+];
 /// Those of them that are always so.
 const ALWAYS: [&str; 4] = ["nosuid", "nodev", "noatime", "async"];
 
@@ -30,7 +31,11 @@ impl MountOptions {
     /// Reads options, given in one or several lists separated by commas; later ones win.
     pub fn parse(lists: &[String]) -> Result<Self, CommandError> {
         let mut options = Self::default();
-        for option in lists.iter().flat_map(|list| list.split(',')).filter(|one| !one.is_empty()) {
+        for option in lists
+            .iter()
+            .flat_map(|list| list.split(','))
+            .filter(|one| !one.is_empty())
+        {
             options.add(option)?;
         }
         Ok(options)
@@ -74,7 +79,10 @@ mod tests {
 
     #[test]
     fn options_come_in_lists_and_later_ones_win() {
-        let options = parse(&["ro,allow_other,uid=7,nodev", "rw,gid=8,noexec,delete=permissive"]);
+        let options = parse(&[
+            "ro,allow_other,uid=7,nodev",
+            "rw,gid=8,noexec,delete=permissive",
+        ]);
         let expected = MountOptions {
             read_only: false,
             allow_other: true,
@@ -89,8 +97,16 @@ mod tests {
 
     #[test]
     fn what_is_unknown_is_refused_with_what_is_known() {
-        assert!(parse(&["uid=root"]).unwrap_err().contains("expected a number"));
-        assert!(parse(&["delete=all"]).unwrap_err().contains("delete=guarded"));
+        assert!(
+            parse(&["uid=root"])
+                .unwrap_err()
+                .contains("expected a number")
+        );
+        assert!(
+            parse(&["delete=all"])
+                .unwrap_err()
+                .contains("delete=guarded")
+        );
         assert!(parse(&["cache"]).unwrap_err().contains("known are ro"));
         assert!(parse(&["ro=1"]).is_err());
     }

@@ -65,11 +65,22 @@ mod tests {
     fn only_owner_and_root_may_write_what_all_may_read() {
         let owner = Owner { uid: 7, gid: 8 };
         let (kind, size, modified, mode) = (FileKind::File, 0, UNIX_EPOCH, 0o644);
-        let file = Attributes { kind, size, modified, mode };
-        let secret = Attributes { mode: 0o640, ..file.clone() };
-        for (uid, gid, write, read, read_secret) in
-            [(0, 0, true, true, true), (7, 1, true, true, true), (9, 8, false, true, true), (9, 9, false, true, false)]
-        {
+        let file = Attributes {
+            kind,
+            size,
+            modified,
+            mode,
+        };
+        let secret = Attributes {
+            mode: 0o640,
+            ..file.clone()
+        };
+        for (uid, gid, write, read, read_secret) in [
+            (0, 0, true, true, true),
+            (7, 1, true, true, true),
+            (9, 8, false, true, true),
+            (9, 9, false, true, false),
+        ] {
             let caller = Caller { uid, gid };
             assert_eq!(owner.may_write(caller, &file), write);
             assert_eq!(owner.may_read(caller, &file), read);

@@ -35,7 +35,10 @@ pub(super) struct Adapter {
 }
 
 fn caller(request: &Request) -> Caller {
-    Caller { uid: request.uid(), gid: request.gid() }
+    Caller {
+        uid: request.uid(),
+        gid: request.gid(),
+    }
 }
 
 fn time(time: TimeOrNow) -> SystemTime {
@@ -81,7 +84,11 @@ fn reply_extended(value: Result<Vec<u8>, Errno>, size: u32, reply: ReplyXattr) {
 
 impl Adapter {
     pub(super) fn new(service: Service, kernel: Arc<Kernel>) -> Self {
-        Self { service: Arc::new(service), directories: Directories::default(), kernel }
+        Self {
+            service: Arc::new(service),
+            directories: Directories::default(),
+            kernel,
+        }
     }
 
     /// Answers once the kernel knows what changed.
@@ -359,17 +366,22 @@ impl Filesystem for Adapter {
     ) {
         let listed = guarded(|| {
             let directory = self.directories.get(handle.0).ok_or(Errno::EBADF)?;
-            self.service.list(&directory, offset, |next, row| match row {
-                Row::Dots(ino, name) => {
-                    reply.add(INodeNo(*ino), next, fuser::FileType::Directory, name)
-                }
-                Row::Name(row) => {
-                    let kind = file_type(row.found.attributes.kind);
-                    // A number is given at lookup only; here any but 0 serves.
-                    let ino = self.service.inodes.number(&row.found.place).unwrap_or(u64::MAX);
-                    reply.add(INodeNo(ino), next, kind, &row.name)
-                }
-            })
+            self.service
+                .list(&directory, offset, |next, row| match row {
+                    Row::Dots(ino, name) => {
+                        reply.add(INodeNo(*ino), next, fuser::FileType::Directory, name)
+                    }
+                    Row::Name(row) => {
+                        let kind = file_type(row.found.attributes.kind);
+                        // A number is given at lookup only; here any but 0 serves.
+                        let ino = self
+                            .service
+                            .inodes
+                            .number(&row.found.place)
+                            .unwrap_or(u64::MAX);
+                        reply.add(INodeNo(ino), next, kind, &row.name)
+                    }
+                })
         });
         match listed {
             Ok(()) => reply.ok(),
@@ -387,25 +399,33 @@ impl Filesystem for Adapter {
     ) {
         let listed = guarded(|| {
             let directory = self.directories.get(handle.0).ok_or(Errno::EBADF)?;
-            self.service.list(&directory, offset, |next, row| match row {
-                Row::Dots(ino, name) => {
-                    let entry = self.service.dots(*ino);
-                    let number = INodeNo(*ino);
-                    reply.add(number, next, name, &entry.lifetime, &entry.attributes, Generation(0))
-                }
-                Row::Name(row) => {
-                    let entry = self.service.entry(&row.found);
-                    let ino = entry.attributes.ino;
-                    let (lifetime, attributes) = (&entry.lifetime, &entry.attributes);
-                    let full =
-                        reply.add(ino, next, &row.name, lifetime, attributes, Generation(0));
-                    if full {
-                        // The kernel was not told after all.
-                        self.service.inodes.forget(ino.0, 1);
+            self.service
+                .list(&directory, offset, |next, row| match row {
+                    Row::Dots(ino, name) => {
+                        let entry = self.service.dots(*ino);
+                        let number = INodeNo(*ino);
+                        reply.add(
+                            number,
+                            next,
+                            name,
+                            &entry.lifetime,
+                            &entry.attributes,
+                            Generation(0),
+                        )
                     }
-                    full
-                }
-            })
+                    Row::Name(row) => {
+                        let entry = self.service.entry(&row.found);
+                        let ino = entry.attributes.ino;
+                        let (lifetime, attributes) = (&entry.lifetime, &entry.attributes);
+                        let full =
+                            reply.add(ino, next, &row.name, lifetime, attributes, Generation(0));
+                        if full {
+                            // The kernel was not told after all.
+                            self.service.inodes.forget(ino.0, 1);
+                        }
+                        full
+                    }
+                })
         });
         match listed {
             Ok(()) => reply.ok(),
@@ -435,7 +455,16 @@ impl Filesystem for Adapter {
             Ok(space) => {
                 let blocks = |bytes: u64| bytes / u64::from(BLOCK);
                 let (total, free) = (blocks(space.total), blocks(space.free));
-                reply.statfs(total, free, blocks(space.available), 0, 0, BLOCK, 255, BLOCK);
+                reply.statfs(
+                    total,
+                    free,
+                    blocks(space.available),
+                    0,
+                    0,
+                    BLOCK,
+                    255,
+                    BLOCK,
+                );
             }
             Err(error) => reply.error(error),
         }

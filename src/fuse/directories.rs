@@ -45,7 +45,11 @@ struct Page {
 
 impl Directories {
     pub(super) fn open(&self, ino: u64, place: Place) -> u64 {
-        let directory = Directory { ino, place, page: Mutex::default() };
+        let directory = Directory {
+            ino,
+            place,
+            page: Mutex::default(),
+        };
         let mut table = self.table.write();
         table.0 += 1;
         let number = table.0;
@@ -107,13 +111,17 @@ impl Service {
 
     /// Turns to the page that the name of this number is on.
     fn turn(&self, directory: &Directory, page: &mut Page, number: u64) -> Result<(), Errno> {
-        let within = |page: &Page| {
-            (page.first..page.first + page.names.len() as u64).contains(&number)
-        };
+        let within =
+            |page: &Page| (page.first..page.first + page.names.len() as u64).contains(&number);
         if within(page) {
             return Ok(());
         }
-        let known = page.before.iter().rev().find(|(first, _)| *first <= number).cloned();
+        let known = page
+            .before
+            .iter()
+            .rev()
+            .find(|(first, _)| *first <= number)
+            .cloned();
         let behind = page.first + page.names.len() as u64;
         let (mut first, mut last) = known.unwrap_or_default();
         if !page.names.is_empty() && behind <= number {

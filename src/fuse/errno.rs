@@ -56,7 +56,9 @@ fn index(error: &IndexError) -> Errno {
         // After a write that was lost nothing may be written, but everything can be read.
         IndexError::Store(StoreError::Poisoned(_)) => Errno::EROFS,
         IndexError::Store(
-            StoreError::Engine { .. } | StoreError::Format { .. } | StoreError::BatchTooLarge { .. },
+            StoreError::Engine { .. }
+            | StoreError::Format { .. }
+            | StoreError::BatchTooLarge { .. },
         )
         | IndexError::Record { .. }
         | IndexError::Exhausted => Errno::EIO,

@@ -54,7 +54,9 @@ impl Files {
     pub(super) fn open_on(&self, ino: u64) -> Vec<Arc<Handle>> {
         let table = self.table.read();
         let numbers = table.on.get(&ino).into_iter().flatten();
-        numbers.filter_map(|number| Some(Arc::clone(&table.open.get(number)?.1))).collect()
+        numbers
+            .filter_map(|number| Some(Arc::clone(&table.open.get(number)?.1)))
+            .collect()
     }
 }
 
@@ -66,7 +68,11 @@ pub(super) struct Opened {
 
 /// The access that open(2)'s flags ask for.
 fn access(flags: i32) -> Access {
-    if flags & libc::O_ACCMODE == libc::O_RDONLY { Access::Read } else { Access::Write }
+    if flags & libc::O_ACCMODE == libc::O_RDONLY {
+        Access::Read
+    } else {
+        Access::Write
+    }
 }
 
 impl Service {
@@ -84,14 +90,20 @@ impl Service {
             // There is nothing that a close could be refused for.
             flags |= FopenFlags::FOPEN_NOFLUSH;
         }
-        Opened { number: self.files.insert(ino, handle), flags }
+        Opened {
+            number: self.files.insert(ino, handle),
+            flags,
+        }
     }
 
     /// open(2)
     pub(super) fn open(&self, caller: Caller, ino: u64, flags: i32) -> Result<Opened, Errno> {
         let place = self.place(ino)?;
         let access = access(flags);
-        let attributes = self.tree.attributes(&place).map_err(|error| logged(&error))?;
+        let attributes = self
+            .tree
+            .attributes(&place)
+            .map_err(|error| logged(&error))?;
         let permitted = match access {
             Access::Read => self.owner.may_read(caller, &attributes),
             Access::Write => self.owner.may_write(caller, &attributes),
@@ -99,7 +111,10 @@ impl Service {
         if !permitted {
             return Err(Errno::EACCES);
         }
-        let handle = self.tree.open(&place, access).map_err(|error| logged(&error))?;
+        let handle = self
+            .tree
+            .open(&place, access)
+            .map_err(|error| logged(&error))?;
         Ok(self.opened(ino, handle, access))
     }
 
@@ -113,8 +128,10 @@ impl Service {
     ) -> Result<(Entry, Opened), Errno> {
         let parent = self.place(parent)?;
         self.may_change_in(caller, &parent)?;
-        let (found, handle) =
-            self.tree.create(&parent, name, mode).map_err(|error| logged(&error))?;
+        let (found, handle) = self
+            .tree
+            .create(&parent, name, mode)
+            .map_err(|error| logged(&error))?;
         let entry = self.entry(&found);
         let opened = self.opened(entry.attributes.ino.0, handle, Access::Write);
         Ok((entry, opened))
@@ -124,19 +141,25 @@ impl Service {
     pub(super) fn read(&self, number: u64, offset: u64, len: u32) -> Result<Vec<u8>, Errno> {
         let handle = self.handle(number)?;
         let len = usize::try_from(len).unwrap_or(usize::MAX);
-        self.tree.read(&handle, offset, len).map_err(|error| logged(&error))
+        self.tree
+            .read(&handle, offset, len)
+            .map_err(|error| logged(&error))
     }
 
     /// write(2)
     pub(super) fn write(&self, number: u64, offset: u64, bytes: &[u8]) -> Result<u32, Errno> {
         let handle = self.handle(number)?;
-        self.tree.write(&handle, offset, bytes).map_err(|error| logged(&error))?;
+        self.tree
+            .write(&handle, offset, bytes)
+            .map_err(|error| logged(&error))?;
         u32::try_from(bytes.len()).map_err(|_| Errno::EINVAL)
     }
 
     /// ftruncate(2)
     pub(super) fn truncate(&self, number: u64, len: u64) -> Result<(), Errno> {
-        self.tree.truncate(&*self.handle(number)?, len).map_err(|error| logged(&error))
+        self.tree
+            .truncate(&*self.handle(number)?, len)
+            .map_err(|error| logged(&error))
     }
 
     /// truncate(2); the inodes that the kernel must be told of.
@@ -146,7 +169,10 @@ impl Service {
             return Ok(Vec::new());
         }
         let place = self.place(ino)?;
-        let outcome = self.tree.truncate_place(&place, len).map_err(|error| logged(&error))?;
+        let outcome = self
+            .tree
+            .truncate_place(&place, len)
+            .map_err(|error| logged(&error))?;
         Ok(self.settle(ino, &outcome))
     }
 
@@ -176,7 +202,9 @@ impl Service {
 
     /// The last close(2).
     pub(super) fn release(&self, ino: u64, number: u64) -> Vec<u64> {
-        let Some(handle) = self.files.remove(number) else { return Vec::new() };
+        let Some(handle) = self.files.remove(number) else {
+            return Vec::new();
+        };
         let outcome = self.tree.release(&handle);
         self.settle(ino, &outcome)
     }

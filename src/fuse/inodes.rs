@@ -38,9 +38,21 @@ impl Inodes {
     /// A table that knows just the top.
     pub(super) fn new(top: Place) -> Self {
         let top = Arc::new(top);
-        let rows = HashMap::from([(TOP, Row { place: Some(Arc::clone(&top)), lookups: 1 })]);
+        let rows = HashMap::from([(
+            TOP,
+            Row {
+                place: Some(Arc::clone(&top)),
+                lookups: 1,
+            },
+        )]);
         let numbers = HashMap::from([(top, TOP)]);
-        Self { table: RwLock::new(Table { rows, numbers, next: TOP + 1 }) }
+        Self {
+            table: RwLock::new(Table {
+                rows,
+                numbers,
+                next: TOP + 1,
+            }),
+        }
     }
 
     /// The place of a number, if it still has one.
@@ -65,7 +77,13 @@ impl Inodes {
         let ino = table.next;
         table.next += 1;
         let place = Arc::new(place.clone());
-        table.rows.insert(ino, Row { place: Some(Arc::clone(&place)), lookups: 1 });
+        table.rows.insert(
+            ino,
+            Row {
+                place: Some(Arc::clone(&place)),
+                lookups: 1,
+            },
+        );
         table.numbers.insert(place, ino);
         ino
     }
@@ -76,7 +94,9 @@ impl Inodes {
             return;
         }
         let mut table = self.table.write();
-        let Some(row) = table.rows.get_mut(&ino) else { return };
+        let Some(row) = table.rows.get_mut(&ino) else {
+            return;
+        };
         row.lookups = row.lookups.saturating_sub(count);
         if row.lookups == 0
             && let Some(place) = table.rows.remove(&ino).and_then(|row| row.place)
@@ -89,7 +109,11 @@ impl Inodes {
     /// A place is gone: its number leads nowhere, and another file of its name gets another.
     pub(super) fn removed(&self, place: &Place) {
         let mut table = self.table.write();
-        if let Some(row) = table.numbers.remove(place).and_then(|ino| table.rows.get_mut(&ino)) {
+        if let Some(row) = table
+            .numbers
+            .remove(place)
+            .and_then(|ino| table.rows.get_mut(&ino))
+        {
             row.place = None;
         }
     }
@@ -100,7 +124,9 @@ impl Inodes {
             return;
         }
         let mut table = self.table.write();
-        let Some(ino) = table.numbers.remove(old) else { return };
+        let Some(ino) = table.numbers.remove(old) else {
+            return;
+        };
         let new = Arc::new(new.clone());
         table.numbers.insert(Arc::clone(&new), ino);
         if let Some(row) = table.rows.get_mut(&ino) {
@@ -139,7 +165,10 @@ mod tests {
         inodes.removed(&plain("a"));
         let new = inodes.look_up(&plain("a"));
         assert_ne!(old, new);
-        assert_eq!((inodes.place(old), inodes.place(new)), (None, Some(plain("a"))));
+        assert_eq!(
+            (inodes.place(old), inodes.place(new)),
+            (None, Some(plain("a")))
+        );
         inodes.forget(old, 1);
         assert_eq!(inodes.number(&plain("a")), Some(new));
     }

@@ -23,13 +23,19 @@ impl Service {
     /// Resolves a name.
     pub(super) fn look_up(&self, parent: u64, name: &OsStr) -> Result<Entry, Errno> {
         let parent = self.place(parent)?;
-        let found = self.tree.lookup(&parent, name).map_err(|error| logged(&error))?;
+        let found = self
+            .tree
+            .lookup(&parent, name)
+            .map_err(|error| logged(&error))?;
         Ok(self.entry(&found))
     }
 
     /// readlink(2)
     pub(super) fn read_link(&self, ino: u64) -> Result<Vec<u8>, Errno> {
-        let path = self.tree.read_link(&self.place(ino)?).map_err(|error| logged(&error))?;
+        let path = self
+            .tree
+            .read_link(&self.place(ino)?)
+            .map_err(|error| logged(&error))?;
         Ok(path.into_os_string().into_encoded_bytes())
     }
 
@@ -42,7 +48,10 @@ impl Service {
     ) -> Result<Entry, Errno> {
         let parent = self.place(parent)?;
         self.may_change_in(caller, &parent)?;
-        let found = self.tree.make_directory(&parent, name).map_err(|error| logged(&error))?;
+        let found = self
+            .tree
+            .make_directory(&parent, name)
+            .map_err(|error| logged(&error))?;
         Ok(self.entry(&found))
     }
 
@@ -61,7 +70,8 @@ impl Service {
         } else {
             self.tree.remove_file(&parent, name)
         };
-        self.inodes.removed(&removed.map_err(|error| logged(&error))?);
+        self.inodes
+            .removed(&removed.map_err(|error| logged(&error))?);
         Ok(())
     }
 
@@ -82,7 +92,10 @@ impl Service {
             Some(place) => self.inodes.became(&moved, place),
             None => self.inodes.removed(&moved),
         }
-        let changed = outcome.changed.iter().filter_map(|place| self.inodes.number(place));
+        let changed = outcome
+            .changed
+            .iter()
+            .filter_map(|place| self.inodes.number(place));
         Ok(changed.collect())
     }
 
@@ -108,17 +121,29 @@ impl Service {
             if !self.owner.may_change(caller) {
                 return Err(Errno::EPERM);
             }
-            let change = Change { mode: setting.mode, modified: setting.modified };
+            let change = Change {
+                mode: setting.mode,
+                modified: setting.modified,
+            };
             if let Some(place) = self.inodes.place(ino) {
-                self.tree.change(&place, change).map_err(|error| logged(&error))?;
+                self.tree
+                    .change(&place, change)
+                    .map_err(|error| logged(&error))?;
             }
         }
         Ok((self.stat(ino)?, changed))
     }
 
     fn may_truncate(&self, caller: Caller, ino: u64) -> Result<(), Errno> {
-        let attributes = self.tree.attributes(&self.place(ino)?).map_err(|error| logged(&error))?;
-        if self.owner.may_write(caller, &attributes) { Ok(()) } else { Err(Errno::EACCES) }
+        let attributes = self
+            .tree
+            .attributes(&self.place(ino)?)
+            .map_err(|error| logged(&error))?;
+        if self.owner.may_write(caller, &attributes) {
+            Ok(())
+        } else {
+            Err(Errno::EACCES)
+        }
     }
 
     /// fsync(2) of a directory
@@ -133,13 +158,18 @@ impl Service {
 
     /// getxattr(2)
     pub(super) fn extended(&self, ino: u64, name: &OsStr) -> Result<Vec<u8>, Errno> {
-        self.tree.extended(&self.place(ino)?, name).map_err(|error| logged(&error))
+        self.tree
+            .extended(&self.place(ino)?, name)
+            .map_err(|error| logged(&error))
     }
 
     /// listxattr(2): names, each ended by a zero
     pub(super) fn extended_names(&self, ino: u64) -> Result<Vec<u8>, Errno> {
         let place = self.place(ino)?;
-        let names = self.tree.extended_names(&place).map_err(|error| logged(&error))?;
+        let names = self
+            .tree
+            .extended_names(&place)
+            .map_err(|error| logged(&error))?;
         let ended = names.into_iter().flat_map(|name| {
             let mut bytes = name.into_encoded_bytes();
             bytes.push(0);

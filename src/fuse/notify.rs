@@ -34,7 +34,10 @@ impl Kernel {
         let theirs = std::sync::Arc::clone(&notifier);
         let thread = std::thread::Builder::new().name("notifier".into());
         thread.spawn(move || run(&changes, &theirs))?;
-        Ok(Self { sender: Mutex::new(sender), notifier })
+        Ok(Self {
+            sender: Mutex::new(sender),
+            notifier,
+        })
     }
 
     /// Gives the way to the kernel, which is there once the mount is.

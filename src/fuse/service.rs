@@ -32,7 +32,12 @@ pub(super) struct Service {
 impl Service {
     pub(super) fn new(tree: Tree, uid: u32, gid: u32) -> Self {
         let inodes = Inodes::new(tree.top());
-        Self { tree, inodes, files: Files::default(), owner: Owner { uid, gid } }
+        Self {
+            tree,
+            inodes,
+            files: Files::default(),
+            owner: Owner { uid, gid },
+        }
     }
 
     /// The place of an inode. One that was removed has none.
@@ -53,7 +58,11 @@ impl Service {
             crtime: SystemTime::UNIX_EPOCH,
             kind: file_type(attributes.kind),
             perm: Owner::mode(attributes),
-            nlink: if attributes.kind == FileKind::Directory { 2 } else { 1 },
+            nlink: if attributes.kind == FileKind::Directory {
+                2
+            } else {
+                1
+            },
             uid: self.owner.uid,
             gid: self.owner.gid,
             rdev: 0,
@@ -66,7 +75,10 @@ impl Service {
     pub(super) fn entry(&self, found: &Found) -> Entry {
         let ino = self.inodes.look_up(&found.place);
         let attributes = self.attributes(ino, &found.attributes);
-        Entry { attributes, lifetime: lifetime(found.lasting) }
+        Entry {
+            attributes,
+            lifetime: lifetime(found.lasting),
+        }
     }
 
     /// `.` and `..` in a listing, of which the kernel wants no more than a number.
@@ -77,7 +89,10 @@ impl Service {
             modified: SystemTime::UNIX_EPOCH,
             mode: 0o755,
         };
-        Entry { attributes: self.attributes(ino, &directory), lifetime: Duration::ZERO }
+        Entry {
+            attributes: self.attributes(ino, &directory),
+            lifetime: Duration::ZERO,
+        }
     }
 
     /// What stat shows of an inode, and for how long. One that was removed is asked of a file
@@ -96,13 +111,23 @@ impl Service {
         // What is being written changes with every write, which comes to us.
         let settled = matches!(place, Some(Place::Node(_) | Place::Plain(_)));
         let attributes = self.attributes(ino, &shown);
-        Ok(Entry { attributes, lifetime: lifetime(settled) })
+        Ok(Entry {
+            attributes,
+            lifetime: lifetime(settled),
+        })
     }
 
     /// Refuses a caller who may not change what is in a directory.
     pub(super) fn may_change_in(&self, caller: Caller, parent: &Place) -> Result<(), Errno> {
-        let attributes = self.tree.attributes(parent).map_err(|error| logged(&error))?;
-        if self.owner.may_write(caller, &attributes) { Ok(()) } else { Err(Errno::EACCES) }
+        let attributes = self
+            .tree
+            .attributes(parent)
+            .map_err(|error| logged(&error))?;
+        if self.owner.may_write(caller, &attributes) {
+            Ok(())
+        } else {
+            Err(Errno::EACCES)
+        }
     }
 
     /// Takes note of what an operation on `place` changed; the inodes that the kernel must be
@@ -111,7 +136,11 @@ impl Service {
         if let (Some(new), Some(old)) = (&outcome.became, self.inodes.place(ino)) {
             self.inodes.became(&old, new);
         }
-        outcome.changed.iter().filter_map(|place| self.inodes.number(place)).collect()
+        outcome
+            .changed
+            .iter()
+            .filter_map(|place| self.inodes.number(place))
+            .collect()
     }
 }
 

@@ -47,7 +47,9 @@ pub(super) fn algorithm_byte(algorithm: Algorithm) -> u8 {
 
 /// The algorithm that a byte stands for.
 pub(super) fn algorithm_of(byte: u8) -> Option<Algorithm> {
-    Algorithm::ALL.into_iter().find(|algorithm| algorithm_byte(*algorithm) == byte)
+    Algorithm::ALL
+        .into_iter()
+        .find(|algorithm| algorithm_byte(*algorithm) == byte)
 }
 
 /// A key in the making.
@@ -101,7 +103,12 @@ impl Key {
     }
 
     pub(super) fn namespace(mut self, namespace: &Namespace) -> Self {
-        self.0.extend(namespace.as_str().bytes().map(|byte| if byte == b'/' { 0 } else { byte }));
+        self.0.extend(
+            namespace
+                .as_str()
+                .bytes()
+                .map(|byte| if byte == b'/' { 0 } else { byte }),
+        );
         self
     }
 

@@ -42,9 +42,10 @@ impl State {
         let (holds, key) = match precondition {
             Precondition::Absent(key) => (!self.visible.contains_key(key), key),
             Precondition::Equals(key, value) => (self.visible.get(key) == Some(value), key),
-            Precondition::Empty(range) => {
-                (self.visible.range(range.clone()).next().is_none(), &range.start)
-            }
+            Precondition::Empty(range) => (
+                self.visible.range(range.clone()).next().is_none(),
+                &range.start,
+            ),
         };
         (!holds).then(|| key.clone())
     }
@@ -76,14 +77,23 @@ impl Store for Memory {
             return Ok(Vec::new());
         }
         let state = self.state.lock();
-        let pairs = state.visible.range::<[u8], _>((Bound::Included(range.start), Bound::Excluded(range.end))).take(limit);
-        Ok(pairs.map(|(key, value)| (key.clone(), value.clone())).collect())
+        let pairs = state
+            .visible
+            .range::<[u8], _>((Bound::Included(range.start), Bound::Excluded(range.end)))
+            .take(limit);
+        Ok(pairs
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect())
     }
 
     fn commit(&self, batch: Batch) -> Result<Outcome, StoreError> {
         batch.check()?;
         let mut state = self.state.lock();
-        if let Some(key) = batch.preconditions.iter().find_map(|one| state.conflict(one)) {
+        if let Some(key) = batch
+            .preconditions
+            .iter()
+            .find_map(|one| state.conflict(one))
+        {
             return Ok(Outcome::Conflict(key));
         }
         state.write()?;

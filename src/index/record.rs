@@ -77,13 +77,20 @@ pub struct Repository {
 
 impl Repository {
     pub(super) fn encode(&self) -> Vec<u8> {
-        [&self.id.0.to_be_bytes()[..], &self.directories.0.to_be_bytes()].concat()
+        [
+            &self.id.0.to_be_bytes()[..],
+            &self.directories.0.to_be_bytes(),
+        ]
+        .concat()
     }
 
     pub(super) fn decode(value: &[u8]) -> Option<Self> {
         let mut fields = Fields(value);
         let id = RepositoryId(fields.u32()?);
-        Some(Self { id, directories: Directories(fields.u16()?) })
+        Some(Self {
+            id,
+            directories: Directories(fields.u16()?),
+        })
     }
 }
 
@@ -117,7 +124,13 @@ impl Blob {
         let id = fields.id()?;
         let flags = fields.u8()?;
         let (size, created) = (fields.u64()?, fields.u32()?);
-        Some(Self { id, present: flags & 1 != 0, kept: flags & 2 != 0, size, created })
+        Some(Self {
+            id,
+            present: flags & 1 != 0,
+            kept: flags & 2 != 0,
+            size,
+            created,
+        })
     }
 }
 

@@ -65,19 +65,26 @@ enum Request {
 
 impl std::fmt::Debug for Redb {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Redb").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Redb")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
 impl Redb {
     /// Opens the store kept in the file `path`, or makes it.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let engine = |reason: String| StoreError::Engine { path: path.display().to_string(), reason };
+        let engine = |reason: String| StoreError::Engine {
+            path: path.display().to_string(),
+            reason,
+        };
         let system = |error: io::Error| StoreError::System(Arc::new(error));
         if !path.try_exists().map_err(system)? {
             create(path, &engine)?;
         }
-        let database = builder().open(path).map_err(|error| engine(error.to_string()))?;
+        let database = builder()
+            .open(path)
+            .map_err(|error| engine(error.to_string()))?;
         check_format(&database, path, &engine)?;
         Ok(Self::start(database, path))
     }
@@ -97,7 +104,14 @@ impl Redb {
         let thread = std::thread::Builder::new().name("committer".into());
         let committer = thread.spawn(move || committer.run(&requests)).ok();
         let path = path.to_owned();
-        Self { database, path, view, progress, queue, committer: Mutex::new(committer) }
+        Self {
+            database,
+            path,
+            view,
+            progress,
+            queue,
+            committer: Mutex::new(committer),
+        }
     }
 
     /// The newest committed state.
@@ -109,12 +123,18 @@ impl Redb {
         if let Some(view) = slot.as_ref() {
             return Ok(Arc::clone(view));
         }
-        let view = self.database.begin_read().map_err(|error| self.engine(&error))?;
+        let view = self
+            .database
+            .begin_read()
+            .map_err(|error| self.engine(&error))?;
         Ok(Arc::clone(slot.insert(Arc::new(view))))
     }
 
     fn engine(&self, error: &impl ToString) -> StoreError {
-        StoreError::Engine { path: self.path.display().to_string(), reason: error.to_string() }
+        StoreError::Engine {
+            path: self.path.display().to_string(),
+            reason: error.to_string(),
+        }
     }
 
     /// What to say when the committer is gone or has given up.
@@ -139,18 +159,26 @@ fn create(path: &Path, engine: &dyn Fn(String) -> StoreError) -> Result<(), Stor
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(system(error)),
         _ => {}
     }
-    let database = builder().create(&new).map_err(|error| engine(error.to_string()))?;
+    let database = builder()
+        .create(&new)
+        .map_err(|error| engine(error.to_string()))?;
     let write = || -> Result<(), redb::Error> {
         let transaction = durable(&database)?;
-        transaction.open_table(TABLE)?.insert(FORMAT_KEY, &FORMAT.to_be_bytes()[..])?;
+        transaction
+            .open_table(TABLE)?
+            .insert(FORMAT_KEY, &FORMAT.to_be_bytes()[..])?;
         Ok(transaction.commit()?)
     };
     write().map_err(|error| engine(error.to_string()))?;
     drop(database);
-    File::open(&new).and_then(|file| file.sync_all()).map_err(system)?;
+    File::open(&new)
+        .and_then(|file| file.sync_all())
+        .map_err(system)?;
     fs::rename(&new, path).map_err(system)?;
     let directory = path.parent().unwrap_or(Path::new("."));
-    File::open(directory).and_then(|file| file.sync_all()).map_err(system)
+    File::open(directory)
+        .and_then(|file| file.sync_all())
+        .map_err(system)
 }
 
 fn check_format(
@@ -160,7 +188,9 @@ fn check_format(
 ) -> Result<(), StoreError> {
     let read = || -> Result<Option<u32>, redb::Error> {
         let value = database.begin_read()?.open_table(TABLE)?.get(FORMAT_KEY)?;
-        Ok(value.and_then(|value| value.value().try_into().ok()).map(u32::from_be_bytes))
+        Ok(value
+            .and_then(|value| value.value().try_into().ok())
+            .map(u32::from_be_bytes))
     };
     match read().map_err(|error| engine(error.to_string()))? {
         Some(FORMAT) => Ok(()),
@@ -184,7 +214,9 @@ fn durable(database: &Database) -> Result<redb::WriteTransaction, redb::Error> {
 impl Store for Redb {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let view = self.view()?;
-        let table = view.open_table(TABLE).map_err(|error| self.engine(&error))?;
+        let table = view
+            .open_table(TABLE)
+            .map_err(|error| self.engine(&error))?;
         let value = table.get(key).map_err(|error| self.engine(&error))?;
         Ok(value.map(|value| value.value().to_vec()))
     }
@@ -194,7 +226,9 @@ impl Store for Redb {
             return Ok(Vec::new());
         }
         let view = self.view()?;
-        let table = view.open_table(TABLE).map_err(|error| self.engine(&error))?;
+        let table = view
+            .open_table(TABLE)
+            .map_err(|error| self.engine(&error))?;
         let pairs = table.range(range).map_err(|error| self.engine(&error))?;
         pairs
             .take(limit)
@@ -208,7 +242,9 @@ impl Store for Redb {
     fn commit(&self, batch: Batch) -> Result<Outcome, StoreError> {
         batch.check()?;
         let (answer, wait) = sync_channel(1);
-        self.queue.send(Request::Commit(batch, answer)).map_err(|_| self.stopped())?;
+        self.queue
+            .send(Request::Commit(batch, answer))
+            .map_err(|_| self.stopped())?;
         wait.recv().map_err(|_| self.stopped())?
     }
 
@@ -219,7 +255,9 @@ impl Store for Redb {
             return Ok(());
         }
         let (answer, wait) = sync_channel(1);
-        self.queue.send(Request::Sync(answer)).map_err(|_| self.stopped())?;
+        self.queue
+            .send(Request::Sync(answer))
+            .map_err(|_| self.stopped())?;
         wait.recv().map_err(|_| self.stopped())?
     }
 }
@@ -273,8 +311,12 @@ impl Committer {
 
     /// Serves a group with one transaction of the engine.
     fn serve(&mut self, group: Vec<Request>, stop: bool) {
-        let overdue = self.volatile_since.is_some_and(|since| since.elapsed() >= DURABLE_WITHIN);
-        let asked = group.iter().any(|request| matches!(request, Request::Sync(_)));
+        let overdue = self
+            .volatile_since
+            .is_some_and(|since| since.elapsed() >= DURABLE_WITHIN);
+        let asked = group
+            .iter()
+            .any(|request| matches!(request, Request::Sync(_)));
         let durable = asked || stop || overdue;
         let poison = self.progress.poison.lock().clone();
         let result = match poison {
@@ -284,7 +326,10 @@ impl Committer {
         if let (Err(error), true) = (&result, durable) {
             let mut poison = self.progress.poison.lock();
             if poison.is_none() {
-                log::error!("index {}: {error}; it is read-only from now on", self.path.display());
+                log::error!(
+                    "index {}: {error}; it is read-only from now on",
+                    self.path.display()
+                );
                 *poison = Some(error.to_string());
             }
             // Nothing will ever be retried, so there is no moment to wake up for.
@@ -344,7 +389,10 @@ impl Committer {
 
 /// Tells every waiter of a group what became of its request.
 fn answer(group: Vec<Request>, result: Result<Vec<Outcome>, StoreError>) {
-    let mut outcomes = result.as_ref().map(|outcomes| outcomes.clone().into_iter()).ok();
+    let mut outcomes = result
+        .as_ref()
+        .map(|outcomes| outcomes.clone().into_iter())
+        .ok();
     // A waiter that is gone does not want to know.
     for request in group {
         match request {
@@ -373,7 +421,10 @@ fn apply_batch(
             Precondition::Absent(key) => (table.get(key.as_slice())?.is_none(), key),
             Precondition::Equals(key, value) => {
                 let found = table.get(key.as_slice())?;
-                (found.is_some_and(|found| found.value() == value.as_slice()), key)
+                (
+                    found.is_some_and(|found| found.value() == value.as_slice()),
+                    key,
+                )
             }
             Precondition::Empty(range) => {
                 let mut pairs = table.range(range.start.as_slice()..range.end.as_slice())?;
@@ -432,7 +483,12 @@ mod tests {
         let path = directory.path().join("index.redb");
         let store = Redb::open(&path).unwrap();
         let put = Change::Put(FORMAT_KEY.to_vec(), 9_u32.to_be_bytes().to_vec());
-        store.commit(Batch { preconditions: vec![], changes: vec![put] }).unwrap();
+        store
+            .commit(Batch {
+                preconditions: vec![],
+                changes: vec![put],
+            })
+            .unwrap();
         drop(store);
         let refused = Redb::open(&path).unwrap_err().to_string();
         assert!(refused.contains("format 9"), "{refused}");

@@ -81,7 +81,9 @@ pub enum Outcome {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// A durable write did not succeed; what was committed after the last sync may be lost.
-    #[error("the index stopped accepting changes after a write that did not become durable ({0}): check the disk, unmount, and mount again")]
+    #[error(
+        "the index stopped accepting changes after a write that did not become durable ({0}): check the disk, unmount, and mount again"
+    )]
     Poisoned(String),
     /// The engine could not read or write.
     #[error("index {path}: {reason}")]
@@ -92,7 +94,9 @@ pub enum StoreError {
         reason: String,
     },
     /// The file is of a format that this program does not know.
-    #[error("index {path} has format {found}, this program reads format {known}: use a newer regfs")]
+    #[error(
+        "index {path} has format {found}, this program reads format {known}: use a newer regfs"
+    )]
     Format {
         /// The file.
         path: String,
@@ -102,7 +106,9 @@ pub enum StoreError {
         known: u32,
     },
     /// More than a batch may hold.
-    #[error("a batch of {operations} operations and {bytes} bytes is over the limit of {BATCH_OPERATIONS_MAX} and {BATCH_BYTES_MAX}")]
+    #[error(
+        "a batch of {operations} operations and {bytes} bytes is over the limit of {BATCH_OPERATIONS_MAX} and {BATCH_BYTES_MAX}"
+    )]
     BatchTooLarge {
         /// Operations in it.
         operations: usize,
@@ -134,14 +140,20 @@ pub trait Store: Send + Sync {
     fn allocate(&self, key: &[u8], count: u64) -> Result<Range<u64>, StoreError> {
         loop {
             let old = self.get(key)?;
-            let start = old.as_deref().and_then(|old| old.try_into().ok()).map_or(1, u64::from_be_bytes);
+            let start = old
+                .as_deref()
+                .and_then(|old| old.try_into().ok())
+                .map_or(1, u64::from_be_bytes);
             let end = start + count;
             let precondition = match old {
                 Some(old) => Precondition::Equals(key.to_vec(), old),
                 None => Precondition::Absent(key.to_vec()),
             };
             let put = Change::Put(key.to_vec(), end.to_be_bytes().to_vec());
-            let batch = Batch { preconditions: vec![precondition], changes: vec![put] };
+            let batch = Batch {
+                preconditions: vec![precondition],
+                changes: vec![put],
+            };
             if self.commit(batch)? == Outcome::Committed {
                 return Ok(start..end);
             }
@@ -160,12 +172,20 @@ pub(crate) mod contract {
     }
 
     fn change(store: &dyn Store, changes: Vec<Change>) {
-        let batch = Batch { preconditions: vec![], changes };
+        let batch = Batch {
+            preconditions: vec![],
+            changes,
+        };
         assert_eq!(store.commit(batch).unwrap(), Outcome::Committed);
     }
 
     fn keys(store: &dyn Store, from: &[u8], end: &[u8], limit: usize) -> Vec<Vec<u8>> {
-        store.scan(from..end, limit).unwrap().into_iter().map(|(key, _)| key).collect()
+        store
+            .scan(from..end, limit)
+            .unwrap()
+            .into_iter()
+            .map(|(key, _)| key)
+            .collect()
     }
 
     /// Runs every check on a fresh store each.
@@ -194,7 +214,15 @@ pub(crate) mod contract {
     }
 
     fn a_scan_is_ordered_bounded_and_exclusive_of_its_end(store: std::sync::Arc<dyn Store>) {
-        change(&*store, vec![put(b"b", b""), put(b"a", b""), put(b"ab", b""), put(b"c", b"")]);
+        change(
+            &*store,
+            vec![
+                put(b"b", b""),
+                put(b"a", b""),
+                put(b"ab", b""),
+                put(b"c", b""),
+            ],
+        );
         assert_eq!(keys(&*store, b"a", b"c", 9), [&b"a"[..], b"ab", b"b"]);
         assert_eq!(keys(&*store, b"a", b"c", 2), [&b"a"[..], b"ab"]);
         assert_eq!(keys(&*store, b"a\0", b"\xff", 9), [&b"ab"[..], b"b", b"c"]);
@@ -210,8 +238,10 @@ pub(crate) mod contract {
             Precondition::Equals(b"b".to_vec(), b"".to_vec()),
             Precondition::Empty(b"a".to_vec()..b"b".to_vec()),
         ] {
-            let batch =
-                Batch { preconditions: vec![precondition], changes: vec![put(b"z", b"")] };
+            let batch = Batch {
+                preconditions: vec![precondition],
+                changes: vec![put(b"z", b"")],
+            };
             assert!(matches!(store.commit(batch).unwrap(), Outcome::Conflict(_)));
             assert_eq!(store.get(b"z").unwrap(), None);
         }
@@ -220,14 +250,23 @@ pub(crate) mod contract {
             Precondition::Equals(b"a".to_vec(), b"1".to_vec()),
             Precondition::Empty(b"b".to_vec()..b"c".to_vec()),
         ];
-        let batch = Batch { preconditions, changes: vec![put(b"z", b"")] };
+        let batch = Batch {
+            preconditions,
+            changes: vec![put(b"z", b"")],
+        };
         assert_eq!(store.commit(batch).unwrap(), Outcome::Committed);
     }
 
     fn changes_apply_in_their_order(store: std::sync::Arc<dyn Store>) {
-        change(&*store, vec![put(b"a", b"1"), put(b"b", b"1"), put(b"c", b"1")]);
+        change(
+            &*store,
+            vec![put(b"a", b"1"), put(b"b", b"1"), put(b"c", b"1")],
+        );
         let range = Change::DeleteRange(b"a".to_vec()..b"c".to_vec());
-        change(&*store, vec![range, put(b"b", b"2"), Change::Delete(b"c".to_vec())]);
+        change(
+            &*store,
+            vec![range, put(b"b", b"2"), Change::Delete(b"c".to_vec())],
+        );
         assert_eq!(keys(&*store, b"a", b"z", 9), [b"b"]);
         assert_eq!(store.get(b"b").unwrap().unwrap(), b"2");
     }
@@ -236,7 +275,10 @@ pub(crate) mod contract {
         let many = vec![Change::Delete(b"a".to_vec()); BATCH_OPERATIONS_MAX + 1];
         let large = vec![put(b"a", &vec![0; BATCH_BYTES_MAX])];
         for changes in [many, large] {
-            let refused = store.commit(Batch { preconditions: vec![], changes });
+            let refused = store.commit(Batch {
+                preconditions: vec![],
+                changes,
+            });
             assert!(matches!(refused, Err(StoreError::BatchTooLarge { .. })));
         }
         let full = vec![put(b"a", b"1"); BATCH_OPERATIONS_MAX];
@@ -260,7 +302,9 @@ pub(crate) mod contract {
                 })
             })
             .collect();
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
         assert_eq!(store.allocate(b"n", 1).unwrap(), 201..202);
     }
 }

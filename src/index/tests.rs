@@ -34,7 +34,9 @@ fn names_below_a_name_are_listed_once_each_and_in_order() {
             make(index, text);
         }
         let list = |parent: Option<&str>, last, limit| {
-            index.namespaces(parent.map(name).as_ref(), last, limit).unwrap()
+            index
+                .namespaces(parent.map(name).as_ref(), last, limit)
+                .unwrap()
         };
         assert_eq!(list(None, None, 9), ["a", "a.b", "b"]);
         assert_eq!(list(Some("a"), None, 9), ["b", "b-c", "x"]);
@@ -45,7 +47,12 @@ fn names_below_a_name_are_listed_once_each_and_in_order() {
         let all = index.repositories(None, 9).unwrap();
         assert_eq!(all.len(), 6);
         assert_eq!(all[0].0.as_str(), "a/b");
-        assert_eq!(index.repositories(Some(&all[0].0), 1).unwrap()[0].0.as_str(), "a/b/c");
+        assert_eq!(
+            index.repositories(Some(&all[0].0), 1).unwrap()[0]
+                .0
+                .as_str(),
+            "a/b/c"
+        );
     });
 }
 
@@ -55,7 +62,10 @@ fn links_are_listed_by_digest_and_name_their_target() {
         let repository = make(index, "a");
         let mut digests: Vec<Digest> = (0..30).map(|n| sha256(&n.to_string())).collect();
         for digest in &digests {
-            let link = Link::Linked { target: sha256("other"), pushed: 7 };
+            let link = Link::Linked {
+                target: sha256("other"),
+                pushed: 7,
+            };
             index
                 .transact(|facts| facts.put_link(repository, &LinkSet::Layers, digest, &link))
                 .unwrap();
@@ -63,18 +73,34 @@ fn links_are_listed_by_digest_and_name_their_target() {
         digests.sort_unstable();
         let list = |last: Option<&Digest>, limit| {
             let set = LinkSet::Layers;
-            index.links(repository, &set, Algorithm::Sha256, last, limit).unwrap()
+            index
+                .links(repository, &set, Algorithm::Sha256, last, limit)
+                .unwrap()
         };
         let all = list(None, 99);
-        assert_eq!(all.iter().map(|(digest, _)| *digest).collect::<Vec<_>>(), digests);
-        assert_eq!(all[3].1, Link::Linked { target: sha256("other"), pushed: 7 });
+        assert_eq!(
+            all.iter().map(|(digest, _)| *digest).collect::<Vec<_>>(),
+            digests
+        );
+        assert_eq!(
+            all[3].1,
+            Link::Linked {
+                target: sha256("other"),
+                pushed: 7
+            }
+        );
         assert_eq!(list(Some(&digests[9]), 2), all[10..12]);
         index
             .transact(|facts| facts.remove_link(repository, &LinkSet::Layers, &digests[9]))
             .unwrap();
         assert_eq!(list(Some(&digests[9]), 2), all[10..12]);
         assert_eq!(list(None, 99).len(), 29);
-        assert!(index.links(repository, &LinkSet::Revisions, Algorithm::Sha256, None, 9).unwrap().is_empty());
+        assert!(
+            index
+                .links(repository, &LinkSet::Revisions, Algorithm::Sha256, None, 9)
+                .unwrap()
+                .is_empty()
+        );
     });
 }
 
@@ -85,14 +111,21 @@ fn tags_are_listed_in_the_order_of_their_bytes() {
         let other = make(index, "b");
         let mut tags = ["v1", "v1.0", "v1-a", "V1", "_", "v", "v10", "a"];
         for tag in tags {
-            let record = TagRecord { current: Some((sha256(tag), 1)), ..TagRecord::default() };
-            let put = |at| index.transact(|facts| facts.put_tag(at, &tag.parse().unwrap(), &record));
+            let record = TagRecord {
+                current: Some((sha256(tag), 1)),
+                ..TagRecord::default()
+            };
+            let put =
+                |at| index.transact(|facts| facts.put_tag(at, &tag.parse().unwrap(), &record));
             put(repository).unwrap();
             put(other).unwrap();
         }
         tags.sort_unstable();
         let all = index.tags(repository, None, 99).unwrap();
-        assert_eq!(all.iter().map(|(tag, _)| tag.as_str()).collect::<Vec<_>>(), tags);
+        assert_eq!(
+            all.iter().map(|(tag, _)| tag.as_str()).collect::<Vec<_>>(),
+            tags
+        );
         assert_eq!(all[0].1.current, Some((sha256(tags[0]), 1)));
         let page = index.tags(repository, Some(&all[2].0), 2).unwrap();
         assert_eq!(page, all[3..5]);
@@ -106,7 +139,10 @@ fn who_holds_and_names_a_manifest_is_known() {
     stores(|index| {
         let repository = make(index, "a");
         let (manifest, layer) = (sha256("manifest"), sha256("layer"));
-        let link = Link::Linked { target: manifest, pushed: 1 };
+        let link = Link::Linked {
+            target: manifest,
+            pushed: 1,
+        };
         let put = |link| {
             index.transact(|facts| facts.put_link(repository, &LinkSet::Revisions, &manifest, link))
         };
@@ -121,11 +157,27 @@ fn who_holds_and_names_a_manifest_is_known() {
                 facts.put_manifest(&manifest, "a/b")
             })
             .unwrap();
-        assert_eq!(index.view().manifest(&manifest).unwrap().as_deref(), Some("a/b"));
+        assert_eq!(
+            index.view().manifest(&manifest).unwrap().as_deref(),
+            Some("a/b")
+        );
         assert_eq!(index.named_by(&layer, &[Role::Layer]).unwrap(), [manifest]);
-        assert_eq!(index.named_by(&layer, &[Role::Layer, Role::Config]).unwrap().len(), 2);
-        index.transact(|facts| facts.remove_manifest(&manifest)).unwrap();
-        assert!(index.named_by(&layer, &[Role::Layer, Role::Config]).unwrap().is_empty());
+        assert_eq!(
+            index
+                .named_by(&layer, &[Role::Layer, Role::Config])
+                .unwrap()
+                .len(),
+            2
+        );
+        index
+            .transact(|facts| facts.remove_manifest(&manifest))
+            .unwrap();
+        assert!(
+            index
+                .named_by(&layer, &[Role::Layer, Role::Config])
+                .unwrap()
+                .is_empty()
+        );
     });
 }
 
@@ -140,7 +192,10 @@ fn a_transaction_is_tried_again_when_somebody_was_faster() {
                 tries += 1;
                 let found = facts.tag(repository, &tag)?;
                 if tries == 1 {
-                    let record = TagRecord { current: Some((sha256("x"), 1)), ..TagRecord::default() };
+                    let record = TagRecord {
+                        current: Some((sha256("x"), 1)),
+                        ..TagRecord::default()
+                    };
                     index.transact(|others| others.put_tag(repository, &tag, &record))?;
                 }
                 assert_eq!(found.is_some(), tries > 1);
@@ -187,14 +242,18 @@ fn uploads_and_hash_states_are_kept_as_they_were_written() {
             ..Upload::default()
         };
         let upload = upload.with_hash_states(Algorithm::Sha512);
-        index.transact(|facts| facts.put_upload(repository, &id, &upload)).unwrap();
+        index
+            .transact(|facts| facts.put_upload(repository, &id, &upload))
+            .unwrap();
         assert_eq!(index.uploads(repository, None, 9).unwrap(), [(id, upload)]);
         assert!(index.uploads(repository, Some(&id), 9).unwrap().is_empty());
         let state = (5, &b"state"[..]);
         index
             .transact(|facts| facts.put_hash_state(repository, &id, Algorithm::Sha256, 300, state))
             .unwrap();
-        let states = index.hash_states(repository, &id, Algorithm::Sha256).unwrap();
+        let states = index
+            .hash_states(repository, &id, Algorithm::Sha256)
+            .unwrap();
         assert_eq!(states, [(300, 5, 5)]);
     });
 }

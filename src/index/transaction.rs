@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::IndexError;
 use super::key::{Fields, Key};
 use super::record::{
-    Blob, Directories, DigestId, Link, Repository, RepositoryId, Role, TagRecord, Upload,
+    Blob, DigestId, Directories, Link, Repository, RepositoryId, Role, TagRecord, Upload,
 };
 use super::store::{Batch, Change, Precondition, Store};
 use crate::digest::{Algorithm, Digest};
@@ -26,13 +26,20 @@ pub struct Transaction<'a> {
 
 impl std::fmt::Debug for Transaction<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Transaction").field("written", &self.written.len()).finish_non_exhaustive()
+        f.debug_struct("Transaction")
+            .field("written", &self.written.len())
+            .finish_non_exhaustive()
     }
 }
 
 impl<'a> Transaction<'a> {
     pub(super) fn new(store: &'a dyn Store) -> Self {
-        Self { store, read: BTreeMap::new(), written: BTreeMap::new(), empty: Vec::new() }
+        Self {
+            store,
+            read: BTreeMap::new(),
+            written: BTreeMap::new(),
+            empty: Vec::new(),
+        }
     }
 
     /// What to commit; nothing if nothing changes.
@@ -44,12 +51,17 @@ impl<'a> Transaction<'a> {
             Some(value) => Precondition::Equals(key, value),
             None => Precondition::Absent(key),
         });
-        let preconditions = read.chain(self.empty.into_iter().map(Precondition::Empty)).collect();
+        let preconditions = read
+            .chain(self.empty.into_iter().map(Precondition::Empty))
+            .collect();
         let changes = self.written.into_iter().map(|(key, value)| match value {
             Some(value) => Change::Put(key, value),
             None => Change::Delete(key),
         });
-        Some(Batch { preconditions, changes: changes.collect() })
+        Some(Batch {
+            preconditions,
+            changes: changes.collect(),
+        })
     }
 
     /// The value of a key, as this transaction sees it.
@@ -77,7 +89,9 @@ impl<'a> Transaction<'a> {
         decode: impl FnOnce(&[u8]) -> Option<T>,
     ) -> Result<Option<T>, IndexError> {
         let key = key.done();
-        let Some(value) = self.get(key.clone())? else { return Ok(None) };
+        let Some(value) = self.get(key.clone())? else {
+            return Ok(None);
+        };
         decode(&value).map(Some).ok_or(IndexError::Record { key })
     }
 
@@ -116,7 +130,13 @@ impl Transaction<'_> {
             return Ok(blob);
         }
         let id = DigestId(self.number(b'd')?);
-        let blob = Blob { id, present: false, kept: false, size: 0, created: 0 };
+        let blob = Blob {
+            id,
+            present: false,
+            kept: false,
+            size: 0,
+            created: 0,
+        };
         let value = Key::table(0).digest(digest).done().split_off(1);
         self.put(Key::table(b'd').id(id), value);
         self.put(Key::table(b'B').digest(digest), blob.encode());
@@ -124,7 +144,10 @@ impl Transaction<'_> {
     }
 
     fn number(&mut self, counter: u8) -> Result<u32, IndexError> {
-        let number = self.store.allocate(&Key::table(b'C').byte(counter).done(), 1)?.start;
+        let number = self
+            .store
+            .allocate(&Key::table(b'C').byte(counter).done(), 1)?
+            .start;
         u32::try_from(number).map_err(|_| IndexError::Exhausted)
     }
 
@@ -132,7 +155,13 @@ impl Transaction<'_> {
     pub fn put_blob(&mut self, digest: &Digest, size: u64, now: u32) -> Result<(), IndexError> {
         let blob = self.intern(digest)?;
         let created = if blob.present { blob.created } else { now };
-        let blob = Blob { present: true, kept: true, size, created, ..blob };
+        let blob = Blob {
+            present: true,
+            kept: true,
+            size,
+            created,
+            ..blob
+        };
         self.put(Key::table(b'B').digest(digest), blob.encode());
         self.keep_blob_algorithm(digest.algorithm())?;
         self.keep_blob_shard(digest.algorithm(), digest.shard())
@@ -141,7 +170,13 @@ impl Transaction<'_> {
     /// The bytes of a digest are not there, but their directory is.
     pub fn put_blob_directory(&mut self, digest: &Digest, now: u32) -> Result<(), IndexError> {
         let blob = self.intern(digest)?;
-        let blob = Blob { present: false, kept: true, size: 0, created: now, ..blob };
+        let blob = Blob {
+            present: false,
+            kept: true,
+            size: 0,
+            created: now,
+            ..blob
+        };
         self.put(Key::table(b'B').digest(digest), blob.encode());
         Ok(())
     }
@@ -149,19 +184,29 @@ impl Transaction<'_> {
     /// Neither the bytes of a digest nor their directory are there.
     pub fn remove_blob(&mut self, digest: &Digest) -> Result<(), IndexError> {
         let blob = self.intern(digest)?;
-        let blob = Blob { present: false, kept: false, size: 0, created: 0, ..blob };
+        let blob = Blob {
+            present: false,
+            kept: false,
+            size: 0,
+            created: 0,
+            ..blob
+        };
         self.put(Key::table(b'B').digest(digest), blob.encode());
         Ok(())
     }
 
     /// Whether the directory of an algorithm's blobs was made.
     pub fn blob_algorithm_kept(&mut self, algorithm: Algorithm) -> Result<bool, IndexError> {
-        Ok(self.get(Key::table(b'P').algorithm(algorithm).done())?.is_some())
+        Ok(self
+            .get(Key::table(b'P').algorithm(algorithm).done())?
+            .is_some())
     }
 
     /// Whether the directory of a shard was made.
     pub fn blob_shard_kept(&mut self, algorithm: Algorithm, shard: u8) -> Result<bool, IndexError> {
-        Ok(self.get(Key::table(b'P').algorithm(algorithm).byte(shard).done())?.is_some())
+        Ok(self
+            .get(Key::table(b'P').algorithm(algorithm).byte(shard).done())?
+            .is_some())
     }
 
     /// Makes the directory of an algorithm's blobs.
@@ -175,7 +220,10 @@ impl Transaction<'_> {
     /// Makes the directory of a shard.
     pub fn keep_blob_shard(&mut self, algorithm: Algorithm, shard: u8) -> Result<(), IndexError> {
         if !self.blob_shard_kept(algorithm, shard)? {
-            self.put(Key::table(b'P').algorithm(algorithm).byte(shard), Vec::new());
+            self.put(
+                Key::table(b'P').algorithm(algorithm).byte(shard),
+                Vec::new(),
+            );
         }
         Ok(())
     }
@@ -200,7 +248,11 @@ impl Transaction<'_> {
 
     /// Whether no digest of a shard has a directory. Each blob is made after a look at its
     /// shard, which the removal of the shard changes: that keeps the answer true.
-    pub fn require_no_blobs(&mut self, algorithm: Algorithm, shard: u8) -> Result<bool, IndexError> {
+    pub fn require_no_blobs(
+        &mut self,
+        algorithm: Algorithm,
+        shard: u8,
+    ) -> Result<bool, IndexError> {
         let blobs = super::Index::scan_blobs(self.store, algorithm, shard, None, 1)?;
         Ok(blobs.is_empty())
     }
@@ -228,7 +280,10 @@ impl Transaction<'_> {
             None => RepositoryId(self.number(b'n')?),
         };
         if known.is_none() {
-            self.put(Key::table(b'n').repository(id), name.as_str().as_bytes().to_vec());
+            self.put(
+                Key::table(b'n').repository(id),
+                name.as_str().as_bytes().to_vec(),
+            );
         }
         let repository = Repository { id, directories };
         self.put(Key::table(b'N').namespace(name), repository.encode());
@@ -268,7 +323,9 @@ impl Transaction<'_> {
             LinkSet::Revisions => Key::table(b'R').repository(repository),
             LinkSet::TagIndex(tag) => Key::table(b'I').repository(repository).tag(tag),
             LinkSet::Signatures(revision) => {
-                let Some(blob) = self.blob(revision)? else { return Ok(None) };
+                let Some(blob) = self.blob(revision)? else {
+                    return Ok(None);
+                };
                 Key::table(b'S').repository(repository).id(blob.id)
             }
         }))
@@ -281,7 +338,9 @@ impl Transaction<'_> {
         set: &LinkSet,
         algorithm: Option<Algorithm>,
     ) -> Result<Option<Range<Vec<u8>>>, IndexError> {
-        let Some(key) = self.set(repository, set)? else { return Ok(None) };
+        let Some(key) = self.set(repository, set)? else {
+            return Ok(None);
+        };
         Ok(Some(match algorithm {
             None => key.below(),
             Some(algorithm) => key.algorithm(algorithm).below(),
@@ -295,10 +354,16 @@ impl Transaction<'_> {
         set: &LinkSet,
         digest: &Digest,
     ) -> Result<Option<Link>, IndexError> {
-        let Some(blob) = self.blob(digest)? else { return Ok(None) };
-        let Some(key) = self.set(repository, set)? else { return Ok(None) };
+        let Some(blob) = self.blob(digest)? else {
+            return Ok(None);
+        };
+        let Some(key) = self.set(repository, set)? else {
+            return Ok(None);
+        };
         let key = key.prefix(digest).id(blob.id).done();
-        let Some(value) = self.get(key.clone())? else { return Ok(None) };
+        let Some(value) = self.get(key.clone())? else {
+            return Ok(None);
+        };
         self.decode_link(&key, &value, digest).map(Some)
     }
 
@@ -313,7 +378,9 @@ impl Transaction<'_> {
         if value.is_empty() {
             return Ok(Link::Directory);
         }
-        let pushed = fields.u32().ok_or_else(|| IndexError::Record { key: key.to_vec() })?;
+        let pushed = fields
+            .u32()
+            .ok_or_else(|| IndexError::Record { key: key.to_vec() })?;
         let target = match fields.id() {
             None => *digest,
             Some(id) => self.digest(id)?,
@@ -333,7 +400,9 @@ impl Transaction<'_> {
             self.intern(revision)?;
         }
         let id = self.intern(digest)?.id;
-        let Some(key) = self.set(repository, set)? else { return Ok(()) };
+        let Some(key) = self.set(repository, set)? else {
+            return Ok(());
+        };
         let value = match link {
             Link::Directory => Vec::new(),
             Link::Linked { target, pushed } => {
@@ -362,8 +431,12 @@ impl Transaction<'_> {
         set: &LinkSet,
         digest: &Digest,
     ) -> Result<(), IndexError> {
-        let Some(blob) = self.blob(digest)? else { return Ok(()) };
-        let Some(key) = self.set(repository, set)? else { return Ok(()) };
+        let Some(blob) = self.blob(digest)? else {
+            return Ok(());
+        };
+        let Some(key) = self.set(repository, set)? else {
+            return Ok(());
+        };
         self.delete(key.prefix(digest).id(blob.id));
         if *set == LinkSet::Revisions {
             self.delete(Key::table(b'r').id(blob.id).repository(repository));
@@ -407,19 +480,26 @@ impl Transaction<'_> {
         tag: &Tag,
     ) -> Result<Option<TagRecord>, IndexError> {
         let key = Key::table(b'T').repository(repository).tag(tag).done();
-        let Some(value) = self.get(key.clone())? else { return Ok(None) };
+        let Some(value) = self.get(key.clone())? else {
+            return Ok(None);
+        };
         self.decode_tag(&key, &value).map(Some)
     }
 
     /// A tag's value; `key` is for the error.
     pub(super) fn decode_tag(&mut self, key: &[u8], value: &[u8]) -> Result<TagRecord, IndexError> {
         let mut fields = Fields(value);
-        let flags = fields.u8().ok_or_else(|| IndexError::Record { key: key.to_vec() })?;
+        let flags = fields
+            .u8()
+            .ok_or_else(|| IndexError::Record { key: key.to_vec() })?;
         let current = match (fields.id(), fields.u32()) {
             (Some(id), Some(pushed)) => Some((self.digest(id)?, pushed)),
             _ => None,
         };
-        Ok(TagRecord { directories: super::TagDirectories(flags), current })
+        Ok(TagRecord {
+            directories: super::TagDirectories(flags),
+            current,
+        })
     }
 
     /// Sets a tag.
@@ -472,7 +552,10 @@ impl Transaction<'_> {
         repository: RepositoryId,
         id: &UploadId,
     ) -> Result<Option<Upload>, IndexError> {
-        self.record(Key::table(b'U').repository(repository).upload(id), Upload::decode)
+        self.record(
+            Key::table(b'U').repository(repository).upload(id),
+            Upload::decode,
+        )
     }
 
     /// Sets an upload.
@@ -482,7 +565,10 @@ impl Transaction<'_> {
         id: &UploadId,
         upload: &Upload,
     ) -> Result<(), IndexError> {
-        self.put(Key::table(b'U').repository(repository).upload(id), upload.encode());
+        self.put(
+            Key::table(b'U').repository(repository).upload(id),
+            upload.encode(),
+        );
         Ok(())
     }
 
@@ -570,7 +656,9 @@ impl Key {
 impl Transaction<'_> {
     /// The media type of a manifest that is known as one.
     pub fn manifest(&mut self, digest: &Digest) -> Result<Option<String>, IndexError> {
-        let Some(blob) = self.blob(digest)? else { return Ok(None) };
+        let Some(blob) = self.blob(digest)? else {
+            return Ok(None);
+        };
         let key = Key::table(b'M').id(blob.id);
         self.record(key, |value| String::from_utf8(value.to_vec()).ok())
     }
@@ -594,15 +682,23 @@ impl Transaction<'_> {
         for (position, (role, target)) in (first..).zip(edges) {
             let target = self.intern(target)?.id;
             let value = [&[role.byte()][..], &target.0.to_be_bytes()].concat();
-            self.put(Key::table(b'E').id(id).bytes(&position.to_be_bytes()), value);
-            self.put(Key::table(b'e').id(target).byte(role.byte()).id(id), Vec::new());
+            self.put(
+                Key::table(b'E').id(id).bytes(&position.to_be_bytes()),
+                value,
+            );
+            self.put(
+                Key::table(b'e').id(target).byte(role.byte()).id(id),
+                Vec::new(),
+            );
         }
         Ok(())
     }
 
     /// Forgets what a digest is as a manifest, and what it names.
     pub fn remove_manifest(&mut self, digest: &Digest) -> Result<(), IndexError> {
-        let Some(blob) = self.blob(digest)? else { return Ok(()) };
+        let Some(blob) = self.blob(digest)? else {
+            return Ok(());
+        };
         let range = Key::table(b'E').id(blob.id).below();
         for (key, value) in self.store.scan(&range.start..&range.end, usize::MAX)? {
             let mut fields = Fields(&value);

@@ -15,8 +15,21 @@ pub(super) struct Descriptor {
 
 impl Descriptor {
     pub(super) fn reference(self, role: Role, need: Need) -> Reference {
-        let Self { media_type, digest, size, pointer, .. } = self;
-        Reference { role, media_type, digest, size, pointer, need }
+        let Self {
+            media_type,
+            digest,
+            size,
+            pointer,
+            ..
+        } = self;
+        Reference {
+            role,
+            media_type,
+            digest,
+            size,
+            pointer,
+            need,
+        }
     }
 }
 
@@ -26,7 +39,9 @@ pub(super) fn descriptors(value: &Json, pointer: &str) -> Result<Vec<Descriptor>
         return Err(wrong_type(value, pointer, "an array of descriptors"));
     };
     let numbered = values.iter().enumerate();
-    numbered.map(|(at, value)| descriptor(value, &format!("{pointer}/{at}"))).collect()
+    numbered
+        .map(|(at, value)| descriptor(value, &format!("{pointer}/{at}")))
+        .collect()
 }
 
 /// Reads a descriptor.
@@ -38,7 +53,12 @@ pub(super) fn descriptor(value: &Json, pointer: &str) -> Result<Descriptor, Refu
         let place = format!("{pointer}/{name}");
         match value.get(name) {
             Some(field) => Ok((field, place)),
-            None => Err(Refusal::new(Rule::MissingField, place, "nothing", "a value")),
+            None => Err(Refusal::new(
+                Rule::MissingField,
+                place,
+                "nothing",
+                "a value",
+            )),
         }
     };
     let (kind, place) = field("mediaType")?;
@@ -54,7 +74,13 @@ pub(super) fn descriptor(value: &Json, pointer: &str) -> Result<Descriptor, Refu
     data(value, pointer, &digest, size)?;
     platform(value, pointer)?;
     let urls = urls(value, pointer)?;
-    Ok(Descriptor { media_type, digest, size, urls, pointer: pointer.to_owned() })
+    Ok(Descriptor {
+        media_type,
+        digest,
+        size,
+        urls,
+        pointer: pointer.to_owned(),
+    })
 }
 
 fn wrong_type(value: &Json, pointer: &str, expected: &str) -> Refusal {
@@ -62,7 +88,9 @@ fn wrong_type(value: &Json, pointer: &str, expected: &str) -> Refusal {
 }
 
 fn text<'a>(value: &'a Json, pointer: &str) -> Result<&'a str, Refusal> {
-    value.as_str().ok_or_else(|| wrong_type(value, pointer, "a string"))
+    value
+        .as_str()
+        .ok_or_else(|| wrong_type(value, pointer, "a string"))
 }
 
 /// A media type, `type/subtype` of RFC 6838, perhaps with parameters.
@@ -75,7 +103,12 @@ pub(super) fn media_type<'a>(value: &'a Json, pointer: &str) -> Result<&'a str, 
     if admitted {
         return Ok(text);
     }
-    Err(Refusal::new(Rule::BadMediaType, pointer, value.to_string(), "a media type (RFC 6838)"))
+    Err(Refusal::new(
+        Rule::BadMediaType,
+        pointer,
+        value.to_string(),
+        "a media type (RFC 6838)",
+    ))
 }
 
 /// A name as RFC 6838 section 4.2 restricts it.
@@ -83,7 +116,9 @@ fn restricted_name(name: &str) -> bool {
     let alphanumeric = |byte: u8| byte.is_ascii_alphanumeric();
     (1..=127).contains(&name.len())
         && name.bytes().next().is_some_and(alphanumeric)
-        && name.bytes().all(|byte| alphanumeric(byte) || b"!#$&-^_.+".contains(&byte))
+        && name
+            .bytes()
+            .all(|byte| alphanumeric(byte) || b"!#$&-^_.+".contains(&byte))
 }
 
 fn digest(value: &Json, pointer: &str) -> Result<Digest, Refusal> {
@@ -97,7 +132,9 @@ fn size(value: &Json, pointer: &str) -> Result<u64, Refusal> {
     let expected = "an integer of at least 0 that fits 63 bits";
     let bad = || Refusal::new(Rule::BadSize, pointer, value.to_string(), expected);
     match value {
-        Json::Integer(size) => i64::try_from(*size).ok().and_then(|size| u64::try_from(size).ok()),
+        Json::Integer(size) => i64::try_from(*size)
+            .ok()
+            .and_then(|size| u64::try_from(size).ok()),
         Json::Number(_) => None,
         Json::Null | Json::Bool(_) | Json::String(_) | Json::Array(_) | Json::Object(_) => {
             return Err(wrong_type(value, pointer, "an integer"));
@@ -108,19 +145,27 @@ fn size(value: &Json, pointer: &str) -> Result<u64, Refusal> {
 
 /// Annotations are strings by strings.
 pub(super) fn annotations(value: &Json, pointer: &str) -> Result<(), Refusal> {
-    let Some(annotations) = value.get("annotations") else { return Ok(()) };
+    let Some(annotations) = value.get("annotations") else {
+        return Ok(());
+    };
     let pointer = format!("{pointer}/annotations");
     let Json::Object(members) = annotations else {
         return Err(wrong_type(annotations, &pointer, "an object of strings"));
     };
     members.iter().try_for_each(|(key, value)| {
-        text(value, &format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"))).map(drop)
+        text(
+            value,
+            &format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1")),
+        )
+        .map(drop)
     })
 }
 
 /// Embedded data must be just what the digest and size say.
 fn data(value: &Json, pointer: &str, digest: &Digest, size: u64) -> Result<(), Refusal> {
-    let Some(data) = value.get("data") else { return Ok(()) };
+    let Some(data) = value.get("data") else {
+        return Ok(());
+    };
     let pointer = format!("{pointer}/data");
     let mismatch = |value: String| {
         let expected = format!("base64 of the {size} bytes of {digest}");
@@ -141,7 +186,10 @@ fn decode_base64(text: &str) -> Option<Vec<u8>> {
     if !text.len().is_multiple_of(4) {
         return None;
     }
-    let body = text.strip_suffix("==").or_else(|| text.strip_suffix('=')).unwrap_or(text);
+    let body = text
+        .strip_suffix("==")
+        .or_else(|| text.strip_suffix('='))
+        .unwrap_or(text);
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
     let (mut bits, mut held) = (0_u32, 0_u32);
     for byte in body.bytes() {
@@ -166,7 +214,9 @@ fn decode_base64(text: &str) -> Option<Vec<u8>> {
 
 /// A platform must say architecture and operating system.
 fn platform(value: &Json, pointer: &str) -> Result<(), Refusal> {
-    let Some(platform) = value.get("platform") else { return Ok(()) };
+    let Some(platform) = value.get("platform") else {
+        return Ok(());
+    };
     let pointer = format!("{pointer}/platform");
     if !matches!(platform, Json::Object(_)) {
         return Err(wrong_type(platform, &pointer, "an object"));
@@ -176,7 +226,12 @@ fn platform(value: &Json, pointer: &str) -> Result<(), Refusal> {
         match platform.get(key) {
             Some(value) => text(value, &place).map(drop)?,
             None => {
-                return Err(Refusal::new(Rule::BadPlatform, place, "nothing", "a string"));
+                return Err(Refusal::new(
+                    Rule::BadPlatform,
+                    place,
+                    "nothing",
+                    "a string",
+                ));
             }
         }
     }
@@ -185,7 +240,9 @@ fn platform(value: &Json, pointer: &str) -> Result<(), Refusal> {
 
 /// URLs are http or https, without a fragment (as distribution demands).
 fn urls(value: &Json, pointer: &str) -> Result<Vec<String>, Refusal> {
-    let Some(urls) = value.get("urls") else { return Ok(Vec::new()) };
+    let Some(urls) = value.get("urls") else {
+        return Ok(Vec::new());
+    };
     let pointer = format!("{pointer}/urls");
     let Json::Array(values) = urls else {
         return Err(wrong_type(urls, &pointer, "an array of URLs"));
@@ -195,7 +252,9 @@ fn urls(value: &Json, pointer: &str) -> Result<Vec<String>, Refusal> {
         .map(|(at, value)| {
             let place = format!("{pointer}/{at}");
             let url = text(value, &place)?;
-            let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+            let rest = url
+                .strip_prefix("https://")
+                .or_else(|| url.strip_prefix("http://"));
             let admitted = rest.is_some_and(|rest| {
                 !rest.is_empty() && !rest.starts_with('/') && !rest.contains(['#', ' '])
             });
@@ -203,7 +262,12 @@ fn urls(value: &Json, pointer: &str) -> Result<Vec<String>, Refusal> {
                 return Ok(url.to_owned());
             }
             let expected = "an http or https URL without a fragment";
-            Err(Refusal::new(Rule::BadUrl, place, value.to_string(), expected))
+            Err(Refusal::new(
+                Rule::BadUrl,
+                place,
+                value.to_string(),
+                expected,
+            ))
         })
         .collect()
 }

@@ -27,7 +27,9 @@ pub(super) enum Json {
 impl Json {
     /// The value of a key; nothing if there is none, or it is null, or this is no object.
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
-        let Self::Object(members) = self else { return None };
+        let Self::Object(members) = self else {
+            return None;
+        };
         let (_, value) = members.iter().find(|(name, _)| name == key)?;
         (*value != Self::Null).then_some(value)
     }
@@ -38,7 +40,11 @@ impl Json {
     }
 
     pub(super) fn as_str(&self) -> Option<&str> {
-        if let Self::String(text) = self { Some(text) } else { None }
+        if let Self::String(text) = self {
+            Some(text)
+        } else {
+            None
+        }
     }
 }
 
@@ -60,7 +66,12 @@ impl fmt::Display for Json {
 /// Reads a document, which must be one object without duplicate keys anywhere.
 pub(super) fn parse(bytes: &[u8]) -> Result<Json, Refusal> {
     let not_json = |value: String| {
-        Refusal::new(Rule::NotJson, "", value, "one JSON object in UTF-8, without a byte order mark")
+        Refusal::new(
+            Rule::NotJson,
+            "",
+            value,
+            "one JSON object in UTF-8, without a byte order mark",
+        )
     };
     let text = std::str::from_utf8(bytes).map_err(|error| not_json(error.to_string()))?;
     if text.trim().is_empty() {
@@ -73,7 +84,12 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Json, Refusal> {
         not_json(format!("not JSON: {error}"))
     })?;
     if !matches!(document, Json::Object(_)) {
-        return Err(Refusal::new(Rule::NotObject, "", document.to_string(), "an object"));
+        return Err(Refusal::new(
+            Rule::NotObject,
+            "",
+            document.to_string(),
+            "an object",
+        ));
     }
     check(&document, &mut String::new(), 0)?;
     Ok(document)
@@ -98,7 +114,12 @@ fn check(value: &Json, pointer: &mut String, depth: usize) -> Result<(), Refusal
                 pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
                 if !seen.insert(key) {
                     let twice = "a second value for the same key";
-                    return Err(Refusal::new(Rule::DuplicateKey, &**pointer, twice, "each key once"));
+                    return Err(Refusal::new(
+                        Rule::DuplicateKey,
+                        &**pointer,
+                        twice,
+                        "each key once",
+                    ));
                 }
                 check(value, pointer, depth + 1)?;
                 pointer.truncate(parent);

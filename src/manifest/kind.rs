@@ -44,7 +44,9 @@ impl Kind {
 
     /// The kind of this media type.
     pub fn from_media_type(media_type: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.media_type() == media_type)
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.media_type() == media_type)
     }
 
     /// Whether it names manifests rather than layers.
@@ -68,7 +70,12 @@ pub(super) fn classify(document: &Json) -> Result<Kind, Refusal> {
     let image = IMAGE_KEYS.into_iter().find(|key| document.has(key));
     if let (Some(index), Some(image)) = (index, image) {
         let value = format!("a document with both {index:?} and {image:?}");
-        return Err(Refusal::new(Rule::AmbiguousKind, format!("/{image}"), value, "one or the other"));
+        return Err(Refusal::new(
+            Rule::AmbiguousKind,
+            format!("/{image}"),
+            value,
+            "one or the other",
+        ));
     }
     let kind = claimed(document)?.ok_or_else(|| {
         let expected = "a mediaType, or manifests, or config and layers";
@@ -76,16 +83,35 @@ pub(super) fn classify(document: &Json) -> Result<Kind, Refusal> {
     })?;
     if matches!(kind, Kind::Schema1 | Kind::Schema1Signed) {
         let expected = "schema 2 or OCI: schema 1 is read where it exists, and not made anew";
-        return Err(Refusal::new(Rule::Schema1Refused, "/schemaVersion", "1", expected));
+        return Err(Refusal::new(
+            Rule::Schema1Refused,
+            "/schemaVersion",
+            "1",
+            expected,
+        ));
     }
     if index.is_some() && !kind.is_index() || image.is_some() && kind.is_index() {
         let key = index.or(image).unwrap_or_default();
         let value = format!("a {} with {key:?}", kind.media_type());
-        let expected = if kind.is_index() { "manifests" } else { "config and layers" };
-        return Err(Refusal::new(Rule::AmbiguousKind, format!("/{key}"), value, expected));
+        let expected = if kind.is_index() {
+            "manifests"
+        } else {
+            "config and layers"
+        };
+        return Err(Refusal::new(
+            Rule::AmbiguousKind,
+            format!("/{key}"),
+            value,
+            expected,
+        ));
     }
     if kind.says_media_type() && document.get("mediaType").is_none() {
-        return Err(Refusal::new(Rule::MissingField, "/mediaType", "nothing", kind.media_type()));
+        return Err(Refusal::new(
+            Rule::MissingField,
+            "/mediaType",
+            "nothing",
+            kind.media_type(),
+        ));
     }
     Ok(kind)
 }
@@ -96,12 +122,21 @@ pub(super) fn claimed(document: &Json) -> Result<Option<Kind>, Refusal> {
         let known = value.as_str().and_then(Kind::from_media_type);
         return known.map(Some).ok_or_else(|| {
             let expected = "the media type of a Docker or OCI manifest or index";
-            Refusal::new(Rule::UnknownMediaType, "/mediaType", value.to_string(), expected)
+            Refusal::new(
+                Rule::UnknownMediaType,
+                "/mediaType",
+                value.to_string(),
+                expected,
+            )
         });
     }
     if document.get("schemaVersion") == Some(&Json::Integer(1)) {
         let signed = document.get("signatures").is_some();
-        return Ok(Some(if signed { Kind::Schema1Signed } else { Kind::Schema1 }));
+        return Ok(Some(if signed {
+            Kind::Schema1Signed
+        } else {
+            Kind::Schema1
+        }));
     }
     if matches!(document.get("manifests"), Some(Json::Array(_))) {
         return Ok(Some(Kind::OciIndex));
@@ -115,9 +150,17 @@ pub(super) fn claimed(document: &Json) -> Result<Option<Kind>, Refusal> {
 pub(super) fn schema_version(document: &Json) -> Result<(), Refusal> {
     match document.get("schemaVersion") {
         Some(Json::Integer(2)) => Ok(()),
-        None => Err(Refusal::new(Rule::MissingField, "/schemaVersion", "nothing", "2")),
-        Some(other) => {
-            Err(Refusal::new(Rule::SchemaVersion, "/schemaVersion", other.to_string(), "2"))
-        }
+        None => Err(Refusal::new(
+            Rule::MissingField,
+            "/schemaVersion",
+            "nothing",
+            "2",
+        )),
+        Some(other) => Err(Refusal::new(
+            Rule::SchemaVersion,
+            "/schemaVersion",
+            other.to_string(),
+            "2",
+        )),
     }
 }

@@ -94,7 +94,11 @@ pub struct Refusal {
 const VALUE_CHARACTERS: usize = 120;
 
 fn place(pointer: &str) -> &str {
-    if pointer.is_empty() { "the document" } else { pointer }
+    if pointer.is_empty() {
+        "the document"
+    } else {
+        pointer
+    }
 }
 
 impl Refusal {
@@ -109,6 +113,11 @@ impl Refusal {
         if shown.len() < value.as_ref().len() {
             shown.push('…');
         }
-        Self { rule, pointer: pointer.into(), value: shown, expected: expected.into() }
+        Self {
+            rule,
+            pointer: pointer.into(),
+            value: shown,
+            expected: expected.into(),
+        }
     }
 }

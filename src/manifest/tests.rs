@@ -15,8 +15,14 @@ fn table(name: &str) -> Vec<Vec<String>> {
         format!(r#"{{"mediaType":"{kind}","digest":"{digest}","size":{size}}}"#)
     };
     let marks = [
-        ("@C", descriptor("application/vnd.oci.image.config.v1+json", "{}")),
-        ("@L", descriptor("application/vnd.oci.image.layer.v1.tar", "layer")),
+        (
+            "@C",
+            descriptor("application/vnd.oci.image.config.v1+json", "{}"),
+        ),
+        (
+            "@L",
+            descriptor("application/vnd.oci.image.layer.v1.tar", "layer"),
+        ),
         ("@c", sha256("{}")),
         ("@l", sha256("layer")),
         ("@X", sha256("nowhere")),
@@ -28,7 +34,9 @@ fn table(name: &str) -> Vec<Vec<String>> {
     let text = std::fs::read_to_string(path).unwrap();
     let rows = text.lines().filter(|line| !line.starts_with('#'));
     rows.map(|row| {
-        let row = marks.iter().fold(row.to_owned(), |row, (mark, with)| row.replace(mark, with));
+        let row = marks
+            .iter()
+            .fold(row.to_owned(), |row, (mark, with)| row.replace(mark, with));
         row.split('\t').map(str::to_owned).collect()
     })
     .collect()
@@ -40,7 +48,12 @@ fn every_invalid_document_is_refused_by_its_rule_at_its_place() {
     assert!(rows.len() >= 40);
     for row in rows {
         let refusal = parse(row[2].as_bytes()).expect_err(&row[2]);
-        assert_eq!((refusal.rule.name(), &*refusal.pointer), (&*row[0], &*row[1]), "{}", row[2]);
+        assert_eq!(
+            (refusal.rule.name(), &*refusal.pointer),
+            (&*row[0], &*row[1]),
+            "{}",
+            row[2]
+        );
         assert!(refusal.to_string().contains("expected"), "{refusal}");
     }
 }
@@ -54,7 +67,14 @@ fn every_valid_document_is_of_its_kind() {
     }
     for row in table("missing.txt") {
         let manifest = parse(row[2].as_bytes()).unwrap();
-        assert!(manifest.references().iter().any(|one| one.pointer == row[1]), "{}", row[2]);
+        assert!(
+            manifest
+                .references()
+                .iter()
+                .any(|one| one.pointer == row[1]),
+            "{}",
+            row[2]
+        );
     }
 }
 
@@ -62,19 +82,34 @@ fn every_valid_document_is_of_its_kind() {
 fn references_say_what_they_need() {
     let needs = |row: usize| -> Vec<(Role, Need)> {
         let manifest = parse(table("valid.txt")[row][1].as_bytes()).unwrap();
-        manifest.references().iter().map(|one| (one.role, one.need)).collect()
+        manifest
+            .references()
+            .iter()
+            .map(|one| (one.role, one.need))
+            .collect()
     };
-    assert_eq!(needs(0), [(Role::Config, Need::Blob), (Role::Layer, Need::Blob)]);
+    assert_eq!(
+        needs(0),
+        [(Role::Config, Need::Blob), (Role::Layer, Need::Blob)]
+    );
     assert_eq!(needs(6)[2], (Role::Subject, Need::Nothing));
     assert_eq!(needs(10)[1], (Role::Layer, Need::Nothing));
     assert_eq!(needs(14), [(Role::Child, Need::Blob)]);
     let index = table("missing.txt")[2][2].clone();
-    assert_eq!(parse(index.as_bytes()).unwrap().references()[0].need, Need::Manifest);
+    assert_eq!(
+        parse(index.as_bytes()).unwrap().references()[0].need,
+        Need::Manifest
+    );
 }
 
 #[test]
 fn an_empty_configuration_without_artifact_type_is_only_unwise() {
-    let warnings = |row: usize| parse(table("valid.txt")[row][1].as_bytes()).unwrap().warnings().len();
+    let warnings = |row: usize| {
+        parse(table("valid.txt")[row][1].as_bytes())
+            .unwrap()
+            .warnings()
+            .len()
+    };
     assert_eq!((warnings(4), warnings(5)), (0, 1));
 }
 
@@ -85,7 +120,10 @@ fn large_and_odd_bytes_are_refused() {
     assert_eq!(rule(&[0xff, 0xfe]), Rule::NotJson);
     assert_eq!(rule(b"\xef\xbb\xbf{}"), Rule::NotJson);
     assert_eq!(rule("[".repeat(100_000).as_bytes()), Rule::TooDeep);
-    assert_eq!(rule(format!("{{\"a\":{}}}", "[".repeat(100)).as_bytes()), Rule::NotJson);
+    assert_eq!(
+        rule(format!("{{\"a\":{}}}", "[".repeat(100)).as_bytes()),
+        Rule::NotJson
+    );
 }
 
 #[test]

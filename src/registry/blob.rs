@@ -25,7 +25,10 @@ impl Registry {
         let staging = self.upload_data(name, id)?;
         self.publish_with(&staging, digest, |facts| {
             let (repository, record) = super::directory::upload(facts, name, id)?;
-            let record = crate::index::Upload { has_data: false, ..record };
+            let record = crate::index::Upload {
+                has_data: false,
+                ..record
+            };
             Ok(facts.put_upload(repository.id, id, &record)?)
         })?;
         self.uploads.close(staging.draft().id());
@@ -40,7 +43,11 @@ impl Registry {
         mut also: impl FnMut(&mut crate::index::Transaction<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let held = self.hold(digest);
-        let known = self.index.view().blob(digest)?.is_some_and(|blob| blob.present);
+        let known = self
+            .index
+            .view()
+            .blob(digest)?
+            .is_some_and(|blob| blob.present);
         let size = self.blobs.publish(staging.draft(), digest)?;
         let committed = self.index.transact(|facts| {
             facts.put_blob(digest, size, now())?;
@@ -88,11 +95,13 @@ impl Registry {
         blob.ok_or(Error::Missing)?;
         let needed_by = self.needed_by(digest)?;
         if let (Some(manifest), Removal::Guarded) = (needed_by, self.removal) {
-            return Err(Error::Referenced { digest: *digest, manifest });
+            return Err(Error::Referenced {
+                digest: *digest,
+                manifest,
+            });
         }
-        self.index.transact(|facts| {
-            Ok::<_, Error>(facts.put_blob_directory(digest, now())?)
-        })?;
+        self.index
+            .transact(|facts| Ok::<_, Error>(facts.put_blob_directory(digest, now())?))?;
         // The fact must be gone for good before the bytes are.
         self.index.sync()?;
         if needed_by.is_some() {
@@ -126,7 +135,9 @@ impl Registry {
         let Some(blob) = self.index.view().blob(digest)?.filter(|blob| blob.present) else {
             return Ok(None);
         };
-        let Ok(len) = usize::try_from(blob.size) else { return Ok(None) };
+        let Ok(len) = usize::try_from(blob.size) else {
+            return Ok(None);
+        };
         if len > MANIFEST_BYTES_MAX || self.index.view().manifest(digest)?.is_some() {
             return Ok(None);
         }

@@ -60,7 +60,9 @@ impl Registry {
     pub fn directory(&self, directory: &Directory) -> Result<Option<SystemTime>, Error> {
         // Reads of one directory are a few gets; a transaction that changes nothing commits
         // nothing, and gives what it read as one consistent moment.
-        self.index.transact(|facts| exists(facts, directory)).map(|found| found.map(time))
+        self.index
+            .transact(|facts| exists(facts, directory))
+            .map(|found| found.map(time))
     }
 
     /// Makes a directory in one that exists.
@@ -162,4 +164,3 @@ pub(super) fn tag(
     let record = facts.tag(repository.id, tag)?.ok_or(Error::Missing)?;
     Ok((repository, record))
 }
-

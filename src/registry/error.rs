@@ -32,7 +32,9 @@ pub enum Error {
         refusal: Box<Refusal>,
     },
     /// Bytes that a manifest still needs would be lost.
-    #[error("blob {digest} is needed by manifest {manifest}: delete the manifest first, or mount with -o delete=permissive")]
+    #[error(
+        "blob {digest} is needed by manifest {manifest}: delete the manifest first, or mount with -o delete=permissive"
+    )]
     Referenced {
         /// The bytes.
         digest: Digest,

@@ -44,14 +44,21 @@ impl Registry {
             refusal: Box::new(refusal),
         };
         let manifest = manifest::parse(bytes).map_err(refused)?;
-        let algorithm = destination.digest.map_or(Algorithm::Sha256, |digest| digest.algorithm());
+        let algorithm = destination
+            .digest
+            .map_or(Algorithm::Sha256, |digest| digest.algorithm());
         let digest = Digest::of(algorithm, bytes);
         if let Some(expected) = destination.digest.filter(|expected| *expected != digest) {
             let expected = format!("{expected}, as the path says");
             let refusal = Refusal::new(Rule::DigestMismatch, "", digest.to_string(), expected);
             return Err(refused(refusal));
         }
-        let id = self.index.view().repository(name.namespace())?.ok_or(Error::Missing)?.id;
+        let id = self
+            .index
+            .view()
+            .repository(name.namespace())?
+            .ok_or(Error::Missing)?
+            .id;
         for reference in manifest.references() {
             self.check(id, reference)?.map_err(refused)?;
         }
@@ -66,11 +73,7 @@ impl Registry {
     }
 
     /// Whether the repository holds what a manifest references, and of that size.
-    fn check(
-        &self,
-        id: RepositoryId,
-        reference: &Reference,
-    ) -> Result<Result<(), Refusal>, Error> {
+    fn check(&self, id: RepositoryId, reference: &Reference) -> Result<Result<(), Refusal>, Error> {
         let set = match reference.need {
             Need::Blob => LinkSet::Layers,
             Need::Manifest => LinkSet::Revisions,
@@ -97,9 +100,8 @@ impl Registry {
             .collect();
         let mut first = 0;
         for edges in edges.chunks(EDGES_AT_ONCE) {
-            self.index.transact(|facts| {
-                Ok::<_, Error>(facts.put_edges(digest, first, edges)?)
-            })?;
+            self.index
+                .transact(|facts| Ok::<_, Error>(facts.put_edges(digest, first, edges)?))?;
             first += u32::try_from(edges.len()).unwrap_or_default();
         }
         Ok(())
@@ -110,10 +112,19 @@ impl Registry {
 fn judge(reference: &Reference, set: &LinkSet, blob: Option<&Blob>) -> Result<(), Refusal> {
     let pointer = &*reference.pointer;
     let Some(blob) = blob else {
-        let what = if *set == LinkSet::Layers { "a layer" } else { "a manifest" };
+        let what = if *set == LinkSet::Layers {
+            "a layer"
+        } else {
+            "a manifest"
+        };
         let value = reference.digest.to_string();
         let expected = format!("{what} that the repository has: store it first");
-        return Err(Refusal::new(Rule::ReferenceMissing, pointer, value, expected));
+        return Err(Refusal::new(
+            Rule::ReferenceMissing,
+            pointer,
+            value,
+            expected,
+        ));
     };
     if blob.size != reference.size {
         let value = format!("{} bytes of {}", reference.size, reference.digest);
@@ -164,7 +175,12 @@ fn link_manifest(
     facts.put_repository(name.namespace(), directories)?;
     link(facts, repository.id, &LinkSet::Revisions, digest)?;
     let Some(tag) = tag else { return Ok(()) };
-    link(facts, repository.id, &LinkSet::TagIndex(tag.clone()), digest)?;
+    link(
+        facts,
+        repository.id,
+        &LinkSet::TagIndex(tag.clone()),
+        digest,
+    )?;
     let mut record = facts.tag(repository.id, tag)?.unwrap_or_default();
     let before = record;
     record.directories = record
@@ -192,6 +208,9 @@ pub(super) fn link(
     if matches!(known, Some(Link::Linked { target, .. }) if target == *digest) {
         return Ok(());
     }
-    let link = Link::Linked { target: *digest, pushed: now() };
+    let link = Link::Linked {
+        target: *digest,
+        pushed: now(),
+    };
     Ok(facts.put_link(repository, set, digest, &link)?)
 }

@@ -30,14 +30,19 @@ impl Registry {
         }
         self.index.transact(|facts| {
             let repository = repository(facts, name)?;
-            let link = facts.link(repository.id, set, digest)?.ok_or(Error::Missing)?;
+            let link = facts
+                .link(repository.id, set, digest)?
+                .ok_or(Error::Missing)?;
             if matches!(link, Link::Linked { target: old, .. } if old == *target) {
                 return Ok(());
             }
             if let Some(manifest) = &learned {
                 know(facts, target, manifest)?;
             }
-            let link = Link::Linked { target: *target, pushed: now() };
+            let link = Link::Linked {
+                target: *target,
+                pushed: now(),
+            };
             Ok(facts.put_link(repository.id, set, digest, &link)?)
         })
     }
@@ -72,7 +77,10 @@ impl Registry {
             if record.current.is_some_and(|(old, _)| old == *target) {
                 return Ok(());
             }
-            let record = TagRecord { current: Some((*target, now())), ..record };
+            let record = TagRecord {
+                current: Some((*target, now())),
+                ..record
+            };
             Ok(facts.put_tag(repository.id, label, &record)?)
         })
     }
@@ -85,7 +93,10 @@ impl Registry {
                 return Err(Error::Missing);
             }
             let directories = record.directories.with(TagDirectories::CURRENT);
-            let record = TagRecord { current: None, directories };
+            let record = TagRecord {
+                current: None,
+                directories,
+            };
             Ok(facts.put_tag(repository.id, label, &record)?)
         })
     }

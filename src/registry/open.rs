@@ -16,7 +16,10 @@ const INDEX: &str = "index.redb";
 
 /// Opens the registry kept in a directory, or makes it.
 pub(super) fn open(store: &Path, removal: Removal) -> Result<Registry, Error> {
-    let refused = |reason: String| Error::Store { path: store.display().to_string(), reason };
+    let refused = |reason: String| Error::Store {
+        path: store.display().to_string(),
+        reason,
+    };
     match fs::create_dir(store) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             return Err(refused(error.to_string()));

@@ -12,7 +12,12 @@ use crate::name::{LinkSet, Namespace, RepositoryName, Tag, UploadId};
 impl Registry {
     /// The number of a repository that exists.
     fn number(&self, name: &RepositoryName) -> Result<RepositoryId, Error> {
-        Ok(self.index.view().repository(name.namespace())?.ok_or(Error::Missing)?.id)
+        Ok(self
+            .index
+            .view()
+            .repository(name.namespace())?
+            .ok_or(Error::Missing)?
+            .id)
     }
 
     /// What a link names, and since when.
@@ -29,13 +34,11 @@ impl Registry {
     }
 
     /// The manifest that a tag is at, and since when.
-    pub fn current(
-        &self,
-        name: &RepositoryName,
-        tag: &Tag,
-    ) -> Result<(Digest, SystemTime), Error> {
+    pub fn current(&self, name: &RepositoryName, tag: &Tag) -> Result<(Digest, SystemTime), Error> {
         let record = self.index.view().tag(self.number(name)?, tag)?;
-        let current = record.and_then(|record| record.current).ok_or(Error::Missing)?;
+        let current = record
+            .and_then(|record| record.current)
+            .ok_or(Error::Missing)?;
         Ok((current.0, time(current.1)))
     }
 
@@ -53,7 +56,10 @@ impl Registry {
 
     /// An upload's record.
     pub fn upload(&self, name: &RepositoryName, id: &UploadId) -> Result<Upload, Error> {
-        self.index.view().upload(self.number(name)?, id)?.ok_or(Error::Missing)
+        self.index
+            .view()
+            .upload(self.number(name)?, id)?
+            .ok_or(Error::Missing)
     }
 
     /// An upload's hash state, and since when it is there.
@@ -64,7 +70,10 @@ impl Registry {
         algorithm: Algorithm,
         offset: u64,
     ) -> Result<(Vec<u8>, SystemTime), Error> {
-        let state = self.index.view().hash_state(self.number(name)?, id, algorithm, offset)?;
+        let state = self
+            .index
+            .view()
+            .hash_state(self.number(name)?, id, algorithm, offset)?;
         let (updated, state) = state.ok_or(Error::Missing)?;
         Ok((state, time(updated)))
     }
@@ -88,7 +97,9 @@ impl Registry {
         last: Option<&Digest>,
         limit: usize,
     ) -> Result<Vec<(Digest, SystemTime)>, Error> {
-        let rows = self.index.links(self.number(name)?, set, algorithm, last, limit)?;
+        let rows = self
+            .index
+            .links(self.number(name)?, set, algorithm, last, limit)?;
         let dated = rows.into_iter().map(|(digest, link)| match link {
             Link::Directory => (digest, time(0)),
             Link::Linked { pushed, .. } => (digest, time(pushed)),
@@ -104,9 +115,9 @@ impl Registry {
         limit: usize,
     ) -> Result<Vec<(Tag, SystemTime)>, Error> {
         let rows = self.index.tags(self.number(name)?, last, limit)?;
-        let dated = rows.into_iter().map(|(tag, record)| {
-            (tag, time(record.current.map_or(0, |(_, pushed)| pushed)))
-        });
+        let dated = rows
+            .into_iter()
+            .map(|(tag, record)| (tag, time(record.current.map_or(0, |(_, pushed)| pushed))));
         Ok(dated.collect())
     }
 
@@ -118,7 +129,10 @@ impl Registry {
         limit: usize,
     ) -> Result<Vec<(UploadId, SystemTime)>, Error> {
         let rows = self.index.uploads(self.number(name)?, last, limit)?;
-        Ok(rows.into_iter().map(|(id, upload)| (id, time(upload.updated))).collect())
+        Ok(rows
+            .into_iter()
+            .map(|(id, upload)| (id, time(upload.updated)))
+            .collect())
     }
 
     /// The offsets of an upload's hash states, since when they are there, and their lengths.
@@ -129,7 +143,9 @@ impl Registry {
         algorithm: Algorithm,
     ) -> Result<Vec<(u64, SystemTime, u64)>, Error> {
         let rows = self.index.hash_states(self.number(name)?, id, algorithm)?;
-        let dated = rows.into_iter().map(|(at, updated, len)| (at, time(updated), len as u64));
+        let dated = rows
+            .into_iter()
+            .map(|(at, updated, len)| (at, time(updated), len as u64));
         Ok(dated.collect())
     }
 
@@ -147,7 +163,10 @@ impl Registry {
         limit: usize,
     ) -> Result<Vec<(Digest, SystemTime)>, Error> {
         let rows = self.index.blobs(algorithm, shard, last, limit)?;
-        Ok(rows.into_iter().map(|(digest, blob)| (digest, time(blob.created))).collect())
+        Ok(rows
+            .into_iter()
+            .map(|(digest, blob)| (digest, time(blob.created)))
+            .collect())
     }
 
     /// The space of the store.

@@ -18,14 +18,19 @@ pub struct Staging {
 
 impl std::fmt::Debug for Staging {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Staging").field("id", &self.draft.id()).finish_non_exhaustive()
+        f.debug_struct("Staging")
+            .field("id", &self.draft.id())
+            .finish_non_exhaustive()
     }
 }
 
 impl Staging {
     /// An upload's bytes, which stay until the upload is removed.
     pub(super) fn lasting(draft: Arc<dyn Draft>) -> Self {
-        Self { draft, discard: None }
+        Self {
+            draft,
+            discard: None,
+        }
     }
 
     /// The draft itself.
@@ -116,7 +121,10 @@ impl Registry {
     /// A place for bytes whose use is not decided yet.
     pub fn stage(&self) -> Result<Staging, Error> {
         let draft = self.blobs.draft(self.index.allocate_staging()?)?;
-        Ok(Staging { draft, discard: Some(Arc::clone(&self.blobs)) })
+        Ok(Staging {
+            draft,
+            discard: Some(Arc::clone(&self.blobs)),
+        })
     }
 
     /// A blob's bytes, which stay readable through this even after the blob's removal.

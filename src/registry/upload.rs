@@ -43,7 +43,10 @@ impl Open {
 /// A note of the registry's, if it is not too long.
 fn note(bytes: &[u8]) -> Result<Vec<u8>, Error> {
     if bytes.len() > NOTE_BYTES_MAX {
-        return Err(Error::TooLarge { bytes: bytes.len(), max: NOTE_BYTES_MAX });
+        return Err(Error::TooLarge {
+            bytes: bytes.len(),
+            max: NOTE_BYTES_MAX,
+        });
     }
     Ok(bytes.to_vec())
 }
@@ -180,7 +183,9 @@ impl Registry {
     ) -> Result<(), Error> {
         self.index.transact(|facts| {
             let (repository, _) = upload(facts, name, id)?;
-            facts.hash_state(repository.id, id, algorithm, offset)?.ok_or(Error::Missing)?;
+            facts
+                .hash_state(repository.id, id, algorithm, offset)?
+                .ok_or(Error::Missing)?;
             Ok(facts.remove_hash_state(repository.id, id, algorithm, offset)?)
         })
     }
@@ -198,10 +203,12 @@ impl Registry {
                 named.push(record.staging);
                 continue;
             }
-            let record = Upload { has_data: false, ..record };
-            self.index.transact(|facts| {
-                Ok::<_, Error>(facts.put_upload(repository, &id, &record)?)
-            })?;
+            let record = Upload {
+                has_data: false,
+                ..record
+            };
+            self.index
+                .transact(|facts| Ok::<_, Error>(facts.put_upload(repository, &id, &record)?))?;
         }
         for id in staged.into_iter().filter(|id| !named.contains(id)) {
             self.blobs.discard(id)?;

@@ -13,7 +13,9 @@ const ERROR: &str = "user.regfs.error";
 impl Tree {
     /// The value of an extended attribute.
     pub fn extended(&self, place: &Place, name: &OsStr) -> Result<Vec<u8>, TreeError> {
-        let Place::Node(node) = place else { return Err(TreeError::NoAttribute) };
+        let Place::Node(node) = place else {
+            return Err(TreeError::NoAttribute);
+        };
         let value = match name.to_str() {
             Some(DIGEST) => self.named(node)?.map(|digest| digest.to_string()),
             Some(MEDIA_TYPE) => match self.named(node)? {
@@ -34,7 +36,9 @@ impl Tree {
     /// The names of a place's extended attributes.
     pub fn extended_names(&self, place: &Place) -> Result<Vec<OsString>, TreeError> {
         let names = [DIGEST, MEDIA_TYPE, ERROR].into_iter().map(OsString::from);
-        Ok(names.filter(|name| self.extended(place, name).is_ok()).collect())
+        Ok(names
+            .filter(|name| self.extended(place, name).is_ok())
+            .collect())
     }
 
     /// The digest that a link, a tag or a blob names.

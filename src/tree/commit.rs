@@ -37,7 +37,9 @@ impl Tree {
 
     /// The last descriptor is closed. What never became a fact is dropped.
     pub fn release(&self, handle: &Handle) -> Outcome {
-        let Open::Draft(draft, _) = &handle.open else { return Outcome::default() };
+        let Open::Draft(draft, _) = &handle.open else {
+            return Outcome::default();
+        };
         if draft.waits() {
             return Outcome::default();
         }
@@ -45,7 +47,11 @@ impl Tree {
             let state = draft.hold();
             state.version != state.committed && state.refused != Some(state.version)
         };
-        let outcome = if unsettled { self.commit(draft).unwrap_or_default() } else { Outcome::default() };
+        let outcome = if unsettled {
+            self.commit(draft).unwrap_or_default()
+        } else {
+            Outcome::default()
+        };
         self.drafts.remove(draft);
         outcome
     }
@@ -89,11 +95,17 @@ impl Tree {
             return;
         }
         log::warn!("refused {path}: {error}");
-        self.rejected.lock().add(repository, path, error.to_string());
+        self.rejected
+            .lock()
+            .add(repository, path, error.to_string());
     }
 
     /// Makes content what a target says.
-    pub(super) fn commit_as(&self, target: &Target, content: &Content) -> Result<Outcome, TreeError> {
+    pub(super) fn commit_as(
+        &self,
+        target: &Target,
+        content: &Content,
+    ) -> Result<Outcome, TreeError> {
         match (target, content) {
             (Target::Later, _) => Ok(Outcome::default()),
             (Target::File(node), _) => self.commit_file(node, content),
@@ -101,13 +113,15 @@ impl Tree {
                 self.ingest(repository, destination, &bytes(content)?)
             }
             (Target::Layer(repository, digest), Content::Large(staging)) => {
-                self.registry.store_layer(repository, staging, digest.as_ref())?;
+                self.registry
+                    .store_layer(repository, staging, digest.as_ref())?;
                 Ok(Outcome::default())
             }
             (Target::Layer(repository, digest), Content::Small(bytes)) => {
                 let staging = self.registry.stage()?;
                 staging.write_at(0, bytes)?;
-                self.registry.store_layer(repository, &staging, digest.as_ref())?;
+                self.registry
+                    .store_layer(repository, &staging, digest.as_ref())?;
                 Ok(Outcome::default())
             }
         }
@@ -129,26 +143,40 @@ impl Tree {
         match node {
             Node::Link(repository, set, digest) => {
                 if *set == LinkSet::Revisions && is_document(&bytes) {
-                    let destination = Destination { tag: None, digest: Some(*digest) };
+                    let destination = Destination {
+                        tag: None,
+                        digest: Some(*digest),
+                    };
                     let outcome = self.ingest(repository, &destination, &bytes)?;
-                    return Ok(Outcome { became: became(node).became, ..outcome });
+                    return Ok(Outcome {
+                        became: became(node).became,
+                        ..outcome
+                    });
                 }
                 let target = link_target(&bytes, Some(digest))?;
                 self.registry.set_link(repository, set, digest, &target)?;
             }
             Node::CurrentLink(repository, tag) => {
                 if is_document(&bytes) {
-                    let destination = Destination { tag: Some(tag.clone()), digest: None };
+                    let destination = Destination {
+                        tag: Some(tag.clone()),
+                        digest: None,
+                    };
                     let outcome = self.ingest(repository, &destination, &bytes)?;
-                    return Ok(Outcome { became: became(node).became, ..outcome });
+                    return Ok(Outcome {
+                        became: became(node).became,
+                        ..outcome
+                    });
                 }
-                self.registry.set_current(repository, tag, &link_target(&bytes, None)?)?;
+                self.registry
+                    .set_current(repository, tag, &link_target(&bytes, None)?)?;
             }
             Node::StartedAt(repository, id) => {
                 self.registry.set_started_at(repository, id, &bytes)?;
             }
             Node::HashState(repository, id, algorithm, offset) => {
-                self.registry.set_hash_state(repository, id, *algorithm, *offset, &bytes)?;
+                self.registry
+                    .set_hash_state(repository, id, *algorithm, *offset, &bytes)?;
             }
             _ => return Err(TreeError::IsDirectory),
         }
@@ -172,12 +200,18 @@ impl Tree {
                 Place::Node(Node::CurrentLink(repository.clone(), tag.clone())),
             ]);
         }
-        Ok(Outcome { changed, became: None })
+        Ok(Outcome {
+            changed,
+            became: None,
+        })
     }
 }
 
 fn became(node: &Node) -> Outcome {
-    Outcome { changed: Vec::new(), became: Some(Place::Node(node.clone())) }
+    Outcome {
+        changed: Vec::new(),
+        became: Some(Place::Node(node.clone())),
+    }
 }
 
 /// The whole of small content.
@@ -187,7 +221,9 @@ fn bytes(content: &Content) -> Result<Vec<u8>, TreeError> {
         Content::Large(staging) => {
             let len = usize::try_from(staging.len()).unwrap_or(usize::MAX);
             if len > MANIFEST_BYTES_MAX {
-                return Err(TreeError::TooLarge { max: MANIFEST_BYTES_MAX });
+                return Err(TreeError::TooLarge {
+                    max: MANIFEST_BYTES_MAX,
+                });
             }
             let mut bytes = vec![0; len];
             let read = staging.read_at(0, &mut bytes)?;

@@ -40,11 +40,7 @@ impl Tree {
         }
     }
 
-    fn create_below(
-        &self,
-        parent: &Node,
-        name: &OsStr,
-    ) -> Result<(Found, Arc<Handle>), TreeError> {
+    fn create_below(&self, parent: &Node, name: &OsStr) -> Result<(Found, Arc<Handle>), TreeError> {
         let target = Target::of(parent, name)?;
         self.node_attributes(parent)?;
         if let Target::File(Node::UploadData(repository, id)) = &target {
@@ -82,12 +78,13 @@ impl Tree {
             }
             Place::Node(parent) => {
                 let child = name.to_str().and_then(|name| parent.child(name));
-                let child = child.filter(Node::is_directory).ok_or_else(|| {
-                    TreeError::InvalidName {
-                        parent: parent.to_string(),
-                        name: name.to_string_lossy().into_owned(),
-                    }
-                })?;
+                let child =
+                    child
+                        .filter(Node::is_directory)
+                        .ok_or_else(|| TreeError::InvalidName {
+                            parent: parent.to_string(),
+                            name: name.to_string_lossy().into_owned(),
+                        })?;
                 let directory = node::directory(&child).ok_or(TreeError::Exists)?;
                 self.registry.make_directory(&directory)?;
                 self.found(Place::Node(child))

@@ -98,7 +98,9 @@ impl Draft {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX);
                 let end = start.saturating_add(bytes.len());
                 if end > MANIFEST_BYTES_MAX {
-                    return Err(TreeError::TooLarge { max: MANIFEST_BYTES_MAX });
+                    return Err(TreeError::TooLarge {
+                        max: MANIFEST_BYTES_MAX,
+                    });
                 }
                 content.resize(content.len().max(end), 0);
                 content.splice(start..end, bytes.iter().copied());
@@ -115,7 +117,9 @@ impl Draft {
             Content::Small(content) => {
                 let len = usize::try_from(len).unwrap_or(usize::MAX);
                 if len > MANIFEST_BYTES_MAX {
-                    return Err(TreeError::TooLarge { max: MANIFEST_BYTES_MAX });
+                    return Err(TreeError::TooLarge {
+                        max: MANIFEST_BYTES_MAX,
+                    });
                 }
                 content.resize(len, 0);
             }
@@ -140,8 +144,8 @@ struct Table {
 }
 
 impl Drafts {
-    /// A new draft. One that is a drop or waits is found by its name; one that will be a fact
-    /// is not seen by others until it is.
+    /// A new draft. One that waits for its rename is found by its name; any other will be facts,
+    /// and is not seen by others until it is.
     pub(super) fn create(
         &self,
         name: Option<(Node, OsString)>,
@@ -149,11 +153,22 @@ impl Drafts {
         content: Content,
         written: bool,
     ) -> Arc<Draft> {
-        let name = name.filter(|_| !matches!(target, Target::File(_)));
+        let name = name.filter(|_| target == Target::Later);
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (version, committed, refused) = (u64::from(written), 0, None);
-        let state = State { target, content, version, committed, refused, name: name.clone() };
-        let draft = Draft { id, created: SystemTime::now(), state: Mutex::new(state) };
+        let state = State {
+            target,
+            content,
+            version,
+            committed,
+            refused,
+            name: name.clone(),
+        };
+        let draft = Draft {
+            id,
+            created: SystemTime::now(),
+            state: Mutex::new(state),
+        };
         let draft = Arc::new(draft);
         let mut table = self.table.lock();
         table.drafts.insert(id, Arc::clone(&draft));
@@ -208,7 +223,10 @@ impl Drafts {
     pub(super) fn remove_below(&self, parent: &Node) {
         let mut table = self.table.lock();
         let gone: Vec<u64> = {
-            let below = table.names.iter().filter(|((directory, _), _)| directory == parent);
+            let below = table
+                .names
+                .iter()
+                .filter(|((directory, _), _)| directory == parent);
             below.map(|(_, id)| *id).collect()
         };
         table.names.retain(|(directory, _), _| directory != parent);

@@ -54,7 +54,9 @@ pub(super) enum Open {
 
 /// The part of `bytes` at `offset`, at most `len` long.
 pub(super) fn slice(bytes: &[u8], offset: u64, len: usize) -> &[u8] {
-    let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..));
+    let rest = usize::try_from(offset)
+        .ok()
+        .and_then(|offset| bytes.get(offset..));
     let rest = rest.unwrap_or_default();
     rest.get(..len).unwrap_or(rest)
 }
@@ -65,7 +67,11 @@ impl Handle {
     }
 
     fn writing(&self) -> Result<(), TreeError> {
-        if self.access == Access::Write { Ok(()) } else { Err(TreeError::NotOpen("writing")) }
+        if self.access == Access::Write {
+            Ok(())
+        } else {
+            Err(TreeError::NotOpen("writing"))
+        }
     }
 }
 
@@ -76,12 +82,8 @@ impl Tree {
             self.writable()?;
         }
         let open = match place {
-            Place::Plain(path) => {
-                Open::Plain(self.plain.open_file(path, access)?, path.clone())
-            }
-            Place::Draft(id) => {
-                Open::Draft(self.drafts.get(*id).ok_or(TreeError::NotFound)?, None)
-            }
+            Place::Plain(path) => Open::Plain(self.plain.open_file(path, access)?, path.clone()),
+            Place::Draft(id) => Open::Draft(self.drafts.get(*id).ok_or(TreeError::NotFound)?, None),
             Place::Own(_) if access == Access::Write => {
                 return Err(TreeError::NotPermitted("only we write these files"));
             }
@@ -117,7 +119,9 @@ impl Tree {
             }
             _ => Content::Small(self.content(node)?.0),
         };
-        let draft = self.drafts.create(None, Target::File(node.clone()), content, false);
+        let draft = self
+            .drafts
+            .create(None, Target::File(node.clone()), content, false);
         Ok(Open::Draft(draft, Some(Place::Node(node.clone()))))
     }
 
@@ -137,7 +141,8 @@ impl Tree {
             }
             Open::Plain(file, _) => {
                 buffer.resize(len, 0);
-                file.read_at(&mut buffer, offset).map_err(plain::about_open)?
+                file.read_at(&mut buffer, offset)
+                    .map_err(plain::about_open)?
             }
         };
         buffer.truncate(read);
@@ -170,7 +175,11 @@ impl Tree {
     /// it comes: open(2) with `O_TRUNC` asks for it so, right after opening. It is for those
     /// that nothing was written to yet, else for the newest. Whether there was one.
     pub fn truncate_opened(&self, handles: &[Arc<Handle>], len: u64) -> Result<bool, TreeError> {
-        let writing = || handles.iter().filter(|handle| handle.access == Access::Write);
+        let writing = || {
+            handles
+                .iter()
+                .filter(|handle| handle.access == Access::Write)
+        };
         let mut truncated = false;
         for handle in writing() {
             if let Open::Draft(draft, _) = &handle.open
@@ -190,7 +199,9 @@ impl Tree {
     /// truncate(2) of a file that is not open.
     pub fn truncate_place(&self, place: &Place, len: u64) -> Result<Outcome, TreeError> {
         let handle = self.open(place, Access::Write)?;
-        let outcome = self.truncate(&handle, len).and_then(|()| self.flush(&handle));
+        let outcome = self
+            .truncate(&handle, len)
+            .and_then(|()| self.flush(&handle));
         self.release(&handle);
         outcome
     }
@@ -204,9 +215,10 @@ impl Tree {
                 Some(Ok(attributes)) => Ok(attributes),
                 Some(Err(_)) | None => Ok(Attributes::file(draft.len(), draft.created())),
             },
-            Open::Upload(staging, attributes) => {
-                Ok(Attributes { size: staging.len(), ..attributes.clone() })
-            }
+            Open::Upload(staging, attributes) => Ok(Attributes {
+                size: staging.len(),
+                ..attributes.clone()
+            }),
             Open::Plain(file, path) => {
                 plain::attributes(&file.metadata().map_err(plain::about_open)?, path)
             }

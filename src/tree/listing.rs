@@ -22,7 +22,9 @@ impl Tree {
         match directory {
             Place::Plain(path) => {
                 let names = self.plain.list(path)?;
-                let behind = names.into_iter().filter(|name| last.is_none_or(|last| &**name > last));
+                let behind = names
+                    .into_iter()
+                    .filter(|name| last.is_none_or(|last| &**name > last));
                 let rows = behind.take(limit).filter_map(|name| {
                     let found = self.lookup(directory, &name).ok()?;
                     Some(Listed { name, found })
@@ -32,10 +34,14 @@ impl Tree {
             Place::Node(node) => self.list_node(node, last.and_then(OsStr::to_str), limit),
             Place::Own(OwnFile::Directory) => {
                 let files = OwnFile::FILES.into_iter();
-                let behind = files.filter(|file| last.is_none_or(|last| OsStr::new(file.name()) > last));
+                let behind =
+                    files.filter(|file| last.is_none_or(|last| OsStr::new(file.name()) > last));
                 let rows = behind.take(limit).map(|file| {
                     let found = self.found(Place::Own(file))?;
-                    Ok(Listed { name: file.name().into(), found })
+                    Ok(Listed {
+                        name: file.name().into(),
+                        found,
+                    })
                 });
                 rows.collect()
             }
@@ -58,7 +64,10 @@ impl Tree {
             match self.found(Place::Node(child)) {
                 // Gone since it was read: it was not there during the whole listing.
                 Err(TreeError::NotFound) => {}
-                found => rows.push(Listed { name, found: found? }),
+                found => rows.push(Listed {
+                    name,
+                    found: found?,
+                }),
             }
         }
         Ok(rows)
@@ -78,7 +87,10 @@ impl Tree {
             Node::BlobAlgorithm(algorithm) => {
                 let shards = self.registry.blob_shards(*algorithm)?.into_iter();
                 let nodes = shards.map(|shard| Node::BlobShard(*algorithm, shard));
-                nodes.filter(|node| last.is_none_or(|last| *node.name() > *last)).take(limit).collect()
+                nodes
+                    .filter(|node| last.is_none_or(|last| *node.name() > *last))
+                    .take(limit)
+                    .collect()
             }
             Node::BlobShard(algorithm, shard) => {
                 let Some(cursor) = cursor(&behind, last, |node| match node {
@@ -88,7 +100,9 @@ impl Tree {
                     return Ok(Vec::new());
                 };
                 let rows = self.registry.blobs(*algorithm, *shard, cursor, limit)?;
-                rows.into_iter().map(|(digest, _)| Node::BlobDirectory(digest)).collect()
+                rows.into_iter()
+                    .map(|(digest, _)| Node::BlobDirectory(digest))
+                    .collect()
             }
             Node::Repositories => self.namespaces(None, last, limit)?,
             Node::Namespace(parent) => self.namespaces(Some(parent), last, limit)?,
@@ -100,7 +114,9 @@ impl Tree {
                     return Ok(Vec::new());
                 };
                 let rows = self.registry.tags(repository, cursor, limit)?;
-                rows.into_iter().map(|(tag, _)| Node::Tag(repository.clone(), tag)).collect()
+                rows.into_iter()
+                    .map(|(tag, _)| Node::Tag(repository.clone(), tag))
+                    .collect()
             }
             Node::LinksAlgorithm(repository, set, algorithm) => {
                 let Some(cursor) = cursor(&behind, last, |node| match node {
@@ -109,7 +125,9 @@ impl Tree {
                 }) else {
                     return Ok(Vec::new());
                 };
-                let rows = self.registry.links(repository, set, *algorithm, cursor, limit)?;
+                let rows = self
+                    .registry
+                    .links(repository, set, *algorithm, cursor, limit)?;
                 let nodes = rows.into_iter().map(|(digest, _)| {
                     Node::LinkDirectory(repository.clone(), set.clone(), digest)
                 });
@@ -123,10 +141,15 @@ impl Tree {
                     return Ok(Vec::new());
                 };
                 let rows = self.registry.uploads(repository, cursor, limit)?;
-                rows.into_iter().map(|(id, _)| Node::Upload(repository.clone(), id)).collect()
+                rows.into_iter()
+                    .map(|(id, _)| Node::Upload(repository.clone(), id))
+                    .collect()
             }
             Node::HashStatesAlgorithm(repository, id, algorithm) => {
-                let rows = self.registry.hash_states(repository, id, *algorithm)?.into_iter();
+                let rows = self
+                    .registry
+                    .hash_states(repository, id, *algorithm)?
+                    .into_iter();
                 let nodes = rows.map(|(offset, _, _)| {
                     Node::HashState(repository.clone(), *id, *algorithm, offset)
                 });
@@ -182,5 +205,9 @@ fn sorted(nodes: Vec<Node>, last: Option<&str>, limit: usize) -> Vec<Node> {
         nodes.into_iter().map(|node| (node.name(), node)).collect();
     named.retain(|(name, _)| last.is_none_or(|last| **name > *last));
     named.sort_by(|(a, _), (b, _)| a.cmp(b));
-    named.into_iter().take(limit).map(|(_, node)| node).collect()
+    named
+        .into_iter()
+        .take(limit)
+        .map(|(_, node)| node)
+        .collect()
 }

@@ -49,12 +49,19 @@ fn link_len(digest: &Digest) -> u64 {
 impl Tree {
     /// A kept time, or that of the mount where none is kept.
     pub(super) fn dated(&self, kept: SystemTime) -> SystemTime {
-        if kept == UNIX_EPOCH { self.mounted } else { kept }
+        if kept == UNIX_EPOCH {
+            self.mounted
+        } else {
+            kept
+        }
     }
 
     pub(super) fn node_attributes(&self, node: &Node) -> Result<Attributes, TreeError> {
         if let Some(directory) = directory(node) {
-            let kept = self.registry.directory(&directory)?.ok_or(TreeError::NotFound)?;
+            let kept = self
+                .registry
+                .directory(&directory)?
+                .ok_or(TreeError::NotFound)?;
             return Ok(Attributes::directory(self.dated(kept)));
         }
         if node.is_directory() {
@@ -96,9 +103,9 @@ impl Tree {
                 let upload = self.registry.upload(repository, id)?;
                 (upload.started_at.ok_or(TreeError::NotFound)?, self.mounted)
             }
-            Node::HashState(repository, id, algorithm, offset) => {
-                self.registry.hash_state(repository, id, *algorithm, *offset)?
-            }
+            Node::HashState(repository, id, algorithm, offset) => self
+                .registry
+                .hash_state(repository, id, *algorithm, *offset)?,
             _ => return Err(TreeError::IsDirectory),
         })
     }

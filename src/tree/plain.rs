@@ -85,7 +85,11 @@ impl Plain {
 
     pub(super) fn create_file(&self, path: &Path, mode: u16) -> Result<File, TreeError> {
         let mut options = File::options();
-        options.read(true).write(true).create(true).mode(u32::from(mode) & 0o777);
+        options
+            .read(true)
+            .write(true)
+            .create(true)
+            .mode(u32::from(mode) & 0o777);
         options.open(self.real(path)).map_err(about(path))
     }
 
@@ -137,12 +141,20 @@ pub(super) fn attributes(metadata: &fs::Metadata, path: &Path) -> Result<Attribu
     };
     let mode = u16::try_from(metadata.permissions().mode() & 0o777).unwrap_or(0o644);
     let modified = metadata.modified().map_err(about(path))?;
-    Ok(Attributes { kind, size: metadata.len(), modified, mode })
+    Ok(Attributes {
+        kind,
+        size: metadata.len(),
+        modified,
+        mode,
+    })
 }
 
 /// Says of an error of an open plain file that it is one.
 pub(super) fn about_open(error: io::Error) -> TreeError {
-    TreeError::Plain { path: "an open file".into(), error }
+    TreeError::Plain {
+        path: "an open file".into(),
+        error,
+    }
 }
 
 /// Whether a name can be a plain file's.

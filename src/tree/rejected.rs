@@ -26,12 +26,22 @@ struct Row {
 
 impl Rejected {
     /// Remembers a refusal.
-    pub(super) fn add(&mut self, repository: Option<&RepositoryName>, path: String, reason: String) {
+    pub(super) fn add(
+        &mut self,
+        repository: Option<&RepositoryName>,
+        path: String,
+        reason: String,
+    ) {
         if self.rows.len() >= REMEMBERED {
             self.rows.pop_front();
         }
         let repository = repository.cloned();
-        self.rows.push_back(Row { when: SystemTime::now(), repository, path, reason });
+        self.rows.push_back(Row {
+            when: SystemTime::now(),
+            repository,
+            path,
+            reason,
+        });
         self.count += 1;
     }
 
@@ -51,7 +61,11 @@ impl Rejected {
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for row in &self.rows {
-            let when = row.when.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+            let when = row
+                .when
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_secs();
             writeln!(f, "{when}\t{}\t{}", row.path, row.reason)?;
         }
         Ok(())

@@ -45,8 +45,9 @@ impl Tree {
         match &place {
             Place::Plain(path) => self.plain.remove_directory(path)?,
             Place::Node(node) if node.is_directory() => {
-                let directory = node::directory(node)
-                    .ok_or(TreeError::NotPermitted("every registry's storage has this directory"))?;
+                let directory = node::directory(node).ok_or(TreeError::NotPermitted(
+                    "every registry's storage has this directory",
+                ))?;
                 self.registry.remove_directory(&directory)?;
                 self.drafts.remove_below(node);
             }

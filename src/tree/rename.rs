@@ -31,7 +31,10 @@ impl Tree {
                 }
                 let new = directory.join(to.1);
                 self.plain.rename(path, &new, replace)?;
-                Outcome { changed: Vec::new(), became: Some(Place::Plain(new)) }
+                Outcome {
+                    changed: Vec::new(),
+                    became: Some(Place::Plain(new)),
+                }
             }
             (Place::Draft(id), Place::Node(parent)) => self.rename_draft(*id, parent, to.1)?,
             (Place::Node(node), Place::Node(parent)) => {
@@ -50,8 +53,12 @@ impl Tree {
         let target = Target::of(parent, name)?;
         self.node_attributes(parent)?;
         if target == Target::Later {
-            self.drafts.rename(&draft, (parent.clone(), name.to_owned()), target);
-            return Ok(Outcome { changed: Vec::new(), became: Some(Place::Draft(id)) });
+            self.drafts
+                .rename(&draft, (parent.clone(), name.to_owned()), target);
+            return Ok(Outcome {
+                changed: Vec::new(),
+                became: Some(Place::Draft(id)),
+            });
         }
         let old = std::mem::replace(&mut draft.hold().target, target);
         draft.hold().version += 1;
@@ -68,7 +75,10 @@ impl Tree {
     }
 
     fn rename_node(&self, from: &Node, to: &Node, kind: FileKind) -> Result<Outcome, TreeError> {
-        let became = || Outcome { changed: Vec::new(), became: Some(Place::Node(to.clone())) };
+        let became = || Outcome {
+            changed: Vec::new(),
+            became: Some(Place::Node(to.clone())),
+        };
         if from == to {
             return Ok(became());
         }
@@ -88,7 +98,9 @@ impl Tree {
     fn rename_directory(&self, from: &Node, to: &Node) -> Result<(), TreeError> {
         let (old, new) = (node::directory(from), node::directory(to));
         let (Some(old), Some(new)) = (old, new) else {
-            return Err(TreeError::NotPermitted("every registry's storage has this directory"));
+            return Err(TreeError::NotPermitted(
+                "every registry's storage has this directory",
+            ));
         };
         if !self.list(&Place::Node(from.clone()), None, 1)?.is_empty() {
             return Err(TreeError::CrossDevice);

@@ -62,7 +62,10 @@ impl Target {
 fn dropped_as(node: &Node) -> Option<Target> {
     match node {
         Node::Tag(repository, tag) => {
-            let destination = Destination { tag: Some(tag.clone()), digest: None };
+            let destination = Destination {
+                tag: Some(tag.clone()),
+                digest: None,
+            };
             Some(Target::Manifest(repository.clone(), destination))
         }
         Node::LinkDirectory(..) => dropped_into(node),
@@ -76,12 +79,20 @@ fn dropped_into(parent: &Node) -> Option<Target> {
         Node::Manifests(repository) | Node::Links(repository, LinkSet::Revisions) => {
             (repository, Destination::default())
         }
-        Node::Tag(repository, tag) => {
-            (repository, Destination { tag: Some(tag.clone()), digest: None })
-        }
-        Node::LinkDirectory(repository, LinkSet::Revisions, digest) => {
-            (repository, Destination { tag: None, digest: Some(*digest) })
-        }
+        Node::Tag(repository, tag) => (
+            repository,
+            Destination {
+                tag: Some(tag.clone()),
+                digest: None,
+            },
+        ),
+        Node::LinkDirectory(repository, LinkSet::Revisions, digest) => (
+            repository,
+            Destination {
+                tag: None,
+                digest: Some(*digest),
+            },
+        ),
         Node::Links(repository, LinkSet::Layers) => {
             return Some(Target::Layer(repository.clone(), None));
         }

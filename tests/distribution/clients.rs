@@ -26,7 +26,10 @@ fn at(port: u16, repository: &str, tag: &str) -> Option<String> {
     let accept = format!("{}, {}", image::INDEX, image::MANIFEST);
     let path = format!("/v2/{repository}/manifests/{tag}");
     let answer = http::request(port, "HEAD", &path, &[("Accept", &accept)], b"").unwrap();
-    answer.header("Docker-Content-Digest").filter(|_| answer.status == 200).map(str::to_owned)
+    answer
+        .header("Docker-Content-Digest")
+        .filter(|_| answer.status == 200)
+        .map(str::to_owned)
 }
 
 /// Runs a walk of one client on each registry.
@@ -47,7 +50,12 @@ fn skopeo_pushes_pulls_copies_lists_and_deletes() {
         let layout = |name: &str| format!("oci:{}:v1", work.join(name).display());
         let copy = |from: &str, to: &str| {
             let mut command = Command::new("skopeo");
-            command.args(["copy", "--insecure-policy", "--all", "--src-tls-verify=false"]);
+            command.args([
+                "copy",
+                "--insecure-policy",
+                "--all",
+                "--src-tls-verify=false",
+            ]);
             run(command.arg("--dest-tls-verify=false").args([from, to]));
         };
         copy(&layout("image"), &at_registry("team/app:v1"));
@@ -55,12 +63,18 @@ fn skopeo_pushes_pulls_copies_lists_and_deletes() {
         copy(&at_registry("team/app:v1"), &layout("back"));
         assert!(work.join("back/blobs/sha256").join(&digest[7..]).exists());
         copy(&at_registry("team/app:v1"), &at_registry("other/app:v2"));
-        assert_eq!(at(registry.port, "other/app", "v2").as_deref(), Some(digest));
+        assert_eq!(
+            at(registry.port, "other/app", "v2").as_deref(),
+            Some(digest)
+        );
         let mut list = Command::new("skopeo");
-        list.args(["list-tags", "--tls-verify=false"]).arg(at_registry("other/app"));
+        list.args(["list-tags", "--tls-verify=false"])
+            .arg(at_registry("other/app"));
         assert!(run(&mut list).contains("\"v2\""));
         let mut delete = Command::new("skopeo");
-        delete.args(["delete", "--tls-verify=false"]).arg(at_registry("other/app:v2"));
+        delete
+            .args(["delete", "--tls-verify=false"])
+            .arg(at_registry("other/app:v2"));
         run(&mut delete);
         assert_eq!(at(registry.port, "other/app", "v2"), None);
     });
@@ -72,18 +86,36 @@ fn crane_pushes_pulls_copies_lists_and_deletes() {
         let at_registry = |name: &str| format!("127.0.0.1:{}/{name}", registry.port);
         let crane = |arguments: &[&str]| run(Command::new(tool("crane")).args(arguments));
         let layout = work.join("image");
-        crane(&["push", "--index", layout.to_str().unwrap(), &at_registry("team/app:v1")]);
+        crane(&[
+            "push",
+            "--index",
+            layout.to_str().unwrap(),
+            &at_registry("team/app:v1"),
+        ]);
         // What it pushes is the layout's own index, written anew.
-        let digest = crane(&["digest", &at_registry("team/app:v1")]).trim().to_owned();
+        let digest = crane(&["digest", &at_registry("team/app:v1")])
+            .trim()
+            .to_owned();
         assert_eq!(at(registry.port, "team/app", "v1").as_ref(), Some(&digest));
         let back = work.join("back");
-        crane(&["pull", "--format=oci", &at_registry("team/app:v1"), back.to_str().unwrap()]);
+        crane(&[
+            "pull",
+            "--format=oci",
+            &at_registry("team/app:v1"),
+            back.to_str().unwrap(),
+        ]);
         assert!(back.join("blobs/sha256").join(&digest[7..]).exists());
-        crane(&["copy", &at_registry("team/app:v1"), &at_registry("other/app:v2")]);
+        crane(&[
+            "copy",
+            &at_registry("team/app:v1"),
+            &at_registry("other/app:v2"),
+        ]);
         assert_eq!(crane(&["ls", &at_registry("other/app")]).trim(), "v2");
         crane(&["delete", &at_registry(&format!("other/app@{digest}"))]);
         assert_eq!(at(registry.port, "other/app", "v2"), None);
-        assert!(crane(&["catalog", &at_registry("")[..at_registry("").len() - 1]]).contains("team/app"));
+        assert!(
+            crane(&["catalog", &at_registry("")[..at_registry("").len() - 1]]).contains("team/app")
+        );
     });
 }
 
@@ -95,15 +127,38 @@ fn regctl_pushes_pulls_copies_lists_and_deletes() {
         let layout = |name: &str| format!("ocidir://{}:v1", work.join(name).display());
         let regctl = |arguments: &[&str]| {
             let mut command = Command::new(tool("regctl"));
-            command.env("HOME", work).args(["--host", &format!("reg={host},tls=disabled")]);
+            command
+                .env("HOME", work)
+                .args(["--host", &format!("reg={host},tls=disabled")]);
             run(command.args(arguments))
         };
-        regctl(&["image", "copy", &layout("image"), &at_registry("team/app:v1")]);
-        assert_eq!(regctl(&["image", "digest", &at_registry("team/app:v1")]).trim(), digest);
-        regctl(&["image", "copy", &at_registry("team/app:v1"), &layout("back")]);
+        regctl(&[
+            "image",
+            "copy",
+            &layout("image"),
+            &at_registry("team/app:v1"),
+        ]);
+        assert_eq!(
+            regctl(&["image", "digest", &at_registry("team/app:v1")]).trim(),
+            digest
+        );
+        regctl(&[
+            "image",
+            "copy",
+            &at_registry("team/app:v1"),
+            &layout("back"),
+        ]);
         assert!(work.join("back/blobs/sha256").join(&digest[7..]).exists());
-        regctl(&["image", "copy", &at_registry("team/app:v1"), &at_registry("other/app:v2")]);
-        assert_eq!(regctl(&["tag", "ls", &at_registry("other/app")]).trim(), "v2");
+        regctl(&[
+            "image",
+            "copy",
+            &at_registry("team/app:v1"),
+            &at_registry("other/app:v2"),
+        ]);
+        assert_eq!(
+            regctl(&["tag", "ls", &at_registry("other/app")]).trim(),
+            "v2"
+        );
         regctl(&["tag", "delete", &at_registry("other/app:v2")]);
         assert_eq!(at(registry.port, "other/app", "v2"), None);
         assert_eq!(at(registry.port, "team/app", "v1").as_deref(), Some(digest));
@@ -136,7 +191,9 @@ fn oras_pushes_pulls_lists_and_deletes() {
     on_each(|registry, work, _| {
         std::fs::write(work.join("note.txt"), "a note").unwrap();
         let mut python = Command::new(tool("python/bin/python"));
-        python.args(["-c", ORAS, &format!("127.0.0.1:{}", registry.port)]).arg(work);
+        python
+            .args(["-c", ORAS, &format!("127.0.0.1:{}", registry.port)])
+            .arg(work);
         run(python.env("HOME", work));
         assert!(at(registry.port, "team/artifact", "v1").is_some());
         assert_eq!(at(registry.port, "other/artifact", "v2"), None);

@@ -32,8 +32,12 @@ fn push(port: u16, pusher: u64, round: u64, told: &Mutex<Vec<Told>>) {
         let repository = format!("team/app{pusher}");
         for blob in [&layer[..], config.as_bytes()] {
             let start = format!("/v2/{repository}/blobs/uploads/");
-            let Some(answer) = http::request(port, "POST", &start, &[], b"") else { return };
-            let Some(location) = answer.header("Location") else { return };
+            let Some(answer) = http::request(port, "POST", &start, &[], b"") else {
+                return;
+            };
+            let Some(location) = answer.header("Location") else {
+                return;
+            };
             let (_, path) = location.split_once("/v2/").unwrap();
             let path = format!("/v2/{path}&digest={}", digest(blob));
             let stored = http::request(port, "PUT", &path, &[], blob);
@@ -64,16 +68,30 @@ fn check_tree(directory: &Path) {
         match path.file_name().unwrap().to_str().unwrap() {
             "link" => {
                 let link = String::from_utf8(content).unwrap();
-                assert!(link.len() == 71 && link.starts_with("sha256:"), "{}", path.display());
+                assert!(
+                    link.len() == 71 && link.starts_with("sha256:"),
+                    "{}",
+                    path.display()
+                );
                 if path.to_str().unwrap().contains("_manifests") {
                     let hex = &link[7..];
                     let root = path.ancestors().find(|one| one.ends_with("v2")).unwrap();
-                    let blob = root.join("blobs/sha256").join(&hex[..2]).join(hex).join("data");
+                    let blob = root
+                        .join("blobs/sha256")
+                        .join(&hex[..2])
+                        .join(hex)
+                        .join("data");
                     assert!(blob.exists(), "{} names {link}", path.display());
                 }
             }
             "data" if path.components().any(|one| one.as_os_str() == "blobs") => {
-                let hex = path.parent().unwrap().file_name().unwrap().to_str().unwrap();
+                let hex = path
+                    .parent()
+                    .unwrap()
+                    .file_name()
+                    .unwrap()
+                    .to_str()
+                    .unwrap();
                 assert_eq!(digest(&content), format!("sha256:{hex}"));
             }
             _ => {}
@@ -119,7 +137,11 @@ fn crash(version: Version) {
         all.extend(told);
         check_told(registry.port, &all[all.len().saturating_sub(40)..]);
     }
-    println!("{version:?}: {} rounds, {} images confirmed, all there", rounds(), all.len());
+    println!(
+        "{version:?}: {} rounds, {} images confirmed, all there",
+        rounds(),
+        all.len()
+    );
     assert!(!all.is_empty(), "nothing was ever confirmed");
 }
 

@@ -31,7 +31,9 @@ fn differences(plain: &Transcript, mounted: &Transcript) -> Vec<String> {
             continue;
         }
         for (plain, mounted) in plain.iter().zip(mounted).filter(|(a, b)| a != b) {
-            found.push(format!("{name}:\n--- plain disk\n{plain}\n--- mount\n{mounted}"));
+            found.push(format!(
+                "{name}:\n--- plain disk\n{plain}\n--- mount\n{mounted}"
+            ));
         }
         if plain.len() != mounted.len() {
             found.push(format!("{name}: {plain:#?}\n{mounted:#?}"));
@@ -44,7 +46,12 @@ fn compare(version: Version) {
     let plain = walk(version, &Root::plain(), &Root::plain());
     let mounted = walk(version, &Root::mounted(), &Root::mounted());
     let found = differences(&plain, &mounted);
-    assert!(found.is_empty(), "{version:?}: {} differences\n{}", found.len(), found.join("\n"));
+    assert!(
+        found.is_empty(),
+        "{version:?}: {} differences\n{}",
+        found.len(),
+        found.join("\n")
+    );
 }
 
 #[test]
@@ -69,8 +76,15 @@ fn two_plain_disks_do_not_differ_and_a_changed_one_is_told() {
     let second = walk(Version::V3_1, &two, &Root::plain());
     assert_eq!(differences(&first, &second), Vec::<String>::new());
     let mut changed = first.clone();
-    let (_, tree) = changed.iter_mut().rev().find(|(name, _)| name.starts_with("tree")).unwrap();
-    let link = tree.iter_mut().find(|row| row.contains("/current/link")).unwrap();
+    let (_, tree) = changed
+        .iter_mut()
+        .rev()
+        .find(|(name, _)| name.starts_with("tree"))
+        .unwrap();
+    let link = tree
+        .iter_mut()
+        .find(|row| row.contains("/current/link"))
+        .unwrap();
     *link = link.replace("sha256:", "sha256:0");
     assert_eq!(differences(&first, &changed).len(), 2);
     let mut changed = first.clone();

@@ -42,9 +42,15 @@ pub fn manifest(media_type: &str, config: &[u8], layers: &[&[u8]]) -> Vec<u8> {
             "application/vnd.docker.image.rootfs.diff.tar.gzip",
         )
     } else {
-        ("application/vnd.oci.image.config.v1+json", "application/vnd.oci.image.layer.v1.tar+gzip")
+        (
+            "application/vnd.oci.image.config.v1+json",
+            "application/vnd.oci.image.layer.v1.tar+gzip",
+        )
     };
-    let layers: Vec<String> = layers.iter().map(|layer| descriptor(layer_type, layer)).collect();
+    let layers: Vec<String> = layers
+        .iter()
+        .map(|layer| descriptor(layer_type, layer))
+        .collect();
     format!(
         r#"{{"schemaVersion":2,"mediaType":"{media_type}","config":{},"layers":[{}]}}"#,
         descriptor(config_type, config),
@@ -84,7 +90,11 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     }
     let crc = bytes.iter().fold(!0_u32, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 }
+            if crc & 1 == 1 {
+                crc >> 1 ^ 0xedb8_8320
+            } else {
+                crc >> 1
+            }
         })
     });
     stream.extend((!crc).to_le_bytes());
@@ -123,6 +133,10 @@ pub fn write_layout(directory: &std::path::Path, seed: u64, layer_len: usize) ->
     );
     let top = format!(r#"{{"schemaVersion":2,"manifests":[{named}]}}"#);
     std::fs::write(directory.join("index.json"), top).unwrap();
-    std::fs::write(directory.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    std::fs::write(
+        directory.join("oci-layout"),
+        r#"{"imageLayoutVersion":"1.0.0"}"#,
+    )
+    .unwrap();
     digest(&index)
 }

@@ -16,7 +16,10 @@ const MEMORY_KIB_MAX: u64 = 300 << 10;
 /// Resident memory of a process, in KiB.
 fn resident(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
@@ -67,7 +70,11 @@ fn a_hundred_thousand_tags_are_listed_while_more_are_added() {
     let count = fs::read_dir(tags).unwrap().count();
     let registry = Registry::start(Version::V2_8, &root.path(), &Setup::default());
     let answer = http::request(registry.port, "GET", "/v2/big/one/tags/list", &[], b"").unwrap();
-    let listed = String::from_utf8(answer.body).unwrap().matches("\"t").count() - 1;
+    let listed = String::from_utf8(answer.body)
+        .unwrap()
+        .matches("\"t")
+        .count()
+        - 1;
     assert_eq!((answer.status, listed + 1), (200, count));
     let memory = resident(root.pid());
     println!("{count} tags listed; the daemon holds {} MiB", memory >> 10);

@@ -23,7 +23,11 @@ pub fn answer(answer: &Answer, root: &Path, ports: &[u16]) -> String {
         Ok(text) => text.to_owned(),
         Err(_) => format!("{} bytes, {}", answer.body.len(), digest(&answer.body)),
     };
-    text(&format!("{}\n{}\n{body}", answer.status, headers.join("\n")), root, ports)
+    text(
+        &format!("{}\n{}\n{body}", answer.status, headers.join("\n")),
+        root,
+        ports,
+    )
 }
 
 /// Text without identifiers, upload states, the root's path and ports.
@@ -67,14 +71,22 @@ pub fn tree(root: &Path) -> BTreeSet<String> {
 fn walk(root: &Path, directory: &Path, rows: &mut BTreeSet<String>) {
     for row in fs::read_dir(directory).unwrap() {
         let path = row.unwrap().path();
-        let shown = text(&path.strip_prefix(root).unwrap().display().to_string(), root, &[]);
+        let shown = text(
+            &path.strip_prefix(root).unwrap().display().to_string(),
+            root,
+            &[],
+        );
         if path.is_dir() {
             rows.insert(format!("d {shown}"));
             walk(root, &path, rows);
             continue;
         }
         let content = fs::read(&path).unwrap();
-        assert_eq!(path.metadata().unwrap().len(), content.len() as u64, "{shown}");
+        assert_eq!(
+            path.metadata().unwrap().len(),
+            content.len() as u64,
+            "{shown}"
+        );
         // A pull-through cache notes when; a hash state holds what the registry's own memory
         // held; both are the registry's business.
         let content = if shown.ends_with("scheduler-state.json") {
@@ -92,14 +104,22 @@ fn walk(root: &Path, directory: &Path, rows: &mut BTreeSet<String>) {
 /// the one deliberate exception: a repository with revisions always shows both directories.
 pub fn difference(plain: &BTreeSet<String>, mounted: &BTreeSet<String>) -> Vec<String> {
     let excepted = |row: &&String| {
-        let repository =
-            row.strip_suffix("/_layers").or_else(|| row.strip_suffix("/_manifests"));
+        let repository = row
+            .strip_suffix("/_layers")
+            .or_else(|| row.strip_suffix("/_manifests"));
         repository.is_some_and(|repository| {
-            let links = format!("f {}/_manifests/revisions/", repository.trim_start_matches("d "));
+            let links = format!(
+                "f {}/_manifests/revisions/",
+                repository.trim_start_matches("d ")
+            );
             plain.iter().any(|row| row.starts_with(&links))
         })
     };
-    let missing = plain.difference(mounted).map(|row| format!("only on the plain disk: {row}"));
+    let missing = plain
+        .difference(mounted)
+        .map(|row| format!("only on the plain disk: {row}"));
     let extra = mounted.difference(plain).filter(|row| !excepted(row));
-    missing.chain(extra.map(|row| format!("only on the mount: {row}"))).collect()
+    missing
+        .chain(extra.map(|row| format!("only on the mount: {row}")))
+        .collect()
 }

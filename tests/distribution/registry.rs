@@ -33,12 +33,14 @@ impl Version {
 
 /// A program that `scripts/install` has built.
 pub fn tool(name: &str) -> PathBuf {
-    let directory = std::env::var_os("REGFS_TOOLS").map_or_else(
-        || PathBuf::from("/var/cache/regfs-tools"),
-        PathBuf::from,
-    );
+    let directory = std::env::var_os("REGFS_TOOLS")
+        .map_or_else(|| PathBuf::from("/var/cache/regfs-tools"), PathBuf::from);
     let path = directory.join(name);
-    assert!(path.exists(), "{} is missing: run scripts/install", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: run scripts/install",
+        path.display()
+    );
     path
 }
 
@@ -62,7 +64,11 @@ pub struct Registry {
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    TcpListener::bind(("127.0.0.1", 0))
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 fn configuration(root: &Path, port: u16, debug: u16, setup: &Setup) -> String {
@@ -98,11 +104,22 @@ impl Registry {
         fs::write(&config, configuration(root, port, debug, setup)).unwrap();
         let log = File::create(directory.path().join("log")).unwrap();
         let mut command = Command::new(version.program());
-        command.arg("serve").arg(&config).env("OTEL_TRACES_EXPORTER", "none");
+        command
+            .arg("serve")
+            .arg(&config)
+            .env("OTEL_TRACES_EXPORTER", "none");
         command.stdout(log.try_clone().unwrap()).stderr(log);
         let process = command.spawn().expect("a registry: run scripts/install");
-        let registry = Self { port, debug, process, version, directory };
-        wait("the registry", || http::request(port, "GET", "/v2/", &[], b"").is_some());
+        let registry = Self {
+            port,
+            debug,
+            process,
+            version,
+            directory,
+        };
+        wait("the registry", || {
+            http::request(port, "GET", "/v2/", &[], b"").is_some()
+        });
         registry
     }
 
@@ -115,10 +132,14 @@ impl Registry {
     pub fn collect(&self, arguments: &[&str]) -> Vec<String> {
         let mut command = Command::new(self.version.program());
         command.arg("garbage-collect").args(arguments);
-        command.arg(self.directory.path().join("config.yml")).env("OTEL_TRACES_EXPORTER", "none");
+        command
+            .arg(self.directory.path().join("config.yml"))
+            .env("OTEL_TRACES_EXPORTER", "none");
         let output = command.stderr(Stdio::null()).output().unwrap();
-        let mut lines: Vec<String> =
-            String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
+        let mut lines: Vec<String> = String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .map(str::to_owned)
+            .collect();
         lines.sort();
         lines.push(format!("{}", output.status));
         lines

@@ -26,7 +26,10 @@ impl Root {
     pub fn plain() -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("root")).unwrap();
-        Self { directory, mount: None }
+        Self {
+            directory,
+            mount: None,
+        }
     }
 
     pub fn mounted() -> Self {
@@ -52,7 +55,11 @@ impl Root {
     /// Mounts the store, and waits until the mount answers.
     pub fn mount(&mut self) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_regfs"));
-        command.arg("mount").arg(self.store()).arg(self.path()).arg("--foreground");
+        command
+            .arg("mount")
+            .arg(self.store())
+            .arg(self.path())
+            .arg("--foreground");
         command.args(["-o", "allow_other"]).stdout(Stdio::null());
         self.mount = Some(command.spawn().unwrap());
         let answers = self.path().join("docker/registry/v2");

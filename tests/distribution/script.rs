@@ -26,7 +26,14 @@ impl<'a> Walk<'a> {
         let registry = Registry::start(version, &root.path(), &Setup::default());
         let ports = vec![registry.port];
         let (answers, transcript) = (Vec::new(), Vec::new());
-        Self { root, version, registry, answers, transcript, ports }
+        Self {
+            root,
+            version,
+            registry,
+            answers,
+            transcript,
+            ports,
+        }
     }
 
     fn path(&self) -> PathBuf {
@@ -45,7 +52,11 @@ impl<'a> Walk<'a> {
         let answer = http::request(self.registry.port, method, path, headers, body)
             .unwrap_or_else(|| panic!("no answer to {method} {path}"));
         let text = normal::answer(&answer, &self.path(), &self.ports);
-        let asked = normal::text(&format!("{method} {path} {headers:?}"), &self.path(), &self.ports);
+        let asked = normal::text(
+            &format!("{method} {path} {headers:?}"),
+            &self.path(),
+            &self.ports,
+        );
         self.answers.push(format!("{asked}\n{text}\n"));
         answer
     }
@@ -56,43 +67,66 @@ impl<'a> Walk<'a> {
 
     /// Closes a phase: its answers, and the tree as it is now.
     fn phase(&mut self, name: &str) {
-        self.transcript.push((format!("answers: {name}"), std::mem::take(&mut self.answers)));
+        self.transcript.push((
+            format!("answers: {name}"),
+            std::mem::take(&mut self.answers),
+        ));
         let tree = normal::tree(&self.path());
-        self.transcript.push((format!("tree: {name}"), tree.into_iter().collect()));
+        self.transcript
+            .push((format!("tree: {name}"), tree.into_iter().collect()));
     }
 
     /// The path and query of an upload's next request.
     fn location(answer: &Answer) -> String {
         let location = answer.header("Location").expect("a location");
-        let path = location.split_once("/v2/").map_or(location, |(_, path)| path);
+        let path = location
+            .split_once("/v2/")
+            .map_or(location, |(_, path)| path);
         format!("/v2/{path}")
     }
 
     fn start_upload(&mut self, repository: &str) -> String {
-        let answer = self.say("POST", &format!("/v2/{repository}/blobs/uploads/"), &[], b"");
+        let answer = self.say(
+            "POST",
+            &format!("/v2/{repository}/blobs/uploads/"),
+            &[],
+            b"",
+        );
         Self::location(&answer)
     }
 
     fn finish_upload(&mut self, location: &str, digest: &str, body: &[u8]) -> Answer {
         let joint = if location.contains('?') { '&' } else { '?' };
         let path = format!("{location}{joint}digest={digest}");
-        self.say("PUT", &path, &[("Content-Type", "application/octet-stream")], body)
+        self.say(
+            "PUT",
+            &path,
+            &[("Content-Type", "application/octet-stream")],
+            body,
+        )
     }
 
     fn push_blob(&mut self, repository: &str, bytes: &[u8]) {
         let location = self.start_upload(repository);
-        assert_eq!(self.finish_upload(&location, &digest(bytes), bytes).status, 201);
+        assert_eq!(
+            self.finish_upload(&location, &digest(bytes), bytes).status,
+            201
+        );
     }
 
     fn patch(&mut self, location: &str, from: usize, bytes: &[u8]) -> String {
         let range = format!("{from}-{}", from + bytes.len() - 1);
-        let headers = [("Content-Type", "application/octet-stream"), ("Content-Range", &*range)];
+        let headers = [
+            ("Content-Type", "application/octet-stream"),
+            ("Content-Range", &*range),
+        ];
         Self::location(&self.say("PATCH", location, &headers, bytes))
     }
 
     fn put_manifest(&mut self, repository: &str, reference: &str, kind: &str, bytes: &[u8]) -> u16 {
         let path = format!("/v2/{repository}/manifests/{reference}");
-        self.say("PUT", &path, &[("Content-Type", kind)], bytes).status
+        self.say("PUT", &path, &[("Content-Type", kind)], bytes)
+            .status
     }
 
     fn get_manifest(&mut self, repository: &str, reference: &str) {
@@ -119,7 +153,10 @@ impl<'a> Walk<'a> {
             location = self.patch(&location, at * 70_000, chunk);
             self.get(&location.clone());
         }
-        assert_eq!(self.finish_upload(&location, &digest(&two), b"").status, 201);
+        assert_eq!(
+            self.finish_upload(&location, &digest(&two), b"").status,
+            201
+        );
         self.phase("monolithic and chunked uploads");
         let three = image::layer(3, 200_000);
         let location = self.start_upload(repository);
@@ -128,13 +165,20 @@ impl<'a> Walk<'a> {
         self.phase("an upload half-way over a restart");
         self.get(&location);
         let location = self.patch(&location, 90_000, &three[90_000..]);
-        assert_eq!(self.finish_upload(&location, &digest(&three), b"").status, 201);
+        assert_eq!(
+            self.finish_upload(&location, &digest(&three), b"").status,
+            201
+        );
         let location = self.start_upload(repository);
         let location = self.patch(&location, 0, b"never to be finished");
         self.say("DELETE", &location, &[], b"");
         self.get(&location);
         let location = self.start_upload(repository);
-        assert_eq!(self.finish_upload(&location, &digest(b"other"), b"bytes").status, 400);
+        assert_eq!(
+            self.finish_upload(&location, &digest(b"other"), b"bytes")
+                .status,
+            400
+        );
         let location = self.start_upload(repository);
         self.finish_upload(&location, "sha256:abc", b"bytes");
         let location = self.start_upload(repository);
@@ -151,7 +195,13 @@ impl<'a> Walk<'a> {
         let path = format!("/v2/team/app/blobs/{one}");
         self.get(&path);
         self.say("HEAD", &path, &[], b"");
-        for range in ["bytes=0-9", "bytes=99990-", "bytes=-5", "bytes=200000-", "bytes=5-1"] {
+        for range in [
+            "bytes=0-9",
+            "bytes=99990-",
+            "bytes=-5",
+            "bytes=200000-",
+            "bytes=5-1",
+        ] {
             self.say("GET", &path, &[("Range", range)], b"");
         }
         self.get(&format!("/v2/team/app/blobs/{}", digest(b"unknown")));
@@ -164,7 +214,14 @@ impl<'a> Walk<'a> {
         let location = Self::location(&self.say("POST", &mount, &[], b""));
         self.say("DELETE", &location, &[], b"");
         self.get(&format!("/v2/other/copy/blobs/{one}"));
-        for name in ["Upper/case", "UPPER", "a//b", "_x", "a/_layers", "host.com/x"] {
+        for name in [
+            "Upper/case",
+            "UPPER",
+            "a//b",
+            "_x",
+            "a/_layers",
+            "host.com/x",
+        ] {
             self.say("POST", &format!("/v2/{name}/blobs/uploads/"), &[], b"");
         }
         self.phase("blobs read, ranged, mounted");
@@ -179,18 +236,29 @@ impl<'a> Walk<'a> {
         let first = image::manifest(MANIFEST, config, &[&one]);
         let second = image::manifest(MANIFEST, config, &[&one, &two]);
         let docker = image::manifest(DOCKER, config, &[&two]);
-        for (tag, kind, bytes) in
-            [("v1", MANIFEST, &first), ("v2", MANIFEST, &second), ("docker", DOCKER, &docker)]
-        {
+        for (tag, kind, bytes) in [
+            ("v1", MANIFEST, &first),
+            ("v2", MANIFEST, &second),
+            ("docker", DOCKER, &docker),
+        ] {
             assert_eq!(self.put_manifest(repository, tag, kind, bytes), 201);
             self.get_manifest(repository, tag);
             self.get_manifest(repository, &digest(bytes));
         }
         // The same again; another one under a known tag; by digest alone.
         assert_eq!(self.put_manifest(repository, "v1", MANIFEST, &first), 201);
-        assert_eq!(self.put_manifest(repository, "latest", MANIFEST, &first), 201);
-        assert_eq!(self.put_manifest(repository, "latest", MANIFEST, &second), 201);
-        assert_eq!(self.put_manifest(repository, &digest(&first), MANIFEST, &first), 201);
+        assert_eq!(
+            self.put_manifest(repository, "latest", MANIFEST, &first),
+            201
+        );
+        assert_eq!(
+            self.put_manifest(repository, "latest", MANIFEST, &second),
+            201
+        );
+        assert_eq!(
+            self.put_manifest(repository, &digest(&first), MANIFEST, &first),
+            201
+        );
         let index = image::index(&[&first, &second]);
         assert_eq!(self.put_manifest(repository, "multi", INDEX, &index), 201);
         self.get_manifest(repository, "multi");
@@ -216,30 +284,60 @@ impl<'a> Walk<'a> {
             let manifest = image::manifest(MANIFEST, b"{}", &[]);
             assert_eq!(self.put_manifest(name, "only", MANIFEST, &manifest), 201);
         }
-        for query in ["", "?n=2", "?n=2&last=a/b", "?n=100", "?last=other/copy", "?n=0", "?n=x"] {
+        for query in [
+            "",
+            "?n=2",
+            "?n=2&last=a/b",
+            "?n=100",
+            "?last=other/copy",
+            "?n=0",
+            "?n=x",
+        ] {
             self.get(&format!("/v2/_catalog{query}"));
         }
-        for query in ["", "?n=2", "?n=2&last=latest", "?last=multi", "?n=0", "?last=zzz"] {
+        for query in [
+            "",
+            "?n=2",
+            "?n=2&last=latest",
+            "?last=multi",
+            "?n=0",
+            "?last=zzz",
+        ] {
             // Up to 2.8 tags come in the order of readdir, which on a plain disk is no order.
             let answer = self.get(&format!("/v2/team/app/tags/list{query}"));
             if self.version == Version::V2_8 {
-                let mut tags: Vec<&str> = std::str::from_utf8(&answer.body).unwrap().split('"').collect();
+                let mut tags: Vec<&str> = std::str::from_utf8(&answer.body)
+                    .unwrap()
+                    .split('"')
+                    .collect();
                 tags.sort_unstable();
                 *self.answers.last_mut().unwrap() = format!("{} {tags:?}", answer.status);
             }
         }
         self.get("/v2/a/tags/list");
         let health = http::request(self.registry.debug, "GET", "/debug/health", &[], b"").unwrap();
-        self.answers.push(format!("{} {}", health.status, String::from_utf8_lossy(&health.body)));
+        self.answers.push(format!(
+            "{} {}",
+            health.status,
+            String::from_utf8_lossy(&health.body)
+        ));
         self.phase("catalog and tags");
     }
 
     /// A registry that may not write.
     pub fn read_only(&mut self) {
-        self.restart(&Setup { read_only: true, ..Setup::default() });
+        self.restart(&Setup {
+            read_only: true,
+            ..Setup::default()
+        });
         self.say("POST", "/v2/team/app/blobs/uploads/", &[], b"");
         self.put_manifest("team/app", "new", MANIFEST, b"{}");
-        self.say("DELETE", &format!("/v2/team/app/manifests/{}", digest(b"x")), &[], b"");
+        self.say(
+            "DELETE",
+            &format!("/v2/team/app/manifests/{}", digest(b"x")),
+            &[],
+            b"",
+        );
         self.get_manifest("team/app", "v1");
         self.phase("read-only");
         self.restart(&Setup::default());
@@ -247,7 +345,10 @@ impl<'a> Walk<'a> {
 
     /// A second registry that caches the first.
     pub fn pull_through(&mut self, cache: &Root) {
-        let setup = Setup { proxy: Some(self.registry.port), ..Setup::default() };
+        let setup = Setup {
+            proxy: Some(self.registry.port),
+            ..Setup::default()
+        };
         let registry = Registry::start(self.version, &cache.path(), &setup);
         let config = br#"{"architecture":"amd64","os":"linux"}"#;
         let layer = image::layer(1, 100_000);
@@ -276,14 +377,20 @@ impl<'a> Walk<'a> {
             let link = below.join(format!("repositories/team/app/_layers/sha256/{hex}/link"));
             wait("the cache to store a layer", || link.exists());
         }
-        let uploads = cache.path().join("docker/registry/v2/repositories/team/app/_uploads");
+        let uploads = cache
+            .path()
+            .join("docker/registry/v2/repositories/team/app/_uploads");
         wait("the cache to clear its uploads", || {
             std::fs::read_dir(&uploads).is_ok_and(|mut rows| rows.next().is_none())
         });
         drop(registry);
-        self.transcript.push(("answers: pull-through".into(), std::mem::take(&mut self.answers)));
+        self.transcript.push((
+            "answers: pull-through".into(),
+            std::mem::take(&mut self.answers),
+        ));
         let tree = normal::tree(&cache.path());
-        self.transcript.push(("tree: pull-through".into(), tree.into_iter().collect()));
+        self.transcript
+            .push(("tree: pull-through".into(), tree.into_iter().collect()));
     }
 
     /// Deletions, and the registry's own collection.
@@ -292,14 +399,44 @@ impl<'a> Walk<'a> {
         let config = br#"{"architecture":"amd64","os":"linux"}"#;
         let (one, two) = (image::layer(1, 100_000), image::layer(2, 300_001));
         let first = digest(&image::manifest(MANIFEST, config, &[&one]));
-        self.say("DELETE", &format!("/v2/{repository}/manifests/docker"), &[], b"");
-        self.say("DELETE", &format!("/v2/{repository}/manifests/unknown"), &[], b"");
-        self.say("DELETE", &format!("/v2/{repository}/manifests/{first}"), &[], b"");
-        self.say("DELETE", &format!("/v2/{repository}/manifests/{first}"), &[], b"");
+        self.say(
+            "DELETE",
+            &format!("/v2/{repository}/manifests/docker"),
+            &[],
+            b"",
+        );
+        self.say(
+            "DELETE",
+            &format!("/v2/{repository}/manifests/unknown"),
+            &[],
+            b"",
+        );
+        self.say(
+            "DELETE",
+            &format!("/v2/{repository}/manifests/{first}"),
+            &[],
+            b"",
+        );
+        self.say(
+            "DELETE",
+            &format!("/v2/{repository}/manifests/{first}"),
+            &[],
+            b"",
+        );
         self.get_manifest(repository, "v1");
         let three = digest(&image::layer(3, 200_000));
-        self.say("DELETE", &format!("/v2/{repository}/blobs/{three}"), &[], b"");
-        self.say("DELETE", &format!("/v2/{repository}/blobs/{three}"), &[], b"");
+        self.say(
+            "DELETE",
+            &format!("/v2/{repository}/blobs/{three}"),
+            &[],
+            b"",
+        );
+        self.say(
+            "DELETE",
+            &format!("/v2/{repository}/blobs/{three}"),
+            &[],
+            b"",
+        );
         self.get(&format!("/v2/{repository}/blobs/{three}"));
         // Distribution 3.x gives up somewhere in its collection, at random, over a link of
         // another algorithm: it deletes the canonical link twice.
@@ -308,7 +445,9 @@ impl<'a> Walk<'a> {
         self.phase("deletions");
         for arguments in [&["--dry-run"][..], &[], &["-m"]] {
             let printed = self.registry.collect(arguments);
-            let printed = printed.iter().map(|line| normal::text(line, &self.path(), &self.ports));
+            let printed = printed
+                .iter()
+                .map(|line| normal::text(line, &self.path(), &self.ports));
             self.answers = printed.collect();
             self.phase(&format!("collection {arguments:?}"));
         }

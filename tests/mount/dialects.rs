@@ -12,7 +12,11 @@ const UUID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 /// Writes a small file as distribution up to 3.0 does.
 fn put_in_place(path: &Path, content: &[u8]) -> std::io::Result<()> {
     fs::create_dir_all(path.parent().unwrap())?;
-    let mut file = File::options().write(true).create(true).truncate(false).open(path)?;
+    let mut file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
     file.set_len(0)?;
     file.write_all(content)?;
     file.sync_all()?;
@@ -25,7 +29,11 @@ fn put_by_rename(path: &Path, content: &[u8]) -> std::io::Result<()> {
     fs::create_dir_all(parent)?;
     let name = path.file_name().unwrap().to_str().unwrap();
     let temporary = parent.join(format!("{name}.{UUID}.tmp"));
-    let mut file = File::options().write(true).create(true).truncate(false).open(&temporary)?;
+    let mut file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&temporary)?;
     file.set_len(0)?;
     file.write_all(content)?;
     file.sync_all()?;
@@ -64,7 +72,10 @@ fn a_tag_moves_from_one_manifest_to_another_and_never_shows_nothing() {
     for put in DIALECTS {
         let mounted = Mounted::new();
         let path = mounted.repository("_manifests/tags/v1/current/link");
-        let links = [format!("sha256:{}", hex(b"1")), format!("sha256:{}", hex(b"2"))];
+        let links = [
+            format!("sha256:{}", hex(b"1")),
+            format!("sha256:{}", hex(b"2")),
+        ];
         put(&path, links[0].as_bytes()).unwrap();
         let done = std::sync::atomic::AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -91,7 +102,11 @@ fn content_that_is_no_digest_is_refused_and_never_shown() {
         let other = format!("sha256:{}", hex(b"other"));
         let newline = format!("sha256:{}\n", hex(b"layer"));
         for content in ["", "nonsense", "sha256:12", &other, &newline] {
-            assert_eq!(errno(put(&path, content.as_bytes())), libc::EINVAL, "{content:?}");
+            assert_eq!(
+                errno(put(&path, content.as_bytes())),
+                libc::EINVAL,
+                "{content:?}"
+            );
             assert!(!path.exists());
         }
         let path = mounted.repository("_manifests/tags/v1/current/link");
@@ -145,7 +160,10 @@ fn an_upload_grows_is_resumed_and_becomes_a_blob() {
     drop(file);
     mounted.unmount();
     mounted.mount(&[]);
-    assert_eq!(fs::read(upload(&mounted).join("hashstates/sha256/0")).unwrap(), [7; 108]);
+    assert_eq!(
+        fs::read(upload(&mounted).join("hashstates/sha256/0")).unwrap(),
+        [7; 108]
+    );
     let mut file = File::options().write(true).open(&data).unwrap();
     assert_eq!(file.seek(SeekFrom::End(0)).unwrap(), 2_000_000);
     file.write_all(&bytes[2_000_000..]).unwrap();
@@ -163,7 +181,12 @@ fn an_upload_grows_is_resumed_and_becomes_a_blob() {
     assert!(!data.exists());
     assert_eq!(fs::read(&right).unwrap(), bytes);
     fs::remove_dir_all(upload(&mounted)).unwrap();
-    assert_eq!(fs::read_dir(mounted.repository("_uploads")).unwrap().count(), 0);
+    assert_eq!(
+        fs::read_dir(mounted.repository("_uploads"))
+            .unwrap()
+            .count(),
+        0
+    );
 }
 
 #[test]

@@ -20,8 +20,9 @@ fn current(mounted: &Mounted, tag: &str) -> String {
 
 fn names(mounted: &Mounted, path: &str) -> Vec<String> {
     let rows = fs::read_dir(mounted.repository(path)).unwrap();
-    let mut names: Vec<_> =
-        rows.map(|row| row.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> = rows
+        .map(|row| row.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -34,7 +35,11 @@ fn cp_stores_a_manifest_in_every_form() {
     let source = work.path().join("m.json");
     let cp = |note: &str, to: &str| {
         fs::write(&source, manifest(note)).unwrap();
-        let status = Command::new("cp").arg(&source).arg(mounted.repository(to)).status().unwrap();
+        let status = Command::new("cp")
+            .arg(&source)
+            .arg(mounted.repository(to))
+            .status()
+            .unwrap();
         assert!(status.success(), "cp to {to}");
         let hex = hex(manifest(note).as_bytes());
         let revision = format!("_manifests/revisions/sha256/{hex}/link");
@@ -58,7 +63,10 @@ fn cp_stores_a_manifest_in_every_form() {
     let exact = hex(manifest("exact").as_bytes());
     fs::create_dir_all(mounted.repository("_manifests/revisions/sha256")).unwrap();
     cp("exact", &format!("_manifests/revisions/sha256/{exact}"));
-    cp("exact", &format!("_manifests/revisions/sha256/{exact}/link"));
+    cp(
+        "exact",
+        &format!("_manifests/revisions/sha256/{exact}/link"),
+    );
     assert_eq!(names(&mounted, "_manifests/tags"), ["v1"]);
     assert_eq!(names(&mounted, "_manifests/revisions/sha256").len(), 5);
     let revision = mounted.repository(&format!("_manifests/revisions/sha256/{exact}/link"));
@@ -74,7 +82,11 @@ fn the_same_again_changes_nothing() {
     fs::write(&tag, manifest("same")).unwrap();
     let before = super::mounted::tree(&mounted.v2(""));
     fs::write(tag.join("again.json"), manifest("same")).unwrap();
-    fs::write(mounted.repository("_manifests/again.json"), manifest("same")).unwrap();
+    fs::write(
+        mounted.repository("_manifests/again.json"),
+        manifest("same"),
+    )
+    .unwrap();
     assert_eq!(super::mounted::tree(&mounted.v2("")), before);
 }
 
@@ -122,7 +134,11 @@ fn a_layer_is_stored_and_linked() {
     let work = tempfile::tempdir().unwrap();
     fs::write(work.path().join("big.tar"), &bytes).unwrap();
     let layers = mounted.repository("_layers/");
-    let status = Command::new("cp").arg(work.path().join("big.tar")).arg(&layers).status().unwrap();
+    let status = Command::new("cp")
+        .arg(work.path().join("big.tar"))
+        .arg(&layers)
+        .status()
+        .unwrap();
     assert!(status.success());
     let name = hex(&bytes);
     let link = mounted.repository(&format!("_layers/sha256/{name}/link"));
@@ -131,7 +147,11 @@ fn a_layer_is_stored_and_linked() {
     assert_eq!(fs::read(blob).unwrap(), bytes);
     assert_eq!(names(&mounted, "_layers"), ["sha256"]);
     let wrong = mounted.repository(&format!("_layers/sha256/{}", hex(b"wrong")));
-    let copied = Command::new("cp").arg(work.path().join("big.tar")).arg(&wrong).output().unwrap();
+    let copied = Command::new("cp")
+        .arg(work.path().join("big.tar"))
+        .arg(&wrong)
+        .output()
+        .unwrap();
     assert!(String::from_utf8_lossy(&copied.stderr).contains("Bad message"));
     assert!(!wrong.exists());
 }
@@ -150,14 +170,25 @@ fn programs_that_rename_store_manifests_too() {
     ] {
         fs::write(&source, manifest(tag)).unwrap();
         let to = mounted.repository(&format!("_manifests/tags/{tag}"));
-        let output = Command::new(program).args(arguments).arg(&source).arg(&to).output().unwrap();
+        let output = Command::new(program)
+            .args(arguments)
+            .arg(&source)
+            .arg(&to)
+            .output()
+            .unwrap();
         let link = format!("sha256:{}", hex(manifest(tag).as_bytes()));
         assert_eq!(current(&mounted, tag), link, "{program}: {output:?}");
     }
     let to = mounted.repository("_manifests/tags/shell");
     fs::write(&source, manifest("shell")).unwrap();
     let script = format!("cat {} > {}", source.display(), to.display());
-    assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
+    assert!(
+        Command::new("sh")
+            .args(["-c", &script])
+            .status()
+            .unwrap()
+            .success()
+    );
     assert!(to.is_dir());
 }
 
@@ -171,7 +202,11 @@ fn two_writers_of_one_tag_leave_one_of_them() {
             let tag = &tag;
             scope.spawn(move || {
                 for round in 0..20 {
-                    let path = if tag.is_dir() { tag.join("drop.json") } else { tag.clone() };
+                    let path = if tag.is_dir() {
+                        tag.join("drop.json")
+                    } else {
+                        tag.clone()
+                    };
                     // Who comes too late to make the tag finds a directory.
                     let _late = fs::write(path, manifest(&format!("{writer}-{round}")));
                     let link = tag.join("current/link");

@@ -33,9 +33,35 @@ fn name(numbers: &mut Numbers) -> String {
     let digest = hex(&[u8::try_from(numbers.next(4)).unwrap()]);
     let shard = digest[..2].to_owned();
     let fixed = [
-        "_layers", "_manifests", "_uploads", "tags", "revisions", "sha256", "current", "index",
-        "link", "data", "startedat", "hashstates", "blobs", "repositories", "a", "b", "v1", "0",
-        UUID, &digest, &shard, "signatures", "x.json", ".tmp", "", "..", "UPPER", "é", "link~",
+        "_layers",
+        "_manifests",
+        "_uploads",
+        "tags",
+        "revisions",
+        "sha256",
+        "current",
+        "index",
+        "link",
+        "data",
+        "startedat",
+        "hashstates",
+        "blobs",
+        "repositories",
+        "a",
+        "b",
+        "v1",
+        "0",
+        UUID,
+        &digest,
+        &shard,
+        "signatures",
+        "x.json",
+        ".tmp",
+        "",
+        "..",
+        "UPPER",
+        "é",
+        "link~",
     ];
     let chosen = numbers.of(&fixed).to_owned();
     match numbers.next(12) {
@@ -48,8 +74,15 @@ fn name(numbers: &mut Numbers) -> String {
 
 fn path(numbers: &mut Numbers, top: &Path) -> PathBuf {
     // Most walks begin where something is to be found.
-    let begun = ["", "repositories/a", "repositories/a/_manifests", "repositories/a/_layers",
-        "repositories/a/_manifests/tags", "repositories/a/_uploads", "blobs/sha256"];
+    let begun = [
+        "",
+        "repositories/a",
+        "repositories/a/_manifests",
+        "repositories/a/_layers",
+        "repositories/a/_manifests/tags",
+        "repositories/a/_uploads",
+        "blobs/sha256",
+    ];
     let mut path = top.join(numbers.of(&begun));
     for _ in 0..numbers.next(5) {
         path.push(name(numbers).replace("..", "dots"));
@@ -63,7 +96,9 @@ fn content(numbers: &mut Numbers) -> Vec<u8> {
         1 => format!("sha256:{}", hex(&[u8::try_from(numbers.next(4)).unwrap()])).into_bytes(),
         2 => manifest("fuzz").into_bytes(),
         3 => vec![u8::try_from(numbers.next(4)).unwrap()],
-        4 => (0..numbers.next(300)).map(|_| u8::try_from(numbers.next(256)).unwrap()).collect(),
+        4 => (0..numbers.next(300))
+            .map(|_| u8::try_from(numbers.next(256)).unwrap())
+            .collect(),
         _ => {
             let mut bytes = manifest("fuzz").into_bytes();
             let at = numbers.next(bytes.len());
@@ -80,7 +115,11 @@ fn act(numbers: &mut Numbers, top: &Path) {
         0 | 1 => fs::create_dir_all(&one),
         2..=4 => File::create(&one).and_then(|mut file| {
             file.write_all(&content(numbers))?;
-            if numbers.next(2) == 0 { file.sync_all() } else { Ok(()) }
+            if numbers.next(2) == 0 {
+                file.sync_all()
+            } else {
+                Ok(())
+            }
         }),
         5 => fs::rename(&one, &two),
         6 => fs::remove_file(&one),
@@ -94,15 +133,23 @@ fn act(numbers: &mut Numbers, top: &Path) {
 }
 
 fn check(directory: &Path) {
-    let Ok(rows) = fs::read_dir(directory) else { return };
+    let Ok(rows) = fs::read_dir(directory) else {
+        return;
+    };
     for row in rows {
         let path = row.unwrap().path();
         if path.is_dir() {
             check(&path);
         } else if path.ends_with("link") {
             // It may be gone since; what is there is whole.
-            let Ok(link) = fs::read_to_string(&path) else { continue };
-            assert!(link.len() == 71 && link.starts_with("sha256:"), "{}: {link}", path.display());
+            let Ok(link) = fs::read_to_string(&path) else {
+                continue;
+            };
+            assert!(
+                link.len() == 71 && link.starts_with("sha256:"),
+                "{}: {link}",
+                path.display()
+            );
         }
     }
 }
@@ -130,5 +177,9 @@ fn whatever_is_tried_the_mount_goes_on_and_shows_no_invalid_link() {
         }
     });
     check(&top);
-    assert!(fs::read_to_string(mounted.top().join(".regfs/status")).unwrap().contains("version"));
+    assert!(
+        fs::read_to_string(mounted.top().join(".regfs/status"))
+            .unwrap()
+            .contains("version")
+    );
 }

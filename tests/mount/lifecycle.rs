@@ -30,12 +30,22 @@ fn in_the_background_it_returns_when_the_mount_answers() {
     let again = words(&store, &top).output().unwrap();
     let pid = fs::read_to_string(store.join("lock")).unwrap();
     assert_eq!(again.status.code(), Some(3));
-    assert!(printed(&again).contains(&format!("in use by process {}", pid.trim())), "{again:?}");
+    assert!(
+        printed(&again).contains(&format!("in use by process {}", pid.trim())),
+        "{again:?}"
+    );
     assert!(Command::new("umount").arg(&top).status().unwrap().success());
     let process = Path::new("/proc").join(pid.trim());
     wait("the daemon to end", || !process.exists());
     assert!(words(&store, &top).status().unwrap().success());
-    assert!(Command::new("fusermount3").arg("-u").arg(&top).status().unwrap().success());
+    assert!(
+        Command::new("fusermount3")
+            .arg("-u")
+            .arg(&top)
+            .status()
+            .unwrap()
+            .success()
+    );
     let process = Path::new("/proc").join(fs::read_to_string(store.join("lock")).unwrap().trim());
     wait("the daemon to end", || !process.exists());
 }
@@ -63,7 +73,10 @@ fn a_signal_unmounts_and_ends_well() {
 fn a_mount_whose_daemon_was_killed_is_mounted_over() {
     let mut mounted = Mounted::new();
     mounted.stock();
-    fs::File::open(mounted.repository("")).unwrap().sync_all().unwrap();
+    fs::File::open(mounted.repository(""))
+        .unwrap()
+        .sync_all()
+        .unwrap();
     mounted.kill();
     assert_eq!(errno(fs::read_dir(mounted.top())), libc::ENOTCONN);
     mounted.mount(&[]);
@@ -84,9 +97,21 @@ fn what_cannot_be_mounted_is_refused_with_the_reason() {
     refused(&mut words(&store, &top), 2, "not a directory");
     fs::remove_file(&top).unwrap();
     fs::create_dir(&top).unwrap();
-    refused(&mut words(&top.join("store"), &top), 2, "must not lie in each other");
-    refused(words(&store, &top).args(["-o", "cached"]), 2, "known are ro");
-    refused(words(&store, &top).args(["--root", "../x"]), 2, "relative path");
+    refused(
+        &mut words(&top.join("store"), &top),
+        2,
+        "must not lie in each other",
+    );
+    refused(
+        words(&store, &top).args(["-o", "cached"]),
+        2,
+        "known are ro",
+    );
+    refused(
+        words(&store, &top).args(["--root", "../x"]),
+        2,
+        "relative path",
+    );
     let other = work.path().join("photos");
     fs::create_dir(&other).unwrap();
     fs::write(other.join("holiday.jpg"), "").unwrap();
@@ -103,8 +128,14 @@ fn read_only_shows_everything_and_changes_nothing() {
     mounted.unmount();
     mounted.mount(&["-o", "ro"]);
     assert!(mounted.repository("_layers/sha256").is_dir());
-    assert_eq!(errno(fs::create_dir(mounted.repository("_uploads"))), libc::EROFS);
-    assert_eq!(errno(fs::remove_dir_all(mounted.repository("_layers"))), libc::EROFS);
+    assert_eq!(
+        errno(fs::create_dir(mounted.repository("_uploads"))),
+        libc::EROFS
+    );
+    assert_eq!(
+        errno(fs::remove_dir_all(mounted.repository("_layers"))),
+        libc::EROFS
+    );
 }
 
 #[test]
@@ -128,14 +159,29 @@ fn an_ordinary_user_may_mount() {
     fs::copy(env!("CARGO_BIN_EXE_regfs"), &program).unwrap();
     let as_nobody = |arguments: &[&str]| {
         let mut command = Command::new("setpriv");
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).args(arguments);
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .args(arguments);
         let output = command.current_dir(&user).output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {}", printed(&output));
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            printed(&output)
+        );
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     as_nobody(&[program.to_str().unwrap(), "mount", "store", "mnt"]);
-    as_nobody(&["mkdir", "-p", "mnt/docker/registry/v2/repositories/a/_layers"]);
-    let shown = as_nobody(&["stat", "-c", "%u %a", "mnt/docker/registry/v2/repositories/a"]);
+    as_nobody(&[
+        "mkdir",
+        "-p",
+        "mnt/docker/registry/v2/repositories/a/_layers",
+    ]);
+    let shown = as_nobody(&[
+        "stat",
+        "-c",
+        "%u %a",
+        "mnt/docker/registry/v2/repositories/a",
+    ]);
     assert_eq!(shown.trim(), "65534 755");
     let pid = fs::read_to_string(user.join("store/lock")).unwrap();
     as_nobody(&["fusermount3", "-u", "mnt"]);
@@ -152,8 +198,20 @@ fn others_see_what_they_may_and_everything_belongs_to_one() {
     let layers = mounted.repository("_layers");
     let run = |uid: &str, script: &str| {
         let mut command = Command::new("setpriv");
-        command.args([&format!("--reuid={uid}"), "--regid=1", "--clear-groups", "sh", "-c", script]);
-        command.current_dir(&layers).output().unwrap().status.success()
+        command.args([
+            &format!("--reuid={uid}"),
+            "--regid=1",
+            "--clear-groups",
+            "sh",
+            "-c",
+            script,
+        ]);
+        command
+            .current_dir(&layers)
+            .output()
+            .unwrap()
+            .status
+            .success()
     };
     assert!(run("65534", "ls -R . && cat sha256/*/link"));
     assert!(!run("65534", "mkdir sha512"));

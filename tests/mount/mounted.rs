@@ -20,7 +20,10 @@ pub fn wait(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// The sha256 of some bytes, in hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// The program.
@@ -43,18 +46,36 @@ impl Mounted {
     pub fn with(arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("mnt")).unwrap();
-        let mut mounted = Self { directory, process: None };
+        let mut mounted = Self {
+            directory,
+            process: None,
+        };
         mounted.mount(arguments);
         mounted
     }
 
     pub fn mount(&mut self, arguments: &[&str]) {
-        assert!(Path::new("/dev/fuse").exists(), "there is no /dev/fuse to mount with");
+        assert!(
+            Path::new("/dev/fuse").exists(),
+            "there is no /dev/fuse to mount with"
+        );
         let mut command = regfs();
-        command.arg("mount").arg(self.store()).arg(self.top()).arg("--foreground");
-        self.process = Some(command.args(arguments).stdout(Stdio::null()).spawn().unwrap());
+        command
+            .arg("mount")
+            .arg(self.store())
+            .arg(self.top())
+            .arg("--foreground");
+        self.process = Some(
+            command
+                .args(arguments)
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap(),
+        );
         let top = self.top();
-        wait("the mount", || is_mounted(&top) && fs::read_dir(&top).is_ok());
+        wait("the mount", || {
+            is_mounted(&top) && fs::read_dir(&top).is_ok()
+        });
     }
 
     pub fn unmount(&mut self) {
@@ -129,16 +150,27 @@ pub fn is_mounted(path: &Path) -> bool {
 
 /// The number of a failure.
 pub fn errno<T>(result: io::Result<T>) -> i32 {
-    result.err().expect("it should have failed").raw_os_error().unwrap()
+    result
+        .err()
+        .expect("it should have failed")
+        .raw_os_error()
+        .unwrap()
 }
 
 /// Every path below a directory, with each file's content.
 pub fn tree(directory: &Path) -> Vec<(String, Vec<u8>)> {
     let mut rows = Vec::new();
-    let mut names: Vec<_> = fs::read_dir(directory).unwrap().map(|row| row.unwrap().path()).collect();
+    let mut names: Vec<_> = fs::read_dir(directory)
+        .unwrap()
+        .map(|row| row.unwrap().path())
+        .collect();
     names.sort();
     for path in names {
-        let content = if path.is_dir() { Vec::new() } else { fs::read(&path).unwrap() };
+        let content = if path.is_dir() {
+            Vec::new()
+        } else {
+            fs::read(&path).unwrap()
+        };
         rows.push((path.display().to_string(), content));
         if path.is_dir() {
             rows.extend(tree(&path));

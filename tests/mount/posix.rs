@@ -10,7 +10,11 @@ use super::mounted::{Mounted, errno, hex};
 #[test]
 fn directories_are_kept_until_they_are_removed() {
     let mut mounted = Mounted::new();
-    let kept = ["_layers/sha256", "_manifests/tags/v1/index/sha256", "_manifests/revisions"];
+    let kept = [
+        "_layers/sha256",
+        "_manifests/tags/v1/index/sha256",
+        "_manifests/revisions",
+    ];
     for path in kept {
         fs::create_dir_all(mounted.repository(path)).unwrap();
     }
@@ -33,12 +37,27 @@ fn directories_answer_as_on_a_plain_disk() {
     let mounted = Mounted::new();
     mounted.stock();
     let link = mounted.repository(&format!("_layers/sha256/{}/link", hex(b"layer")));
-    assert_eq!(errno(fs::create_dir(mounted.repository("_layers"))), libc::EEXIST);
-    assert_eq!(errno(fs::create_dir(mounted.v2("repositories/x/y"))), libc::ENOENT);
-    assert_eq!(errno(fs::remove_dir(mounted.repository("_layers"))), libc::ENOTEMPTY);
+    assert_eq!(
+        errno(fs::create_dir(mounted.repository("_layers"))),
+        libc::EEXIST
+    );
+    assert_eq!(
+        errno(fs::create_dir(mounted.v2("repositories/x/y"))),
+        libc::ENOENT
+    );
+    assert_eq!(
+        errno(fs::remove_dir(mounted.repository("_layers"))),
+        libc::ENOTEMPTY
+    );
     assert_eq!(errno(fs::remove_dir(&link)), libc::ENOTDIR);
-    assert_eq!(errno(fs::remove_file(mounted.repository("_layers"))), libc::EISDIR);
-    assert_eq!(errno(fs::remove_file(mounted.repository("_layers/nothing"))), libc::ENOENT);
+    assert_eq!(
+        errno(fs::remove_file(mounted.repository("_layers"))),
+        libc::EISDIR
+    );
+    assert_eq!(
+        errno(fs::remove_file(mounted.repository("_layers/nothing"))),
+        libc::ENOENT
+    );
     assert_eq!(errno(File::open(link.join("below"))), libc::ENOTDIR);
     assert_eq!(errno(fs::read(mounted.repository("_layers"))), libc::EISDIR);
     fs::remove_file(&link).unwrap();
@@ -46,11 +65,17 @@ fn directories_answer_as_on_a_plain_disk() {
     assert_eq!(errno(fs::remove_file(&link)), libc::ENOENT);
     fs::remove_dir(link.parent().unwrap()).unwrap();
     assert_eq!(errno(fs::remove_dir(mounted.v2("blobs"))), libc::EPERM);
-    let (old, new) = (mounted.v2("repositories/old"), mounted.v2("repositories/new"));
+    let (old, new) = (
+        mounted.v2("repositories/old"),
+        mounted.v2("repositories/new"),
+    );
     fs::create_dir(&old).unwrap();
     fs::rename(&old, &new).unwrap();
     assert!(new.is_dir() && !old.exists());
-    assert_eq!(errno(fs::rename(mounted.repository("_layers"), &new)), libc::EXDEV);
+    assert_eq!(
+        errno(fs::rename(mounted.repository("_layers"), &new)),
+        libc::EXDEV
+    );
 }
 
 #[test]
@@ -58,21 +83,40 @@ fn names_outside_the_layout_are_absent_and_cannot_be_made() {
     let mounted = Mounted::new();
     mounted.stock();
     let long = "x".repeat(200);
-    for path in ["repositories/UPPER/x/_bad", "repositories/team/app/_file", "blobs/md5",
-        "repositories/team/app/_manifests/tags/.hidden/x", "repositories/a b",
-        "repositories/team/app/_layers/sha256/short", &format!("repositories/team/app/_manifests/tags/{long}")]
-    {
+    for path in [
+        "repositories/UPPER/x/_bad",
+        "repositories/team/app/_file",
+        "blobs/md5",
+        "repositories/team/app/_manifests/tags/.hidden/x",
+        "repositories/a b",
+        "repositories/team/app/_layers/sha256/short",
+        &format!("repositories/team/app/_manifests/tags/{long}"),
+    ] {
         let path = mounted.v2(path);
-        assert_eq!(errno(fs::metadata(&path)), libc::ENOENT, "{}", path.display());
+        assert_eq!(
+            errno(fs::metadata(&path)),
+            libc::ENOENT,
+            "{}",
+            path.display()
+        );
         let made = fs::create_dir(&path).unwrap_err();
         let expected = [io::ErrorKind::InvalidInput, io::ErrorKind::NotFound];
-        assert!(expected.contains(&made.kind()), "{}: {made}", path.display());
+        assert!(
+            expected.contains(&made.kind()),
+            "{}: {made}",
+            path.display()
+        );
     }
-    let odd = mounted.v2("repositories").join(Path::new(std::ffi::OsStr::from_bytes(b"\xff\xfe")));
+    let odd = mounted
+        .v2("repositories")
+        .join(Path::new(std::ffi::OsStr::from_bytes(b"\xff\xfe")));
     assert_eq!(errno(fs::metadata(&odd)), libc::ENOENT);
     assert_eq!(errno(fs::create_dir(&odd)), libc::EINVAL);
     assert_eq!(errno(File::create(mounted.v2("stray"))), libc::EINVAL);
-    assert_eq!(errno(File::create(mounted.v2("repositories/stray"))), libc::EINVAL);
+    assert_eq!(
+        errno(File::create(mounted.v2("repositories/stray"))),
+        libc::EINVAL
+    );
 }
 
 #[test]
@@ -135,13 +179,25 @@ fn files_outside_the_root_are_plain_files_and_stay() {
     fs::rename(&schedule, mounted.top().join("renamed.json")).unwrap();
     mounted.unmount();
     mounted.mount(&[]);
-    assert_eq!(fs::read_to_string(mounted.top().join("renamed.json")).unwrap(), "{\"a\":1}");
-    assert_eq!(fs::read_to_string(locks.join("database-in-use")).unwrap(), "{}");
+    assert_eq!(
+        fs::read_to_string(mounted.top().join("renamed.json")).unwrap(),
+        "{\"a\":1}"
+    );
+    assert_eq!(
+        fs::read_to_string(locks.join("database-in-use")).unwrap(),
+        "{}"
+    );
     let names = fs::read_dir(mounted.top().join("docker/registry")).unwrap();
     let mut names: Vec<_> = names.map(|row| row.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["lockfiles", "v2"]);
-    assert_eq!(errno(fs::rename(mounted.top().join("docker"), mounted.top().join("x"))), libc::EPERM);
+    assert_eq!(
+        errno(fs::rename(
+            mounted.top().join("docker"),
+            mounted.top().join("x")
+        )),
+        libc::EPERM
+    );
     assert_eq!(errno(fs::remove_dir(mounted.v2(""))), libc::EPERM);
     fs::remove_dir_all(&locks).unwrap();
 }
@@ -150,8 +206,18 @@ fn files_outside_the_root_are_plain_files_and_stay() {
 fn what_containers_do_at_start_succeeds() {
     let mounted = Mounted::new();
     mounted.stock();
-    for program in [&["chown", "-R", "10000:10000"][..], &["chmod", "-R", "u+rwX"]] {
+    for program in [
+        &["chown", "-R", "10000:10000"][..],
+        &["chmod", "-R", "u+rwX"],
+    ] {
         let mut command = std::process::Command::new(program[0]);
-        assert!(command.args(&program[1..]).arg(mounted.top()).status().unwrap().success());
+        assert!(
+            command
+                .args(&program[1..])
+                .arg(mounted.top())
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 }

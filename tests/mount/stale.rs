@@ -19,7 +19,11 @@ fn after_a_drop_every_path_is_right_at_once() {
         // The kernel is shown that nothing is there before the drop.
         assert!(!revision.exists() && !blob.exists());
         let before = fs::read_to_string(&link).unwrap_or_default();
-        let path = if round == 0 { tag.clone() } else { tag.join("m.json") };
+        let path = if round == 0 {
+            tag.clone()
+        } else {
+            tag.join("m.json")
+        };
         fs::write(&path, &document).unwrap();
         assert!(tag.is_dir());
         let after = fs::read_to_string(&link).unwrap();

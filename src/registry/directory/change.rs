@@ -27,7 +27,14 @@ pub(super) fn make(facts: &mut Transaction<'_>, directory: &Directory) -> Result
         Directory::Current(name, label) => {
             let (repository, record) = tag(facts, name, label)?;
             let directories = record.directories.with(TagDirectories::CURRENT);
-            facts.put_tag(repository.id, label, &TagRecord { directories, ..record })?;
+            facts.put_tag(
+                repository.id,
+                label,
+                &TagRecord {
+                    directories,
+                    ..record
+                },
+            )?;
         }
         Directory::Links(name, set) => mark_links(facts, name, set, None)?,
         Directory::LinksAlgorithm(name, set, algorithm) => {
@@ -39,11 +46,25 @@ pub(super) fn make(facts: &mut Transaction<'_>, directory: &Directory) -> Result
         }
         Directory::Upload(name, id) => {
             let repository = repository(facts, name)?;
-            facts.put_upload(repository.id, id, &Upload { updated: now(), ..Upload::default() })?;
+            facts.put_upload(
+                repository.id,
+                id,
+                &Upload {
+                    updated: now(),
+                    ..Upload::default()
+                },
+            )?;
         }
         Directory::HashStates(name, id) => {
             let (repository, record) = upload(facts, name, id)?;
-            facts.put_upload(repository.id, id, &Upload { hash_states: true, ..record })?;
+            facts.put_upload(
+                repository.id,
+                id,
+                &Upload {
+                    hash_states: true,
+                    ..record
+                },
+            )?;
         }
         Directory::HashStatesAlgorithm(name, id, algorithm) => {
             let (repository, record) = upload(facts, name, id)?;
@@ -88,16 +109,27 @@ fn mark_links(
     match set {
         LinkSet::Layers | LinkSet::Revisions => {
             let directory = flag(set).unwrap_or_default();
-            mark(facts, name, algorithm.map_or(directory, |algorithm| directory.of(algorithm)))
+            mark(
+                facts,
+                name,
+                algorithm.map_or(directory, |algorithm| directory.of(algorithm)),
+            )
         }
         LinkSet::TagIndex(label) => {
             let (repository, record) = tag(facts, name, label)?;
             let directories = record.directories.with(index_flag(algorithm));
-            Ok(facts.put_tag(repository.id, label, &TagRecord { directories, ..record })?)
+            Ok(facts.put_tag(
+                repository.id,
+                label,
+                &TagRecord {
+                    directories,
+                    ..record
+                },
+            )?)
         }
-        LinkSet::Signatures(_) => {
-            Err(Error::Unsupported("signatures are kept where they were, never made anew"))
-        }
+        LinkSet::Signatures(_) => Err(Error::Unsupported(
+            "signatures are kept where they were, never made anew",
+        )),
     }
 }
 
@@ -151,7 +183,14 @@ pub(super) fn remove(facts: &mut Transaction<'_>, directory: &Directory) -> Resu
             let (repository, record) = tag(facts, name, label)?;
             empty(record.current.is_none())?;
             let directories = record.directories.without(TagDirectories::CURRENT);
-            facts.put_tag(repository.id, label, &TagRecord { directories, ..record })?;
+            facts.put_tag(
+                repository.id,
+                label,
+                &TagRecord {
+                    directories,
+                    ..record
+                },
+            )?;
         }
         Directory::Links(name, set) => unmark_links(facts, name, set, None)?,
         Directory::LinksAlgorithm(name, set, algorithm) => {
@@ -171,9 +210,20 @@ pub(super) fn remove(facts: &mut Transaction<'_>, directory: &Directory) -> Resu
         }
         Directory::HashStates(name, id) => {
             let (repository, record) = upload(facts, name, id)?;
-            empty(!Algorithm::ALL.iter().any(|one| record.keeps_hash_states(*one)))?;
+            empty(
+                !Algorithm::ALL
+                    .iter()
+                    .any(|one| record.keeps_hash_states(*one)),
+            )?;
             empty(facts.require_no_hash_states(repository.id, id, None)?)?;
-            facts.put_upload(repository.id, id, &Upload { hash_states: false, ..record })?;
+            facts.put_upload(
+                repository.id,
+                id,
+                &Upload {
+                    hash_states: false,
+                    ..record
+                },
+            )?;
         }
         Directory::HashStatesAlgorithm(name, id, algorithm) => {
             let (repository, record) = upload(facts, name, id)?;
@@ -198,16 +248,26 @@ fn unmark_links(
             let directory = flag(set).unwrap_or_default();
             let below = |one: &Algorithm| repository.directories.contains(directory.of(*one));
             empty(algorithm.is_some() || !Algorithm::ALL.iter().any(below))?;
-            unmark(facts, name, algorithm.map_or(directory, |algorithm| directory.of(algorithm)))
+            unmark(
+                facts,
+                name,
+                algorithm.map_or(directory, |algorithm| directory.of(algorithm)),
+            )
         }
         LinkSet::TagIndex(label) => {
             let (repository, record) = tag(facts, name, label)?;
-            let below = |one: &Algorithm| {
-                record.directories.contains(TagDirectories::index_of(*one))
-            };
+            let below =
+                |one: &Algorithm| record.directories.contains(TagDirectories::index_of(*one));
             empty(algorithm.is_some() || !Algorithm::ALL.iter().any(below))?;
             let directories = record.directories.without(index_flag(algorithm));
-            Ok(facts.put_tag(repository.id, label, &TagRecord { directories, ..record })?)
+            Ok(facts.put_tag(
+                repository.id,
+                label,
+                &TagRecord {
+                    directories,
+                    ..record
+                },
+            )?)
         }
         LinkSet::Signatures(_) => Ok(()),
     }

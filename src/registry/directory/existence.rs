@@ -9,7 +9,10 @@ use crate::index::{Directories, Link, TagDirectories, Transaction};
 use crate::name::{LinkSet, RepositoryName};
 
 /// When the directory changed (0 where nothing is kept of that), or nothing.
-pub(super) fn exists(facts: &mut Transaction<'_>, directory: &Directory) -> Result<Option<u32>, Error> {
+pub(super) fn exists(
+    facts: &mut Transaction<'_>,
+    directory: &Directory,
+) -> Result<Option<u32>, Error> {
     match existing(facts, directory) {
         Err(Error::Missing) => Ok(None),
         found => found,
@@ -21,16 +24,14 @@ fn existing(facts: &mut Transaction<'_>, directory: &Directory) -> Result<Option
     let when = |exists: bool| exists.then_some(0);
     Ok(match directory {
         Directory::BlobAlgorithm(algorithm) => when(facts.blob_algorithm_kept(*algorithm)?),
-        Directory::BlobShard(algorithm, shard) => {
-            when(facts.blob_shard_kept(*algorithm, *shard)?)
-        }
+        Directory::BlobShard(algorithm, shard) => when(facts.blob_shard_kept(*algorithm, *shard)?),
         Directory::Blob(digest) => facts
             .blob(digest)?
             .filter(|blob| blob.present || blob.kept)
             .map(|blob| blob.created),
-        Directory::Namespace(namespace) => when(
-            facts.repository(namespace)?.is_some() || facts.has_namespaces(Some(namespace))?,
-        ),
+        Directory::Namespace(namespace) => {
+            when(facts.repository(namespace)?.is_some() || facts.has_namespaces(Some(namespace))?)
+        }
         Directory::Manifests(name) => {
             let repository = repository(facts, name)?;
             when(
@@ -38,12 +39,16 @@ fn existing(facts: &mut Transaction<'_>, directory: &Directory) -> Result<Option
                     || facts.has_links(repository.id, &LinkSet::Revisions, None)?,
             )
         }
-        Directory::Tags(name) => {
-            when(repository(facts, name)?.directories.contains(Directories::TAGS))
-        }
-        Directory::Uploads(name) => {
-            when(repository(facts, name)?.directories.contains(Directories::UPLOADS))
-        }
+        Directory::Tags(name) => when(
+            repository(facts, name)?
+                .directories
+                .contains(Directories::TAGS),
+        ),
+        Directory::Uploads(name) => when(
+            repository(facts, name)?
+                .directories
+                .contains(Directories::UPLOADS),
+        ),
         Directory::Tag(name, label) => {
             let (_, record) = tag(facts, name, label)?;
             Some(record.current.map_or(0, |(_, pushed)| pushed))
@@ -59,10 +64,12 @@ fn existing(facts: &mut Transaction<'_>, directory: &Directory) -> Result<Option
         }
         Directory::Link(name, set, digest) => {
             let repository = repository(facts, name)?;
-            facts.link(repository.id, set, digest)?.map(|link| match link {
-                Link::Directory => 0,
-                Link::Linked { pushed, .. } => pushed,
-            })
+            facts
+                .link(repository.id, set, digest)?
+                .map(|link| match link {
+                    Link::Directory => 0,
+                    Link::Linked { pushed, .. } => pushed,
+                })
         }
         Directory::Upload(name, id) => Some(upload(facts, name, id)?.1.updated),
         Directory::HashStates(name, id) => {
@@ -71,7 +78,9 @@ fn existing(facts: &mut Transaction<'_>, directory: &Directory) -> Result<Option
         }
         Directory::HashStatesAlgorithm(name, id, algorithm) => {
             let (_, upload) = upload(facts, name, id)?;
-            upload.keeps_hash_states(*algorithm).then_some(upload.updated)
+            upload
+                .keeps_hash_states(*algorithm)
+                .then_some(upload.updated)
         }
     })
 }
@@ -93,10 +102,12 @@ fn links_exist(
             })
         }
         LinkSet::TagIndex(label) => {
-            let Some(record) = facts.tag(repository.id, label)? else { return Ok(false) };
-            record.directories.contains(
-                algorithm.map_or(TagDirectories::INDEX, TagDirectories::index_of),
-            )
+            let Some(record) = facts.tag(repository.id, label)? else {
+                return Ok(false);
+            };
+            record
+                .directories
+                .contains(algorithm.map_or(TagDirectories::INDEX, TagDirectories::index_of))
         }
         LinkSet::Signatures(_) => false,
     };
