@@ -373,7 +373,7 @@ fn shard_from_hex(name: &str) -> Option<u8> {
 /// A decimal number as Go prints an int64 that is not negative.
 fn offset_from_decimal(name: &str) -> Option<u64> {
     let offset: u64 = name.parse().ok()?;
-    (offset <= i64::MAX as u64 && offset.to_string() == name).then_some(offset)
+    (i64::try_from(offset).is_ok() && offset.to_string() == name).then_some(offset)
 }
 
 impl fmt::Display for Node {

@@ -73,12 +73,11 @@ fn check(mounting: &Mounting) -> Result<PathBuf, CommandError> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let store = match mounting.store.canonicalize() {
-        Ok(store) => store,
-        Err(_) => {
-            let parent = parent.canonicalize().map_err(about(parent))?;
-            parent.join(mounting.store.file_name().unwrap_or_default())
-        }
+    let store = if let Ok(store) = mounting.store.canonicalize() {
+        store
+    } else {
+        let parent = parent.canonicalize().map_err(about(parent))?;
+        parent.join(mounting.store.file_name().unwrap_or_default())
     };
     if store.starts_with(&mountpoint) || mountpoint.starts_with(&store) {
         return usage(format!(

@@ -185,13 +185,15 @@ impl Filesystem for Adapter {
         if mode & libc::S_IFMT != libc::S_IFREG {
             return reply.error(Errno::EPERM);
         }
-        let mode = u16::try_from(mode & 0o777).unwrap_or(0o644);
-        let made = guarded(|| {
-            let (entry, opened) = self.service.create(caller(request), parent.0, name, mode)?;
+        let permissions = u16::try_from(mode & 0o777).unwrap_or(0o644);
+        let entry = guarded(|| {
+            let (entry, opened) =
+                self.service
+                    .create(caller(request), parent.0, name, permissions)?;
             self.service.release(entry.attributes.ino.0, opened.number);
             Ok(entry)
         });
-        reply_entry(made, reply);
+        reply_entry(entry, reply);
     }
 
     fn mkdir(

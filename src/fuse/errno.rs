@@ -1,11 +1,14 @@
 //! Errno: how a refusal looks to a program. The only place where that is decided.
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
 use std::io;
 
 use fuser::Errno;
 
 use crate::blobs::BlobsError;
 use crate::index::{IndexError, StoreError};
+use crate::manifest::Rule;
 use crate::registry::Error;
 use crate::tree::TreeError;
 
@@ -36,17 +39,40 @@ fn registry(error: &Error) -> Errno {
         Error::Exists => Errno::EEXIST,
         Error::NotEmpty => Errno::ENOTEMPTY,
         Error::Unsupported(_) => Errno::EOPNOTSUPP,
-        Error::Refused { refusal, .. } => match refusal.rule {
-            crate::manifest::Rule::ReferenceMissing => Errno::ENOENT,
-            crate::manifest::Rule::TooLarge => Errno::EFBIG,
-            _ => Errno::EINVAL,
-        },
+        Error::Refused { refusal, .. } => rule(refusal.rule),
         Error::Referenced { .. } => Errno::EPERM,
         Error::TooLarge { .. } => Errno::EFBIG,
         Error::Malformed { .. } => Errno::EINVAL,
         Error::Store { .. } => Errno::EIO,
         Error::Index(error) => index(error),
         Error::Blobs(error) => blobs(error),
+    }
+}
+
+/// What is wrong with a manifest: it is not one, or too large, or names what is not there.
+fn rule(rule: Rule) -> Errno {
+    match rule {
+        Rule::ReferenceMissing => Errno::ENOENT,
+        Rule::TooLarge => Errno::EFBIG,
+        Rule::NotJson
+        | Rule::NotObject
+        | Rule::DuplicateKey
+        | Rule::TooDeep
+        | Rule::AmbiguousKind
+        | Rule::UnknownKind
+        | Rule::UnknownMediaType
+        | Rule::SchemaVersion
+        | Rule::Schema1Refused
+        | Rule::MissingField
+        | Rule::WrongType
+        | Rule::BadMediaType
+        | Rule::BadDigest
+        | Rule::BadSize
+        | Rule::BadUrl
+        | Rule::BadPlatform
+        | Rule::DataMismatch
+        | Rule::ReferenceSize
+        | Rule::DigestMismatch => Errno::EINVAL,
     }
 }
 
@@ -78,11 +104,9 @@ fn blobs(error: &BlobsError) -> Errno {
 
 /// The operating system's own number, if it has one.
 fn system(error: &io::Error) -> Errno {
-    error.raw_os_error().map_or_else(
-        || match error.kind() {
-            io::ErrorKind::StorageFull => Errno::ENOSPC,
-            _ => Errno::EIO,
-        },
-        Errno::from_i32,
-    )
+    match error.raw_os_error() {
+        Some(number) => Errno::from_i32(number),
+        None if error.kind() == io::ErrorKind::StorageFull => Errno::ENOSPC,
+        None => Errno::EIO,
+    }
 }

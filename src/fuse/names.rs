@@ -109,12 +109,11 @@ impl Service {
     ) -> Result<(Entry, Vec<u64>), Errno> {
         let mut changed = Vec::new();
         if let Some(size) = setting.size {
-            match setting.number {
-                Some(number) => self.truncate(number, size)?,
-                None => {
-                    self.may_truncate(caller, ino)?;
-                    changed = self.truncate_place(ino, size)?;
-                }
+            if let Some(number) = setting.number {
+                self.truncate(number, size)?;
+            } else {
+                self.may_truncate(caller, ino)?;
+                changed = self.truncate_place(ino, size)?;
             }
         }
         if setting.mode.is_some() || setting.modified.is_some() {

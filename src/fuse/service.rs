@@ -12,7 +12,7 @@ use crate::tree::{Attributes, FileKind, Found, Outcome, Place, Tree, TreeError};
 
 /// How long the kernel keeps what lasts until it is told otherwise: for practical purposes,
 /// for ever.
-const LASTING: Duration = Duration::from_secs(3600);
+const LASTING: Duration = Duration::from_hours(1);
 
 /// A name resolved, for the kernel.
 pub(super) struct Entry {

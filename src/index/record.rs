@@ -76,7 +76,7 @@ pub struct Repository {
 }
 
 impl Repository {
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(self) -> Vec<u8> {
         [
             &self.id.0.to_be_bytes()[..],
             &self.directories.0.to_be_bytes(),

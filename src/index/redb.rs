@@ -335,7 +335,7 @@ impl Committer {
             // Nothing will ever be retried, so there is no moment to wake up for.
             self.volatile_since = None;
         }
-        answer(group, result);
+        answer(group, &result);
     }
 
     /// Applies the batches of a group; the outcome of each, in their order.
@@ -388,7 +388,7 @@ impl Committer {
 }
 
 /// Tells every waiter of a group what became of its request.
-fn answer(group: Vec<Request>, result: Result<Vec<Outcome>, StoreError>) {
+fn answer(group: Vec<Request>, result: &Result<Vec<Outcome>, StoreError>) {
     let mut outcomes = result
         .as_ref()
         .map(|outcomes| outcomes.clone().into_iter())
@@ -398,7 +398,7 @@ fn answer(group: Vec<Request>, result: Result<Vec<Outcome>, StoreError>) {
         match request {
             Request::Commit(_, waiter) => {
                 let outcome = outcomes.as_mut().and_then(Iterator::next);
-                let _gone = waiter.send(match (&result, outcome) {
+                let _gone = waiter.send(match (result, outcome) {
                     (Err(error), _) => Err(error.clone()),
                     (Ok(_), Some(outcome)) => Ok(outcome),
                     (Ok(_), None) => Err(StoreError::Poisoned("a batch was not applied".into())),

@@ -1,7 +1,7 @@
 //! The store: the seam between facts and the engine that keeps them, an ordered map of bytes.
 //!
-//! Synchronous, blocking, owned bytes, no held snapshots: what PostgreSQL can do as well as an
-//! embedded engine. A commit is atomic and visible to every reader when it returns; it is
+//! Synchronous, blocking, owned bytes, no held snapshots: what a database server can do as well
+//! as an embedded engine. A commit is atomic and visible to every reader when it returns; it is
 //! durable after the next [`Store::sync`], or by itself a moment later, always as a prefix of
 //! what was committed. It is not a retry loop: a conflict goes back to the caller.
 
@@ -199,13 +199,13 @@ pub(crate) mod contract {
             numbers_are_never_given_out_twice,
             conflicting_writers_lose_nothing,
         ] {
-            check(make());
+            check(make().as_ref());
         }
     }
 
-    fn a_commit_is_visible_when_it_returns(store: std::sync::Arc<dyn Store>) {
+    fn a_commit_is_visible_when_it_returns(store: &dyn Store) {
         assert_eq!(store.get(b"a").unwrap(), None);
-        change(&*store, vec![put(b"a", b"1"), put(b"b", b"")]);
+        change(store, vec![put(b"a", b"1"), put(b"b", b"")]);
         assert_eq!(store.get(b"a").unwrap().unwrap(), b"1");
         assert_eq!(store.get(b"b").unwrap().unwrap(), b"");
         store.sync().unwrap();
@@ -213,9 +213,9 @@ pub(crate) mod contract {
         assert_eq!(store.get(b"a").unwrap().unwrap(), b"1");
     }
 
-    fn a_scan_is_ordered_bounded_and_exclusive_of_its_end(store: std::sync::Arc<dyn Store>) {
+    fn a_scan_is_ordered_bounded_and_exclusive_of_its_end(store: &dyn Store) {
         change(
-            &*store,
+            store,
             vec![
                 put(b"b", b""),
                 put(b"a", b""),
@@ -223,15 +223,15 @@ pub(crate) mod contract {
                 put(b"c", b""),
             ],
         );
-        assert_eq!(keys(&*store, b"a", b"c", 9), [&b"a"[..], b"ab", b"b"]);
-        assert_eq!(keys(&*store, b"a", b"c", 2), [&b"a"[..], b"ab"]);
-        assert_eq!(keys(&*store, b"a\0", b"\xff", 9), [&b"ab"[..], b"b", b"c"]);
-        assert!(keys(&*store, b"d", b"e", 9).is_empty());
-        assert!(keys(&*store, b"a", b"c", 0).is_empty());
+        assert_eq!(keys(store, b"a", b"c", 9), [&b"a"[..], b"ab", b"b"]);
+        assert_eq!(keys(store, b"a", b"c", 2), [&b"a"[..], b"ab"]);
+        assert_eq!(keys(store, b"a\0", b"\xff", 9), [&b"ab"[..], b"b", b"c"]);
+        assert!(keys(store, b"d", b"e", 9).is_empty());
+        assert!(keys(store, b"a", b"c", 0).is_empty());
     }
 
-    fn a_failed_precondition_changes_nothing(store: std::sync::Arc<dyn Store>) {
-        change(&*store, vec![put(b"a", b"1")]);
+    fn a_failed_precondition_changes_nothing(store: &dyn Store) {
+        change(store, vec![put(b"a", b"1")]);
         for precondition in [
             Precondition::Absent(b"a".to_vec()),
             Precondition::Equals(b"a".to_vec(), b"2".to_vec()),
@@ -257,21 +257,21 @@ pub(crate) mod contract {
         assert_eq!(store.commit(batch).unwrap(), Outcome::Committed);
     }
 
-    fn changes_apply_in_their_order(store: std::sync::Arc<dyn Store>) {
+    fn changes_apply_in_their_order(store: &dyn Store) {
         change(
-            &*store,
+            store,
             vec![put(b"a", b"1"), put(b"b", b"1"), put(b"c", b"1")],
         );
         let range = Change::DeleteRange(b"a".to_vec()..b"c".to_vec());
         change(
-            &*store,
+            store,
             vec![range, put(b"b", b"2"), Change::Delete(b"c".to_vec())],
         );
-        assert_eq!(keys(&*store, b"a", b"z", 9), [b"b"]);
+        assert_eq!(keys(store, b"a", b"z", 9), [b"b"]);
         assert_eq!(store.get(b"b").unwrap().unwrap(), b"2");
     }
 
-    fn limits_are_enforced(store: std::sync::Arc<dyn Store>) {
+    fn limits_are_enforced(store: &dyn Store) {
         let many = vec![Change::Delete(b"a".to_vec()); BATCH_OPERATIONS_MAX + 1];
         let large = vec![put(b"a", &vec![0; BATCH_BYTES_MAX])];
         for changes in [many, large] {
@@ -282,29 +282,25 @@ pub(crate) mod contract {
             assert!(matches!(refused, Err(StoreError::BatchTooLarge { .. })));
         }
         let full = vec![put(b"a", b"1"); BATCH_OPERATIONS_MAX];
-        change(&*store, full);
+        change(store, full);
     }
 
-    fn numbers_are_never_given_out_twice(store: std::sync::Arc<dyn Store>) {
+    fn numbers_are_never_given_out_twice(store: &dyn Store) {
         assert_eq!(store.allocate(b"n", 3).unwrap(), 1..4);
         assert_eq!(store.allocate(b"n", 1).unwrap(), 4..5);
         assert_eq!(store.allocate(b"m", 1).unwrap(), 1..2);
     }
 
-    fn conflicting_writers_lose_nothing(store: std::sync::Arc<dyn Store>) {
-        let threads: Vec<_> = (0..4)
-            .map(|_| {
-                let store = std::sync::Arc::clone(&store);
-                std::thread::spawn(move || {
+    fn conflicting_writers_lose_nothing(store: &dyn Store) {
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
                     for _ in 0..50 {
                         store.allocate(b"n", 1).unwrap();
                     }
-                })
-            })
-            .collect();
-        threads
-            .into_iter()
-            .for_each(|thread| thread.join().unwrap());
+                });
+            }
+        });
         assert_eq!(store.allocate(b"n", 1).unwrap(), 201..202);
     }
 }

@@ -189,7 +189,7 @@ impl Tree {
                 truncated = true;
             }
         }
-        if let (false, Some(newest)) = (truncated, writing().last()) {
+        if let (false, Some(newest)) = (truncated, writing().next_back()) {
             self.truncate(newest, len)?;
             truncated = true;
         }

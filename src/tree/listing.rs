@@ -81,8 +81,12 @@ impl Tree {
         last: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Node>, TreeError> {
-        // The child that the listing is to go on behind; any name serves, for the fixed ones.
+        // The child that the listing is to go on behind.
         let behind = last.and_then(|last| node.child(last));
+        if last.is_some() && behind.is_none() {
+            // No name of this directory: nothing can be behind it.
+            return Ok(Vec::new());
+        }
         Ok(match node {
             Node::BlobAlgorithm(algorithm) => {
                 let shards = self.registry.blob_shards(*algorithm)?.into_iter();
@@ -93,11 +97,9 @@ impl Tree {
                     .collect()
             }
             Node::BlobShard(algorithm, shard) => {
-                let Some(cursor) = cursor(&behind, last, |node| match node {
-                    Node::BlobDirectory(digest) => Some(digest),
+                let cursor = match &behind {
+                    Some(Node::BlobDirectory(digest)) => Some(digest),
                     _ => None,
-                }) else {
-                    return Ok(Vec::new());
                 };
                 let rows = self.registry.blobs(*algorithm, *shard, cursor, limit)?;
                 rows.into_iter()
@@ -107,11 +109,9 @@ impl Tree {
             Node::Repositories => self.namespaces(None, last, limit)?,
             Node::Namespace(parent) => self.namespaces(Some(parent), last, limit)?,
             Node::Tags(repository) => {
-                let Some(cursor) = cursor(&behind, last, |node| match node {
-                    Node::Tag(_, tag) => Some(tag),
+                let cursor = match &behind {
+                    Some(Node::Tag(_, tag)) => Some(tag),
                     _ => None,
-                }) else {
-                    return Ok(Vec::new());
                 };
                 let rows = self.registry.tags(repository, cursor, limit)?;
                 rows.into_iter()
@@ -119,11 +119,9 @@ impl Tree {
                     .collect()
             }
             Node::LinksAlgorithm(repository, set, algorithm) => {
-                let Some(cursor) = cursor(&behind, last, |node| match node {
-                    Node::LinkDirectory(_, _, digest) => Some(digest),
+                let cursor = match &behind {
+                    Some(Node::LinkDirectory(_, _, digest)) => Some(digest),
                     _ => None,
-                }) else {
-                    return Ok(Vec::new());
                 };
                 let rows = self
                     .registry
@@ -134,11 +132,9 @@ impl Tree {
                 nodes.collect()
             }
             Node::Uploads(repository) => {
-                let Some(cursor) = cursor(&behind, last, |node| match node {
-                    Node::Upload(_, id) => Some(id),
+                let cursor = match &behind {
+                    Some(Node::Upload(_, id)) => Some(id),
                     _ => None,
-                }) else {
-                    return Ok(Vec::new());
                 };
                 let rows = self.registry.uploads(repository, cursor, limit)?;
                 rows.into_iter()
@@ -182,20 +178,6 @@ impl Tree {
         }));
         nodes.retain(|node| self.node_attributes(node).is_ok());
         Ok(sorted(nodes, last, limit))
-    }
-}
-
-/// The place to go on behind: `None` inside where the listing begins, nothing at all where
-/// `last` is no name of this directory, behind which nothing can be.
-fn cursor<'a, T>(
-    behind: &'a Option<Node>,
-    last: Option<&str>,
-    pick: impl Fn(&'a Node) -> Option<&'a T>,
-) -> Option<Option<&'a T>> {
-    match (behind, last) {
-        (_, None) => Some(None),
-        (Some(node), Some(_)) => Some(pick(node)),
-        (None, Some(_)) => None,
     }
 }
 

@@ -25,7 +25,7 @@ impl Tree {
 
     fn remove_node(&self, node: &Node) -> Result<(), TreeError> {
         let registry = &self.registry;
-        Ok(match node {
+        match node {
             Node::BlobData(digest) => registry.remove_blob(digest)?,
             Node::Link(repository, set, digest) => registry.remove_link(repository, set, digest)?,
             Node::CurrentLink(repository, tag) => registry.remove_current(repository, tag)?,
@@ -35,7 +35,8 @@ impl Tree {
                 registry.remove_hash_state(repository, id, *algorithm, *offset)?;
             }
             _ => return Err(TreeError::IsDirectory),
-        })
+        }
+        Ok(())
     }
 
     /// Removes an empty directory; the place that is gone.

@@ -1,23 +1,18 @@
 //! Images made on the spot: bytes with their digests, and manifests that name them.
 
-use sha2::{Digest as _, Sha256};
+use regfs::digest::{Algorithm, Digest};
 
-pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-pub const DOCKER: &str = "application/vnd.docker.distribution.manifest.v2+json";
-
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
+pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(crate) const DOCKER: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
 /// The sha256 digest of some bytes.
-pub fn digest(bytes: &[u8]) -> String {
-    format!("sha256:{}", hex(&Sha256::digest(bytes)))
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    Digest::of(Algorithm::Sha256, bytes).to_string()
 }
 
 /// Bytes that look random and are the same every time.
-pub fn layer(seed: u64, len: usize) -> Vec<u8> {
+pub(crate) fn layer(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     (0..len)
         .map(|_| {
@@ -35,7 +30,7 @@ fn descriptor(media_type: &str, bytes: &[u8]) -> String {
 }
 
 /// A manifest of this type over a configuration and layers.
-pub fn manifest(media_type: &str, config: &[u8], layers: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn manifest(media_type: &str, config: &[u8], layers: &[&[u8]]) -> Vec<u8> {
     let (config_type, layer_type) = if media_type == DOCKER {
         (
             "application/vnd.docker.container.image.v1+json",
@@ -60,7 +55,7 @@ pub fn manifest(media_type: &str, config: &[u8], layers: &[&[u8]]) -> Vec<u8> {
 }
 
 /// An index over manifests.
-pub fn index(manifests: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn index(manifests: &[&[u8]]) -> Vec<u8> {
     let children: Vec<String> = manifests
         .iter()
         .zip(["amd64", "arm64", "s390x"])
@@ -103,7 +98,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Writes an image of two architectures as an OCI layout, tagged `v1`; the index's digest.
-pub fn write_layout(directory: &std::path::Path, seed: u64, layer_len: usize) -> String {
+pub(crate) fn write_layout(directory: &std::path::Path, seed: u64, layer_len: usize) -> String {
     let blobs = directory.join("blobs/sha256");
     std::fs::create_dir_all(&blobs).unwrap();
     let write = |bytes: &[u8]| {

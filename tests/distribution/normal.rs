@@ -11,7 +11,7 @@ use super::image::digest;
 const MOMENTARY: [&str; 2] = ["date", "x-request-id"];
 
 /// An answer as text.
-pub fn answer(answer: &Answer, root: &Path, ports: &[u16]) -> String {
+pub(crate) fn answer(answer: &Answer, root: &Path, ports: &[u16]) -> String {
     let mut headers: Vec<String> = answer
         .headers
         .iter()
@@ -31,7 +31,7 @@ pub fn answer(answer: &Answer, root: &Path, ports: &[u16]) -> String {
 }
 
 /// Text without identifiers, upload states, the root's path and ports.
-pub fn text(text: &str, root: &Path, ports: &[u16]) -> String {
+pub(crate) fn text(text: &str, root: &Path, ports: &[u16]) -> String {
     let mut text = text.replace(&root.display().to_string(), "<root>");
     for port in ports {
         text = text.replace(&format!("127.0.0.1:{port}"), "<host>");
@@ -62,7 +62,7 @@ fn is_uuid(text: &str) -> bool {
 }
 
 /// Every path below a root, with the size and digest of each file's content.
-pub fn tree(root: &Path) -> BTreeSet<String> {
+pub(crate) fn tree(root: &Path) -> BTreeSet<String> {
     let mut rows = BTreeSet::new();
     walk(root, root, &mut rows);
     rows
@@ -102,7 +102,7 @@ fn walk(root: &Path, directory: &Path, rows: &mut BTreeSet<String>) {
 
 /// What the mounted tree shows although the plain one does not, or the other way round, but for
 /// the one deliberate exception: a repository with revisions always shows both directories.
-pub fn difference(plain: &BTreeSet<String>, mounted: &BTreeSet<String>) -> Vec<String> {
+pub(crate) fn difference(plain: &BTreeSet<String>, mounted: &BTreeSet<String>) -> Vec<String> {
     let excepted = |row: &&String| {
         let repository = row
             .strip_suffix("/_layers")

@@ -13,14 +13,14 @@ use super::root::wait;
 
 /// A version of distribution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Version {
+pub(crate) enum Version {
     V2_8,
     V3_0,
     V3_1,
 }
 
 impl Version {
-    pub const ALL: [Self; 3] = [Self::V2_8, Self::V3_0, Self::V3_1];
+    pub(crate) const ALL: [Self; 3] = [Self::V2_8, Self::V3_0, Self::V3_1];
 
     fn program(self) -> PathBuf {
         match self {
@@ -32,7 +32,7 @@ impl Version {
 }
 
 /// A program that `scripts/install` has built.
-pub fn tool(name: &str) -> PathBuf {
+pub(crate) fn tool(name: &str) -> PathBuf {
     let directory = std::env::var_os("REGFS_TOOLS")
         .map_or_else(|| PathBuf::from("/var/cache/regfs-tools"), PathBuf::from);
     let path = directory.join(name);
@@ -46,18 +46,18 @@ pub fn tool(name: &str) -> PathBuf {
 
 /// How a registry is to run, besides its root.
 #[derive(Clone, Debug, Default)]
-pub struct Setup {
-    pub read_only: bool,
+pub(crate) struct Setup {
+    pub(crate) read_only: bool,
     /// The port of the registry that it caches.
-    pub proxy: Option<u16>,
+    pub(crate) proxy: Option<u16>,
     /// Whether uploads are purged at once, whatever their age.
-    pub purge: bool,
+    pub(crate) purge: bool,
 }
 
 /// A registry that answers.
-pub struct Registry {
-    pub port: u16,
-    pub debug: u16,
+pub(crate) struct Registry {
+    pub(crate) port: u16,
+    pub(crate) debug: u16,
     process: Child,
     version: Version,
     directory: TempDir,
@@ -97,7 +97,7 @@ fn configuration(root: &Path, port: u16, debug: u16, setup: &Setup) -> String {
 
 impl Registry {
     /// Starts a registry on a root, and waits until it answers.
-    pub fn start(version: Version, root: &Path, setup: &Setup) -> Self {
+    pub(crate) fn start(version: Version, root: &Path, setup: &Setup) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (port, debug) = (free_port(), free_port());
         let config = directory.path().join("config.yml");
@@ -124,12 +124,12 @@ impl Registry {
     }
 
     /// What it has logged.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap()
     }
 
     /// Runs the registry's own collection on the same root; what it prints, in any order.
-    pub fn collect(&self, arguments: &[&str]) -> Vec<String> {
+    pub(crate) fn collect(&self, arguments: &[&str]) -> Vec<String> {
         let mut command = Command::new(self.version.program());
         command.arg("garbage-collect").args(arguments);
         command
@@ -148,7 +148,7 @@ impl Registry {
 
 impl Registry {
     /// Ends it at once, as a restart of its container might.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         let _gone = self.process.kill();
         let _gone = self.process.wait();
     }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Waits until something holds; fails after a while.
-pub fn wait(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+pub(crate) fn wait(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_mins(1);
     while !holds() {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         std::thread::yield_now();
@@ -17,13 +17,13 @@ pub fn wait(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// Where a registry keeps its storage.
-pub struct Root {
+pub(crate) struct Root {
     directory: TempDir,
     mount: Option<Child>,
 }
 
 impl Root {
-    pub fn plain() -> Self {
+    pub(crate) fn plain() -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("root")).unwrap();
         Self {
@@ -32,28 +32,28 @@ impl Root {
         }
     }
 
-    pub fn mounted() -> Self {
+    pub(crate) fn mounted() -> Self {
         let mut root = Self::plain();
         root.mount();
         root
     }
 
     /// The registry's rootdirectory.
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.directory.path().join("root")
     }
 
-    pub fn store(&self) -> PathBuf {
+    pub(crate) fn store(&self) -> PathBuf {
         self.directory.path().join("store")
     }
 
     /// The number of the process that serves the mount.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.mount.as_ref().unwrap().id()
     }
 
     /// Mounts the store, and waits until the mount answers.
-    pub fn mount(&mut self) {
+    pub(crate) fn mount(&mut self) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_regfs"));
         command
             .arg("mount")
@@ -67,7 +67,7 @@ impl Root {
     }
 
     /// Ends the mount's process as no program can prepare for.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let mut mount = self.mount.take().unwrap();
         mount.kill().unwrap();
         mount.wait().unwrap();

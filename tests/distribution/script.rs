@@ -9,20 +9,20 @@ use super::registry::{Registry, Setup, Version};
 use super::root::{Root, wait};
 
 /// What a registry answered, and what its tree then was, phase by phase.
-pub type Transcript = Vec<(String, Vec<String>)>;
+pub(crate) type Transcript = Vec<(String, Vec<String>)>;
 
 /// A walk under way.
-pub struct Walk<'a> {
-    pub root: &'a Root,
+pub(crate) struct Walk<'a> {
+    pub(crate) root: &'a Root,
     version: Version,
     registry: Registry,
     answers: Vec<String>,
-    pub transcript: Transcript,
+    pub(crate) transcript: Transcript,
     ports: Vec<u16>,
 }
 
 impl<'a> Walk<'a> {
-    pub fn new(version: Version, root: &'a Root) -> Self {
+    pub(crate) fn new(version: Version, root: &'a Root) -> Self {
         let registry = Registry::start(version, &root.path(), &Setup::default());
         let ports = vec![registry.port];
         let (answers, transcript) = (Vec::new(), Vec::new());
@@ -138,7 +138,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Uploads in every way.
-    pub fn uploads(&mut self) {
+    pub(crate) fn uploads(&mut self) {
         let repository = "team/app";
         self.get("/v2/");
         self.get("/v2/_catalog");
@@ -190,7 +190,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Blobs read and mounted.
-    pub fn blobs(&mut self) {
+    pub(crate) fn blobs(&mut self) {
         let one = digest(&image::layer(1, 100_000));
         let path = format!("/v2/team/app/blobs/{one}");
         self.get(&path);
@@ -228,7 +228,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Manifests by tag and digest, good and bad.
-    pub fn manifests(&mut self) {
+    pub(crate) fn manifests(&mut self) {
         let repository = "team/app";
         let config = br#"{"architecture":"amd64","os":"linux"}"#;
         self.push_blob(repository, config);
@@ -278,7 +278,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Listings, whole and in pages.
-    pub fn listings(&mut self) {
+    pub(crate) fn listings(&mut self) {
         for name in ["a/b", "a/b/c", "z", "other/copy"] {
             self.push_blob(name, b"{}");
             let manifest = image::manifest(MANIFEST, b"{}", &[]);
@@ -325,7 +325,7 @@ impl<'a> Walk<'a> {
     }
 
     /// A registry that may not write.
-    pub fn read_only(&mut self) {
+    pub(crate) fn read_only(&mut self) {
         self.restart(&Setup {
             read_only: true,
             ..Setup::default()
@@ -344,7 +344,7 @@ impl<'a> Walk<'a> {
     }
 
     /// A second registry that caches the first.
-    pub fn pull_through(&mut self, cache: &Root) {
+    pub(crate) fn pull_through(&mut self, cache: &Root) {
         let setup = Setup {
             proxy: Some(self.registry.port),
             ..Setup::default()
@@ -394,7 +394,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Deletions, and the registry's own collection.
-    pub fn deletions(&mut self) {
+    pub(crate) fn deletions(&mut self) {
         let repository = "team/app";
         let config = br#"{"architecture":"amd64","os":"linux"}"#;
         let (one, two) = (image::layer(1, 100_000), image::layer(2, 300_001));

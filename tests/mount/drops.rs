@@ -6,7 +6,7 @@ use std::process::Command;
 use super::mounted::{Mounted, attribute, hex};
 
 /// A manifest over the stock of a repository.
-pub fn manifest(note: &str) -> String {
+pub(crate) fn manifest(note: &str) -> String {
     format!(
         r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:{}","size":2}},"layers":[{{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"sha256:{}","size":5}}],"annotations":{{"note":"{note}"}}}}"#,
         hex(b"{}"),

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use sha2::{Digest as _, Sha256};
+use regfs::digest::{Algorithm, Digest};
 use tempfile::TempDir;
 
 /// Waits until something holds; fails after a while.
-pub fn wait(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn wait(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(15);
     while !holds() {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
@@ -19,31 +19,28 @@ pub fn wait(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// The sha256 of some bytes, in hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    Digest::of(Algorithm::Sha256, bytes).hex()
 }
 
 /// The program.
-pub fn regfs() -> Command {
+pub(crate) fn regfs() -> Command {
     Command::new(env!("CARGO_BIN_EXE_regfs"))
 }
 
 /// A store and where it is mounted.
-pub struct Mounted {
+pub(crate) struct Mounted {
     directory: TempDir,
     process: Option<Child>,
 }
 
 impl Mounted {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(&[])
     }
 
     /// A mount with more words on the command line.
-    pub fn with(arguments: &[&str]) -> Self {
+    pub(crate) fn with(arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("mnt")).unwrap();
         let mut mounted = Self {
@@ -54,7 +51,7 @@ impl Mounted {
         mounted
     }
 
-    pub fn mount(&mut self, arguments: &[&str]) {
+    pub(crate) fn mount(&mut self, arguments: &[&str]) {
         assert!(
             Path::new("/dev/fuse").exists(),
             "there is no /dev/fuse to mount with"
@@ -78,7 +75,7 @@ impl Mounted {
         });
     }
 
-    pub fn unmount(&mut self) {
+    pub(crate) fn unmount(&mut self) {
         if let Some(mut process) = self.process.take() {
             let unmounted = Command::new("umount").arg(self.top()).status().unwrap();
             assert!(unmounted.success());
@@ -87,41 +84,41 @@ impl Mounted {
     }
 
     /// Takes note that the daemon has ended by itself.
-    pub fn forget_ended(&mut self) {
+    pub(crate) fn forget_ended(&mut self) {
         assert!(self.process.take().unwrap().wait().unwrap().success());
     }
 
     /// Ends the daemon as no program can prepare for; the dead mount stays.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let mut process = self.process.take().unwrap();
         process.kill().unwrap();
         process.wait().unwrap();
     }
 
-    pub fn top(&self) -> PathBuf {
+    pub(crate) fn top(&self) -> PathBuf {
         self.directory.path().join("mnt")
     }
 
-    pub fn store(&self) -> PathBuf {
+    pub(crate) fn store(&self) -> PathBuf {
         self.directory.path().join("store")
     }
 
     /// A path below `v2`.
-    pub fn v2(&self, path: &str) -> PathBuf {
+    pub(crate) fn v2(&self, path: &str) -> PathBuf {
         self.top().join("docker/registry/v2").join(path)
     }
 
     /// A path below a repository.
-    pub fn repository(&self, path: &str) -> PathBuf {
+    pub(crate) fn repository(&self, path: &str) -> PathBuf {
         self.v2("repositories/team/app").join(path)
     }
 
-    pub fn process(&self) -> &Child {
+    pub(crate) fn process(&self) -> &Child {
         self.process.as_ref().unwrap()
     }
 
     /// A repository with the empty configuration `{}` and the layer `layer`.
-    pub fn stock(&self) {
+    pub(crate) fn stock(&self) {
         fs::create_dir_all(self.repository("_manifests/tags")).unwrap();
         fs::create_dir_all(self.repository("_layers")).unwrap();
         fs::write(self.repository("_layers/config.json"), "{}").unwrap();
@@ -140,7 +137,7 @@ impl Drop for Mounted {
 }
 
 /// Whether something of ours is mounted there.
-pub fn is_mounted(path: &Path) -> bool {
+pub(crate) fn is_mounted(path: &Path) -> bool {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
     mounts.lines().any(|line| {
         let mut words = line.split(' ').skip(1);
@@ -149,7 +146,7 @@ pub fn is_mounted(path: &Path) -> bool {
 }
 
 /// The number of a failure.
-pub fn errno<T>(result: io::Result<T>) -> i32 {
+pub(crate) fn errno<T>(result: io::Result<T>) -> i32 {
     result
         .err()
         .expect("it should have failed")
@@ -158,7 +155,7 @@ pub fn errno<T>(result: io::Result<T>) -> i32 {
 }
 
 /// Every path below a directory, with each file's content.
-pub fn tree(directory: &Path) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn tree(directory: &Path) -> Vec<(String, Vec<u8>)> {
     let mut rows = Vec::new();
     let mut names: Vec<_> = fs::read_dir(directory)
         .unwrap()
@@ -180,7 +177,7 @@ pub fn tree(directory: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 /// An extended attribute, as text.
-pub fn attribute(path: &Path, name: &str) -> io::Result<String> {
+pub(crate) fn attribute(path: &Path, name: &str) -> io::Result<String> {
     let mut buffer = vec![0; 65536];
     let len = rustix::fs::getxattr(path, name, &mut buffer)?;
     buffer.truncate(len);
