@@ -265,7 +265,7 @@ impl Tree {
     }
 
     /// Makes everything before durable: fsync of a directory.
-    pub fn sync_all(&self) -> Result<(), TreeError> {
+    pub fn make_durable(&self) -> Result<(), TreeError> {
         Ok(self.registry.sync()?)
     }
 
@@ -287,6 +287,3 @@ impl Tree {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

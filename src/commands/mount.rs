@@ -92,7 +92,7 @@ fn check(mounting: &Mounting) -> Result<PathBuf, CommandError> {
 /// Takes away a mount whose process was killed: nobody can use it, nor mount over it.
 fn revive(mountpoint: &Path) {
     if let Err(error) = std::fs::metadata(mountpoint)
-        && error.raw_os_error() == Some(libc::ENOTCONN)
+        && error.raw_os_error() == Some(rustix::io::Errno::NOTCONN.raw_os_error())
     {
         detach(mountpoint);
     }

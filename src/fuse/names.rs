@@ -146,8 +146,8 @@ impl Service {
     }
 
     /// fsync(2) of a directory
-    pub(super) fn sync_all(&self) -> Result<(), Errno> {
-        self.tree.sync_all().map_err(|error| logged(&error))
+    pub(super) fn make_durable(&self) -> Result<(), Errno> {
+        self.tree.make_durable().map_err(|error| logged(&error))
     }
 
     /// statfs(2)

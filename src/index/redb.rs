@@ -4,7 +4,7 @@
 //! in one engine transaction and wakes all waiters. Only a sync makes that transaction durable
 //! (two-phase, so that no torn page is ever trusted; with quick repair, so that opening after
 //! a crash takes milliseconds); without one the committer makes things durable by itself,
-//! [`DURABLE_WITHIN`] after the first change. A durable commit that fails poisons the store.
+//! 200 ms after the first change. A durable commit that fails poisons the store.
 //!
 //! It is the only file that knows redb. The write-ahead journal will be another store in front
 //! of this one.
@@ -14,18 +14,18 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
-use redb::{
-    Builder, Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, Table,
-    TableDefinition,
-};
+use redb::{Builder, Database, Durability, ReadTransaction, ReadableDatabase, TableDefinition};
 
-use super::store::{Batch, Change, Outcome, Pair, Precondition, Store, StoreError};
+use super::store::{Batch, Outcome, Pair, Store, StoreError};
+
+mod committer;
+
+use committer::{Committer, Progress, Request};
 
 const TABLE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("facts");
 /// The key under which the format of all others is written, and the format this program knows.
@@ -33,8 +33,6 @@ const FORMAT_KEY: &[u8] = b"\0format";
 const FORMAT: u32 = 1;
 /// Pages kept in memory, in bytes.
 const CACHE_BYTES: usize = 64 << 20;
-/// How long something committed may stay volatile without anybody asking.
-const DURABLE_WITHIN: Duration = Duration::from_millis(200);
 /// Requests that may wait for the committer, and that it takes at once.
 const QUEUE: usize = 1024;
 
@@ -47,20 +45,6 @@ pub struct Redb {
     progress: Arc<Progress>,
     queue: SyncSender<Request>,
     committer: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// How far the committer has come, in commits.
-#[derive(Default)]
-struct Progress {
-    visible: AtomicU64,
-    durable: AtomicU64,
-    poison: Mutex<Option<String>>,
-}
-
-enum Request {
-    Commit(Batch, SyncSender<Result<Outcome, StoreError>>),
-    Sync(SyncSender<Result<(), StoreError>>),
-    Stop,
 }
 
 impl std::fmt::Debug for Redb {
@@ -272,188 +256,12 @@ impl Drop for Redb {
     }
 }
 
-/// The only thread that writes.
-struct Committer {
-    database: Arc<Database>,
-    path: PathBuf,
-    view: Arc<RwLock<Option<Arc<ReadTransaction>>>>,
-    progress: Arc<Progress>,
-    /// When the oldest change that is not durable was committed.
-    volatile_since: Option<Instant>,
-}
-
-impl Committer {
-    fn run(mut self, requests: &Receiver<Request>) {
-        loop {
-            let first = match self.volatile_since {
-                None => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(since) => {
-                    requests.recv_timeout(DURABLE_WITHIN.saturating_sub(since.elapsed()))
-                }
-            };
-            let mut group = Vec::new();
-            let mut stop = false;
-            match first {
-                Ok(request) => group.push(request),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => stop = true,
-            }
-            if !group.is_empty() {
-                group.extend(requests.try_iter().take(QUEUE));
-            }
-            stop |= group.iter().any(|request| matches!(request, Request::Stop));
-            self.serve(group, stop);
-            if stop {
-                return;
-            }
-        }
-    }
-
-    /// Serves a group with one transaction of the engine.
-    fn serve(&mut self, group: Vec<Request>, stop: bool) {
-        let overdue = self
-            .volatile_since
-            .is_some_and(|since| since.elapsed() >= DURABLE_WITHIN);
-        let asked = group
-            .iter()
-            .any(|request| matches!(request, Request::Sync(_)));
-        let durable = asked || stop || overdue;
-        let poison = self.progress.poison.lock().clone();
-        let result = match poison {
-            Some(reason) => Err(StoreError::Poisoned(reason)),
-            None => self.transact(&group, durable),
-        };
-        if let (Err(error), true) = (&result, durable) {
-            let mut poison = self.progress.poison.lock();
-            if poison.is_none() {
-                log::error!(
-                    "index {}: {error}; it is read-only from now on",
-                    self.path.display()
-                );
-                *poison = Some(error.to_string());
-            }
-            // Nothing will ever be retried, so there is no moment to wake up for.
-            self.volatile_since = None;
-        }
-        answer(group, &result);
-    }
-
-    /// Applies the batches of a group; the outcome of each, in their order.
-    fn transact(&mut self, group: &[Request], durable: bool) -> Result<Vec<Outcome>, StoreError> {
-        let batches: Vec<&Batch> = group
-            .iter()
-            .filter_map(|request| match request {
-                Request::Commit(batch, _) => Some(batch),
-                Request::Sync(_) | Request::Stop => None,
-            })
-            .collect();
-        if batches.is_empty() && (!durable || self.volatile_since.is_none()) {
-            return Ok(Vec::new());
-        }
-        self.apply(&batches, durable).map_err(|error| match error {
-            redb::Error::Io(error) => StoreError::System(Arc::new(error)),
-            error => StoreError::Engine {
-                path: self.path.display().to_string(),
-                reason: error.to_string(),
-            },
-        })
-    }
-
-    fn apply(&mut self, batches: &[&Batch], durable: bool) -> Result<Vec<Outcome>, redb::Error> {
-        let transaction = if durable {
-            self::durable(&self.database)?
-        } else {
-            let mut transaction = self.database.begin_write()?;
-            transaction.set_durability(Durability::None)?;
-            transaction
-        };
-        let mut outcomes = Vec::with_capacity(batches.len());
-        {
-            let mut table = transaction.open_table(TABLE)?;
-            for batch in batches {
-                outcomes.push(apply_batch(&mut table, batch)?);
-            }
-        }
-        transaction.commit()?;
-        *self.view.write() = None;
-        let visible = self.progress.visible.fetch_add(1, Ordering::AcqRel) + 1;
-        if durable {
-            self.progress.durable.store(visible, Ordering::Release);
-            self.volatile_since = None;
-        } else {
-            self.volatile_since.get_or_insert_with(Instant::now);
-        }
-        Ok(outcomes)
-    }
-}
-
-/// Tells every waiter of a group what became of its request.
-fn answer(group: Vec<Request>, result: &Result<Vec<Outcome>, StoreError>) {
-    let mut outcomes = result
-        .as_ref()
-        .map(|outcomes| outcomes.clone().into_iter())
-        .ok();
-    // A waiter that is gone does not want to know.
-    for request in group {
-        match request {
-            Request::Commit(_, waiter) => {
-                let outcome = outcomes.as_mut().and_then(Iterator::next);
-                let _gone = waiter.send(match (result, outcome) {
-                    (Err(error), _) => Err(error.clone()),
-                    (Ok(_), Some(outcome)) => Ok(outcome),
-                    (Ok(_), None) => Err(StoreError::Poisoned("a batch was not applied".into())),
-                });
-            }
-            Request::Sync(waiter) => {
-                let _gone = waiter.send(result.as_ref().map(|_| ()).map_err(Clone::clone));
-            }
-            Request::Stop => {}
-        }
-    }
-}
-
-fn apply_batch(
-    table: &mut Table<'_, &'static [u8], &'static [u8]>,
-    batch: &Batch,
-) -> Result<Outcome, redb::Error> {
-    for precondition in &batch.preconditions {
-        let (holds, key) = match precondition {
-            Precondition::Absent(key) => (table.get(key.as_slice())?.is_none(), key),
-            Precondition::Equals(key, value) => {
-                let found = table.get(key.as_slice())?;
-                (
-                    found.is_some_and(|found| found.value() == value.as_slice()),
-                    key,
-                )
-            }
-            Precondition::Empty(range) => {
-                let mut pairs = table.range(range.start.as_slice()..range.end.as_slice())?;
-                (pairs.next().is_none(), &range.start)
-            }
-        };
-        if !holds {
-            return Ok(Outcome::Conflict(key.clone()));
-        }
-    }
-    for change in &batch.changes {
-        match change {
-            Change::Put(key, value) => {
-                table.insert(key.as_slice(), value.as_slice())?;
-            }
-            Change::Delete(key) => {
-                table.remove(key.as_slice())?;
-            }
-            Change::DeleteRange(range) => {
-                table.retain_in(range.start.as_slice()..range.end.as_slice(), |_, _| false)?;
-            }
-        }
-    }
-    Ok(Outcome::Committed)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicU64;
+
     use super::*;
+    use crate::index::store::Change;
 
     #[test]
     fn it_keeps_the_contract() {

@@ -1,6 +1,8 @@
 //! The typed facts, on both stores.
 
 use super::*;
+use crate::digest::Algorithm;
+use crate::name::{LinkSet, Namespace, Tag, UploadId};
 
 fn stores(check: impl Fn(&Index)) {
     check(&Index::new(Arc::new(Memory::default())));

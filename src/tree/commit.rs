@@ -28,7 +28,7 @@ impl Tree {
         match &handle.open {
             Open::Draft(draft, _) if draft.hold().target == Target::Later => return Ok(outcome),
             Open::Upload(staging, _) => staging.sync()?,
-            Open::Plain(file, _) => file.sync_all().map_err(super::plain::about_open)?,
+            Open::Plain(file, _) => super::plain::sync(file)?,
             Open::Draft(..) | Open::Bytes(..) | Open::Blob(..) => {}
         }
         self.registry.sync()?;
@@ -141,6 +141,12 @@ impl Tree {
         }
         let bytes = bytes(content)?;
         match node {
+            Node::UploadData(repository, id) => {
+                // Not as registries do it, but as people copy.
+                let staging = self.registry.create_upload_data(repository, id)?;
+                staging.truncate(0)?;
+                staging.write_at(0, &bytes)?;
+            }
             Node::Link(repository, set, digest) => {
                 if *set == LinkSet::Revisions && is_document(&bytes) {
                     let destination = Destination {

@@ -57,24 +57,33 @@ impl Tree {
     ) -> Result<Vec<Listed>, TreeError> {
         // A directory that is gone has no names, not even if a child would be there always.
         self.node_attributes(node)?;
-        let children = self.children(node, last, limit)?;
-        let mut rows = Vec::with_capacity(children.len());
-        for child in children {
-            let name = OsString::from(child.name());
-            match self.found(Place::Node(child)) {
-                // Gone since it was read: it was not there during the whole listing.
-                Err(TreeError::NotFound) => {}
-                found => rows.push(Listed {
-                    name,
-                    found: found?,
-                }),
+        let mut last = last.map(str::to_owned);
+        loop {
+            let children = self.children(node, last.as_deref(), limit)?;
+            let Some(newest) = children.last() else {
+                return Ok(Vec::new());
+            };
+            last = Some(newest.name());
+            let mut rows = Vec::with_capacity(children.len());
+            for child in children {
+                let name = OsString::from(child.name());
+                match self.found(Place::Node(child)) {
+                    // Gone since it was read: it was not there during the whole listing.
+                    Err(TreeError::NotFound) => {}
+                    found => rows.push(Listed {
+                        name,
+                        found: found?,
+                    }),
+                }
+            }
+            // An empty page would be taken for the end.
+            if !rows.is_empty() {
+                return Ok(rows);
             }
         }
-        Ok(rows)
     }
 
-    /// The nodes below one, behind `last`. Some of them may not exist: fixed names are offered
-    /// whenever the layout has them.
+    /// The nodes below one, behind `last`.
     fn children(
         &self,
         node: &Node,
@@ -151,7 +160,11 @@ impl Tree {
                 });
                 sorted(nodes.collect(), last, limit)
             }
-            _ => sorted(node.fixed_children(), last, limit),
+            _ => {
+                let mut nodes = node.fixed_children();
+                nodes.retain(|node| self.node_attributes(node).is_ok());
+                sorted(nodes, last, limit)
+            }
         })
     }
 

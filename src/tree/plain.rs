@@ -149,6 +149,11 @@ pub(super) fn attributes(metadata: &fs::Metadata, path: &Path) -> Result<Attribu
     })
 }
 
+/// Makes an open plain file durable.
+pub(super) fn sync(file: &File) -> Result<(), TreeError> {
+    file.sync_all().map_err(about_open)
+}
+
 /// Says of an error of an open plain file that it is one.
 pub(super) fn about_open(error: io::Error) -> TreeError {
     TreeError::Plain {

@@ -1,0 +1,112 @@
+//! Staged bytes: a file that is still being written, and hashed behind its writer.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+
+use parking_lot::RwLock;
+
+use super::{about, read_full, sync_directory};
+use crate::blobs::hasher::{Following, Message};
+use crate::blobs::{BlobsError, Content, Draft};
+use crate::digest::{Algorithm, Digest};
+
+/// Staged bytes.
+#[derive(Debug)]
+pub(super) struct Staged {
+    pub(super) id: u64,
+    pub(super) path: PathBuf,
+    pub(super) following: Arc<Following>,
+    pub(super) len: AtomicU64,
+    /// Writers share it; whoever needs the content to stand still takes it alone.
+    pub(super) writers: RwLock<()>,
+    pub(super) unsynced: AtomicBool,
+    pub(super) published: AtomicBool,
+    pub(super) follower: Sender<Message>,
+}
+
+impl Staged {
+    pub(super) fn file_ref(&self) -> &File {
+        self.following.file()
+    }
+
+    /// The digest, while the caller keeps writers away.
+    pub(super) fn hash(&self, algorithm: Algorithm) -> Result<Digest, BlobsError> {
+        self.following.digest(algorithm).map_err(about(&self.path))
+    }
+
+    fn writable(&self) -> Result<(), BlobsError> {
+        if self.published.load(Ordering::SeqCst) {
+            Err(BlobsError::Published)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Content for Staged {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, BlobsError> {
+        read_full(self.file_ref(), offset, buffer).map_err(about(&self.path))
+    }
+
+    fn len(&self) -> u64 {
+        self.len.load(Ordering::SeqCst)
+    }
+
+    fn file(&self) -> Option<&File> {
+        Some(self.file_ref())
+    }
+}
+
+impl Draft for Staged {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), BlobsError> {
+        let _shared = self.writers.read();
+        self.writable()?;
+        self.unsynced.store(true, Ordering::SeqCst);
+        self.file_ref()
+            .write_all_at(bytes, offset)
+            .map_err(about(&self.path))?;
+        let end = offset + bytes.len() as u64;
+        self.len.fetch_max(end, Ordering::SeqCst);
+        self.following.wrote(offset, end, &self.follower);
+        Ok(())
+    }
+
+    fn truncate(&self, len: u64) -> Result<(), BlobsError> {
+        let _alone = self.writers.write();
+        self.writable()?;
+        self.unsynced.store(true, Ordering::SeqCst);
+        self.file_ref().set_len(len).map_err(about(&self.path))?;
+        let old = self.len.swap(len, Ordering::SeqCst);
+        self.following.cut(len.min(old));
+        self.following.wrote(len.min(old), len, &self.follower);
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), BlobsError> {
+        if !self.unsynced.swap(false, Ordering::SeqCst) {
+            return Ok(());
+        }
+        let synced = self
+            .file_ref()
+            .sync_data()
+            .map_err(about(&self.path))
+            .and_then(|()| self.path.parent().map_or(Ok(()), sync_directory));
+        if synced.is_err() {
+            self.unsynced.store(true, Ordering::SeqCst);
+        }
+        synced
+    }
+
+    fn digest(&self, algorithm: Algorithm) -> Result<Digest, BlobsError> {
+        let _alone = self.writers.write();
+        self.hash(algorithm)
+    }
+}

@@ -1,0 +1,294 @@
+//! Listings: facts in pages, in the order of names, taken up behind a name.
+//!
+//! A page is one moment; the next page is another. The name behind which it goes on need not
+//! exist any more.
+
+use std::ops::Range;
+
+use super::key::{Fields, Key, after, successor};
+use super::record::{Blob, DigestId, Link, Repository, RepositoryId, Role, TagRecord, Upload};
+use super::store::Store;
+use super::{Index, IndexError};
+use crate::digest::{Algorithm, Digest};
+use crate::name::{LinkSet, Namespace, Tag, UploadId};
+
+/// Rows read from the store at once where some are passed over.
+const PAGE: usize = 256;
+
+/// Listings of repositories.
+impl Index {
+    /// The range of everything below a name, or below none.
+    pub(super) fn children(parent: Option<&Namespace>) -> Range<Vec<u8>> {
+        match parent {
+            None => Key::table(b'N').below(),
+            Some(name) => Key::table(b'N').namespace(name).byte(0).below(),
+        }
+    }
+
+    /// At most `limit` names directly below `parent`, behind `last`.
+    pub fn namespaces(
+        &self,
+        parent: Option<&Namespace>,
+        last: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, IndexError> {
+        let mut range = Self::children(parent);
+        let skip = range.start.len();
+        if let Some(last) = last {
+            range.start = behind(&range.start, last.as_bytes());
+        }
+        let mut names = Vec::new();
+        while names.len() < limit
+            && let Some((key, _)) = self.scan(&range, 1)?.pop()
+        {
+            let rest = key.get(skip..).unwrap_or_default();
+            let name = rest.split(|byte| *byte == 0).next().unwrap_or_default();
+            range.start = behind(key.get(..skip).unwrap_or_default(), name);
+            names.push(String::from_utf8(name.to_vec()).map_err(|_| IndexError::Record { key })?);
+        }
+        Ok(names)
+    }
+
+    /// At most `limit` repositories behind `last`, in the order of the hierarchy.
+    pub fn repositories(
+        &self,
+        last: Option<&Namespace>,
+        limit: usize,
+    ) -> Result<Vec<(Namespace, Repository)>, IndexError> {
+        let mut range = Key::table(b'N').below();
+        if let Some(last) = last {
+            range.start = after(Key::table(b'N').namespace(last).done());
+        }
+        let rows = self.scan(&range, limit)?;
+        rows.into_iter()
+            .map(|(key, value)| {
+                let name = key.get(1..).unwrap_or_default();
+                let name = String::from_utf8_lossy(name)
+                    .replace('\0', "/")
+                    .parse()
+                    .ok();
+                name.zip(Repository::decode(&value))
+                    .ok_or(IndexError::Record { key })
+            })
+            .collect()
+    }
+}
+
+/// The first key behind `prefix name` and all below it.
+fn behind(prefix: &[u8], name: &[u8]) -> Vec<u8> {
+    [prefix, name, &[1]].concat()
+}
+
+/// Listings within a repository.
+impl Index {
+    /// At most `limit` links of an algorithm (directories made for one among them) behind
+    /// `last`, in the order of their digests.
+    pub fn links(
+        &self,
+        repository: RepositoryId,
+        set: &LinkSet,
+        algorithm: Algorithm,
+        last: Option<&Digest>,
+        limit: usize,
+    ) -> Result<Vec<(Digest, Link)>, IndexError> {
+        let mut view = self.view();
+        let Some(mut range) = view.set_range(repository, set, Some(algorithm))? else {
+            return Ok(Vec::new());
+        };
+        if let Some(last) = last {
+            // A digest that was ever listed keeps its number, even if its link is gone.
+            let first = last.as_bytes().get(..8).unwrap_or_default();
+            let prefix = [&range.start[..], first].concat();
+            range.start = match view.blob(last)? {
+                Some(blob) => after([&prefix[..], &blob.id.0.to_be_bytes()].concat()),
+                None => successor(prefix),
+            };
+        }
+        let rows = self.scan(&range, limit)?;
+        rows.into_iter()
+            .map(|(key, value)| {
+                let id = key.last_chunk().map(|id| DigestId(u32::from_be_bytes(*id)));
+                let digest =
+                    self.digest(id.ok_or_else(|| IndexError::Record { key: key.clone() })?)?;
+                Ok((digest, view.decode_link(&key, &value, &digest)?))
+            })
+            .collect()
+    }
+
+    /// At most `limit` tags behind `last`, in the order of their bytes.
+    pub fn tags(
+        &self,
+        repository: RepositoryId,
+        last: Option<&Tag>,
+        limit: usize,
+    ) -> Result<Vec<(Tag, TagRecord)>, IndexError> {
+        let table = Key::table(b'T').repository(repository);
+        let mut range = table.clone().below();
+        let skip = range.start.len();
+        if let Some(last) = last {
+            range.start = after(table.tag(last).done());
+        }
+        let mut view = self.view();
+        let rows = self.scan(&range, limit)?;
+        rows.into_iter()
+            .map(|(key, value)| {
+                let record = view.decode_tag(&key, &value)?;
+                let tag = key
+                    .get(skip..key.len() - 1)
+                    .and_then(|tag| std::str::from_utf8(tag).ok());
+                let tag = tag.and_then(|tag| tag.parse().ok());
+                Ok((tag.ok_or(IndexError::Record { key })?, record))
+            })
+            .collect()
+    }
+
+    /// At most `limit` uploads behind `last`.
+    pub fn uploads(
+        &self,
+        repository: RepositoryId,
+        last: Option<&UploadId>,
+        limit: usize,
+    ) -> Result<Vec<(UploadId, Upload)>, IndexError> {
+        let table = Key::table(b'U').repository(repository);
+        let mut range = table.clone().below();
+        if let Some(last) = last {
+            range.start = after(table.upload(last).done());
+        }
+        let rows = self.scan(&range, limit)?;
+        rows.into_iter()
+            .map(|(key, value)| {
+                let id = key.last_chunk().map(|id| UploadId::from_bytes(*id));
+                id.zip(Upload::decode(&value))
+                    .ok_or(IndexError::Record { key })
+            })
+            .collect()
+    }
+
+    /// The uploads of all repositories.
+    pub fn all_uploads(&self) -> Result<Vec<(RepositoryId, UploadId, Upload)>, IndexError> {
+        let rows = self.scan(&Key::table(b'U').below(), usize::MAX)?;
+        rows.into_iter()
+            .map(|(key, value)| {
+                let mut fields = Fields(key.get(1..).unwrap_or_default());
+                let repository = fields.u32().map(RepositoryId);
+                let id = fields.0.try_into().ok().map(UploadId::from_bytes);
+                let row = repository.zip(id).zip(Upload::decode(&value));
+                let row = row.map(|((repository, id), upload)| (repository, id, upload));
+                row.ok_or(IndexError::Record { key })
+            })
+            .collect()
+    }
+
+    /// All hash states of an upload and algorithm: their offsets, when they were written, and
+    /// their lengths in bytes. There are a few at most.
+    pub fn hash_states(
+        &self,
+        repository: RepositoryId,
+        id: &UploadId,
+        algorithm: Algorithm,
+    ) -> Result<Vec<(u64, u32, usize)>, IndexError> {
+        let key = Key::table(b'H')
+            .repository(repository)
+            .upload(id)
+            .algorithm(algorithm);
+        let rows = self.scan(&key.below(), usize::MAX)?;
+        rows.into_iter()
+            .map(|(key, value)| {
+                let offset = key.last_chunk().map(|offset| u64::from_be_bytes(*offset));
+                let state =
+                    decode_hash_state(&value).map(|(updated, state)| (updated, state.len()));
+                let row = offset
+                    .zip(state)
+                    .map(|(offset, (updated, len))| (offset, updated, len));
+                row.ok_or(IndexError::Record { key })
+            })
+            .collect()
+    }
+}
+
+/// When a hash state was written, and what it is.
+pub(super) fn decode_hash_state(value: &[u8]) -> Option<(u32, Vec<u8>)> {
+    let mut fields = Fields(value);
+    Some((fields.u32()?, fields.0.to_vec()))
+}
+
+/// Listings of blobs, and who needs them.
+impl Index {
+    /// The shards of an algorithm that have a directory.
+    pub fn blob_shards(&self, algorithm: Algorithm) -> Result<Vec<u8>, IndexError> {
+        let mut range = Key::table(b'P').algorithm(algorithm).below();
+        range.start = after(range.start);
+        let rows = self.scan(&range, usize::MAX)?;
+        Ok(rows
+            .into_iter()
+            .filter_map(|(key, _)| key.last().copied())
+            .collect())
+    }
+
+    /// At most `limit` blobs of a shard (directories left of one among them) behind `last`.
+    pub fn blobs(
+        &self,
+        algorithm: Algorithm,
+        shard: u8,
+        last: Option<&Digest>,
+        limit: usize,
+    ) -> Result<Vec<(Digest, Blob)>, IndexError> {
+        Self::scan_blobs(self.store.as_ref(), algorithm, shard, last, limit)
+    }
+
+    pub(super) fn scan_blobs(
+        store: &dyn Store,
+        algorithm: Algorithm,
+        shard: u8,
+        last: Option<&Digest>,
+        limit: usize,
+    ) -> Result<Vec<(Digest, Blob)>, IndexError> {
+        let mut range = Key::table(b'B').algorithm(algorithm).byte(shard).below();
+        if let Some(last) = last {
+            range.start = after(Key::table(b'B').digest(last).done());
+        }
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let rows = store.scan(&range.start..&range.end, PAGE)?;
+            let Some((key, _)) = rows.last() else { break };
+            range.start = after(key.clone());
+            for (key, value) in rows {
+                let digest = Fields(key.get(1..).unwrap_or_default()).digest();
+                let row = digest
+                    .zip(Blob::decode(&value))
+                    .ok_or(IndexError::Record { key })?;
+                if row.1.present || row.1.kept {
+                    found.push(row);
+                }
+            }
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    /// Whether any repository holds this digest as a revision.
+    pub fn is_revision(&self, digest: &Digest) -> Result<bool, IndexError> {
+        let Some(blob) = self.view().blob(digest)? else {
+            return Ok(false);
+        };
+        Ok(!self
+            .scan(&Key::table(b'r').id(blob.id).below(), 1)?
+            .is_empty())
+    }
+
+    /// The manifests that name this digest in one of these roles.
+    pub fn named_by(&self, digest: &Digest, roles: &[Role]) -> Result<Vec<Digest>, IndexError> {
+        let Some(blob) = self.view().blob(digest)? else {
+            return Ok(Vec::new());
+        };
+        let mut manifests = Vec::new();
+        for role in roles {
+            let range = Key::table(b'e').id(blob.id).byte(role.byte()).below();
+            for (key, _) in self.scan(&range, usize::MAX)? {
+                let id = key.last_chunk().map(|id| DigestId(u32::from_be_bytes(*id)));
+                manifests.push(self.digest(id.ok_or(IndexError::Record { key })?)?);
+            }
+        }
+        Ok(manifests)
+    }
+}

@@ -1,0 +1,157 @@
+//! Blobs: digests that are known, and whether their bytes are there.
+
+use super::Transaction;
+use crate::digest::{Algorithm, Digest};
+use crate::index::IndexError;
+use crate::index::key::{Fields, Key};
+use crate::index::record::{Blob, DigestId};
+
+impl Transaction<'_> {
+    /// What is known of a digest.
+    pub fn blob(&mut self, digest: &Digest) -> Result<Option<Blob>, IndexError> {
+        self.record(Key::table(b'B').digest(digest), Blob::decode)
+    }
+
+    /// The digest of a number.
+    pub fn digest(&mut self, id: DigestId) -> Result<Digest, IndexError> {
+        let key = Key::table(b'd').id(id);
+        let missing = key.clone().done();
+        let digest = self.record(key, |value| Fields(value).digest())?;
+        digest.ok_or(IndexError::Record { key: missing })
+    }
+
+    /// The record of a digest, which becomes known if it was not.
+    pub(super) fn intern(&mut self, digest: &Digest) -> Result<Blob, IndexError> {
+        if let Some(blob) = self.blob(digest)? {
+            return Ok(blob);
+        }
+        let id = DigestId(self.number(b'd')?);
+        let blob = Blob {
+            id,
+            present: false,
+            kept: false,
+            size: 0,
+            created: 0,
+        };
+        let value = Key::table(0).digest(digest).done().split_off(1);
+        self.put(Key::table(b'd').id(id), value);
+        self.put(Key::table(b'B').digest(digest), blob.encode());
+        Ok(blob)
+    }
+
+    pub(super) fn number(&mut self, counter: u8) -> Result<u32, IndexError> {
+        let number = self
+            .store
+            .allocate(&Key::table(b'C').byte(counter).done(), 1)?
+            .start;
+        u32::try_from(number).map_err(|_| IndexError::Exhausted)
+    }
+
+    /// The bytes of a digest are there.
+    pub fn put_blob(&mut self, digest: &Digest, size: u64, now: u32) -> Result<(), IndexError> {
+        let blob = self.intern(digest)?;
+        let created = if blob.present { blob.created } else { now };
+        let blob = Blob {
+            present: true,
+            kept: true,
+            size,
+            created,
+            ..blob
+        };
+        self.put(Key::table(b'B').digest(digest), blob.encode());
+        self.keep_blob_algorithm(digest.algorithm())?;
+        self.keep_blob_shard(digest.algorithm(), digest.shard())
+    }
+
+    /// The bytes of a digest are not there, but their directory is.
+    pub fn put_blob_directory(&mut self, digest: &Digest, now: u32) -> Result<(), IndexError> {
+        let blob = self.intern(digest)?;
+        let blob = Blob {
+            present: false,
+            kept: true,
+            size: 0,
+            created: now,
+            ..blob
+        };
+        self.put(Key::table(b'B').digest(digest), blob.encode());
+        Ok(())
+    }
+
+    /// Neither the bytes of a digest nor their directory are there.
+    pub fn remove_blob(&mut self, digest: &Digest) -> Result<(), IndexError> {
+        let blob = self.intern(digest)?;
+        let blob = Blob {
+            present: false,
+            kept: false,
+            size: 0,
+            created: 0,
+            ..blob
+        };
+        self.put(Key::table(b'B').digest(digest), blob.encode());
+        Ok(())
+    }
+
+    /// Whether the directory of an algorithm's blobs was made.
+    pub fn blob_algorithm_kept(&mut self, algorithm: Algorithm) -> Result<bool, IndexError> {
+        Ok(self
+            .get(Key::table(b'P').algorithm(algorithm).done())?
+            .is_some())
+    }
+
+    /// Whether the directory of a shard was made.
+    pub fn blob_shard_kept(&mut self, algorithm: Algorithm, shard: u8) -> Result<bool, IndexError> {
+        Ok(self
+            .get(Key::table(b'P').algorithm(algorithm).byte(shard).done())?
+            .is_some())
+    }
+
+    /// Makes the directory of an algorithm's blobs.
+    pub fn keep_blob_algorithm(&mut self, algorithm: Algorithm) -> Result<(), IndexError> {
+        if !self.blob_algorithm_kept(algorithm)? {
+            self.put(Key::table(b'P').algorithm(algorithm), Vec::new());
+        }
+        Ok(())
+    }
+
+    /// Makes the directory of a shard.
+    pub fn keep_blob_shard(&mut self, algorithm: Algorithm, shard: u8) -> Result<(), IndexError> {
+        if !self.blob_shard_kept(algorithm, shard)? {
+            self.put(
+                Key::table(b'P').algorithm(algorithm).byte(shard),
+                Vec::new(),
+            );
+        }
+        Ok(())
+    }
+
+    /// Removes the directory of an algorithm's blobs.
+    pub fn forget_blob_algorithm(&mut self, algorithm: Algorithm) -> Result<(), IndexError> {
+        self.delete(Key::table(b'P').algorithm(algorithm));
+        Ok(())
+    }
+
+    /// Removes the directory of a shard.
+    pub fn forget_blob_shard(&mut self, algorithm: Algorithm, shard: u8) -> Result<(), IndexError> {
+        self.delete(Key::table(b'P').algorithm(algorithm).byte(shard));
+        Ok(())
+    }
+
+    /// Whether no shard of an algorithm has a directory, until the commit.
+    pub fn require_no_blob_shards(&mut self, algorithm: Algorithm) -> Result<bool, IndexError> {
+        let prefix = Key::table(b'P').algorithm(algorithm).done();
+        self.require_empty(
+            crate::index::key::after(prefix.clone())..crate::index::key::successor(prefix),
+        )
+    }
+
+    /// Whether no digest of a shard has a directory. Each blob is made after a look at its
+    /// shard, which the removal of the shard changes: that keeps the answer true.
+    pub fn require_no_blobs(
+        &mut self,
+        algorithm: Algorithm,
+        shard: u8,
+    ) -> Result<bool, IndexError> {
+        let blobs = crate::index::Index::scan_blobs(self.store, algorithm, shard, None, 1)?;
+        Ok(blobs.is_empty())
+    }
+}

@@ -1,0 +1,169 @@
+//! Links, and the directories that were made for them.
+
+use super::Transaction;
+use crate::digest::{Algorithm, Digest};
+use crate::index::IndexError;
+use crate::index::key::{Fields, Key};
+use crate::index::record::{Link, RepositoryId};
+use crate::name::LinkSet;
+use std::ops::Range;
+
+impl Transaction<'_> {
+    /// The table of a set of links; nothing for the signatures of an unknown manifest.
+    pub(in crate::index) fn set(
+        &mut self,
+        repository: RepositoryId,
+        set: &LinkSet,
+    ) -> Result<Option<Key>, IndexError> {
+        Ok(Some(match set {
+            LinkSet::Layers => Key::table(b'L').repository(repository),
+            LinkSet::Revisions => Key::table(b'R').repository(repository),
+            LinkSet::TagIndex(tag) => Key::table(b'I').repository(repository).tag(tag),
+            LinkSet::Signatures(revision) => {
+                let Some(blob) = self.blob(revision)? else {
+                    return Ok(None);
+                };
+                Key::table(b'S').repository(repository).id(blob.id)
+            }
+        }))
+    }
+
+    /// The range of a set of links, or of an algorithm in it.
+    pub(in crate::index) fn set_range(
+        &mut self,
+        repository: RepositoryId,
+        set: &LinkSet,
+        algorithm: Option<Algorithm>,
+    ) -> Result<Option<Range<Vec<u8>>>, IndexError> {
+        let Some(key) = self.set(repository, set)? else {
+            return Ok(None);
+        };
+        Ok(Some(match algorithm {
+            None => key.below(),
+            Some(algorithm) => key.algorithm(algorithm).below(),
+        }))
+    }
+
+    /// A link, or the directory made for it.
+    pub fn link(
+        &mut self,
+        repository: RepositoryId,
+        set: &LinkSet,
+        digest: &Digest,
+    ) -> Result<Option<Link>, IndexError> {
+        let Some(blob) = self.blob(digest)? else {
+            return Ok(None);
+        };
+        let Some(key) = self.set(repository, set)? else {
+            return Ok(None);
+        };
+        let key = key.prefix(digest).id(blob.id).done();
+        let Some(value) = self.get(key.clone())? else {
+            return Ok(None);
+        };
+        self.decode_link(&key, &value, digest).map(Some)
+    }
+
+    /// A link's value; `key` is for the error.
+    pub(in crate::index) fn decode_link(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        digest: &Digest,
+    ) -> Result<Link, IndexError> {
+        let mut fields = Fields(value);
+        if value.is_empty() {
+            return Ok(Link::Directory);
+        }
+        let pushed = fields
+            .u32()
+            .ok_or_else(|| IndexError::Record { key: key.to_vec() })?;
+        let target = match fields.id() {
+            None => *digest,
+            Some(id) => self.digest(id)?,
+        };
+        Ok(Link::Linked { target, pushed })
+    }
+
+    /// Sets a link, or makes its directory.
+    pub fn put_link(
+        &mut self,
+        repository: RepositoryId,
+        set: &LinkSet,
+        digest: &Digest,
+        link: &Link,
+    ) -> Result<(), IndexError> {
+        if let LinkSet::Signatures(revision) = set {
+            self.intern(revision)?;
+        }
+        let id = self.intern(digest)?.id;
+        let Some(key) = self.set(repository, set)? else {
+            return Ok(());
+        };
+        let value = match link {
+            Link::Directory => Vec::new(),
+            Link::Linked { target, pushed } => {
+                let mut value = pushed.to_be_bytes().to_vec();
+                if target != digest {
+                    value.extend(self.intern(target)?.id.0.to_be_bytes());
+                }
+                value
+            }
+        };
+        self.put(key.prefix(digest).id(id), value);
+        if *set == LinkSet::Revisions {
+            let reverse = Key::table(b'r').id(id).repository(repository);
+            match link {
+                Link::Directory => self.delete(reverse),
+                Link::Linked { .. } => self.put(reverse, Vec::new()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a link and its directory.
+    pub fn remove_link(
+        &mut self,
+        repository: RepositoryId,
+        set: &LinkSet,
+        digest: &Digest,
+    ) -> Result<(), IndexError> {
+        let Some(blob) = self.blob(digest)? else {
+            return Ok(());
+        };
+        let Some(key) = self.set(repository, set)? else {
+            return Ok(());
+        };
+        self.delete(key.prefix(digest).id(blob.id));
+        if *set == LinkSet::Revisions {
+            self.delete(Key::table(b'r').id(blob.id).repository(repository));
+        }
+        Ok(())
+    }
+
+    /// Whether a set has any link or directory made for one.
+    pub fn has_links(
+        &mut self,
+        repository: RepositoryId,
+        set: &LinkSet,
+        algorithm: Option<Algorithm>,
+    ) -> Result<bool, IndexError> {
+        match self.set_range(repository, set, algorithm)? {
+            None => Ok(false),
+            Some(range) => self.any(&range),
+        }
+    }
+
+    /// Whether a set has neither links nor directories made for them, until the commit.
+    pub fn require_no_links(
+        &mut self,
+        repository: RepositoryId,
+        set: &LinkSet,
+        algorithm: Option<Algorithm>,
+    ) -> Result<bool, IndexError> {
+        match self.set_range(repository, set, algorithm)? {
+            None => Ok(true),
+            Some(range) => self.require_empty(range),
+        }
+    }
+}

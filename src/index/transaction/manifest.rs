@@ -1,0 +1,66 @@
+//! Manifests: what a digest is, and what it names.
+
+use super::Transaction;
+use crate::digest::Digest;
+use crate::index::IndexError;
+use crate::index::key::{Fields, Key};
+use crate::index::record::Role;
+
+impl Transaction<'_> {
+    /// The media type of a manifest that is known as one.
+    pub fn manifest(&mut self, digest: &Digest) -> Result<Option<String>, IndexError> {
+        let Some(blob) = self.blob(digest)? else {
+            return Ok(None);
+        };
+        let key = Key::table(b'M').id(blob.id);
+        self.record(key, |value| String::from_utf8(value.to_vec()).ok())
+    }
+
+    /// A digest is known as a manifest of this media type.
+    pub fn put_manifest(&mut self, digest: &Digest, media_type: &str) -> Result<(), IndexError> {
+        let id = self.intern(digest)?.id;
+        self.put(Key::table(b'M').id(id), media_type.as_bytes().to_vec());
+        Ok(())
+    }
+
+    /// What a manifest names, from this position on: edges in both directions. At most
+    /// [`crate::index::EDGES_AT_ONCE`] fit into one transaction.
+    pub fn put_edges(
+        &mut self,
+        digest: &Digest,
+        first: u32,
+        edges: &[(Role, Digest)],
+    ) -> Result<(), IndexError> {
+        let id = self.intern(digest)?.id;
+        for (position, (role, target)) in (first..).zip(edges) {
+            let target = self.intern(target)?.id;
+            let value = [&[role.byte()][..], &target.0.to_be_bytes()].concat();
+            self.put(
+                Key::table(b'E').id(id).bytes(&position.to_be_bytes()),
+                value,
+            );
+            self.put(
+                Key::table(b'e').id(target).byte(role.byte()).id(id),
+                Vec::new(),
+            );
+        }
+        Ok(())
+    }
+
+    /// Forgets what a digest is as a manifest, and what it names.
+    pub fn remove_manifest(&mut self, digest: &Digest) -> Result<(), IndexError> {
+        let Some(blob) = self.blob(digest)? else {
+            return Ok(());
+        };
+        let range = Key::table(b'E').id(blob.id).below();
+        for (key, value) in self.store.scan(&range.start..&range.end, usize::MAX)? {
+            let mut fields = Fields(&value);
+            if let (Some(role), Some(target)) = (fields.u8(), fields.id()) {
+                self.delete(Key::table(b'e').id(target).byte(role).id(blob.id));
+            }
+            self.written.insert(key, None);
+        }
+        self.delete(Key::table(b'M').id(blob.id));
+        Ok(())
+    }
+}

@@ -1,0 +1,83 @@
+//! Tags, and the manifests they are at.
+
+use super::Transaction;
+use crate::index::IndexError;
+use crate::index::key::{Fields, Key};
+use crate::index::record::{RepositoryId, TagDirectories, TagRecord};
+use crate::name::Tag;
+
+impl Transaction<'_> {
+    /// A tag.
+    pub fn tag(
+        &mut self,
+        repository: RepositoryId,
+        tag: &Tag,
+    ) -> Result<Option<TagRecord>, IndexError> {
+        let key = Key::table(b'T').repository(repository).tag(tag).done();
+        let Some(value) = self.get(key.clone())? else {
+            return Ok(None);
+        };
+        self.decode_tag(&key, &value).map(Some)
+    }
+
+    /// A tag's value; `key` is for the error.
+    pub(in crate::index) fn decode_tag(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<TagRecord, IndexError> {
+        let mut fields = Fields(value);
+        let flags = fields
+            .u8()
+            .ok_or_else(|| IndexError::Record { key: key.to_vec() })?;
+        let current = match (fields.id(), fields.u32()) {
+            (Some(id), Some(pushed)) => Some((self.digest(id)?, pushed)),
+            _ => None,
+        };
+        Ok(TagRecord {
+            directories: TagDirectories(flags),
+            current,
+        })
+    }
+
+    /// Sets a tag.
+    pub fn put_tag(
+        &mut self,
+        repository: RepositoryId,
+        tag: &Tag,
+        record: &TagRecord,
+    ) -> Result<(), IndexError> {
+        self.forget_tag_target(repository, tag)?;
+        let mut value = vec![record.directories.0];
+        if let Some((digest, pushed)) = &record.current {
+            let id = self.intern(digest)?.id;
+            value.extend(id.0.to_be_bytes());
+            value.extend(pushed.to_be_bytes());
+            let reverse = Key::table(b't').id(id).repository(repository);
+            self.put(reverse.bytes(tag.as_str().as_bytes()), Vec::new());
+        }
+        self.put(Key::table(b'T').repository(repository).tag(tag), value);
+        Ok(())
+    }
+
+    /// Removes a tag.
+    pub fn remove_tag(&mut self, repository: RepositoryId, tag: &Tag) -> Result<(), IndexError> {
+        self.forget_tag_target(repository, tag)?;
+        self.delete(Key::table(b'T').repository(repository).tag(tag));
+        Ok(())
+    }
+
+    fn forget_tag_target(&mut self, repository: RepositoryId, tag: &Tag) -> Result<(), IndexError> {
+        if let Some((digest, _)) = self.tag(repository, tag)?.and_then(|record| record.current) {
+            let id = self.intern(&digest)?.id;
+            let reverse = Key::table(b't').id(id).repository(repository);
+            self.delete(reverse.bytes(tag.as_str().as_bytes()));
+        }
+        Ok(())
+    }
+
+    /// Whether a repository has no tags, until the commit.
+    pub fn require_no_tags(&mut self, repository: RepositoryId) -> Result<bool, IndexError> {
+        self.require_empty(Key::table(b'T').repository(repository).below())
+    }
+}

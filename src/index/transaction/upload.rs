@@ -1,0 +1,115 @@
+//! Uploads, and the hash states noted for them.
+
+use super::Transaction;
+use crate::digest::Algorithm;
+use crate::index::IndexError;
+use crate::index::key::Key;
+use crate::index::record::{RepositoryId, Upload};
+use crate::name::UploadId;
+
+impl Transaction<'_> {
+    /// An upload.
+    pub fn upload(
+        &mut self,
+        repository: RepositoryId,
+        id: &UploadId,
+    ) -> Result<Option<Upload>, IndexError> {
+        self.record(
+            Key::table(b'U').repository(repository).upload(id),
+            Upload::decode,
+        )
+    }
+
+    /// Sets an upload.
+    pub fn put_upload(
+        &mut self,
+        repository: RepositoryId,
+        id: &UploadId,
+        upload: &Upload,
+    ) -> Result<(), IndexError> {
+        self.put(
+            Key::table(b'U').repository(repository).upload(id),
+            upload.encode(),
+        );
+        Ok(())
+    }
+
+    /// Removes an upload.
+    pub fn remove_upload(
+        &mut self,
+        repository: RepositoryId,
+        id: &UploadId,
+    ) -> Result<(), IndexError> {
+        self.delete(Key::table(b'U').repository(repository).upload(id));
+        Ok(())
+    }
+
+    /// Whether a repository has no uploads, until the commit.
+    pub fn require_no_uploads(&mut self, repository: RepositoryId) -> Result<bool, IndexError> {
+        self.require_empty(Key::table(b'U').repository(repository).below())
+    }
+
+    /// When a hash state was written, and what it is.
+    pub fn hash_state(
+        &mut self,
+        repository: RepositoryId,
+        id: &UploadId,
+        algorithm: Algorithm,
+        offset: u64,
+    ) -> Result<Option<(u32, Vec<u8>)>, IndexError> {
+        let key = Key::hash_state(repository, id, algorithm, offset);
+        self.record(key, crate::index::decode_hash_state)
+    }
+
+    /// Sets a hash state.
+    pub fn put_hash_state(
+        &mut self,
+        repository: RepositoryId,
+        id: &UploadId,
+        algorithm: Algorithm,
+        offset: u64,
+        (updated, state): (u32, &[u8]),
+    ) -> Result<(), IndexError> {
+        let value = [&updated.to_be_bytes()[..], state].concat();
+        self.put(Key::hash_state(repository, id, algorithm, offset), value);
+        Ok(())
+    }
+
+    /// Removes a hash state.
+    pub fn remove_hash_state(
+        &mut self,
+        repository: RepositoryId,
+        id: &UploadId,
+        algorithm: Algorithm,
+        offset: u64,
+    ) -> Result<(), IndexError> {
+        self.delete(Key::hash_state(repository, id, algorithm, offset));
+        Ok(())
+    }
+
+    /// Whether an upload has no hash states (of an algorithm), until the commit.
+    pub fn require_no_hash_states(
+        &mut self,
+        repository: RepositoryId,
+        id: &UploadId,
+        algorithm: Option<Algorithm>,
+    ) -> Result<bool, IndexError> {
+        let key = Key::table(b'H').repository(repository).upload(id);
+        self.require_empty(match algorithm {
+            None => key.below(),
+            Some(algorithm) => key.algorithm(algorithm).below(),
+        })
+    }
+}
+
+impl Key {
+    fn hash_state(
+        repository: RepositoryId,
+        id: &UploadId,
+        algorithm: Algorithm,
+        offset: u64,
+    ) -> Self {
+        let upload = Self::table(b'H').repository(repository).upload(id);
+        upload.algorithm(algorithm).bytes(&offset.to_be_bytes())
+    }
+}

@@ -1,0 +1,188 @@
+//! Faults: the n-th write fails, for every n. What was acknowledged is there after a crash;
+//! nothing half-done is; every fact's bytes are what it says.
+
+use std::sync::Arc;
+
+use regfs::blobs::{self, Blobs};
+use regfs::digest::{Algorithm, Digest};
+use regfs::index::{self, Store};
+use regfs::name::{LinkSet, RepositoryName, Tag, UploadId};
+use regfs::registry::{Destination, Directory, Error, Registry, Removal};
+
+/// What was acknowledged: done, and a sync after it.
+#[derive(Default)]
+struct Acknowledged {
+    blobs: Vec<Digest>,
+    links: Vec<(LinkSet, Digest)>,
+    tags: Vec<(Tag, Digest)>,
+    removed: Vec<Digest>,
+}
+
+fn sha256(bytes: &[u8]) -> Digest {
+    Digest::of(Algorithm::Sha256, bytes)
+}
+
+fn name() -> RepositoryName {
+    "team/app".parse().unwrap()
+}
+
+fn tag(text: &str) -> Tag {
+    text.parse().unwrap()
+}
+
+fn upload() -> UploadId {
+    "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap()
+}
+
+fn manifest(note: &str) -> String {
+    format!(
+        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{{"mediaType":"a/b","digest":"{}","size":2}},"layers":[{{"mediaType":"a/b","digest":"{}","size":5}}],"annotations":{{"note":"{note}"}}}}"#,
+        sha256(b"{}"),
+        sha256(b"layer")
+    )
+}
+
+/// Does everything that a registry's storage goes through, until something fails.
+fn live(registry: &Registry, done: &mut Acknowledged) -> Result<(), Error> {
+    let name = name();
+    let make = |directory: Directory| registry.make_directory(&directory);
+    make(Directory::Namespace("team".parse().unwrap()))?;
+    make(Directory::Namespace(name.namespace().clone()))?;
+    make(Directory::Links(name.clone(), LinkSet::Layers))?;
+    make(Directory::Manifests(name.clone()))?;
+    make(Directory::Tags(name.clone()))?;
+    for bytes in [&b"{}"[..], b"layer"] {
+        let staging = registry.stage()?;
+        staging.write_at(0, bytes)?;
+        let digest = registry.store_layer(&name, &staging, None)?;
+        registry.sync()?;
+        done.blobs.push(digest);
+        done.links.push((LinkSet::Layers, digest));
+    }
+    for (note, label) in [("one", "v1"), ("two", "v1"), ("two", "v2")] {
+        let destination = Destination {
+            tag: Some(tag(label)),
+            digest: None,
+        };
+        let ingested = registry.ingest(&name, manifest(note).as_bytes(), &destination)?;
+        registry.sync()?;
+        done.blobs.push(ingested.digest);
+        done.links.push((LinkSet::Revisions, ingested.digest));
+        done.links
+            .push((LinkSet::TagIndex(tag(label)), ingested.digest));
+        done.tags.retain(|(known, _)| known.as_str() != label);
+        done.tags.push((tag(label), ingested.digest));
+    }
+    make(Directory::Uploads(name.clone()))?;
+    make(Directory::Upload(name.clone(), upload()))?;
+    registry.set_started_at(&name, &upload(), b"2026-01-01T00:00:00Z")?;
+    registry
+        .create_upload_data(&name, &upload())?
+        .write_at(0, b"uploaded")?;
+    let digest = sha256(b"uploaded");
+    make(Directory::Blob(digest)).or_else(|_| {
+        let shard = Directory::BlobShard(Algorithm::Sha256, digest.shard());
+        make(shard)?;
+        make(Directory::Blob(digest))
+    })?;
+    registry.publish_upload(&name, &upload(), &digest)?;
+    registry.sync()?;
+    done.blobs.push(digest);
+    registry.remove_blob(&digest)?;
+    registry.sync()?;
+    done.blobs.retain(|known| *known != digest);
+    done.removed.push(digest);
+    Ok(())
+}
+
+/// After a crash: what was acknowledged is there, and nothing is half there.
+fn check(registry: &Registry, done: &Acknowledged, maybe_removed: &Digest) {
+    let whole = |digest: &Digest| {
+        let reading = registry.read_blob(digest).unwrap();
+        let mut bytes = vec![0; usize::try_from(reading.len()).unwrap()];
+        reading.read_at(0, &mut bytes).unwrap();
+        assert_eq!(Digest::of(digest.algorithm(), &bytes), *digest);
+    };
+    for digest in done.blobs.iter().filter(|digest| *digest != maybe_removed) {
+        whole(digest);
+    }
+    for (set, digest) in &done.links {
+        assert_eq!(
+            registry.link(&name(), set, digest).unwrap().0,
+            *digest,
+            "{set:?}"
+        );
+    }
+    for digest in &done.removed {
+        assert!(matches!(registry.read_blob(digest), Err(Error::Missing)));
+    }
+    for (label, digest) in &done.tags {
+        let (current, _) = registry.current(&name(), label).unwrap();
+        let newer = sha256(manifest("two").as_bytes());
+        assert!(current == *digest || current == newer, "{label}");
+    }
+    for label in ["v1", "v2"] {
+        let Ok((current, _)) = registry.current(&name(), &tag(label)) else {
+            continue;
+        };
+        whole(&current);
+        for set in [LinkSet::Revisions, LinkSet::TagIndex(tag(label))] {
+            assert_eq!(registry.link(&name(), &set, &current).unwrap().0, current);
+        }
+    }
+    for shard in registry.blob_shards(Algorithm::Sha256).unwrap() {
+        for (digest, _) in registry.blobs(Algorithm::Sha256, shard, None, 99).unwrap() {
+            if registry.blob(&digest).is_ok() {
+                whole(&digest);
+            }
+        }
+    }
+}
+
+/// Runs a life in which `arm` makes the n-th write fail; whether any did.
+fn fail(arm: impl Fn(&index::Memory, &blobs::Memory, u64), n: u64) -> bool {
+    let (store, bytes) = (
+        Arc::new(index::Memory::default()),
+        Arc::new(blobs::Memory::default()),
+    );
+    let open = || {
+        let store: Arc<dyn Store> = Arc::clone(&store) as _;
+        let bytes: Arc<dyn Blobs> = Arc::clone(&bytes) as _;
+        Registry::new(store, bytes, Removal::Guarded).unwrap()
+    };
+    let mut done = Acknowledged::default();
+    let registry = open();
+    arm(&store, &bytes, n);
+    let failed = live(&registry, &mut done).is_err();
+    drop(registry);
+    store.crash();
+    bytes.crash();
+    let registry = open();
+    check(&registry, &done, &sha256(b"uploaded"));
+    // Whatever had been done by then, everything can be done from here.
+    let mut again = Acknowledged::default();
+    match live(&registry, &mut again) {
+        Ok(()) => {}
+        Err(Error::Exists) => assert!(failed || n > 0),
+        Err(error) => panic!("after the fault: {error}"),
+    }
+    failed
+}
+
+#[test]
+fn any_failed_write_of_facts_loses_nothing_acknowledged() {
+    let faults = (1..1_000)
+        .take_while(|n| fail(|store, _, n| store.fail_after(n), *n))
+        .count();
+    assert!(faults > 20, "{faults} writes");
+    println!("{faults} faults in the index");
+}
+
+#[test]
+fn any_failed_write_of_bytes_loses_nothing_acknowledged() {
+    let faults = (1..1_000)
+        .take_while(|n| fail(|_, bytes, n| bytes.fail_after(n), *n))
+        .count();
+    assert!(faults > 8, "{faults} writes");
+    println!("{faults} faults in the blobs");
+}

@@ -1,0 +1,11 @@
+//! The registry and the tree without a kernel: faults at every I/O, and random operations
+//! against a plain directory.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on must fail"
+)]
+
+mod faults;
+mod model;

@@ -1,0 +1,363 @@
+//! The model is a plain directory: the same random operations on the tree and on a disk end
+//! the same, each and all.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use regfs::blobs;
+use regfs::index;
+use regfs::registry::{Registry, Removal};
+use regfs::tree::{Access, FileKind, Found, Place, Tree, TreeError};
+
+/// Below this everything happens; what leads to it is made first, and stays.
+const BASE: &str = "docker/registry/v2/repositories/a";
+const UUID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+
+/// The two digests that links are made of.
+const HEX: [&str; 2] = [
+    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
+];
+
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Make,
+    MakeAll,
+    Remove,
+    Unlink,
+    Write,
+    WriteByRename,
+    Read,
+    List,
+    Reopen,
+}
+
+/// The files that may be, with their content.
+fn files() -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    for hex in HEX {
+        let link = format!("sha256:{hex}");
+        for path in [
+            "_layers/sha256",
+            "_manifests/revisions/sha256",
+            "_manifests/tags/v1/index/sha256",
+        ] {
+            files.push((format!("{path}/{hex}/link"), link.clone()));
+        }
+        files.push((
+            format!("_manifests/tags/v{}/current/link", &hex[1..2]),
+            link,
+        ));
+    }
+    files.push((
+        format!("_uploads/{UUID}/startedat"),
+        "2026-01-01T00:00:00Z".into(),
+    ));
+    files.push((
+        format!("_uploads/{UUID}/hashstates/sha256/0"),
+        "state".into(),
+    ));
+    files.push((format!("_uploads/{UUID}/data"), "some bytes".into()));
+    files
+}
+
+/// A file or one of the directories above it, but not those that always stay.
+fn path_of(file: &str, up: usize) -> String {
+    let mut path = Path::new(file);
+    for _ in 0..up {
+        let Some(parent) = path.parent() else { break };
+        if ["", "_layers", "_manifests"].contains(&parent.to_str().unwrap()) {
+            break;
+        }
+        path = parent;
+    }
+    path.to_str().unwrap().to_owned()
+}
+
+/// The tree under test, over stores that outlive it.
+struct Mount {
+    store: Arc<index::Memory>,
+    bytes: Arc<blobs::Memory>,
+    plain: tempfile::TempDir,
+    tree: Option<Tree>,
+}
+
+impl Mount {
+    fn new() -> Self {
+        let (store, bytes) = (Arc::default(), Arc::default());
+        let mut mount = Self {
+            store,
+            bytes,
+            plain: tempfile::tempdir().unwrap(),
+            tree: None,
+        };
+        mount.open();
+        mount
+    }
+
+    fn open(&mut self) {
+        self.tree = None;
+        let registry =
+            Registry::new(self.store.clone(), self.bytes.clone(), Removal::Guarded).unwrap();
+        let plain = self.plain.path().to_owned();
+        self.tree = Some(Tree::new(registry, plain, "docker/registry", false).unwrap());
+    }
+
+    fn tree(&self) -> &Tree {
+        self.tree.as_ref().unwrap()
+    }
+
+    fn find(&self, path: &str) -> Result<Found, TreeError> {
+        let top = self.tree().top();
+        let (first, rest) = path.split_once('/').unwrap_or((path, ""));
+        let mut found = self.tree().lookup(&top, OsStr::new(first))?;
+        for name in rest.split('/').filter(|name| !name.is_empty()) {
+            found = self.tree().lookup(&found.place, OsStr::new(name))?;
+        }
+        Ok(found)
+    }
+
+    fn parent<'a>(&self, path: &'a str) -> Result<(Place, &'a OsStr), TreeError> {
+        match path.rsplit_once('/') {
+            None => Ok((self.tree().top(), OsStr::new(path))),
+            Some((parent, name)) => Ok((self.find(parent)?.place, OsStr::new(name))),
+        }
+    }
+
+    fn make(&self, path: &str) -> Result<(), TreeError> {
+        let (parent, name) = self.parent(path)?;
+        self.tree().make_directory(&parent, name).map(drop)
+    }
+
+    fn make_all(&self, path: &str) -> Result<(), TreeError> {
+        for (end, _) in path.match_indices('/').chain([(path.len(), "")]) {
+            match self.make(&path[..end]) {
+                Ok(()) | Err(TreeError::Exists) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, path: &str, content: &str) -> Result<(), TreeError> {
+        let (parent, name) = self.parent(path)?;
+        let (_, handle) = self.tree().create(&parent, name, 0o644)?;
+        self.tree().truncate(&handle, 0)?;
+        self.tree().write(&handle, 0, content.as_bytes())?;
+        let flushed = self.tree().flush(&handle);
+        self.tree().release(&handle);
+        flushed.map(drop)
+    }
+
+    fn write_by_rename(&self, path: &str, content: &str) -> Result<(), TreeError> {
+        let (parent, name) = self.parent(path)?;
+        let temporary = format!("{}.{UUID}.tmp", name.to_str().unwrap());
+        let temporary = OsStr::new(&temporary);
+        let (_, handle) = self.tree().create(&parent, temporary, 0o644)?;
+        self.tree().write(&handle, 0, content.as_bytes())?;
+        self.tree().sync(&handle)?;
+        self.tree()
+            .rename((&parent, temporary), (&parent, name), true)?;
+        self.tree().release(&handle);
+        Ok(())
+    }
+
+    fn read(&self, path: &str) -> Result<String, TreeError> {
+        let handle = self.tree().open(&self.find(path)?.place, Access::Read)?;
+        let bytes = self.tree().read(&handle, 0, 1 << 16)?;
+        self.tree().release(&handle);
+        Ok(String::from_utf8(bytes).unwrap())
+    }
+
+    fn list(&self, path: &str) -> Result<Vec<String>, TreeError> {
+        let place = self.find(path)?.place;
+        let mut names: Vec<String> = Vec::new();
+        loop {
+            // Small pages, so that taking up the listing again is tried as well.
+            let page = self.tree().list(&place, names.last().map(OsStr::new), 2)?;
+            if page.is_empty() {
+                return Ok(names);
+            }
+            names.extend(page.into_iter().map(|row| row.name.into_string().unwrap()));
+        }
+    }
+
+    /// Everything below a path, as `path` or `path = content`.
+    fn dump(&self, path: &str, rows: &mut Vec<String>) {
+        for name in self.list(path).unwrap() {
+            let below = format!("{path}/{name}");
+            if self.find(&below).unwrap().attributes.kind == FileKind::Directory {
+                rows.push(below.clone());
+                self.dump(&below, rows);
+            } else {
+                rows.push(format!("{below} = {}", self.read(&below).unwrap()));
+            }
+        }
+    }
+}
+
+fn dump(top: &Path, path: &str, rows: &mut Vec<String>) {
+    let mut names: Vec<String> = fs::read_dir(top.join(path))
+        .unwrap()
+        .map(|row| row.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    for name in names {
+        let below = format!("{path}/{name}");
+        if top.join(&below).is_dir() {
+            rows.push(below.clone());
+            dump(top, &below, rows);
+        } else {
+            rows.push(format!(
+                "{below} = {}",
+                fs::read_to_string(top.join(&below)).unwrap()
+            ));
+        }
+    }
+}
+
+/// How an operation ended, in words that both sides share.
+fn ended<T>(result: &Result<T, TreeError>) -> &'static str {
+    match result {
+        Ok(_) => "done",
+        Err(TreeError::NotFound) => "not found",
+        Err(TreeError::Exists) => "exists",
+        Err(TreeError::NotEmpty) => "not empty",
+        Err(TreeError::NotDirectory) => "not a directory",
+        Err(TreeError::IsDirectory) => "a directory",
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn ended_plain<T>(result: &io::Result<T>) -> &'static str {
+    let Err(error) = result else { return "done" };
+    match error.kind() {
+        ErrorKind::NotFound => "not found",
+        ErrorKind::AlreadyExists => "exists",
+        ErrorKind::DirectoryNotEmpty => "not empty",
+        ErrorKind::NotADirectory => "not a directory",
+        ErrorKind::IsADirectory => "a directory",
+        _ => panic!("{error}"),
+    }
+}
+
+/// Does the same on both sides; how it ended here and there.
+fn act(mount: &mut Mount, disk: &Path, act: Act, path: &str, content: &str) -> [String; 2] {
+    let full = disk.join(path);
+    let [here, there] = match act {
+        Act::Make => [
+            ended(&mount.make(path)),
+            ended_plain(&fs::create_dir(&full)),
+        ],
+        Act::MakeAll => {
+            let all = fs::create_dir_all(&full);
+            [ended(&mount.make_all(path)), ended_plain(&all)]
+        }
+        Act::Remove => {
+            let removed = mount
+                .parent(path)
+                .and_then(|(parent, name)| mount.tree().remove_directory(&parent, name));
+            [ended(&removed), ended_plain(&fs::remove_dir(&full))]
+        }
+        Act::Unlink => {
+            let removed = mount
+                .parent(path)
+                .and_then(|(parent, name)| mount.tree().remove_file(&parent, name));
+            [ended(&removed), ended_plain(&fs::remove_file(&full))]
+        }
+        Act::Write => [
+            ended(&mount.write(path, content)),
+            ended_plain(&fs::write(&full, content)),
+        ],
+        Act::WriteByRename => {
+            let temporary = full.with_extension("tmp");
+            let renamed =
+                fs::write(&temporary, content).and_then(|()| fs::rename(&temporary, &full));
+            [
+                ended(&mount.write_by_rename(path, content)),
+                ended_plain(&renamed),
+            ]
+        }
+        Act::Read => {
+            let (here, there) = (mount.read(path), fs::read_to_string(&full));
+            let shown = |ended: &str, text: Option<&String>| format!("{ended} {text:?}");
+            return [
+                shown(ended(&here), here.as_ref().ok()),
+                shown(ended_plain(&there), there.as_ref().ok()),
+            ];
+        }
+        Act::List => {
+            let here = mount.list(path);
+            let there = fs::read_dir(&full).map(|rows| {
+                let names = rows.map(|row| row.unwrap().file_name().into_string().unwrap());
+                let mut names: Vec<String> = names.collect();
+                names.sort();
+                names
+            });
+            return [
+                format!("{} {:?}", ended(&here), here.as_ref().ok()),
+                format!("{} {:?}", ended_plain(&there), there.as_ref().ok()),
+            ];
+        }
+        Act::Reopen => {
+            mount.open();
+            ["done", "done"]
+        }
+    };
+    [here.to_owned(), there.to_owned()]
+}
+
+fn operations() -> impl Strategy<Value = Vec<(Act, usize, usize)>> {
+    let acts = prop_oneof![
+        3 => Just(Act::Make),
+        4 => Just(Act::MakeAll),
+        3 => Just(Act::Remove),
+        2 => Just(Act::Unlink),
+        4 => Just(Act::Write),
+        2 => Just(Act::WriteByRename),
+        2 => Just(Act::Read),
+        2 => Just(Act::List),
+        1 => Just(Act::Reopen),
+    ];
+    prop::collection::vec((acts, 0..files().len(), 0..4_usize), 1..60)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn random_operations_end_as_on_a_plain_directory(operations in operations()) {
+        let mut mount = Mount::new();
+        let disk = tempfile::tempdir().unwrap();
+        for path in ["_layers", "_manifests"] {
+            let path = format!("{BASE}/{path}");
+            mount.make_all(&path).unwrap();
+            fs::create_dir_all(disk.path().join(path)).unwrap();
+        }
+        let files = files();
+        for (operation, file, up) in operations {
+            let (file, content) = &files[file];
+            // Only directories are made and removed as such, only files written and unlinked.
+            let (up, directory) = match operation {
+                Act::Make | Act::MakeAll | Act::Remove | Act::List => (up + 1, true),
+                Act::Unlink | Act::Write | Act::WriteByRename | Act::Read | Act::Reopen => (0, false),
+            };
+            let below = path_of(file, up);
+            if directory && below == *file {
+                continue;
+            }
+            let path = format!("{BASE}/{below}");
+            // Bytes that were written again are no other upload: a plain file is cut first.
+            let [here, there] = act(&mut mount, disk.path(), operation, &path, content);
+            prop_assert_eq!(here, there, "{:?} {}", operation, path);
+        }
+        let (mut here, mut there) = (Vec::new(), Vec::new());
+        mount.dump(BASE, &mut here);
+        dump(disk.path(), BASE, &mut there);
+        prop_assert_eq!(here, there);
+    }
+}
