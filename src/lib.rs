@@ -1,4 +1,52 @@
 //! regfs: a filesystem that is a container registry's storage.
+//!
+//! A registry's storage is a handful of facts: which repositories, layers, manifests, tags and
+//! uploads exist, and which digest each names. The [index](index) keeps the facts, [blobs]
+//! keeps bytes by digest, and the [registry] is the only code that changes both. The directory
+//! tree that a registry process expects is stored nowhere: the [layout] gives every fact
+//! exactly one path, the [tree] shows facts as files, and [fuse] hands the tree to the kernel.
+//!
+//! # Structure
+//!
+//! A module may use what stands left of it in its line, and nothing else
+//! (`tests/architecture.rs` sees to that):
+//!
+//! ```text
+//! digest                        <- name          repositories, tags, uploads, sets of links
+//! digest, name                  <- layout        every path as a type, in both directions
+//! digest                        <- manifest      bytes judged: kind, references, or why not
+//! digest, name                  <- index         typed facts; index::Store is the seam
+//! digest                        <- blobs         bytes by digest; blobs::Blobs is the seam
+//! manifest, index, blobs        <- registry      what changes facts and bytes; knows no paths
+//! layout, registry              <- tree          what a file operation means; knows no kernel
+//! tree                          <- fuse          decode, call, reply; and errno, for all errors
+//! registry, tree, fuse          <- commands <- cli <- main
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. Bytes are durable before a fact names them; a fact is gone before its bytes are
+//!    (`registry/blob.rs`; `tests/registry/faults.rs`).
+//! 2. No manifest is linked by us whose bytes do not parse, whose digest differs, or whose
+//!    references are missing (`registry/ingest.rs`; `tests/mount/manifests.rs`).
+//! 3. Every fact has exactly one path, and every path at most one fact (`layout.rs`).
+//! 4. A stock registry cannot tell the mount from a plain disk, by answers or by the tree
+//!    (`tests/distribution/differential.rs`), with one exception: a repository that holds a
+//!    manifest always shows `_layers` and `_manifests`, without which distribution's own
+//!    collection would destroy it.
+//! 5. After any failed write, reopening finds everything acknowledged and nothing half-done
+//!    (`tests/registry/faults.rs`, `tests/distribution/crash.rs`).
+//! 6. Only `fuse` knows the kernel, only `index/redb` knows redb, only `blobs/local`,
+//!    `index/redb` and plain files are made durable.
+//! 7. Nothing done through the mount makes it panic, hang, or show an invalid link
+//!    (`tests/mount/fuzz.rs`).
+//!
+//! # When things become durable
+//!
+//! A link, tag or upload's note becomes a fact, as a whole, at the first fsync, close or rename
+//! of its file; until then others see what was there before. fsync of any file or directory
+//! returns when everything that the mount did before is durable, in order. What nobody fsyncs
+//! is visible at once and durable about 200 ms later.
 
 pub mod blobs;
 pub mod cli;

@@ -14,6 +14,7 @@ mod http;
 mod image;
 mod many_tags;
 mod normal;
+mod purge;
 mod registry;
 mod root;
 mod script;
