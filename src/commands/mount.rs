@@ -91,7 +91,8 @@ fn check(mounting: &Mounting) -> Result<PathBuf, CommandError> {
 
 /// Takes away a mount whose process was killed: nobody can use it, nor mount over it.
 fn revive(mountpoint: &Path) {
-    if let Err(error) = std::fs::metadata(mountpoint)
+    // Not stat, which the kernel may answer from what it remembers.
+    if let Err(error) = std::fs::read_dir(mountpoint)
         && error.raw_os_error() == Some(rustix::io::Errno::NOTCONN.raw_os_error())
     {
         detach(mountpoint);

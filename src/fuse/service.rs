@@ -7,7 +7,7 @@ use fuser::{Errno, FileAttr, FileType, INodeNo};
 use super::access::{Caller, Owner};
 use super::errno::errno;
 use super::files::Files;
-use super::inodes::Inodes;
+use super::inodes::{Inodes, TOP};
 use crate::tree::{Attributes, FileKind, Found, Outcome, Place, Tree, TreeError};
 
 /// How long the kernel keeps what lasts until it is told otherwise: for practical purposes,
@@ -109,7 +109,8 @@ impl Service {
         };
         let shown = shown.map_err(|error| logged(&error))?;
         // What is being written changes with every write, which comes to us.
-        let settled = matches!(place, Some(Place::Node(_) | Place::Plain(_)));
+        // Of the top the kernel asks each time: registries stat it to learn whether we live.
+        let settled = ino != TOP && matches!(place, Some(Place::Node(_) | Place::Plain(_)));
         let attributes = self.attributes(ino, &shown);
         Ok(Entry {
             attributes,

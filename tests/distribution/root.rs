@@ -63,15 +63,16 @@ impl Root {
         command.args(["-o", "allow_other"]).stdout(Stdio::null());
         self.mount = Some(command.spawn().unwrap());
         let answers = self.path().join("docker/registry/v2");
-        wait("the mount", || answers.is_dir());
+        // Not stat, which the kernel answers for a dead mount from what it remembers.
+        wait("the mount", || std::fs::read_dir(&answers).is_ok());
     }
 
-    /// Ends the mount's process as no program can prepare for.
+    /// Ends the mount's process as no program can prepare for. The dead mount stays, until it
+    /// is mounted over: below it a registry would go on in the plain directory.
     pub(crate) fn kill(&mut self) {
         let mut mount = self.mount.take().unwrap();
         mount.kill().unwrap();
         mount.wait().unwrap();
-        unmount(&self.path());
     }
 }
 

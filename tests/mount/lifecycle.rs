@@ -78,7 +78,8 @@ fn a_mount_whose_daemon_was_killed_is_mounted_over() {
         .sync_all()
         .unwrap();
     mounted.kill();
-    assert_eq!(errno(fs::read_dir(mounted.top())), libc::ENOTCONN);
+    // What a registry's health check does must tell.
+    assert_eq!(errno(fs::metadata(mounted.top())), libc::ENOTCONN);
     mounted.mount(&[]);
     assert!(mounted.repository("_layers/sha256").is_dir());
 }
