@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::mount::{UnmountFlags, unmount};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -117,6 +118,7 @@ fn fusermount(arguments: &[&str], mountpoint: &Path) -> bool {
 /// Serves the mount in this process.
 fn serve(mounting: &Mounting, mountpoint: &Path) -> Result<(), CommandError> {
     let lock = StoreLock::take(&mounting.store)?;
+    raise_open_files();
     let options = &mounting.options;
     let registry = Registry::open(&mounting.store, options.removal)?;
     let plain = mounting.store.join("files");
@@ -140,6 +142,21 @@ fn serve(mounting: &Mounting, mountpoint: &Path) -> Result<(), CommandError> {
     // The store is closed by now; only then may somebody else take it.
     drop(lock);
     Ok(())
+}
+
+/// Every blob that a client reads is a file open here: as many as the system lets us have.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        log::warn!(
+            "only {:?} files can be open at once: {error}",
+            limit.current
+        );
+    }
 }
 
 /// Says that the mount answers, to people and to the process that waits for it.
