@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{self, CommandError, MountOptions, Mounting};
+use crate::commands::{self, Checking, CommandError, MountOptions, Mounting};
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum ExitCode {
     Usage,
     /// The store is in use by another process.
     InUse,
+    /// What was checked would be refused.
+    Refused,
 }
 
 impl ExitCode {
@@ -27,6 +29,7 @@ impl ExitCode {
             Self::Failure => 1,
             Self::Usage => 2,
             Self::InUse => 3,
+            Self::Refused => 4,
         }
     }
 
@@ -37,6 +40,8 @@ impl ExitCode {
             CommandError::Path { .. }
             | CommandError::Registry(_)
             | CommandError::Tree(_)
+            | CommandError::NoRepository { .. }
+            | CommandError::Served { .. }
             | CommandError::Background(_) => Self::Failure,
         }
     }
@@ -46,7 +51,7 @@ impl ExitCode {
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 store in use."
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 store in use, 4 refused by a check."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -57,6 +62,27 @@ struct Cli {
 enum Word {
     /// Show a store at a mountpoint, as a registry's storage
     Mount(MountArguments),
+    /// Tell whether a manifest would be admitted, and if not, why
+    Check(CheckArguments),
+}
+
+#[derive(Debug, Args)]
+struct CheckArguments {
+    /// The manifest; - for the standard input
+    file: PathBuf,
+    /// Repository that must hold what the manifest references
+    #[arg(long, requires = "store")]
+    repository: Option<crate::name::RepositoryName>,
+    /// Store that keeps the repository, mounted or not
+    #[arg(long, requires = "repository")]
+    store: Option<PathBuf>,
+    /// Options as for mount: references=, schema1=, `max_manifest_size=`; of a mounted store its
+    /// mount's own apply
+    #[arg(short = 'o', value_name = "OPTIONS")]
+    options: Vec<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -65,7 +91,9 @@ struct MountArguments {
     store: PathBuf,
     /// Existing directory to mount at: the registry's rootdirectory
     mountpoint: PathBuf,
-    /// Options: ro, `allow_other`, uid=N, gid=N, delete=guarded|permissive, noexec
+    /// Options: ro, `allow_other`, uid=N, gid=N, delete=guarded|permissive,
+    /// references=require|skip, schema1=refuse|accept, audit=off|warn|enforce,
+    /// `max_manifest_size=BYTES`, noexec
     #[arg(short = 'o', value_name = "OPTIONS")]
     options: Vec<String>,
     /// Path of the registry's root below the mountpoint; empty to put v2 at the top
@@ -94,10 +122,11 @@ pub fn run() -> ExitCode {
         }
     };
     let done = match cli.command {
-        Word::Mount(arguments) => mount(arguments),
+        Word::Mount(arguments) => mount(arguments).map(|()| ExitCode::Success),
+        Word::Check(arguments) => check(arguments),
     };
     match done {
-        Ok(()) => ExitCode::Success,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("regfs: {error}");
             ExitCode::of(&error)
@@ -117,6 +146,26 @@ fn mount(arguments: MountArguments) -> Result<(), CommandError> {
         options,
         foreground: arguments.foreground,
         log_given: arguments.log.is_some(),
+    })
+}
+
+fn check(arguments: CheckArguments) -> Result<ExitCode, CommandError> {
+    log_to(None)?;
+    let verdict = commands::check(&Checking {
+        file: arguments.file,
+        within: arguments.store.zip(arguments.repository),
+        policy: MountOptions::parse(&arguments.options)?.policy,
+    })?;
+    if arguments.json {
+        let json = serde_json::to_string(&verdict);
+        println!("{}", json.unwrap_or_default());
+    } else {
+        println!("{verdict}");
+    }
+    Ok(if verdict.is_admitted() {
+        ExitCode::Success
+    } else {
+        ExitCode::Refused
     })
 }
 

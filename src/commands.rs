@@ -3,12 +3,15 @@
 //! They print nothing but what they are for; errors go up, with their cause, to be printed
 //! once.
 
+mod check;
+mod control;
 mod lock;
 mod mount;
 mod options;
 
 use std::path::PathBuf;
 
+pub use check::{Checking, Verdict, check};
 pub use lock::StoreLock;
 pub use mount::{Mounting, mount};
 pub use options::MountOptions;
@@ -27,6 +30,22 @@ pub enum CommandError {
     /// Words that do not fit.
     #[error("{0}")]
     Usage(String),
+    /// A repository that is not there.
+    #[error("store {store} has no repository {repository}")]
+    NoRepository {
+        /// The store.
+        store: PathBuf,
+        /// The repository.
+        repository: String,
+    },
+    /// The process that has the store mounted did not answer as it should.
+    #[error("the process that serves store {store} did not do it: {reason}")]
+    Served {
+        /// The store.
+        store: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// A path that cannot serve.
     #[error("{path}: {error}")]
     Path {

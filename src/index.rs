@@ -20,6 +20,7 @@ mod listing;
 mod memory;
 mod record;
 mod redb;
+mod reverse;
 mod store;
 mod transaction;
 

@@ -14,13 +14,13 @@
 //! ```text
 //! digest                        <- name          repositories, tags, uploads, sets of links
 //! digest, name                  <- layout        every path as a type, in both directions
-//! digest                        <- manifest      bytes judged: kind, references, or why not
+//! digest, name                  <- manifest      bytes judged: kind, references, or why not
 //! digest, name                  <- index         typed facts; index::Store is the seam
 //! digest                        <- blobs         bytes by digest; blobs::Blobs is the seam
 //! manifest, index, blobs        <- registry      what changes facts and bytes; knows no paths
 //! layout, registry              <- tree          what a file operation means; knows no kernel
 //! tree                          <- fuse          decode, call, reply; and errno, for all errors
-//! registry, tree, fuse          <- commands <- cli <- main
+//! manifest, registry, tree, fuse <- commands <- cli <- main
 //! ```
 //!
 //! # Invariants
@@ -28,7 +28,8 @@
 //! 1. Bytes are durable before a fact names them; a fact is gone before its bytes are
 //!    (`registry/blob.rs`; `tests/registry/faults.rs`).
 //! 2. No manifest is linked by us whose bytes do not parse, whose digest differs, or whose
-//!    references are missing (`registry/ingest.rs`; `tests/mount/manifests.rs`).
+//!    references are missing (`registry/gate.rs`; `tests/mount/manifests.rs`), unless whoever
+//!    mounts turns that off; what registries link is audited by the same rules.
 //! 3. Every fact has exactly one path, and every path at most one fact (`layout.rs`).
 //! 4. A stock registry cannot tell the mount from a plain disk, by answers or by the tree
 //!    (`tests/distribution/differential.rs`), with one exception: a repository that holds a

@@ -2,31 +2,54 @@
 //!
 //! [`parse`] tells the kind of a document from its content, checks its structure and gives what
 //! it references, or refuses it with the rule, the place, the value and what was expected.
-//! Rules: OCI image-spec 1.1.1 and what distribution 2.8 to 3.1 enforces, made stricter where
-//! a document could be read as two kinds (GHSA-77vh-xpmg-72qh, GHSA-mc8v-mgrf-8f4m).
+//! Rules: OCI image-spec 1.1.1, distribution 2.8's `docs/spec`, and what distribution 2.8 to 3.1
+//! enforces, made stricter where a document could be read as two kinds (GHSA-77vh-xpmg-72qh,
+//! GHSA-mc8v-mgrf-8f4m).
 //!
 //! It is pure: whether what is referenced exists, and is of the size that is said, is for the
 //! registry to check.
 
-use crate::digest::Digest;
+use std::fmt;
+
+use crate::digest::{Algorithm, Digest};
 
 mod descriptor;
 mod json;
+mod jws;
 mod kind;
 mod refusal;
+mod schema1;
 
 pub use kind::Kind;
 pub use refusal::{Refusal, Rule};
 
-use descriptor::{Descriptor, descriptor, descriptors};
+use descriptor::{Descriptor, descriptor, descriptors, optional};
 use json::Json;
-use kind::{classify, schema_version};
 
-/// Largest manifest in bytes (distribution-spec 1.1.1: at least this much should be taken).
+/// Largest manifest in bytes (distribution-spec 1.1.1: at least this much should be taken;
+/// distribution takes no more).
 pub const MANIFEST_BYTES_MAX: usize = 4 << 20;
 
 /// Media type of the empty configuration.
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+
+/// Which documents are admitted, where that is a matter of policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// Largest document in bytes.
+    pub bytes_max: usize,
+    /// Whether schema 1 manifests may be made.
+    pub schema1: bool,
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Self {
+            bytes_max: MANIFEST_BYTES_MAX,
+            schema1: false,
+        }
+    }
+}
 
 /// What a manifest names something as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +75,34 @@ pub enum Need {
     Nothing,
 }
 
+/// By what a manifest names something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// A digest.
+    Digest(Digest),
+    /// A digest of an algorithm that nobody here can compute.
+    Unknown(String),
+}
+
+impl Named {
+    /// The digest, if it is one that we know.
+    pub fn digest(&self) -> Option<&Digest> {
+        match self {
+            Self::Digest(digest) => Some(digest),
+            Self::Unknown(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Digest(digest) => digest.fmt(f),
+            Self::Unknown(text) => f.write_str(text),
+        }
+    }
+}
+
 /// Something that a manifest names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
@@ -60,13 +111,22 @@ pub struct Reference {
     /// Its media type, as the manifest says.
     pub media_type: String,
     /// Its digest.
-    pub digest: Digest,
-    /// Its length in bytes, as the manifest says.
-    pub size: u64,
+    pub named: Named,
+    /// Its length in bytes, if the manifest says it (schema 1 does not).
+    pub size: Option<u64>,
     /// Where the manifest names it, as a JSON pointer.
     pub pointer: String,
     /// What must be there.
     pub need: Need,
+}
+
+impl Reference {
+    /// Whether it is the empty configuration `{}` that artifacts share (OCI image-spec 1.1.1,
+    /// "Guidance for an Empty Descriptor"): its bytes are known to everybody.
+    pub fn is_empty_object(&self) -> bool {
+        let digest = Digest::of(Algorithm::Sha256, b"{}");
+        self.media_type == EMPTY && self.named == Named::Digest(digest) && self.size == Some(2)
+    }
 }
 
 /// A manifest that keeps every rule that can be checked without a registry.
@@ -76,6 +136,7 @@ pub struct Manifest {
     artifact_type: Option<String>,
     references: Vec<Reference>,
     warnings: Vec<String>,
+    signed: Option<jws::Signed>,
 }
 
 impl Manifest {
@@ -103,41 +164,58 @@ impl Manifest {
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
+
+    /// The bytes that are stored and digested: the document's own, or of a signed document
+    /// what was signed.
+    pub fn payload<'a>(&'a self, document: &'a [u8]) -> &'a [u8] {
+        self.signed.as_ref().map_or(document, |one| &one.payload)
+    }
+
+    /// The digest under which it is stored.
+    pub fn digest(&self, document: &[u8], algorithm: Algorithm) -> Digest {
+        Digest::of(algorithm, self.payload(document))
+    }
+
+    /// The signatures of a signed document, each to be kept as a blob of its own.
+    pub fn signatures(&self) -> &[Vec<u8>] {
+        self.signed.as_ref().map_or(&[], |one| &one.signatures)
+    }
+
+    fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            artifact_type: None,
+            references: Vec::new(),
+            warnings: Vec::new(),
+            signed: None,
+        }
+    }
 }
 
 /// Judges a document.
-pub fn parse(bytes: &[u8]) -> Result<Manifest, Refusal> {
-    if bytes.len() > MANIFEST_BYTES_MAX {
+pub fn parse(bytes: &[u8], admission: &Admission) -> Result<Manifest, Refusal> {
+    if bytes.len() > admission.bytes_max {
         let value = format!("{} bytes", bytes.len());
-        return Err(Refusal::new(
-            Rule::TooLarge,
-            "",
-            value,
-            "at most 4194304 bytes",
-        ));
+        let expected = format!("at most {} bytes", admission.bytes_max);
+        return Err(Refusal::new(Rule::TooLarge, "", value, expected));
     }
     let document = json::parse(bytes)?;
-    let kind = classify(&document)?;
-    schema_version(&document)?;
-    let mut references = Vec::new();
-    let mut warnings = Vec::new();
-    if kind.is_index() {
-        children(&document, &mut references)?;
-    } else {
-        image(kind, &document, &mut references, &mut warnings)?;
+    let kind = kind::classify(&document)?;
+    let mut manifest = Manifest::new(kind);
+    match kind {
+        Kind::Schema1 | Kind::Schema1Signed if !admission.schema1 => return Err(refused_schema1()),
+        Kind::Schema1 => manifest.references = schema1::plain(&document)?,
+        Kind::Schema1Signed => {
+            let (references, signed) = schema1::signed(&document, bytes)?;
+            (manifest.references, manifest.signed) = (references, Some(signed));
+        }
+        Kind::DockerManifest | Kind::OciManifest => image(&document, &mut manifest)?,
+        Kind::DockerManifestList | Kind::OciIndex => children(&document, &mut manifest)?,
     }
-    let artifact_type = artifact_type(&document)?;
-    descriptor::annotations(&document, "")?;
-    if let Some(subject) = document.get("subject") {
-        let subject = descriptor(subject, "/subject")?;
-        references.push(subject.reference(Role::Subject, Need::Nothing));
+    if kind.is_oci() {
+        about(&document, &mut manifest)?;
     }
-    Ok(Manifest {
-        kind,
-        artifact_type,
-        references,
-        warnings,
-    })
+    Ok(manifest)
 }
 
 /// What stored bytes are, without judging them: for trees that others have written.
@@ -146,27 +224,36 @@ pub fn recognise(bytes: &[u8]) -> Option<Kind> {
     kind::claimed(&document).ok().flatten()
 }
 
+/// Puts the payload of a schema 1 manifest and its signatures together again; nothing where
+/// they do not fit each other.
+pub fn assemble(payload: &[u8], signatures: &[Vec<u8>]) -> Option<Vec<u8>> {
+    jws::assemble(payload, signatures)
+}
+
+fn refused_schema1() -> Refusal {
+    let expected = "schema 2 or OCI: schema 1 is read where it exists, and made anew only with \
+                    -o schema1=accept";
+    Refusal::new(Rule::Schema1Refused, "/schemaVersion", "1", expected)
+}
+
 /// Checks a configuration and layers.
-fn image(
-    kind: Kind,
-    document: &Json,
-    references: &mut Vec<Reference>,
-    warnings: &mut Vec<String>,
-) -> Result<(), Refusal> {
+fn image(document: &Json<'_>, manifest: &mut Manifest) -> Result<(), Refusal> {
     let config = document
         .get("config")
         .ok_or_else(|| missing("/config", "a descriptor"))?;
     let config = descriptor(config, "/config")?;
     if config.media_type == EMPTY && document.get("artifactType").is_none() {
-        warnings.push("the configuration is empty and artifactType is not set".into());
+        let warning = "the configuration is empty and artifactType is not set";
+        manifest.warnings.push(warning.into());
     }
-    references.push(config.reference(Role::Config, Need::Blob));
+    let config = config.reference(Role::Config, Need::Blob);
+    manifest.references.push(config);
     let layers = document
         .get("layers")
         .ok_or_else(|| missing("/layers", "an array"))?;
     for layer in descriptors(layers, "/layers")? {
-        let need = layer_need(kind, &layer)?;
-        references.push(layer.reference(Role::Layer, need));
+        let need = layer_need(manifest.kind, &layer)?;
+        manifest.references.push(layer.reference(Role::Layer, need));
     }
     Ok(())
 }
@@ -176,10 +263,8 @@ fn layer_need(kind: Kind, layer: &Descriptor) -> Result<Need, Refusal> {
     let foreign = layer.media_type.contains(".foreign.");
     if kind == Kind::DockerManifest && foreign && layer.urls.is_empty() {
         let pointer = format!("{}/urls", layer.pointer);
-        return Err(missing(
-            &pointer,
-            "at least one URL, since the layer is foreign",
-        ));
+        let expected = "at least one URL, since the layer is foreign";
+        return Err(missing(&pointer, expected));
     }
     let elsewhere = foreign || layer.media_type.contains(".nondistributable.");
     Ok(if elsewhere && !layer.urls.is_empty() {
@@ -190,23 +275,33 @@ fn layer_need(kind: Kind, layer: &Descriptor) -> Result<Need, Refusal> {
 }
 
 /// Checks the manifests of an index.
-fn children(document: &Json, references: &mut Vec<Reference>) -> Result<(), Refusal> {
+fn children(document: &Json<'_>, manifest: &mut Manifest) -> Result<(), Refusal> {
     let manifests = document
         .get("manifests")
         .ok_or_else(|| missing("/manifests", "an array"))?;
     for child in descriptors(manifests, "/manifests")? {
-        let manifest = Kind::from_media_type(&child.media_type).is_some();
-        let need = if manifest { Need::Manifest } else { Need::Blob };
-        references.push(child.reference(Role::Child, need));
+        let is_manifest = Kind::from_media_type(&child.media_type).is_some();
+        let need = if is_manifest {
+            Need::Manifest
+        } else {
+            Need::Blob
+        };
+        manifest.references.push(child.reference(Role::Child, need));
     }
     Ok(())
 }
 
-fn artifact_type(document: &Json) -> Result<Option<String>, Refusal> {
-    let Some(value) = document.get("artifactType") else {
-        return Ok(None);
-    };
-    descriptor::media_type(value, "/artifactType").map(|text| Some(text.to_owned()))
+/// Checks what OCI's kinds may say of themselves.
+fn about(document: &Json<'_>, manifest: &mut Manifest) -> Result<(), Refusal> {
+    let artifact_type = optional(document, "artifactType", descriptor::media_type)?;
+    manifest.artifact_type = artifact_type.map(str::to_owned);
+    optional(document, "annotations", descriptor::annotations)?;
+    if let Some(subject) = document.get("subject") {
+        let subject = descriptor(subject, "/subject")?;
+        let subject = subject.reference(Role::Subject, Need::Nothing);
+        manifest.references.push(subject);
+    }
+    Ok(())
 }
 
 fn missing(pointer: &str, expected: &str) -> Refusal {

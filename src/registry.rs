@@ -7,6 +7,7 @@
 //! It knows no paths: what a file operation means is for the tree to say. It takes digests and
 //! names that are already well formed, and answers in the field's terms ([`Error`]).
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -20,34 +21,29 @@ use crate::index::{Index, Store};
 mod blob;
 mod directory;
 mod error;
+mod facts;
+mod gate;
 mod ingest;
 mod link;
 mod open;
+mod policy;
 mod read;
 mod staging;
 mod upload;
 
 pub use directory::Directory;
 pub use error::Error;
+pub use gate::judge;
 pub use ingest::{Destination, Ingested};
+pub use policy::{Audit, Policy, References, Removal, Schema1};
 pub use staging::{Reading, Staging};
 pub use upload::NOTE_BYTES_MAX;
-
-/// Whether bytes that a manifest still names may be removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Removal {
-    /// No: refused, so that nobody loses an image by `rm`.
-    #[default]
-    Guarded,
-    /// Yes, as on a plain directory, but the bytes go to the trash.
-    Permissive,
-}
 
 /// A registry's storage: facts in the index, bytes among the blobs.
 pub struct Registry {
     index: Index,
     blobs: Arc<dyn Blobs>,
-    removal: Removal,
+    policy: Policy,
     /// One lock for each first byte of a digest: publication and removal of the same bytes
     /// must not overlap, or the one's fact would name what the other has just removed.
     shards: Vec<Mutex<()>>,
@@ -57,7 +53,7 @@ pub struct Registry {
 impl std::fmt::Debug for Registry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Registry")
-            .field("removal", &self.removal)
+            .field("policy", &self.policy)
             .finish_non_exhaustive()
     }
 }
@@ -67,14 +63,14 @@ impl Registry {
     pub fn new(
         store: Arc<dyn Store>,
         blobs: Arc<dyn Blobs>,
-        removal: Removal,
+        policy: Policy,
     ) -> Result<Self, Error> {
         let shards = (0..=u8::MAX).map(|_| Mutex::new(())).collect();
         let index = Index::new(store);
         let registry = Self {
             index,
             blobs,
-            removal,
+            policy,
             shards,
             uploads: upload::Open::default(),
         };
@@ -85,8 +81,13 @@ impl Registry {
     /// The registry kept in the directory `store`, which is made if it does not exist.
     ///
     /// The caller holds the store's lock: two processes on one store would destroy it.
-    pub fn open(store: &Path, removal: Removal) -> Result<Self, Error> {
-        open::open(store, removal)
+    pub fn open(store: &Path, policy: Policy) -> Result<Self, Error> {
+        open::open(store, policy)
+    }
+
+    /// Whether this directory keeps a registry.
+    pub fn exists(store: &Path) -> bool {
+        open::exists(store)
     }
 
     /// Returns when everything done before is durable; free if nothing was done since.
@@ -94,11 +95,25 @@ impl Registry {
         Ok(self.index.sync()?)
     }
 
+    /// What is admitted and what is refused.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     /// Keeps others from publishing or removing these bytes.
     fn hold(&self, digest: &Digest) -> Option<MutexGuard<'_, ()>> {
         self.shards
             .get(usize::from(digest.shard()))
             .map(Mutex::lock)
+    }
+
+    /// The same for several digests, in an order in which nobody waits for each other.
+    fn hold_all(&self, digests: &[Digest]) -> Vec<MutexGuard<'_, ()>> {
+        let shards: BTreeSet<u8> = digests.iter().map(Digest::shard).collect();
+        let locks = shards
+            .into_iter()
+            .filter_map(|one| self.shards.get(usize::from(one)));
+        locks.map(Mutex::lock).collect()
     }
 }
 

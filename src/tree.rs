@@ -13,6 +13,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
@@ -149,10 +150,19 @@ pub struct Change {
     pub modified: Option<SystemTime>,
 }
 
+/// Who asks for a change, so that a refusal can tell whose it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Writer {
+    /// The process (0 where the kernel does not tell).
+    pub pid: u32,
+    /// The user.
+    pub uid: u32,
+}
+
 /// The mount's tree.
 #[derive(Debug)]
 pub struct Tree {
-    registry: Registry,
+    registry: Arc<Registry>,
     plain: Plain,
     drafts: Drafts,
     rejected: Mutex<Rejected>,
@@ -165,7 +175,7 @@ impl Tree {
     /// The tree of a registry. Plain files are kept below `plain`, which must exist; the
     /// layout stands below the path `root` of the mount (`docker/registry`, or empty).
     pub fn new(
-        registry: Registry,
+        registry: Arc<Registry>,
         plain: PathBuf,
         root: &str,
         read_only: bool,

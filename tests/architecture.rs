@@ -13,7 +13,8 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("digest", &[]),
     ("name", &["digest"]),
     ("layout", &["digest", "name"]),
-    ("manifest", &["digest"]),
+    // Schema 1 manifests say a repository and a tag.
+    ("manifest", &["digest", "name"]),
     ("index", &["digest", "name"]),
     ("blobs", &["digest"]),
     (
@@ -26,8 +27,13 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ),
     // Errno is told from the errors of every layer, in one place.
     ("fuse", &["tree", "registry", "manifest", "index", "blobs"]),
-    ("commands", &["registry", "tree", "fuse", "cli"]),
-    ("cli", &["commands"]),
+    (
+        "commands",
+        &[
+            "digest", "name", "manifest", "registry", "tree", "fuse", "cli",
+        ],
+    ),
+    ("cli", &["name", "commands"]),
     ("main", &["cli"]),
 ];
 

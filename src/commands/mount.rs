@@ -7,12 +7,14 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::control::Control;
 use super::{CommandError, MountOptions, StoreLock, about};
 use crate::fuse::{Mount, Options};
 use crate::registry::Registry;
@@ -120,7 +122,9 @@ fn serve(mounting: &Mounting, mountpoint: &Path) -> Result<(), CommandError> {
     let lock = StoreLock::take(&mounting.store)?;
     raise_open_files();
     let options = &mounting.options;
-    let registry = Registry::open(&mounting.store, options.removal)?;
+    let registry = Registry::open(&mounting.store, options.policy)?;
+    let registry = Arc::new(registry);
+    let control = Control::listen(&mounting.store, Arc::clone(&registry))?;
     let plain = mounting.store.join("files");
     let tree = Tree::new(registry, plain, &mounting.root, options.read_only)?;
     let kernel = Options {
@@ -138,7 +142,9 @@ fn serve(mounting: &Mounting, mountpoint: &Path) -> Result<(), CommandError> {
     let mount = Mount::new(tree, mountpoint, &kernel).map_err(about(mountpoint))?;
     end_on_signals(mountpoint.to_owned()).map_err(about(mountpoint))?;
     announce(&mounting.store, mountpoint);
-    mount.serve().map_err(about(mountpoint))?;
+    let served = mount.serve().map_err(about(mountpoint));
+    drop(control);
+    served?;
     // The store is closed by now; only then may somebody else take it.
     drop(lock);
     Ok(())

@@ -1,7 +1,7 @@
 //! Mount options: what follows `-o`, as mount(8) has it.
 
 use super::CommandError;
-use crate::registry::Removal;
+use crate::registry::{Audit, Policy, References, Removal, Schema1};
 
 /// Options that the kernel understands by itself.
 const KERNELS: [&str; 8] = [
@@ -21,8 +21,9 @@ pub struct MountOptions {
     pub uid: Option<u32>,
     /// `gid=`: to which group.
     pub gid: Option<u32>,
-    /// `delete=guarded|permissive`: whether bytes that a manifest needs may be removed.
-    pub removal: Removal,
+    /// `delete=guarded|permissive`, `references=require|skip`, `schema1=refuse|accept`,
+    /// `audit=off|warn|enforce`, `max_manifest_size=BYTES`: what is admitted.
+    pub policy: Policy,
     /// What the kernel is told as it is.
     pub kernel: Vec<String>,
 }
@@ -52,20 +53,51 @@ impl MountOptions {
             ("allow_other", "") => self.allow_other = true,
             ("uid", text) => self.uid = number(text)?,
             ("gid", text) => self.gid = number(text)?,
-            ("delete", "guarded") => self.removal = Removal::Guarded,
-            ("delete", "permissive") => self.removal = Removal::Permissive,
+            ("delete", "guarded") => self.policy.removal = Removal::Guarded,
+            ("delete", "permissive") => self.policy.removal = Removal::Permissive,
+            ("references", "require") => self.policy.references = References::Require,
+            ("references", "skip") => self.policy.references = References::Skip,
+            ("schema1", "refuse") => self.policy.schema1 = Schema1::Refuse,
+            ("schema1", "accept") => self.policy.schema1 = Schema1::Accept,
+            ("audit", "off") => self.policy.audit = Audit::Off,
+            ("audit", "warn") => self.policy.audit = Audit::Warn,
+            ("audit", "enforce") => self.policy.audit = Audit::Enforce,
+            ("max_manifest_size", text) => self.policy.manifest_bytes_max = bytes(option, text)?,
             (name, "") if ALWAYS.contains(&name) => {}
             (name, "") if KERNELS.contains(&name) => self.kernel.push(name.to_owned()),
             _ => {
                 return Err(CommandError::Usage(format!(
                     "-o {option}: unknown; known are ro, rw, allow_other, uid=N, gid=N, \
-                     delete=guarded, delete=permissive, {}",
+                     delete=guarded|permissive, references=require|skip, schema1=refuse|accept, \
+                     audit=off|warn|enforce, max_manifest_size=BYTES, {}",
                     KERNELS.join(", ")
                 )));
             }
         }
         Ok(())
     }
+}
+
+/// A number of bytes, perhaps with K or M behind it.
+fn bytes(option: &str, text: &str) -> Result<usize, CommandError> {
+    let (number, unit) = match text.strip_suffix(['K', 'k']) {
+        Some(number) => (number, 1 << 10),
+        None => match text.strip_suffix(['M', 'm']) {
+            Some(number) => (number, 1 << 20),
+            None => (text, 1),
+        },
+    };
+    let bytes = number
+        .parse::<usize>()
+        .ok()
+        .and_then(|one| one.checked_mul(unit));
+    let admitted = bytes.filter(|bytes| (1..=Policy::MANIFEST_BYTES_MOST).contains(bytes));
+    admitted.ok_or_else(|| {
+        let most = Policy::MANIFEST_BYTES_MOST;
+        CommandError::Usage(format!(
+            "-o {option}: expected 1 to {most} bytes (registries take no more), or with K or M"
+        ))
+    })
 }
 
 #[cfg(test)]
@@ -88,7 +120,10 @@ mod tests {
             allow_other: true,
             uid: Some(7),
             gid: Some(8),
-            removal: Removal::Permissive,
+            policy: Policy {
+                removal: Removal::Permissive,
+                ..Policy::default()
+            },
             kernel: vec!["noexec".into()],
         };
         assert_eq!(options, Ok(expected));
@@ -109,5 +144,21 @@ mod tests {
         );
         assert!(parse(&["cache"]).unwrap_err().contains("known are ro"));
         assert!(parse(&["ro=1"]).is_err());
+        assert!(parse(&["max_manifest_size=5M"]).is_err());
+        assert!(parse(&["max_manifest_size="]).is_err());
+    }
+
+    #[test]
+    fn what_is_admitted_can_be_chosen() {
+        let options =
+            parse(&["references=skip,schema1=accept,audit=enforce,max_manifest_size=64K"]);
+        let expected = Policy {
+            removal: Removal::Guarded,
+            references: References::Skip,
+            schema1: Schema1::Accept,
+            audit: Audit::Enforce,
+            manifest_bytes_max: 65_536,
+        };
+        assert_eq!(options.map(|options| options.policy), Ok(expected));
     }
 }

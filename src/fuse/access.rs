@@ -4,13 +4,24 @@
 //! what the owner's bits say; the kernel is not asked to check, since that would cost it three
 //! more requests for every file made.
 
-use crate::tree::{Attributes, FileKind};
+use crate::tree::{Attributes, FileKind, Writer};
 
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Caller {
+    pub(super) pid: u32,
     pub(super) uid: u32,
     pub(super) gid: u32,
+}
+
+impl Caller {
+    /// Whose a change is.
+    pub(super) fn writer(self) -> Writer {
+        Writer {
+            pid: self.pid,
+            uid: self.uid,
+        }
+    }
 }
 
 /// To whom everything belongs.
@@ -81,7 +92,7 @@ mod tests {
             (9, 8, false, true, true),
             (9, 9, false, true, false),
         ] {
-            let caller = Caller { uid, gid };
+            let caller = Caller { pid: 1, uid, gid };
             assert_eq!(owner.may_write(caller, &file), write);
             assert_eq!(owner.may_read(caller, &file), read);
             assert_eq!(owner.may_read(caller, &secret), read_secret);

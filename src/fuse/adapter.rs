@@ -36,6 +36,7 @@ pub(super) struct Adapter {
 
 fn caller(request: &Request) -> Caller {
     Caller {
+        pid: request.pid(),
         uid: request.uid(),
         gid: request.gid(),
     }

@@ -38,7 +38,6 @@ fn registry(error: &Error) -> Errno {
         Error::Missing => Errno::ENOENT,
         Error::Exists => Errno::EEXIST,
         Error::NotEmpty => Errno::ENOTEMPTY,
-        Error::Unsupported(_) => Errno::EOPNOTSUPP,
         Error::Refused { refusal, .. } => rule(refusal.rule),
         Error::Referenced { .. } => Errno::EPERM,
         Error::TooLarge { .. } => Errno::EFBIG,
@@ -54,10 +53,12 @@ fn rule(rule: Rule) -> Errno {
     match rule {
         Rule::ReferenceMissing => Errno::ENOENT,
         Rule::TooLarge => Errno::EFBIG,
+        Rule::UnknownAlgorithm => Errno::EOPNOTSUPP,
         Rule::NotJson
         | Rule::NotObject
         | Rule::DuplicateKey
         | Rule::TooDeep
+        | Rule::TooManyValues
         | Rule::AmbiguousKind
         | Rule::UnknownKind
         | Rule::UnknownMediaType
@@ -70,6 +71,9 @@ fn rule(rule: Rule) -> Errno {
         | Rule::BadSize
         | Rule::BadUrl
         | Rule::BadPlatform
+        | Rule::BadName
+        | Rule::BadHistory
+        | Rule::BadSignature
         | Rule::DataMismatch
         | Rule::ReferenceSize
         | Rule::DigestMismatch => Errno::EINVAL,

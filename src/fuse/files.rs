@@ -113,7 +113,7 @@ impl Service {
         }
         let handle = self
             .tree
-            .open(&place, access)
+            .open(&place, access, caller.writer())
             .map_err(|error| logged(&error))?;
         Ok(self.opened(ino, handle, access))
     }
@@ -130,7 +130,7 @@ impl Service {
         self.may_change_in(caller, &parent)?;
         let (found, handle) = self
             .tree
-            .create(&parent, name, mode)
+            .create(&parent, name, mode, caller.writer())
             .map_err(|error| logged(&error))?;
         let entry = self.entry(&found);
         let opened = self.opened(entry.attributes.ino.0, handle, Access::Write);
@@ -163,7 +163,12 @@ impl Service {
     }
 
     /// truncate(2); the inodes that the kernel must be told of.
-    pub(super) fn truncate_place(&self, ino: u64, len: u64) -> Result<Vec<u64>, Errno> {
+    pub(super) fn truncate_place(
+        &self,
+        caller: Caller,
+        ino: u64,
+        len: u64,
+    ) -> Result<Vec<u64>, Errno> {
         let opened = self.tree.truncate_opened(&self.files.open_on(ino), len);
         if opened.map_err(|error| logged(&error))? {
             return Ok(Vec::new());
@@ -171,7 +176,7 @@ impl Service {
         let place = self.place(ino)?;
         let outcome = self
             .tree
-            .truncate_place(&place, len)
+            .truncate_place(&place, len, caller.writer())
             .map_err(|error| logged(&error))?;
         Ok(self.settle(ino, &outcome))
     }

@@ -86,7 +86,8 @@ impl Service {
         let (old, new) = (self.place(from.0)?, self.place(to.0)?);
         self.may_change_in(caller, &old)?;
         self.may_change_in(caller, &new)?;
-        let renamed = self.tree.rename((&old, from.1), (&new, to.1), replace);
+        let (from, to) = ((&old, from.1), (&new, to.1));
+        let renamed = self.tree.rename(from, to, replace, caller.writer());
         let (moved, outcome) = renamed.map_err(|error| logged(&error))?;
         match &outcome.became {
             Some(place) => self.inodes.became(&moved, place),
@@ -113,7 +114,7 @@ impl Service {
                 self.truncate(number, size)?;
             } else {
                 self.may_truncate(caller, ino)?;
-                changed = self.truncate_place(ino, size)?;
+                changed = self.truncate_place(caller, ino, size)?;
             }
         }
         if setting.mode.is_some() || setting.modified.is_some() {

@@ -16,6 +16,7 @@
 //! R repo4 alg1 d8 id4                  the same                           revision link
 //! I repo4 tag 0 alg1 d8 id4            the same                           tag index link
 //! S repo4 id4 alg1 d8 id4              the same                           signature of revision id4
+//! G repo4 id4 [alg1]                                                      kept directory of signatures
 //! T repo4 tag 0                        flags1 [id4 pushed4]               tag, with its current link
 //! r id4 repo4                                                             who holds revision id4
 //! t id4 repo4 tag                                                         which tags are at id4

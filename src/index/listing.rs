@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::key::{Fields, Key, after, successor};
-use super::record::{Blob, DigestId, Link, Repository, RepositoryId, Role, TagRecord, Upload};
+use super::record::{Blob, DigestId, Link, Repository, RepositoryId, TagRecord, Upload};
 use super::store::Store;
 use super::{Index, IndexError};
 use crate::digest::{Algorithm, Digest};
@@ -264,31 +264,5 @@ impl Index {
         }
         found.truncate(limit);
         Ok(found)
-    }
-
-    /// Whether any repository holds this digest as a revision.
-    pub fn is_revision(&self, digest: &Digest) -> Result<bool, IndexError> {
-        let Some(blob) = self.view().blob(digest)? else {
-            return Ok(false);
-        };
-        Ok(!self
-            .scan(&Key::table(b'r').id(blob.id).below(), 1)?
-            .is_empty())
-    }
-
-    /// The manifests that name this digest in one of these roles.
-    pub fn named_by(&self, digest: &Digest, roles: &[Role]) -> Result<Vec<Digest>, IndexError> {
-        let Some(blob) = self.view().blob(digest)? else {
-            return Ok(Vec::new());
-        };
-        let mut manifests = Vec::new();
-        for role in roles {
-            let range = Key::table(b'e').id(blob.id).byte(role.byte()).below();
-            for (key, _) in self.scan(&range, usize::MAX)? {
-                let id = key.last_chunk().map(|id| DigestId(u32::from_be_bytes(*id)));
-                manifests.push(self.digest(id.ok_or(IndexError::Record { key })?)?);
-            }
-        }
-        Ok(manifests)
     }
 }

@@ -268,6 +268,23 @@ pub enum Role {
 }
 
 impl Role {
+    const ALL: [Self; 4] = [Self::Config, Self::Layer, Self::Child, Self::Subject];
+
+    /// The role that a byte stands for.
+    pub(super) fn of(byte: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.byte() == byte)
+    }
+
+    /// What people call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::Layer => "layer",
+            Self::Child => "manifest",
+            Self::Subject => "subject",
+        }
+    }
+
     pub(super) fn byte(self) -> u8 {
         match self {
             Self::Config => 1,

@@ -172,7 +172,10 @@ fn who_holds_and_names_a_manifest_is_known() {
             2
         );
         index
-            .transact(|facts| facts.remove_manifest(&manifest))
+            .transact(|facts| {
+                facts.forget_manifest(&manifest)?;
+                facts.forget_edges(&manifest)
+            })
             .unwrap();
         assert!(
             index

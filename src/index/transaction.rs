@@ -15,6 +15,7 @@ mod blob;
 mod link;
 mod manifest;
 mod repository;
+mod signature;
 mod tag;
 mod upload;
 

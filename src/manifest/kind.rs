@@ -14,7 +14,7 @@ pub enum Kind {
     OciManifest,
     /// OCI image index.
     OciIndex,
-    /// Docker image manifest, version 2 schema 1: read, never made anew.
+    /// Docker image manifest, version 2 schema 1, without signatures.
     Schema1,
     /// The same, with its signatures.
     Schema1Signed,
@@ -42,6 +42,18 @@ impl Kind {
         }
     }
 
+    /// What people call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::DockerManifest => "Docker image manifest",
+            Self::DockerManifestList => "Docker manifest list",
+            Self::OciManifest => "OCI image manifest",
+            Self::OciIndex => "OCI image index",
+            Self::Schema1 => "Docker schema 1 manifest",
+            Self::Schema1Signed => "Docker schema 1 manifest, signed",
+        }
+    }
+
     /// The kind of this media type.
     pub fn from_media_type(media_type: &str) -> Option<Self> {
         Self::ALL
@@ -54,89 +66,89 @@ impl Kind {
         matches!(self, Self::DockerManifestList | Self::OciIndex)
     }
 
-    /// Whether the document itself must say its media type.
-    fn says_media_type(self) -> bool {
-        matches!(self, Self::DockerManifest | Self::DockerManifestList)
+    /// Whether it is of schema version 1.
+    pub fn is_schema1(self) -> bool {
+        matches!(self, Self::Schema1 | Self::Schema1Signed)
+    }
+
+    /// Whether OCI's image-spec defines it.
+    pub(super) fn is_oci(self) -> bool {
+        matches!(self, Self::OciManifest | Self::OciIndex)
+    }
+
+    /// The schema version that it says.
+    fn schema_version(self) -> i64 {
+        if self.is_schema1() { 1 } else { 2 }
+    }
+
+    /// Which of the keys that make a kind are its own.
+    fn admits(self, key: &str) -> bool {
+        match self {
+            Self::DockerManifest | Self::OciManifest => matches!(key, "config" | "layers"),
+            Self::DockerManifestList | Self::OciIndex => key == "manifests",
+            Self::Schema1 | Self::Schema1Signed => matches!(key, "fsLayers" | "history"),
+        }
     }
 }
 
-/// The keys that only an index has, and those that only an image has.
-const INDEX_KEYS: [&str; 1] = ["manifests"];
-const IMAGE_KEYS: [&str; 4] = ["config", "layers", "fsLayers", "history"];
+/// The keys by which some reader of manifests tells a kind.
+const TELLING: [&str; 5] = ["config", "layers", "manifests", "fsLayers", "history"];
 
-/// The kind of a document that may be made here.
-pub(super) fn classify(document: &Json) -> Result<Kind, Refusal> {
-    let index = INDEX_KEYS.into_iter().find(|key| document.has(key));
-    let image = IMAGE_KEYS.into_iter().find(|key| document.has(key));
-    if let (Some(index), Some(image)) = (index, image) {
-        let value = format!("a document with both {index:?} and {image:?}");
-        return Err(Refusal::new(
-            Rule::AmbiguousKind,
-            format!("/{image}"),
-            value,
-            "one or the other",
-        ));
+/// The kind of a document, which cannot be read as another.
+pub(super) fn classify(document: &Json<'_>) -> Result<Kind, Refusal> {
+    let telling = |key: &&str| document.member(key).is_some();
+    let index = telling(&"manifests");
+    let image = TELLING
+        .into_iter()
+        .find(|key| *key != "manifests" && telling(key));
+    if let (true, Some(image)) = (index, image) {
+        let value = format!("a document with both \"manifests\" and {image:?}");
+        return Err(ambiguous(image, value, "one or the other"));
     }
     let kind = claimed(document)?.ok_or_else(|| {
         let expected = "a mediaType, or manifests, or config and layers";
         Refusal::new(Rule::UnknownKind, "", "of no known kind", expected)
     })?;
-    if matches!(kind, Kind::Schema1 | Kind::Schema1Signed) {
-        let expected = "schema 2 or OCI: schema 1 is read where it exists, and not made anew";
-        return Err(Refusal::new(
-            Rule::Schema1Refused,
-            "/schemaVersion",
-            "1",
-            expected,
-        ));
-    }
-    if index.is_some() && !kind.is_index() || image.is_some() && kind.is_index() {
-        let key = index.or(image).unwrap_or_default();
+    if let Some(key) = TELLING
+        .into_iter()
+        .find(|key| telling(key) && !kind.admits(key))
+    {
+        let own = TELLING.into_iter().filter(|key| kind.admits(key));
+        let expected = own.collect::<Vec<_>>().join(" and ");
         let value = format!("a {} with {key:?}", kind.media_type());
-        let expected = if kind.is_index() {
-            "manifests"
-        } else {
-            "config and layers"
-        };
-        return Err(Refusal::new(
-            Rule::AmbiguousKind,
-            format!("/{key}"),
-            value,
-            expected,
-        ));
+        return Err(ambiguous(key, value, &expected));
     }
-    if kind.says_media_type() && document.get("mediaType").is_none() {
-        return Err(Refusal::new(
-            Rule::MissingField,
-            "/mediaType",
-            "nothing",
-            kind.media_type(),
-        ));
-    }
+    schema_version(document, kind)?;
     Ok(kind)
 }
 
-/// The kind that a document says or shows it is.
-pub(super) fn claimed(document: &Json) -> Result<Option<Kind>, Refusal> {
-    if let Some(value) = document.get("mediaType") {
+fn ambiguous(key: &str, value: String, expected: &str) -> Refusal {
+    Refusal::new(Rule::AmbiguousKind, format!("/{key}"), value, expected)
+}
+
+/// The kind that a document says or shows it is: by schema version, media type and shape, in
+/// this order, as distribution tells stored manifests.
+pub(super) fn claimed(document: &Json<'_>) -> Result<Option<Kind>, Refusal> {
+    let said = document.get("mediaType").map(|value| {
         let known = value.as_str().and_then(Kind::from_media_type);
-        return known.map(Some).ok_or_else(|| {
+        known.ok_or_else(|| {
             let expected = "the media type of a Docker or OCI manifest or index";
-            Refusal::new(
-                Rule::UnknownMediaType,
-                "/mediaType",
-                value.to_string(),
-                expected,
-            )
-        });
-    }
-    if document.get("schemaVersion") == Some(&Json::Integer(1)) {
+            let shown = value.to_string();
+            Refusal::new(Rule::UnknownMediaType, "/mediaType", shown, expected)
+        })
+    });
+    let said = said.transpose()?;
+    let first = document.get("schemaVersion") == Some(&Json::Integer(1));
+    if first && said.is_none_or(Kind::is_schema1) {
         let signed = document.get("signatures").is_some();
         return Ok(Some(if signed {
             Kind::Schema1Signed
         } else {
             Kind::Schema1
         }));
+    }
+    if said.is_some() {
+        return Ok(said);
     }
     if matches!(document.get("manifests"), Some(Json::Array(_))) {
         return Ok(Some(Kind::OciIndex));
@@ -146,21 +158,16 @@ pub(super) fn claimed(document: &Json) -> Result<Option<Kind>, Refusal> {
     Ok(image.then_some(Kind::OciManifest))
 }
 
-/// Every kind that may be made is of schema version 2.
-pub(super) fn schema_version(document: &Json) -> Result<(), Refusal> {
+/// A document says the schema version of its kind.
+fn schema_version(document: &Json<'_>, kind: Kind) -> Result<(), Refusal> {
+    let expected = kind.schema_version();
+    let place = "/schemaVersion";
     match document.get("schemaVersion") {
-        Some(Json::Integer(2)) => Ok(()),
-        None => Err(Refusal::new(
-            Rule::MissingField,
-            "/schemaVersion",
-            "nothing",
-            "2",
-        )),
-        Some(other) => Err(Refusal::new(
-            Rule::SchemaVersion,
-            "/schemaVersion",
-            other.to_string(),
-            "2",
-        )),
+        Some(Json::Integer(version)) if *version == expected => Ok(()),
+        None => Err(super::missing(place, &expected.to_string())),
+        Some(other) => {
+            let (value, expected) = (other.to_string(), expected.to_string());
+            Err(Refusal::new(Rule::SchemaVersion, place, value, expected))
+        }
     }
 }

@@ -1,79 +1,78 @@
 //! Refusals: which rule a document breaks, where, with what, and what was expected instead.
 
-/// A rule that a manifest may break. The names are stable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Rule {
-    /// Not a JSON document.
-    NotJson,
-    /// Not an object at the top.
-    NotObject,
-    /// A key stands twice in one object.
-    DuplicateKey,
-    /// Nested deeper than any manifest is.
-    TooDeep,
-    /// More bytes than a manifest may have.
-    TooLarge,
-    /// Readable as two kinds.
-    AmbiguousKind,
-    /// Not recognisable as any kind.
-    UnknownKind,
-    /// A media type that is no manifest's.
-    UnknownMediaType,
-    /// Not schema version 2.
-    SchemaVersion,
-    /// A schema 1 manifest, which is not made anew.
-    Schema1Refused,
-    /// Something that must be there is not.
-    MissingField,
-    /// A value of the wrong JSON type.
-    WrongType,
-    /// Not a media type.
-    BadMediaType,
-    /// Not a digest.
-    BadDigest,
-    /// Not a size.
-    BadSize,
-    /// Not a URL to fetch a layer from.
-    BadUrl,
-    /// A platform without architecture or operating system.
-    BadPlatform,
-    /// Embedded data that is not what the digest and size say.
-    DataMismatch,
-    /// The repository lacks what is referenced.
-    ReferenceMissing,
-    /// What is referenced has another size.
-    ReferenceSize,
-    /// The document is not what its path says.
-    DigestMismatch,
+/// Declares the rules with their stable names.
+macro_rules! rules {
+    ($($(#[doc = $text:literal])+ $rule:ident = $name:literal,)+) => {
+        /// A rule that a manifest may break. The names are stable.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Rule {
+            $($(#[doc = $text])+ $rule,)+
+        }
+
+        impl Rule {
+            /// The rule's name, for machines and people.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$rule => $name,)+
+                }
+            }
+        }
+    };
 }
 
-impl Rule {
-    /// The rule's name, for machines and people.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::NotJson => "not-json",
-            Self::NotObject => "not-object",
-            Self::DuplicateKey => "duplicate-key",
-            Self::TooDeep => "too-deep",
-            Self::TooLarge => "too-large",
-            Self::AmbiguousKind => "ambiguous-kind",
-            Self::UnknownKind => "unknown-kind",
-            Self::UnknownMediaType => "unknown-media-type",
-            Self::SchemaVersion => "schema-version",
-            Self::Schema1Refused => "schema1-refused",
-            Self::MissingField => "missing-field",
-            Self::WrongType => "wrong-type",
-            Self::BadMediaType => "bad-media-type",
-            Self::BadDigest => "bad-digest",
-            Self::BadSize => "bad-size",
-            Self::BadUrl => "bad-url",
-            Self::BadPlatform => "bad-platform",
-            Self::DataMismatch => "data-mismatch",
-            Self::ReferenceMissing => "reference-missing",
-            Self::ReferenceSize => "reference-size",
-            Self::DigestMismatch => "digest-mismatch",
-        }
-    }
+rules! {
+    /// Not a JSON document.
+    NotJson = "not-json",
+    /// Not an object at the top.
+    NotObject = "not-object",
+    /// A key stands twice in one object.
+    DuplicateKey = "duplicate-key",
+    /// Nested deeper than any manifest is.
+    TooDeep = "too-deep",
+    /// More values than any manifest has.
+    TooManyValues = "too-many-values",
+    /// More bytes than a manifest may have.
+    TooLarge = "too-large",
+    /// Readable as two kinds.
+    AmbiguousKind = "ambiguous-kind",
+    /// Not recognisable as any kind.
+    UnknownKind = "unknown-kind",
+    /// A media type that is no manifest's.
+    UnknownMediaType = "unknown-media-type",
+    /// Not the schema version of its kind.
+    SchemaVersion = "schema-version",
+    /// A schema 1 manifest, where those are not made anew.
+    Schema1Refused = "schema1-refused",
+    /// Something that must be there is not.
+    MissingField = "missing-field",
+    /// A value of the wrong JSON type.
+    WrongType = "wrong-type",
+    /// Not a media type.
+    BadMediaType = "bad-media-type",
+    /// Not a digest.
+    BadDigest = "bad-digest",
+    /// Not a size.
+    BadSize = "bad-size",
+    /// Not a URL to fetch a layer from.
+    BadUrl = "bad-url",
+    /// A platform without architecture or operating system.
+    BadPlatform = "bad-platform",
+    /// Not the name of a repository, or not a tag (schema 1).
+    BadName = "bad-name",
+    /// Not one entry of history for each layer (schema 1).
+    BadHistory = "bad-history",
+    /// A signature that does not verify (schema 1).
+    BadSignature = "bad-signature",
+    /// Embedded data that is not what the digest and size say.
+    DataMismatch = "data-mismatch",
+    /// A reference by an algorithm that nobody here can compute.
+    UnknownAlgorithm = "unknown-algorithm",
+    /// The repository lacks what is referenced.
+    ReferenceMissing = "reference-missing",
+    /// What is referenced has another size.
+    ReferenceSize = "reference-size",
+    /// The document is not what its path says.
+    DigestMismatch = "digest-mismatch",
 }
 
 /// Why a document is not admitted.
@@ -93,30 +92,43 @@ pub struct Refusal {
 /// Longest value shown, in characters.
 const VALUE_CHARACTERS: usize = 120;
 
-fn place(pointer: &str) -> &str {
+fn place(pointer: &str) -> String {
     if pointer.is_empty() {
-        "the document"
+        "the document".into()
     } else {
-        pointer
+        shown(pointer)
     }
 }
 
+/// A text cut short where it is long, on one line and without what a terminal would obey.
+fn shown(text: &str) -> String {
+    let printable = |one: char| if one.is_control() { '\u{fffd}' } else { one };
+    let mut shown: String = text.chars().take(VALUE_CHARACTERS).map(printable).collect();
+    if text.chars().nth(VALUE_CHARACTERS).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 impl Refusal {
+    /// The same, where what was judged stands at `parent`.
+    #[must_use]
+    pub(super) fn under(mut self, parent: &str) -> Self {
+        self.pointer.insert_str(0, parent);
+        self
+    }
+
     /// A refusal by this rule.
     pub fn new(
         rule: Rule,
-        pointer: impl Into<String>,
+        pointer: impl AsRef<str>,
         value: impl AsRef<str>,
         expected: impl Into<String>,
     ) -> Self {
-        let mut shown: String = value.as_ref().chars().take(VALUE_CHARACTERS).collect();
-        if shown.len() < value.as_ref().len() {
-            shown.push('…');
-        }
         Self {
             rule,
-            pointer: pointer.into(),
-            value: shown,
+            pointer: pointer.as_ref().to_owned(),
+            value: shown(value.as_ref()),
             expected: expected.into(),
         }
     }

@@ -3,9 +3,9 @@
 use super::directory::repository;
 use super::ingest::link;
 use super::{Error, Registry, Removal, Staging, now};
+use crate::blobs::BlobsError;
 use crate::digest::{Algorithm, Digest};
-use crate::index::{Directories, Role};
-use crate::manifest::{self, MANIFEST_BYTES_MAX, Manifest};
+use crate::index::{Directories, Role, Transaction};
 use crate::name::{LinkSet, RepositoryName, UploadId};
 
 impl Registry {
@@ -36,31 +36,57 @@ impl Registry {
     }
 
     /// Bytes first, then the fact, together with whatever else `also` changes.
-    pub(super) fn publish_with(
+    fn publish_with(
         &self,
         staging: &Staging,
         digest: &Digest,
-        mut also: impl FnMut(&mut crate::index::Transaction<'_>) -> Result<(), Error>,
+        also: impl FnMut(&mut Transaction<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let held = self.hold(digest);
-        let known = self
-            .index
-            .view()
-            .blob(digest)?
-            .is_some_and(|blob| blob.present);
-        let size = self.blobs.publish(staging.draft(), digest)?;
-        let committed = self.index.transact(|facts| {
-            facts.put_blob(digest, size, now())?;
-            also(facts)
-        });
-        if committed.is_err() && !known {
-            // No fact names these bytes. If they cannot be removed now, fsck finds them.
-            if let Err(error) = self.blobs.remove(digest) {
-                log::warn!("blob {digest} stays without a fact: {error}");
+        self.publish_held(&[(staging, *digest)], also)?;
+        self.learn(digest)?;
+        drop(held);
+        Ok(())
+    }
+
+    /// The same for several blobs at once, whose shards the caller holds.
+    pub(super) fn publish_held(
+        &self,
+        parts: &[(&Staging, Digest)],
+        mut also: impl FnMut(&mut Transaction<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut sizes = Vec::new();
+        let mut new = Vec::new();
+        let mut publish = || {
+            for (staging, digest) in parts {
+                let known = self.index.view().blob(digest)?;
+                if !known.is_some_and(|blob| blob.present) {
+                    new.push(*digest);
+                }
+                sizes.push(self.blobs.publish(staging.draft(), digest)?);
+            }
+            self.index.transact(|facts| {
+                for ((_, digest), size) in parts.iter().zip(&sizes) {
+                    facts.put_blob(digest, *size, now())?;
+                }
+                also(facts)
+            })
+        };
+        let published = publish();
+        if published.is_err() {
+            self.withdraw(&new);
+        }
+        published
+    }
+
+    /// Removes bytes that no fact names. What cannot be removed now fsck finds.
+    fn withdraw(&self, digests: &[Digest]) {
+        for digest in digests {
+            match self.blobs.remove(digest) {
+                Ok(()) | Err(BlobsError::Missing(_)) => {}
+                Err(error) => log::warn!("blob {digest} stays without a fact: {error}"),
             }
         }
-        drop(held);
-        committed
     }
 
     /// Stores staged bytes as a layer (or configuration) of a repository: blob and link in one.
@@ -94,20 +120,27 @@ impl Registry {
         let blob = self.index.view().blob(digest)?.filter(|blob| blob.present);
         blob.ok_or(Error::Missing)?;
         let needed_by = self.needed_by(digest)?;
-        if let (Some(manifest), Removal::Guarded) = (needed_by, self.removal) {
+        if let (Some(manifest), Removal::Guarded) = (needed_by, self.policy.removal) {
             return Err(Error::Referenced {
                 digest: *digest,
                 manifest,
             });
         }
-        self.index
-            .transact(|facts| Ok::<_, Error>(facts.put_blob_directory(digest, now())?))?;
+        let was_manifest = self.index.transact(|facts| {
+            facts.put_blob_directory(digest, now())?;
+            let was_manifest = facts.manifest(digest)?.is_some();
+            facts.forget_manifest(digest)?;
+            Ok::<_, Error>(was_manifest)
+        })?;
         // The fact must be gone for good before the bytes are.
         self.index.sync()?;
         if needed_by.is_some() {
             self.blobs.retire(digest)?;
         } else {
             self.blobs.remove(digest)?;
+        }
+        if was_manifest {
+            self.forget_edges(digest)?;
         }
         drop(held);
         Ok(())
@@ -127,23 +160,5 @@ impl Registry {
             }
         }
         Ok(None)
-    }
-
-    /// What a stored blob says as a manifest; nothing if it is not there or is none that we
-    /// understand: registries may admit what we would not.
-    pub(super) fn learn(&self, digest: &Digest) -> Result<Option<Manifest>, Error> {
-        let Some(blob) = self.index.view().blob(digest)?.filter(|blob| blob.present) else {
-            return Ok(None);
-        };
-        let Ok(len) = usize::try_from(blob.size) else {
-            return Ok(None);
-        };
-        if len > MANIFEST_BYTES_MAX || self.index.view().manifest(digest)?.is_some() {
-            return Ok(None);
-        }
-        let mut bytes = vec![0; len];
-        let read = self.read_blob(digest)?.read_at(0, &mut bytes)?;
-        bytes.truncate(read);
-        Ok(manifest::parse(&bytes).ok())
     }
 }

@@ -20,9 +20,6 @@ pub enum Error {
     /// A directory to be removed still holds something.
     #[error("is not empty")]
     NotEmpty,
-    /// Facts of this kind cannot be made here.
-    #[error("cannot be made: {0}")]
-    Unsupported(&'static str),
     /// A manifest is not admitted.
     #[error("manifest refused for {repository}: {refusal}")]
     Refused {

@@ -1,17 +1,21 @@
 //! Ingestion: a manifest that somebody drops, judged and stored as a whole or not at all.
 //!
-//! The bytes are parsed, what they reference is looked up in the repository, and then blob,
-//! revision link, tag index and current tag become facts in one transaction. A refusal changes
-//! nothing and says which rule, where, and what was expected.
+//! The bytes are judged at the gate, and then blob, revision link, tag index and current tag
+//! become facts in one transaction. A refusal changes nothing and says which rule, where, and
+//! what was expected.
 
 use super::directory::repository;
 use super::{Error, Registry, now};
 use crate::digest::{Algorithm, Digest};
 use crate::index::{
-    self, Blob, Directories, EDGES_AT_ONCE, Link, RepositoryId, TagDirectories, Transaction,
+    self, Directories, EDGES_AT_ONCE, Link, RepositoryId, TagDirectories, Transaction,
 };
-use crate::manifest::{self, Manifest, Need, Reference, Refusal, Role, Rule};
+use crate::manifest::{Manifest, Reference, Refusal, Role, Rule};
 use crate::name::{LinkSet, RepositoryName, Tag};
+
+/// References that are looked up once more in the transaction itself, so that nobody removes
+/// them meanwhile. An index of more than these is looked up before only.
+const REFERENCES_HELD: usize = 200;
 
 /// Where a manifest goes, besides its repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,60 +35,66 @@ pub struct Ingested {
     pub manifest: Manifest,
 }
 
+/// Bytes that become a blob together with a manifest.
+struct Part<'a> {
+    bytes: &'a [u8],
+    digest: Digest,
+    /// The set of the repository in which it is linked.
+    set: LinkSet,
+}
+
 impl Registry {
     /// Stores a manifest in a repository that exists. The same again changes nothing.
     pub fn ingest(
         &self,
         name: &RepositoryName,
-        bytes: &[u8],
+        document: &[u8],
         destination: &Destination,
     ) -> Result<Ingested, Error> {
         let refused = |refusal| Error::Refused {
             repository: name.clone(),
             refusal: Box::new(refusal),
         };
-        let manifest = manifest::parse(bytes).map_err(refused)?;
-        let algorithm = destination
-            .digest
-            .map_or(Algorithm::Sha256, |digest| digest.algorithm());
-        let digest = Digest::of(algorithm, bytes);
-        if let Some(expected) = destination.digest.filter(|expected| *expected != digest) {
-            let expected = format!("{expected}, as the path says");
-            let refusal = Refusal::new(Rule::DigestMismatch, "", digest.to_string(), expected);
-            return Err(refused(refusal));
+        let manifest = self.judge(Some(name), document)?.map_err(refused)?;
+        let digest = digest(document, &manifest, destination).map_err(refused)?;
+        let parts = parts(document, &manifest, digest);
+        let digests: Vec<Digest> = parts.iter().map(|part| part.digest).collect();
+        let held = self.hold_all(&digests);
+        let mut staged = Vec::new();
+        for part in &parts {
+            if part.set == LinkSet::Layers && self.holds(name, part) {
+                continue;
+            }
+            let staging = self.stage()?;
+            staging.write_at(0, part.bytes)?;
+            staged.push((staging, part));
         }
-        let id = self
-            .index
-            .view()
-            .repository(name.namespace())?
-            .ok_or(Error::Missing)?
-            .id;
-        for reference in manifest.references() {
-            self.check(id, reference)?.map_err(refused)?;
-        }
-        let staging = self.stage()?;
-        staging.write_at(0, bytes)?;
         self.learn_edges(&digest, &manifest)?;
-        self.publish_with(&staging, &digest, |facts| {
+        let bytes: Vec<_> = staged
+            .iter()
+            .map(|(one, part)| (one, part.digest))
+            .collect();
+        self.publish_held(&bytes, |facts| {
+            let id = repository(facts, name)?.id;
+            let first = manifest.references();
+            let first = first.get(..REFERENCES_HELD).unwrap_or(first);
+            self.check(facts, id, first)?.map_err(refused)?;
+            for (_, part) in &staged {
+                if part.set != LinkSet::Revisions {
+                    link_part(facts, name, id, part)?;
+                }
+            }
             link_manifest(facts, name, &digest, destination.tag.as_ref())?;
             know(facts, &digest, &manifest)
         })?;
+        drop(held);
         Ok(Ingested { digest, manifest })
     }
 
-    /// Whether the repository holds what a manifest references, and of that size.
-    fn check(&self, id: RepositoryId, reference: &Reference) -> Result<Result<(), Refusal>, Error> {
-        let set = match reference.need {
-            Need::Blob => LinkSet::Layers,
-            Need::Manifest => LinkSet::Revisions,
-            Need::Nothing => return Ok(Ok(())),
-        };
-        let held = match self.index.view().link(id, &set, &reference.digest)? {
-            Some(Link::Linked { target, .. }) => self.index.view().blob(&target)?,
-            Some(Link::Directory) | None => None,
-        };
-        let blob = held.filter(|blob| blob.present);
-        Ok(judge(reference, &set, blob.as_ref()))
+    /// Whether a repository holds a part already.
+    fn holds(&self, name: &RepositoryName, part: &Part<'_>) -> bool {
+        let present = self.blob(&part.digest).is_ok();
+        present && self.link(name, &part.set, &part.digest).is_ok()
     }
 
     /// Records what a manifest names, in as many transactions as it takes. Edges of a manifest
@@ -93,11 +103,8 @@ impl Registry {
         if self.index.view().manifest(digest)?.is_some() {
             return Ok(());
         }
-        let edges: Vec<_> = manifest
-            .references()
-            .iter()
-            .map(|reference| (role(reference.role), reference.digest))
-            .collect();
+        let known = |one: &Reference| Some((role(one.role), *one.named.digest()?));
+        let edges: Vec<_> = manifest.references().iter().filter_map(known).collect();
         let mut first = 0;
         for edges in edges.chunks(EDGES_AT_ONCE) {
             self.index
@@ -106,32 +113,59 @@ impl Registry {
         }
         Ok(())
     }
+
+    /// Forgets what a manifest names that nobody knows as one any more.
+    pub(super) fn forget_edges(&self, digest: &Digest) -> Result<(), Error> {
+        loop {
+            let more = self
+                .index
+                .transact(|facts| Ok::<_, Error>(facts.forget_edges(digest)?))?;
+            if !more {
+                return Ok(());
+            }
+        }
+    }
 }
 
-/// Refuses a reference to what is not there, or is of another size.
-fn judge(reference: &Reference, set: &LinkSet, blob: Option<&Blob>) -> Result<(), Refusal> {
-    let pointer = &*reference.pointer;
-    let Some(blob) = blob else {
-        let what = if *set == LinkSet::Layers {
-            "a layer"
-        } else {
-            "a manifest"
-        };
-        let value = reference.digest.to_string();
-        let expected = format!("{what} that the repository has: store it first");
-        return Err(Refusal::new(
-            Rule::ReferenceMissing,
-            pointer,
-            value,
-            expected,
-        ));
-    };
-    if blob.size != reference.size {
-        let value = format!("{} bytes of {}", reference.size, reference.digest);
-        let expected = format!("{} bytes, which is what is stored", blob.size);
-        return Err(Refusal::new(Rule::ReferenceSize, pointer, value, expected));
+/// The digest of a manifest, which must be the one that its path says.
+fn digest(
+    document: &[u8],
+    manifest: &Manifest,
+    destination: &Destination,
+) -> Result<Digest, Refusal> {
+    let expected = destination.digest;
+    let algorithm = expected.map_or(Algorithm::Sha256, |digest| digest.algorithm());
+    let digest = manifest.digest(document, algorithm);
+    match expected.filter(|expected| *expected != digest) {
+        None => Ok(digest),
+        Some(expected) => {
+            let (rule, value) = (Rule::DigestMismatch, digest.to_string());
+            let expected = format!("{expected}, as the path says");
+            Err(Refusal::new(rule, "", value, expected))
+        }
     }
-    Ok(())
+}
+
+/// What is stored for a manifest: its signatures, the empty configuration that it may name,
+/// and itself.
+fn parts<'a>(document: &'a [u8], manifest: &'a Manifest, digest: Digest) -> Vec<Part<'a>> {
+    let signatures = manifest.signatures().iter().map(|bytes| Part {
+        bytes,
+        digest: Digest::of(Algorithm::Sha256, bytes),
+        set: LinkSet::Signatures(digest),
+    });
+    let mut references = manifest.references().iter();
+    let empty = references.find(|one| one.is_empty_object()).map(|_| Part {
+        bytes: b"{}",
+        digest: Digest::of(Algorithm::Sha256, b"{}"),
+        set: LinkSet::Layers,
+    });
+    let itself = Part {
+        bytes: manifest.payload(document),
+        digest,
+        set: LinkSet::Revisions,
+    };
+    signatures.chain(empty).chain([itself]).collect()
 }
 
 fn role(role: Role) -> index::Role {
@@ -155,6 +189,25 @@ pub(super) fn know(
     Ok(())
 }
 
+/// Links a signature, or the empty configuration, and makes the directories that lead to it.
+fn link_part(
+    facts: &mut Transaction<'_>,
+    name: &RepositoryName,
+    id: RepositoryId,
+    part: &Part<'_>,
+) -> Result<(), Error> {
+    let algorithm = part.digest.algorithm();
+    if let LinkSet::Signatures(revision) = &part.set {
+        facts.keep_signatures(id, revision, None)?;
+        facts.keep_signatures(id, revision, Some(algorithm))?;
+    } else {
+        let directories = repository(facts, name)?.directories;
+        let made = Directories::LAYERS.with(Directories::LAYERS.of(algorithm));
+        facts.put_repository(name.namespace(), directories.with(made))?;
+    }
+    link(facts, id, &part.set, &part.digest)
+}
+
 /// Writes the links of a manifest, and makes the directories that lead to them.
 fn link_manifest(
     facts: &mut Transaction<'_>,
@@ -174,14 +227,21 @@ fn link_manifest(
     }
     facts.put_repository(name.namespace(), directories)?;
     link(facts, repository.id, &LinkSet::Revisions, digest)?;
-    let Some(tag) = tag else { return Ok(()) };
-    link(
-        facts,
-        repository.id,
-        &LinkSet::TagIndex(tag.clone()),
-        digest,
-    )?;
-    let mut record = facts.tag(repository.id, tag)?.unwrap_or_default();
+    match tag {
+        None => Ok(()),
+        Some(tag) => link_tag(facts, repository.id, tag, digest),
+    }
+}
+
+/// Moves a tag to a manifest.
+fn link_tag(
+    facts: &mut Transaction<'_>,
+    repository: RepositoryId,
+    tag: &Tag,
+    digest: &Digest,
+) -> Result<(), Error> {
+    link(facts, repository, &LinkSet::TagIndex(tag.clone()), digest)?;
+    let mut record = facts.tag(repository, tag)?.unwrap_or_default();
     let before = record;
     record.directories = record
         .directories
@@ -192,7 +252,7 @@ fn link_manifest(
         record.current = Some((*digest, now()));
     }
     if record != before {
-        facts.put_tag(repository.id, tag, &record)?;
+        facts.put_tag(repository, tag, &record)?;
     }
     Ok(())
 }

@@ -2,48 +2,67 @@
 //!
 //! A link that a registry writes is taken as it is, even if what it names is not there (yet):
 //! pull-through caches write tags before manifests, and collection leaves layer links without
-//! bytes. Only manifests that people drop are judged, by `ingest`.
+//! bytes. Manifests that people drop are judged by `ingest`; those that a registry links are
+//! audited.
 
 use super::directory::{repository, tag};
 use super::ingest::know;
 use super::{Error, Registry, now};
 use crate::digest::Digest;
 use crate::index::{Link, TagDirectories, TagRecord};
+use crate::manifest::{Manifest, Refusal};
 use crate::name::{LinkSet, RepositoryName, Tag};
 
 impl Registry {
     /// Makes the link of `digest` name `target`. Its directory must exist; the same again
-    /// changes nothing.
+    /// changes nothing. Of a manifest that is linked though a rule would refuse it, the audit
+    /// gives its finding, or refuses it.
     pub fn set_link(
         &self,
         name: &RepositoryName,
         set: &LinkSet,
         digest: &Digest,
         target: &Digest,
-    ) -> Result<(), Error> {
-        let learned = match set {
-            LinkSet::Revisions => self.learn(target)?,
-            LinkSet::Layers | LinkSet::TagIndex(_) | LinkSet::Signatures(_) => None,
-        };
-        if let Some(manifest) = &learned {
+    ) -> Result<Option<Refusal>, Error> {
+        let known = self.link(name, set, digest);
+        let same = known.is_ok_and(|(known, _)| known == *target);
+        let learned = *set != LinkSet::Revisions || self.media_type(target)?.is_some();
+        if same && learned {
+            return Ok(None);
+        }
+        if *set != LinkSet::Revisions {
+            self.put_link(name, set, digest, target, None)?;
+            return Ok(None);
+        }
+        let held = self.hold(target);
+        let audited = self.audit(name, target)?;
+        if let Some(manifest) = &audited.manifest {
             self.learn_edges(target, manifest)?;
         }
+        self.put_link(name, set, digest, target, audited.manifest.as_ref())?;
+        drop(held);
+        Ok(audited.finding)
+    }
+
+    fn put_link(
+        &self,
+        name: &RepositoryName,
+        set: &LinkSet,
+        digest: &Digest,
+        target: &Digest,
+        manifest: Option<&Manifest>,
+    ) -> Result<(), Error> {
         self.index.transact(|facts| {
-            let repository = repository(facts, name)?;
-            let link = facts
-                .link(repository.id, set, digest)?
-                .ok_or(Error::Missing)?;
-            if matches!(link, Link::Linked { target: old, .. } if old == *target) {
-                return Ok(());
-            }
-            if let Some(manifest) = &learned {
+            let id = repository(facts, name)?.id;
+            facts.link(id, set, digest)?.ok_or(Error::Missing)?;
+            if let Some(manifest) = manifest {
                 know(facts, target, manifest)?;
             }
             let link = Link::Linked {
                 target: *target,
                 pushed: now(),
             };
-            Ok(facts.put_link(repository.id, set, digest, &link)?)
+            Ok(facts.put_link(id, set, digest, &link)?)
         })
     }
 

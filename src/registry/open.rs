@@ -5,17 +5,22 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Error, Registry, Removal};
+use super::{Error, Policy, Registry};
 use crate::blobs::Local;
 use crate::index::Redb;
 
 /// What a store's directory may hold before it is one.
-const BEFORE: [&str; 2] = ["lock", "regfs.log"];
+const BEFORE: [&str; 3] = ["lock", "regfs.log", "socket"];
 /// The index, whose presence makes a directory a store.
 const INDEX: &str = "index.redb";
 
+/// Whether a directory is a store.
+pub(super) fn exists(store: &Path) -> bool {
+    store.join(INDEX).exists()
+}
+
 /// Opens the registry kept in a directory, or makes it.
-pub(super) fn open(store: &Path, removal: Removal) -> Result<Registry, Error> {
+pub(super) fn open(store: &Path, policy: Policy) -> Result<Registry, Error> {
     let refused = |reason: String| Error::Store {
         path: store.display().to_string(),
         reason,
@@ -40,5 +45,5 @@ pub(super) fn open(store: &Path, removal: Removal) -> Result<Registry, Error> {
     }
     let facts = Redb::open(&index).map_err(crate::index::IndexError::from)?;
     let blobs = Local::open(store)?;
-    Registry::new(Arc::new(facts), Arc::new(blobs), removal)
+    Registry::new(Arc::new(facts), Arc::new(blobs), policy)
 }

@@ -11,7 +11,7 @@ use crate::name::{LinkSet, Namespace, RepositoryName, Tag, UploadId};
 
 impl Registry {
     /// The number of a repository that exists.
-    fn number(&self, name: &RepositoryName) -> Result<RepositoryId, Error> {
+    pub(super) fn number(&self, name: &RepositoryName) -> Result<RepositoryId, Error> {
         Ok(self
             .index
             .view()

@@ -133,4 +133,13 @@ impl Registry {
         blob.ok_or(Error::Missing)?;
         Ok(Reading(self.blobs.open(digest)?))
     }
+
+    /// All of a blob's bytes, which must not be many.
+    pub(super) fn read_whole(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
+        let reading = self.read_blob(digest)?;
+        let mut bytes = vec![0; usize::try_from(reading.len()).unwrap_or_default()];
+        let read = reading.read_at(0, &mut bytes)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
 }

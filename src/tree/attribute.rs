@@ -1,57 +1,235 @@
 //! Extended attributes: facts about a place, for getfattr.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
+use std::time::SystemTime;
+
+use jiff::Timestamp;
 
 use super::{Place, Tree, TreeError};
 use crate::digest::Digest;
 use crate::layout::Node;
+use crate::name::{LinkSet, RepositoryName, Tag};
 
-const DIGEST: &str = "user.regfs.digest";
-const MEDIA_TYPE: &str = "user.regfs.media_type";
-const ERROR: &str = "user.regfs.error";
+/// Most bytes that the kernel takes for one attribute (`XATTR_SIZE_MAX`).
+const VALUE_MAX: usize = 65_536;
+/// What the names of all attributes begin with.
+const PREFIX: &str = "user.regfs.";
+
+/// What can be asked of a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attribute {
+    /// The digest that a link or tag names, or that a blob has.
+    Digest,
+    /// Its media type, of a manifest.
+    MediaType,
+    /// Its length in bytes.
+    Size,
+    /// What it is.
+    Kind,
+    /// The tags that are at it, or of a layer need it.
+    Tags,
+    /// What it names, of a manifest.
+    References,
+    /// What is about it, of a manifest.
+    Referrers,
+    /// Since when the link is there, or the blob.
+    Pushed,
+    /// The document as it was signed, of a schema 1 manifest.
+    Signed,
+    /// Why the newest write was refused, of a repository's manifests or layers.
+    Error,
+}
+
+impl Attribute {
+    const ALL: [Self; 10] = [
+        Self::Digest,
+        Self::MediaType,
+        Self::Size,
+        Self::Kind,
+        Self::Tags,
+        Self::References,
+        Self::Referrers,
+        Self::Pushed,
+        Self::Signed,
+        Self::Error,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Digest => "digest",
+            Self::MediaType => "media_type",
+            Self::Size => "size",
+            Self::Kind => "kind",
+            Self::Tags => "tags",
+            Self::References => "references",
+            Self::Referrers => "referrers",
+            Self::Pushed => "pushed",
+            Self::Signed => "signed",
+            Self::Error => "error",
+        }
+    }
+
+    fn from_name(name: &OsStr) -> Option<Self> {
+        let name = name.to_str()?.strip_prefix(PREFIX)?;
+        Self::ALL.into_iter().find(|one| one.name() == name)
+    }
+}
+
+/// What a link, a tag or a blob names, and where it stands.
+struct Subject<'a> {
+    repository: Option<&'a RepositoryName>,
+    digest: Digest,
+    since: SystemTime,
+}
 
 impl Tree {
     /// The value of an extended attribute.
     pub fn extended(&self, place: &Place, name: &OsStr) -> Result<Vec<u8>, TreeError> {
+        let attribute = Attribute::from_name(name).ok_or(TreeError::NoAttribute)?;
         let Place::Node(node) = place else {
             return Err(TreeError::NoAttribute);
         };
-        let value = match name.to_str() {
-            Some(DIGEST) => self.named(node)?.map(|digest| digest.to_string()),
-            Some(MEDIA_TYPE) => match self.named(node)? {
-                Some(digest) => self.registry.media_type(&digest)?,
+        let value = if attribute == Attribute::Error {
+            self.last_refusal(node)
+        } else {
+            match self.subject(node)? {
+                Some(subject) => self.value(attribute, &subject)?,
                 None => None,
-            },
-            Some(ERROR) => match node {
-                Node::Manifests(repository) => {
-                    self.rejected.lock().last(repository).map(str::to_owned)
-                }
-                _ => None,
-            },
-            _ => None,
+            }
         };
-        value.map(String::into_bytes).ok_or(TreeError::NoAttribute)
+        value.ok_or(TreeError::NoAttribute)
     }
 
     /// The names of a place's extended attributes.
     pub fn extended_names(&self, place: &Place) -> Result<Vec<OsString>, TreeError> {
-        let names = [DIGEST, MEDIA_TYPE, ERROR].into_iter().map(OsString::from);
+        let Place::Node(node) = place else {
+            return Ok(Vec::new());
+        };
+        let subject = self.subject(node)?;
+        let has = |attribute: Attribute| match (&subject, attribute) {
+            (_, Attribute::Error) => self.last_refusal(node).is_some(),
+            (Some(subject), _) => matches!(self.value(attribute, subject), Ok(Some(_))),
+            (None, _) => false,
+        };
+        let names = Attribute::ALL.into_iter().filter(|one| has(*one));
         Ok(names
-            .filter(|name| self.extended(place, name).is_ok())
+            .map(|one| OsString::from(format!("{PREFIX}{}", one.name())))
             .collect())
     }
 
-    /// The digest that a link, a tag or a blob names.
-    fn named(&self, node: &Node) -> Result<Option<Digest>, TreeError> {
-        Ok(match node {
-            Node::Link(repository, set, digest) | Node::LinkDirectory(repository, set, digest) => {
-                Some(self.registry.link(repository, set, digest)?.0)
+    /// Why the newest write to a repository's manifests or layers was refused.
+    fn last_refusal(&self, node: &Node) -> Option<Vec<u8>> {
+        match node {
+            Node::Manifests(repository) | Node::Links(repository, LinkSet::Layers) => {
+                let rejected = self.rejected.lock();
+                rejected
+                    .last(repository)
+                    .map(|text| text.as_bytes().to_vec())
             }
+            _ => None,
+        }
+    }
+
+    /// An attribute of what a place names; nothing if it has none.
+    fn value(
+        &self,
+        attribute: Attribute,
+        subject: &Subject<'_>,
+    ) -> Result<Option<Vec<u8>>, TreeError> {
+        let Subject {
+            repository, digest, ..
+        } = subject;
+        let text = match attribute {
+            Attribute::Digest => Some(digest.to_string()),
+            Attribute::MediaType => self.registry.media_type(digest)?,
+            Attribute::Size => self
+                .registry
+                .blob(digest)
+                .ok()
+                .map(|(size, _)| size.to_string()),
+            Attribute::Kind => self.registry.kind(digest)?.map(str::to_owned),
+            Attribute::Tags => {
+                let tags = self.registry.tags_of(digest, *repository)?;
+                let shown = |(name, tag): (RepositoryName, Tag)| match repository {
+                    Some(_) => tag.to_string(),
+                    None => format!("{name}:{tag}"),
+                };
+                joined(tags.into_iter().map(shown))
+            }
+            Attribute::References => {
+                let references = self.registry.references(digest)?;
+                joined(
+                    references
+                        .into_iter()
+                        .map(|(role, one)| format!("{role} {one}")),
+                )
+            }
+            Attribute::Referrers => {
+                let referrers = self.registry.referrers(digest, *repository)?;
+                joined(referrers.into_iter().map(|one| one.to_string()))
+            }
+            Attribute::Pushed => Timestamp::try_from(subject.since)
+                .ok()
+                .map(|when| when.to_string()),
+            Attribute::Signed => {
+                let Some(repository) = repository else {
+                    return Ok(None);
+                };
+                let signed = self.registry.signed(repository, digest)?;
+                return Ok(signed.filter(|bytes| bytes.len() <= VALUE_MAX));
+            }
+            Attribute::Error => None,
+        };
+        Ok(text.map(String::into_bytes))
+    }
+
+    /// What a link, a tag or a blob names.
+    fn subject<'a>(&self, node: &'a Node) -> Result<Option<Subject<'a>>, TreeError> {
+        let (repository, found) = match node {
+            Node::Link(repository, set, digest) | Node::LinkDirectory(repository, set, digest) => (
+                Some(repository),
+                self.registry.link(repository, set, digest),
+            ),
             Node::Tag(repository, tag)
             | Node::Current(repository, tag)
-            | Node::CurrentLink(repository, tag) => Some(self.registry.current(repository, tag)?.0),
-            Node::BlobData(digest) | Node::BlobDirectory(digest) => Some(*digest),
-            _ => None,
-        })
+            | Node::CurrentLink(repository, tag) => {
+                (Some(repository), self.registry.current(repository, tag))
+            }
+            Node::BlobData(digest) | Node::BlobDirectory(digest) => {
+                let blob = self.registry.blob(digest);
+                (None, blob.map(|(_, since)| (*digest, since)))
+            }
+            _ => return Ok(None),
+        };
+        match found.map_err(TreeError::from) {
+            // A directory that was made, and nothing in it yet.
+            Err(TreeError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+            Ok((digest, since)) => Ok(Some(Subject {
+                repository,
+                digest,
+                since,
+            })),
+        }
     }
+}
+
+/// Values one behind the other, as many as fit; nothing if there are none.
+fn joined(values: impl ExactSizeIterator<Item = String>) -> Option<String> {
+    const MORE: usize = 32;
+    let count = values.len();
+    let mut text = String::new();
+    for (at, value) in values.enumerate() {
+        if text.len() + value.len() + MORE > VALUE_MAX {
+            // Writing to a string does not fail.
+            let _ok = write!(text, ", and {} more", count - at);
+            break;
+        }
+        if at > 0 {
+            text.push_str(", ");
+        }
+        text.push_str(&value);
+    }
+    (count > 0).then_some(text)
 }

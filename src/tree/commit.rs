@@ -3,7 +3,7 @@
 use super::draft::{Content, Draft, State};
 use super::handle::{Handle, Open};
 use super::target::Target;
-use super::{Outcome, Place, Tree, TreeError};
+use super::{Outcome, Place, Tree, TreeError, Writer};
 use crate::digest::{Algorithm, Digest};
 use crate::layout::Node;
 use crate::manifest::MANIFEST_BYTES_MAX;
@@ -62,7 +62,7 @@ impl Tree {
         if state.version == state.committed || state.target == Target::Later {
             return Ok(Outcome::default());
         }
-        let committed = self.commit_as(&state.target, &state.content);
+        let committed = self.commit_as(&state.target, &state.content, state.writer);
         let committed = committed.inspect_err(|error| {
             if state.refused != Some(state.version) {
                 self.refused(&state, error);
@@ -79,25 +79,44 @@ impl Tree {
 
     /// Remembers why something was refused.
     fn refused(&self, state: &State, error: &TreeError) {
-        let (repository, path) = match &state.target {
-            Target::File(node) => (node.repository(), node.to_string()),
-            Target::Manifest(repository, Destination { tag: Some(tag), .. }) => {
-                (Some(repository), format!("{repository}:{tag}"))
-            }
-            Target::Manifest(repository, _) | Target::Layer(repository, _) => {
-                (Some(repository), repository.to_string())
-            }
+        let repository = match &state.target {
+            Target::File(node) => node.repository(),
+            Target::Manifest(repository, _) | Target::Layer(repository, _) => Some(repository),
             Target::Later => return,
         };
+        let State { writer, path, .. } = state;
         if matches!(&state.content, Content::Small(bytes) if bytes.is_empty()) {
             // Shells close a file once before anything is written to it.
             log::debug!("refused {path}, still empty: {error}");
             return;
         }
-        log::warn!("refused {path}: {error}");
-        self.rejected
-            .lock()
-            .add(repository, path, error.to_string());
+        self.reject(*writer, repository, path, error);
+    }
+
+    /// Remembers and logs why something was refused.
+    pub(super) fn reject(
+        &self,
+        writer: Writer,
+        repository: Option<&RepositoryName>,
+        path: &str,
+        error: &TreeError,
+    ) {
+        let mut rejected = self.rejected.lock();
+        log::warn!("{}", rejected.refused(writer, repository, path, error));
+    }
+
+    /// Writes a link; what the audit finds of it is remembered and logged.
+    fn set_link(&self, node: &Node, target: &Digest, writer: Writer) -> Result<(), TreeError> {
+        let Node::Link(repository, set, digest) = node else {
+            return Err(TreeError::IsDirectory);
+        };
+        let finding = self.registry.set_link(repository, set, digest, target)?;
+        if let Some(finding) = finding {
+            let path = node.to_string();
+            let mut rejected = self.rejected.lock();
+            log::warn!("{}", rejected.found(writer, repository, &path, &finding));
+        }
+        Ok(())
     }
 
     /// Makes content what a target says.
@@ -105,10 +124,11 @@ impl Tree {
         &self,
         target: &Target,
         content: &Content,
+        writer: Writer,
     ) -> Result<Outcome, TreeError> {
         match (target, content) {
             (Target::Later, _) => Ok(Outcome::default()),
-            (Target::File(node), _) => self.commit_file(node, content),
+            (Target::File(node), _) => self.commit_file(node, content, writer),
             (Target::Manifest(repository, destination), _) => {
                 self.ingest(repository, destination, &bytes(content)?)
             }
@@ -127,7 +147,12 @@ impl Tree {
         }
     }
 
-    fn commit_file(&self, node: &Node, content: &Content) -> Result<Outcome, TreeError> {
+    fn commit_file(
+        &self,
+        node: &Node,
+        content: &Content,
+        writer: Writer,
+    ) -> Result<Outcome, TreeError> {
         if let Node::BlobData(digest) = node {
             match content {
                 Content::Large(staging) => self.registry.publish(staging, digest)?,
@@ -160,7 +185,7 @@ impl Tree {
                     });
                 }
                 let target = link_target(&bytes, Some(digest))?;
-                self.registry.set_link(repository, set, digest, &target)?;
+                self.set_link(node, &target, writer)?;
             }
             Node::CurrentLink(repository, tag) => {
                 if is_document(&bytes) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::draft::Content;
 use super::handle::{Access, Handle, Open};
 use super::target::Target;
-use super::{Attributes, Found, Place, Tree, TreeError, node, plain};
+use super::{Attributes, Found, Place, Tree, TreeError, Writer, node, plain};
 use crate::layout::Node;
 
 impl Tree {
@@ -16,11 +16,12 @@ impl Tree {
         parent: &Place,
         name: &OsStr,
         mode: u16,
+        writer: Writer,
     ) -> Result<(Found, Arc<Handle>), TreeError> {
         self.writable()?;
         match self.lookup(parent, name) {
             Ok(found) => {
-                let handle = self.open(&found.place, Access::Write)?;
+                let handle = self.open(&found.place, Access::Write, writer)?;
                 return Ok((found, handle));
             }
             Err(TreeError::NotFound) => {}
@@ -33,14 +34,19 @@ impl Tree {
                 let found = self.found(Place::Plain(path.clone()))?;
                 Ok((found, Handle::new(Open::Plain(file, path), Access::Write)))
             }
-            Place::Node(node) => self.create_below(node, name),
+            Place::Node(node) => self.create_below(node, name, writer),
             Place::Plain(_) | Place::Draft(_) | Place::Own(_) => {
                 Err(TreeError::NotPermitted("nothing can be made here"))
             }
         }
     }
 
-    fn create_below(&self, parent: &Node, name: &OsStr) -> Result<(Found, Arc<Handle>), TreeError> {
+    fn create_below(
+        &self,
+        parent: &Node,
+        name: &OsStr,
+        writer: Writer,
+    ) -> Result<(Found, Arc<Handle>), TreeError> {
         let target = Target::of(parent, name)?;
         self.node_attributes(parent)?;
         if let Target::File(Node::UploadData(repository, id)) = &target {
@@ -54,8 +60,8 @@ impl Tree {
         } else {
             Content::Small(Vec::new())
         };
-        let standing = Some((parent.clone(), name.to_owned()));
-        let draft = self.drafts.create(standing, target, content, true);
+        let standing = (parent.clone(), name.to_owned());
+        let draft = self.drafts.create(standing, target, content, writer);
         let found = Found {
             place: Place::Draft(draft.id()),
             attributes: Attributes::file(0, draft.created()),

@@ -8,8 +8,8 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
-use super::TreeError;
 use super::target::Target;
+use super::{TreeError, Writer};
 use crate::layout::Node;
 use crate::manifest::MANIFEST_BYTES_MAX;
 use crate::registry::Staging;
@@ -42,6 +42,10 @@ pub(super) struct State {
     pub(super) committed: u64,
     /// The version that was last refused, for which nobody needs to be told once more.
     pub(super) refused: Option<u64>,
+    /// Who writes.
+    pub(super) writer: Writer,
+    /// Where, for people.
+    pub(super) path: String,
     /// Where it stands, while its name leads to it.
     name: Option<(Node, OsString)>,
 }
@@ -144,26 +148,46 @@ struct Table {
 }
 
 impl Drafts {
-    /// A new draft. One that waits for its rename is found by its name; any other will be facts,
+    /// A new file. One that waits for its rename is found by its name; any other will be facts,
     /// and is not seen by others until it is.
     pub(super) fn create(
         &self,
-        name: Option<(Node, OsString)>,
+        name: (Node, OsString),
         target: Target,
         content: Content,
-        written: bool,
+        writer: Writer,
     ) -> Arc<Draft> {
-        let name = name.filter(|_| target == Target::Later);
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let (version, committed, refused) = (u64::from(written), 0, None);
-        let state = State {
+        let path = format!("{}/{}", name.0, name.1.display());
+        let name = Some(name).filter(|_| target == Target::Later);
+        self.add(State {
             target,
             content,
-            version,
-            committed,
-            refused,
-            name: name.clone(),
-        };
+            version: 1,
+            committed: 0,
+            refused: None,
+            writer,
+            path,
+            name,
+        })
+    }
+
+    /// New content for a file of the layout, which is what it was until something is written.
+    pub(super) fn rewrite(&self, node: &Node, content: Content, writer: Writer) -> Arc<Draft> {
+        self.add(State {
+            target: Target::File(node.clone()),
+            content,
+            version: 0,
+            committed: 0,
+            refused: None,
+            writer,
+            path: node.to_string(),
+            name: None,
+        })
+    }
+
+    fn add(&self, state: State) -> Arc<Draft> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let name = state.name.clone();
         let draft = Draft {
             id,
             created: SystemTime::now(),
@@ -209,6 +233,7 @@ impl Drafts {
         self.unname(draft);
         let mut state = draft.state.lock();
         state.target = target;
+        state.path = format!("{}/{}", name.0, name.1.display());
         state.name = Some(name.clone());
         self.table.lock().names.insert(name, draft.id);
     }

@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::draft::{Content, Draft};
-use super::target::Target;
-use super::{Attributes, Outcome, Place, Tree, TreeError, plain};
+use super::{Attributes, Outcome, Place, Tree, TreeError, Writer, plain};
 use crate::layout::Node;
 use crate::registry::{Reading, Staging};
 
@@ -77,7 +76,12 @@ impl Handle {
 
 impl Tree {
     /// Opens a file that exists.
-    pub fn open(&self, place: &Place, access: Access) -> Result<Arc<Handle>, TreeError> {
+    pub fn open(
+        &self,
+        place: &Place,
+        access: Access,
+        writer: Writer,
+    ) -> Result<Arc<Handle>, TreeError> {
         if access == Access::Write {
             self.writable()?;
         }
@@ -96,7 +100,7 @@ impl Tree {
                 let staging = self.registry.upload_data(repository, id)?;
                 Open::Upload(staging, self.attributes(place)?)
             }
-            Place::Node(node) if access == Access::Write => self.rewrite(node)?,
+            Place::Node(node) if access == Access::Write => self.rewrite(node, writer)?,
             Place::Node(Node::BlobData(digest)) => {
                 Open::Blob(self.registry.read_blob(digest)?, self.attributes(place)?)
             }
@@ -111,7 +115,7 @@ impl Tree {
 
     /// A draft of new content for a file that exists, beginning with the old. Of a blob only
     /// the same bytes can follow, so that it begins empty.
-    fn rewrite(&self, node: &Node) -> Result<Open, TreeError> {
+    fn rewrite(&self, node: &Node, writer: Writer) -> Result<Open, TreeError> {
         let content = match node {
             Node::BlobData(digest) => {
                 self.registry.blob(digest)?;
@@ -119,9 +123,7 @@ impl Tree {
             }
             _ => Content::Small(self.content(node)?.0),
         };
-        let draft = self
-            .drafts
-            .create(None, Target::File(node.clone()), content, false);
+        let draft = self.drafts.rewrite(node, content, writer);
         Ok(Open::Draft(draft, Some(Place::Node(node.clone()))))
     }
 
@@ -197,8 +199,13 @@ impl Tree {
     }
 
     /// truncate(2) of a file that is not open.
-    pub fn truncate_place(&self, place: &Place, len: u64) -> Result<Outcome, TreeError> {
-        let handle = self.open(place, Access::Write)?;
+    pub fn truncate_place(
+        &self,
+        place: &Place,
+        len: u64,
+        writer: Writer,
+    ) -> Result<Outcome, TreeError> {
+        let handle = self.open(place, Access::Write, writer)?;
         let outcome = self
             .truncate(&handle, len)
             .and_then(|()| self.flush(&handle));

@@ -60,7 +60,9 @@ impl Tree {
                 let _ok = writeln!(text, "version: {}", env!("CARGO_PKG_VERSION"));
                 let _ok = writeln!(text, "read-only: {}", self.read_only);
                 let _ok = writeln!(text, "files being written: {}", self.drafts.count());
-                let _ok = writeln!(text, "refused writes: {}", self.rejected.lock().count());
+                for (rule, count) in self.rejected.lock().counts() {
+                    let _ok = writeln!(text, "refused or found by the audit, {rule}: {count}");
+                }
                 text.into_bytes()
             }
         }

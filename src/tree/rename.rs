@@ -7,7 +7,7 @@
 use std::ffi::OsStr;
 
 use super::target::Target;
-use super::{FileKind, Outcome, Place, Tree, TreeError, node};
+use super::{FileKind, Outcome, Place, Tree, TreeError, Writer, node};
 use crate::layout::Node;
 
 impl Tree {
@@ -18,6 +18,7 @@ impl Tree {
         from: (&Place, &OsStr),
         to: (&Place, &OsStr),
         replace: bool,
+        writer: Writer,
     ) -> Result<(Place, Outcome), TreeError> {
         self.writable()?;
         let moved = self.lookup(from.0, from.1)?;
@@ -40,7 +41,12 @@ impl Tree {
             (Place::Node(node), Place::Node(parent)) => {
                 let name = to.1.to_str().and_then(|name| parent.child(name));
                 let new = name.ok_or(TreeError::CrossDevice)?;
-                self.rename_node(node, &new, moved.attributes.kind)?
+                let renamed = self.rename_node(node, &new, moved.attributes.kind);
+                renamed.inspect_err(|error| {
+                    if matches!(error, TreeError::Registry(_)) {
+                        self.reject(writer, node.repository(), &new.to_string(), error);
+                    }
+                })?
             }
             _ => return Err(TreeError::CrossDevice),
         };
@@ -61,6 +67,7 @@ impl Tree {
             });
         }
         let old = std::mem::replace(&mut draft.hold().target, target);
+        draft.hold().path = format!("{parent}/{}", name.display());
         draft.hold().version += 1;
         match self.commit(&draft) {
             Ok(outcome) => {

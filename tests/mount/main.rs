@@ -14,3 +14,6 @@ mod manifests;
 mod mounted;
 mod posix;
 mod stale;
+
+#[path = "../manifests/table.rs"]
+mod table;

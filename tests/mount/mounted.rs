@@ -124,6 +124,12 @@ impl Mounted {
         fs::write(self.repository("_layers/config.json"), "{}").unwrap();
         fs::write(self.repository("_layers/layer.tar"), "layer").unwrap();
     }
+
+    /// The manifest over the stock.
+    pub(crate) fn stock_manifest(&self) {
+        let stock = super::table::filled(super::table::STOCK);
+        fs::write(self.repository("_manifests/stock.json"), stock).unwrap();
+    }
 }
 
 impl Drop for Mounted {

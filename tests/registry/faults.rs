@@ -7,7 +7,7 @@ use regfs::blobs::{self, Blobs};
 use regfs::digest::{Algorithm, Digest};
 use regfs::index::{self, Store};
 use regfs::name::{LinkSet, RepositoryName, Tag, UploadId};
-use regfs::registry::{Destination, Directory, Error, Registry, Removal};
+use regfs::registry::{Destination, Directory, Error, Policy, Registry};
 
 /// What was acknowledged: done, and a sync after it.
 #[derive(Default)]
@@ -148,7 +148,7 @@ fn fail(arm: impl Fn(&index::Memory, &blobs::Memory, u64), n: u64) -> bool {
     let open = || {
         let store: Arc<dyn Store> = Arc::clone(&store) as _;
         let bytes: Arc<dyn Blobs> = Arc::clone(&bytes) as _;
-        Registry::new(store, bytes, Removal::Guarded).unwrap()
+        Registry::new(store, bytes, Policy::default()).unwrap()
     };
     let mut done = Acknowledged::default();
     let registry = open();

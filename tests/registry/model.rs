@@ -10,8 +10,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use regfs::blobs;
 use regfs::index;
-use regfs::registry::{Registry, Removal};
-use regfs::tree::{Access, FileKind, Found, Place, Tree, TreeError};
+use regfs::registry::{Policy, Registry};
+use regfs::tree::{Access, FileKind, Found, Place, Tree, TreeError, Writer};
 
 /// Below this everything happens; what leads to it is made first, and stays.
 const BASE: &str = "docker/registry/v2/repositories/a";
@@ -102,9 +102,9 @@ impl Mount {
     fn open(&mut self) {
         self.tree = None;
         let registry =
-            Registry::new(self.store.clone(), self.bytes.clone(), Removal::Guarded).unwrap();
+            Registry::new(self.store.clone(), self.bytes.clone(), Policy::default()).unwrap();
         let plain = self.plain.path().to_owned();
-        self.tree = Some(Tree::new(registry, plain, "docker/registry", false).unwrap());
+        self.tree = Some(Tree::new(Arc::new(registry), plain, "docker/registry", false).unwrap());
     }
 
     fn tree(&self) -> &Tree {
@@ -145,7 +145,9 @@ impl Mount {
 
     fn write(&self, path: &str, content: &str) -> Result<(), TreeError> {
         let (parent, name) = self.parent(path)?;
-        let (_, handle) = self.tree().create(&parent, name, 0o644)?;
+        let (_, handle) = self
+            .tree()
+            .create(&parent, name, 0o644, Writer::default())?;
         self.tree().truncate(&handle, 0)?;
         self.tree().write(&handle, 0, content.as_bytes())?;
         let flushed = self.tree().flush(&handle);
@@ -157,17 +159,25 @@ impl Mount {
         let (parent, name) = self.parent(path)?;
         let temporary = format!("{}.{UUID}.tmp", name.to_str().unwrap());
         let temporary = OsStr::new(&temporary);
-        let (_, handle) = self.tree().create(&parent, temporary, 0o644)?;
+        let (_, handle) = self
+            .tree()
+            .create(&parent, temporary, 0o644, Writer::default())?;
         self.tree().write(&handle, 0, content.as_bytes())?;
         self.tree().sync(&handle)?;
-        self.tree()
-            .rename((&parent, temporary), (&parent, name), true)?;
+        self.tree().rename(
+            (&parent, temporary),
+            (&parent, name),
+            true,
+            Writer::default(),
+        )?;
         self.tree().release(&handle);
         Ok(())
     }
 
     fn read(&self, path: &str) -> Result<String, TreeError> {
-        let handle = self.tree().open(&self.find(path)?.place, Access::Read)?;
+        let handle = self
+            .tree()
+            .open(&self.find(path)?.place, Access::Read, Writer::default())?;
         let bytes = self.tree().read(&handle, 0, 1 << 16)?;
         self.tree().release(&handle);
         Ok(String::from_utf8(bytes).unwrap())

@@ -2,9 +2,9 @@
 
 use super::Transaction;
 use crate::digest::Digest;
-use crate::index::IndexError;
 use crate::index::key::{Fields, Key};
 use crate::index::record::Role;
+use crate::index::{EDGES_AT_ONCE, IndexError};
 
 impl Transaction<'_> {
     /// The media type of a manifest that is known as one.
@@ -47,20 +47,30 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Forgets what a digest is as a manifest, and what it names.
-    pub fn remove_manifest(&mut self, digest: &Digest) -> Result<(), IndexError> {
+    /// A digest is not known as a manifest any more.
+    pub fn forget_manifest(&mut self, digest: &Digest) -> Result<(), IndexError> {
+        if let Some(blob) = self.blob(digest)? {
+            self.delete(Key::table(b'M').id(blob.id));
+        }
+        Ok(())
+    }
+
+    /// Forgets what a manifest names, as much as fits into one transaction; whether that was
+    /// all there is to forget, or the caller must come again.
+    pub fn forget_edges(&mut self, digest: &Digest) -> Result<bool, IndexError> {
         let Some(blob) = self.blob(digest)? else {
-            return Ok(());
+            return Ok(false);
         };
         let range = Key::table(b'E').id(blob.id).below();
-        for (key, value) in self.store.scan(&range.start..&range.end, usize::MAX)? {
+        let rows = self.store.scan(&range.start..&range.end, EDGES_AT_ONCE)?;
+        let more = rows.len() == EDGES_AT_ONCE;
+        for (key, value) in rows {
             let mut fields = Fields(&value);
             if let (Some(role), Some(target)) = (fields.u8(), fields.id()) {
                 self.delete(Key::table(b'e').id(target).byte(role).id(blob.id));
             }
             self.written.insert(key, None);
         }
-        self.delete(Key::table(b'M').id(blob.id));
-        Ok(())
+        Ok(more)
     }
 }

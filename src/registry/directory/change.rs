@@ -4,8 +4,10 @@
 
 use super::super::{Error, now};
 use super::{Directory, flag, repository, tag, upload};
-use crate::digest::Algorithm;
-use crate::index::{Directories, Link, TagDirectories, TagRecord, Transaction, Upload};
+use crate::digest::{Algorithm, Digest};
+use crate::index::{
+    Directories, Link, RepositoryId, TagDirectories, TagRecord, Transaction, Upload,
+};
 use crate::name::{LinkSet, RepositoryName};
 
 /// Makes the directory.
@@ -127,9 +129,10 @@ fn mark_links(
                 },
             )?)
         }
-        LinkSet::Signatures(_) => Err(Error::Unsupported(
-            "signatures are kept where they were, never made anew",
-        )),
+        LinkSet::Signatures(revision) => {
+            let repository = repository(facts, name)?;
+            Ok(facts.keep_signatures(repository.id, revision, algorithm)?)
+        }
     }
 }
 
@@ -200,6 +203,7 @@ pub(super) fn remove(facts: &mut Transaction<'_>, directory: &Directory) -> Resu
             let repository = repository(facts, name)?;
             let link = facts.link(repository.id, set, digest)?;
             empty(matches!(link, None | Some(Link::Directory)))?;
+            empty(*set != LinkSet::Revisions || unsigned(facts, repository.id, digest)?)?;
             facts.remove_link(repository.id, set, digest)?;
         }
         Directory::Upload(name, id) => {
@@ -269,8 +273,25 @@ fn unmark_links(
                 },
             )?)
         }
-        LinkSet::Signatures(_) => Ok(()),
+        LinkSet::Signatures(revision) => {
+            for below in Algorithm::ALL {
+                let kept = facts.signatures_kept(repository.id, revision, Some(below))?;
+                empty(algorithm.is_some() || !kept)?;
+            }
+            Ok(facts.forget_signatures(repository.id, revision, algorithm)?)
+        }
     }
+}
+
+/// Whether a revision has neither signatures nor a directory for them.
+fn unsigned(
+    facts: &mut Transaction<'_>,
+    repository: RepositoryId,
+    revision: &Digest,
+) -> Result<bool, Error> {
+    let signatures = LinkSet::Signatures(*revision);
+    Ok(!facts.signatures_kept(repository, revision, None)?
+        && facts.require_no_links(repository, &signatures, None)?)
 }
 
 /// Refuses to go on where something is left.

@@ -109,7 +109,9 @@ fn links_exist(
                 .directories
                 .contains(algorithm.map_or(TagDirectories::INDEX, TagDirectories::index_of))
         }
-        LinkSet::Signatures(_) => false,
+        LinkSet::Signatures(revision) => {
+            facts.signatures_kept(repository.id, revision, algorithm)?
+        }
     };
     // A repository with revisions always shows its layers' directory (see the module's text).
     let implied = match (set, algorithm) {

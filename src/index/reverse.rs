@@ -1,0 +1,89 @@
+//! Reverse facts: who holds, tags and names a digest.
+
+use super::key::{Fields, Key};
+use super::record::{DigestId, RepositoryId, Role};
+use super::{Index, IndexError};
+use crate::digest::Digest;
+use crate::name::{Namespace, Tag};
+
+impl Index {
+    /// Whether any repository holds this digest as a revision.
+    pub fn is_revision(&self, digest: &Digest) -> Result<bool, IndexError> {
+        let Some(blob) = self.view().blob(digest)? else {
+            return Ok(false);
+        };
+        let range = Key::table(b'r').id(blob.id).below();
+        Ok(!self.scan(&range, 1)?.is_empty())
+    }
+
+    /// The manifests that name this digest in one of these roles.
+    pub fn named_by(&self, digest: &Digest, roles: &[Role]) -> Result<Vec<Digest>, IndexError> {
+        let Some(blob) = self.view().blob(digest)? else {
+            return Ok(Vec::new());
+        };
+        let mut manifests = Vec::new();
+        for role in roles {
+            let range = Key::table(b'e').id(blob.id).byte(role.byte()).below();
+            for (key, _) in self.scan(&range, usize::MAX)? {
+                let id = key.last_chunk().map(|id| DigestId(u32::from_be_bytes(*id)));
+                manifests.push(self.digest(id.ok_or(IndexError::Record { key })?)?);
+            }
+        }
+        Ok(manifests)
+    }
+
+    /// What a manifest names, in its own order; nothing of what is no manifest.
+    pub fn names(&self, manifest: &Digest) -> Result<Vec<(Role, Digest)>, IndexError> {
+        let Some(blob) = self.view().blob(manifest)? else {
+            return Ok(Vec::new());
+        };
+        let rows = self.scan(&Key::table(b'E').id(blob.id).below(), usize::MAX)?;
+        rows.into_iter()
+            .map(|(key, value)| {
+                let mut fields = Fields(&value);
+                let role = fields.u8().and_then(Role::of);
+                let (role, id) = role.zip(fields.id()).ok_or(IndexError::Record { key })?;
+                Ok((role, self.digest(id)?))
+            })
+            .collect()
+    }
+
+    /// At most `limit` tags that are at this digest, of one repository or of all.
+    pub fn tags_at(
+        &self,
+        digest: &Digest,
+        repository: Option<RepositoryId>,
+        limit: usize,
+    ) -> Result<Vec<(RepositoryId, Tag)>, IndexError> {
+        let Some(blob) = self.view().blob(digest)? else {
+            return Ok(Vec::new());
+        };
+        let all = Key::table(b't').id(blob.id);
+        let skip = all.clone().done().len();
+        let range = repository
+            .map_or(all.clone(), |one| all.repository(one))
+            .below();
+        let rows = self.scan(&range, limit)?;
+        rows.into_iter()
+            .map(|(key, _)| {
+                let mut fields = Fields(key.get(skip..).unwrap_or_default());
+                let repository = fields.u32().map(RepositoryId);
+                let tag = std::str::from_utf8(fields.0).ok();
+                let tag = tag.and_then(|tag| tag.parse().ok());
+                repository.zip(tag).ok_or(IndexError::Record { key })
+            })
+            .collect()
+    }
+
+    /// The name of a repository's number, while the repository exists.
+    pub fn repository_name(&self, id: RepositoryId) -> Result<Option<Namespace>, IndexError> {
+        let key = Key::table(b'n').repository(id).done();
+        let Some(value) = self.store.get(&key)? else {
+            return Ok(None);
+        };
+        let name = std::str::from_utf8(&value).ok().map(str::parse);
+        name.and_then(Result::ok)
+            .map(Some)
+            .ok_or(IndexError::Record { key })
+    }
+}

@@ -1,0 +1,64 @@
+//! Directories of a revision's signatures, which outlive the links in them.
+
+use super::Transaction;
+use crate::digest::{Algorithm, Digest};
+use crate::index::IndexError;
+use crate::index::key::Key;
+use crate::index::record::RepositoryId;
+
+/// The row of the directory of signatures, or of the one of an algorithm in it.
+fn row(key: Key, algorithm: Option<Algorithm>) -> Key {
+    match algorithm {
+        None => key,
+        Some(algorithm) => key.algorithm(algorithm),
+    }
+}
+
+impl Transaction<'_> {
+    fn signatures(
+        &mut self,
+        repository: RepositoryId,
+        revision: &Digest,
+    ) -> Result<Key, IndexError> {
+        let id = self.intern(revision)?.id;
+        Ok(Key::table(b'G').repository(repository).id(id))
+    }
+
+    /// Whether the directory of a revision's signatures was made, or of an algorithm in it.
+    pub fn signatures_kept(
+        &mut self,
+        repository: RepositoryId,
+        revision: &Digest,
+        algorithm: Option<Algorithm>,
+    ) -> Result<bool, IndexError> {
+        if self.blob(revision)?.is_none() {
+            return Ok(false);
+        }
+        let key = row(self.signatures(repository, revision)?, algorithm);
+        Ok(self.get(key.done())?.is_some())
+    }
+
+    /// Makes the directory of a revision's signatures, or of an algorithm in it.
+    pub fn keep_signatures(
+        &mut self,
+        repository: RepositoryId,
+        revision: &Digest,
+        algorithm: Option<Algorithm>,
+    ) -> Result<(), IndexError> {
+        let key = row(self.signatures(repository, revision)?, algorithm);
+        self.put(key, Vec::new());
+        Ok(())
+    }
+
+    /// Removes the directory of a revision's signatures, or of an algorithm in it.
+    pub fn forget_signatures(
+        &mut self,
+        repository: RepositoryId,
+        revision: &Digest,
+        algorithm: Option<Algorithm>,
+    ) -> Result<(), IndexError> {
+        let key = row(self.signatures(repository, revision)?, algorithm);
+        self.delete(key);
+        Ok(())
+    }
+}

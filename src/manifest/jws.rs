@@ -1,0 +1,214 @@
+//! Signatures as they stand in signed schema 1 manifests: JSON web signatures (RFC 7515) over
+//! a payload that the document itself carries.
+//!
+//! Each signature's protected header says how many bytes of the document are the payload's
+//! beginning, and what its end is. The key that verifies a signature stands beside it: that a
+//! signature is good tells that the document is whole, not who made it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, RSA_PKCS1_2048_8192_SHA256,
+    RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, RsaPublicKeyComponents,
+    UnparsedPublicKey,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::json::{Json, below};
+use super::{Refusal, Rule, missing};
+
+/// The key under which signatures stand.
+pub(super) const SIGNATURES: &str = "signatures";
+/// Signatures of one document; more than anybody made, and few enough to verify at once.
+const SIGNATURES_MAX: usize = 16;
+
+/// What was signed, and by what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Signed {
+    /// The document before it was signed.
+    pub(super) payload: Vec<u8>,
+    /// Each signature as distribution up to 2.4 kept it: a blob of its own.
+    pub(super) signatures: Vec<Vec<u8>>,
+}
+
+/// One signature. The order of its fields is that in which distribution writes them.
+#[derive(Debug, Serialize, Deserialize)]
+struct Signature {
+    header: Header,
+    #[serde(rename = "signature")]
+    value: String,
+    protected: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Header {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jwk: Option<Value>,
+    alg: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    x5c: Option<Value>,
+}
+
+/// The header that is signed too.
+#[derive(Debug, Deserialize)]
+struct Protected {
+    #[serde(rename = "formatLength")]
+    format_length: usize,
+    #[serde(rename = "formatTail")]
+    format_tail: String,
+}
+
+/// What is wrong with a signature, in words.
+struct Wrong(String);
+
+fn wrong(text: impl Into<String>) -> Wrong {
+    Wrong(text.into())
+}
+
+/// Verifies every signature of a document.
+pub(super) fn verify(document: &Json<'_>, bytes: &[u8]) -> Result<Signed, Refusal> {
+    let pointer = below("", SIGNATURES);
+    let count = match document.get(SIGNATURES) {
+        Some(Json::Array(values)) => values.len(),
+        Some(_) | None => return Err(missing(&pointer, "an array of signatures")),
+    };
+    let refused = |place: &str, Wrong(value): Wrong| {
+        let expected = "a signature (RFC 7515) that verifies with the key beside it";
+        Refusal::new(Rule::BadSignature, place, value, expected)
+    };
+    if !(1..=SIGNATURES_MAX).contains(&count) {
+        return Err(refused(&pointer, wrong(format!("an array of {count}"))));
+    }
+    let signatures = read(bytes).map_err(|why| refused(&pointer, why))?;
+    let mut payload = None;
+    for (at, signature) in signatures.iter().enumerate() {
+        let place = format!("{pointer}/{at}");
+        let signed = check(signature, bytes).map_err(|why| refused(&place, why))?;
+        if payload.as_ref().is_some_and(|payload| *payload != signed) {
+            return Err(refused(&place, wrong("of another payload than the first")));
+        }
+        payload = Some(signed);
+    }
+    let signatures = signatures.iter().map(serde_json::to_vec);
+    Ok(Signed {
+        payload: payload.unwrap_or_default(),
+        signatures: signatures
+            .collect::<Result<_, _>>()
+            .map_err(|error| refused(&pointer, wrong(error.to_string())))?,
+    })
+}
+
+/// The signatures of a document.
+fn read(bytes: &[u8]) -> Result<Vec<Signature>, Wrong> {
+    #[derive(Deserialize)]
+    struct Document {
+        signatures: Vec<Signature>,
+    }
+    let document: Document =
+        serde_json::from_slice(bytes).map_err(|error| wrong(format!("malformed: {error}")))?;
+    Ok(document.signatures)
+}
+
+fn decode(what: &str, text: &str) -> Result<Vec<u8>, Wrong> {
+    URL_SAFE_NO_PAD
+        .decode(text.trim_end_matches('='))
+        .map_err(|error| wrong(format!("with a {what} that is not base64url: {error}")))
+}
+
+/// The payload that a signature is of, if it verifies.
+fn check(signature: &Signature, bytes: &[u8]) -> Result<Vec<u8>, Wrong> {
+    let protected = protected(signature)?;
+    let mut payload = bytes
+        .get(..protected.format_length)
+        .ok_or_else(|| wrong("of a payload longer than the document"))?
+        .to_vec();
+    payload.extend(decode("formatTail", &protected.format_tail)?);
+    let input = format!(
+        "{}.{}",
+        signature.protected,
+        URL_SAFE_NO_PAD.encode(&payload)
+    );
+    let bytes = decode("signature", &signature.value)?;
+    if verifies(&signature.header, input.as_bytes(), &bytes)? {
+        Ok(payload)
+    } else {
+        Err(wrong("one that does not verify"))
+    }
+}
+
+fn protected(signature: &Signature) -> Result<Protected, Wrong> {
+    let header = decode("protected header", &signature.protected)?;
+    serde_json::from_slice(&header).map_err(|error| {
+        wrong(format!(
+            "with a protected header that is malformed: {error}"
+        ))
+    })
+}
+
+/// Whether a signature is good.
+fn verifies(header: &Header, input: &[u8], signature: &[u8]) -> Result<bool, Wrong> {
+    let jwk = header.jwk.as_ref().ok_or_else(|| {
+        wrong("without a key (jwk) beside it; chains of certificates are not read")
+    })?;
+    let field = |name: &str| jwk.get(name).and_then(Value::as_str).unwrap_or_default();
+    let number = |name: &str| decode(name, field(name));
+    let rsa = match (field("kty"), &*header.alg) {
+        ("EC", alg) => {
+            let (algorithm, curve, len) = match alg {
+                "ES256" => (&ECDSA_P256_SHA256_FIXED, "P-256", 32),
+                "ES384" => (&ECDSA_P384_SHA384_FIXED, "P-384", 48),
+                other => return Err(unsupported(other)),
+            };
+            if field("crv") != curve {
+                return Err(unsupported(field("crv")));
+            }
+            let point = [
+                vec![4],
+                padded(number("x")?, len),
+                padded(number("y")?, len),
+            ];
+            let key = UnparsedPublicKey::new(algorithm, point.concat());
+            return Ok(key.verify(input, signature).is_ok());
+        }
+        ("RSA", "RS256") => &RSA_PKCS1_2048_8192_SHA256,
+        ("RSA", "RS384") => &RSA_PKCS1_2048_8192_SHA384,
+        ("RSA", "RS512") => &RSA_PKCS1_2048_8192_SHA512,
+        (_, other) => return Err(unsupported(other)),
+    };
+    let trimmed =
+        |number: Vec<u8>| -> Vec<u8> { number.into_iter().skip_while(|byte| *byte == 0).collect() };
+    let key = RsaPublicKeyComponents {
+        n: trimmed(number("n")?),
+        e: trimmed(number("e")?),
+    };
+    Ok(key.verify(rsa, input, signature).is_ok())
+}
+
+fn unsupported(algorithm: &str) -> Wrong {
+    wrong(format!(
+        "by {algorithm:?}, which is none of ES256, ES384, RS256, RS384, RS512"
+    ))
+}
+
+/// A coordinate with the zeros that some writers leave out.
+fn padded(number: Vec<u8>, len: usize) -> Vec<u8> {
+    let mut padded = vec![0; len.saturating_sub(number.len())];
+    padded.extend(number);
+    padded
+}
+
+/// Puts payload and signatures together again: the signed document, or nothing where they do
+/// not fit each other.
+pub(super) fn assemble(payload: &[u8], signatures: &[Vec<u8>]) -> Option<Vec<u8>> {
+    let signatures: Vec<Signature> = signatures
+        .iter()
+        .map(|bytes| serde_json::from_slice(bytes).ok())
+        .collect::<Option<_>>()?;
+    let format_length = protected(signatures.first()?).ok()?.format_length;
+    let mut document = payload.get(..format_length)?.to_vec();
+    document.extend(format!(",\n   \"{SIGNATURES}\": ").bytes());
+    document.extend(serde_json::to_vec(&signatures).ok()?);
+    document.extend(b"\n}");
+    Some(document)
+}

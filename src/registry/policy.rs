@@ -1,0 +1,85 @@
+//! Policy: what is admitted and what is refused, as far as whoever mounts may choose.
+
+use crate::manifest::{Admission, MANIFEST_BYTES_MAX};
+
+/// Whether bytes that a manifest still names may be removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Removal {
+    /// No: refused, so that nobody loses an image by `rm`.
+    #[default]
+    Guarded,
+    /// Yes, as on a plain directory, but the bytes go to the trash.
+    Permissive,
+}
+
+/// Whether what a dropped manifest references must be in its repository.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum References {
+    /// Yes, and of the size that the manifest says.
+    #[default]
+    Require,
+    /// No, as distribution does it with its validation turned off.
+    Skip,
+}
+
+/// Whether schema 1 manifests may be made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Schema1 {
+    /// No; those that exist are served.
+    #[default]
+    Refuse,
+    /// Yes, signed ones only with good signatures.
+    Accept,
+}
+
+/// What happens to a manifest that a registry links though the rules would refuse it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Audit {
+    /// Nobody looks.
+    Off,
+    /// It is linked, and the finding told.
+    #[default]
+    Warn,
+    /// It is refused, as a dropped one would be.
+    Enforce,
+}
+
+/// What is admitted and what is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Whether bytes that a manifest still names may be removed.
+    pub removal: Removal,
+    /// Whether what a dropped manifest references must be there.
+    pub references: References,
+    /// Whether schema 1 manifests may be made.
+    pub schema1: Schema1,
+    /// What happens to manifests of a registry that the rules would refuse.
+    pub audit: Audit,
+    /// Largest manifest that may be dropped, in bytes.
+    pub manifest_bytes_max: usize,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            removal: Removal::default(),
+            references: References::default(),
+            schema1: Schema1::default(),
+            audit: Audit::default(),
+            manifest_bytes_max: MANIFEST_BYTES_MAX,
+        }
+    }
+}
+
+impl Policy {
+    /// Most that `manifest_bytes_max` may be: distribution takes no more.
+    pub const MANIFEST_BYTES_MOST: usize = MANIFEST_BYTES_MAX;
+
+    /// Which documents are admitted.
+    pub(super) fn admission(&self) -> Admission {
+        Admission {
+            bytes_max: self.manifest_bytes_max,
+            schema1: self.schema1 == Schema1::Accept,
+        }
+    }
+}
