@@ -27,6 +27,7 @@ mod create;
 mod draft;
 mod error;
 mod handle;
+mod lingering;
 mod listing;
 mod node;
 mod own;
@@ -40,7 +41,8 @@ pub use error::TreeError;
 pub use handle::{Access, Caching, Handle};
 pub use own::OwnFile;
 
-use draft::Drafts;
+use draft::{Draft, Drafts};
+use lingering::Lingering;
 use plain::Plain;
 use rejected::Rejected;
 
@@ -165,6 +167,7 @@ pub struct Tree {
     registry: Arc<Registry>,
     plain: Plain,
     drafts: Drafts,
+    lingering: Lingering,
     rejected: Mutex<Rejected>,
     read_only: bool,
     /// The time of directories of which nothing better is known.
@@ -184,6 +187,7 @@ impl Tree {
             registry,
             plain: Plain::open(plain, root)?,
             drafts: Drafts::default(),
+            lingering: Lingering::default(),
             rejected: Mutex::default(),
             read_only,
             mounted: SystemTime::now(),
@@ -195,14 +199,14 @@ impl Tree {
         Place::Plain(PathBuf::new())
     }
 
-    /// Resolves a name in a directory.
-    pub fn lookup(&self, parent: &Place, name: &OsStr) -> Result<Found, TreeError> {
+    /// Resolves a name in a directory, for who asks.
+    pub fn lookup(&self, parent: &Place, name: &OsStr, asker: Writer) -> Result<Found, TreeError> {
         match parent {
             Place::Plain(path) => match self.mounted_at(path, name) {
                 Some(place) => self.found(place),
                 None => self.found(Place::Plain(path.join(name))),
             },
-            Place::Node(node) => self.lookup_node(node, name),
+            Place::Node(node) => self.lookup_node(node, name, asker),
             Place::Own(OwnFile::Directory) => {
                 let file = OwnFile::from_name(name).ok_or(TreeError::NotFound)?;
                 self.found(Place::Own(file))
@@ -220,15 +224,22 @@ impl Tree {
         own.then_some(Place::Own(OwnFile::Directory))
     }
 
-    fn lookup_node(&self, parent: &Node, name: &OsStr) -> Result<Found, TreeError> {
+    fn lookup_node(&self, parent: &Node, name: &OsStr, asker: Writer) -> Result<Found, TreeError> {
         if let Some(node) = name.to_str().and_then(|name| parent.child(name)) {
             match self.found(Place::Node(node)) {
                 Err(TreeError::NotFound) => {}
                 found => return found,
             }
         }
-        let draft = self.drafts.named(parent, name).ok_or(TreeError::NotFound)?;
-        self.found(Place::Draft(draft.id()))
+        let written = self.drafts.named(parent, name);
+        let draft = written.or_else(|| self.lingering.named(parent, name, asker));
+        self.found(Place::Draft(draft.ok_or(TreeError::NotFound)?.id()))
+    }
+
+    /// The file being written, or written a moment ago, of this number.
+    fn draft(&self, id: u64) -> Result<Arc<Draft>, TreeError> {
+        let draft = self.drafts.get(id).or_else(|| self.lingering.get(id));
+        draft.ok_or(TreeError::NotFound)
     }
 
     fn found(&self, place: Place) -> Result<Found, TreeError> {
@@ -247,7 +258,7 @@ impl Tree {
             Place::Plain(path) => self.plain.attributes(path),
             Place::Node(node) => self.node_attributes(node),
             Place::Draft(id) => {
-                let draft = self.drafts.get(*id).ok_or(TreeError::NotFound)?;
+                let draft = self.draft(*id)?;
                 Ok(Attributes::file(draft.len(), draft.created()))
             }
             Place::Own(file) => Ok(self.own_attributes(*file)),

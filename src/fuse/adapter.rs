@@ -118,8 +118,11 @@ impl Filesystem for Adapter {
         Ok(())
     }
 
-    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        reply_entry(guarded(|| self.service.look_up(parent.0, name)), reply);
+    fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        reply_entry(
+            guarded(|| self.service.look_up(caller(request), parent.0, name)),
+            reply,
+        );
     }
 
     fn forget(&self, _request: &Request, ino: INodeNo, count: u64) {

@@ -21,11 +21,16 @@ pub(super) struct Setting {
 
 impl Service {
     /// Resolves a name.
-    pub(super) fn look_up(&self, parent: u64, name: &OsStr) -> Result<Entry, Errno> {
+    pub(super) fn look_up(
+        &self,
+        caller: Caller,
+        parent: u64,
+        name: &OsStr,
+    ) -> Result<Entry, Errno> {
         let parent = self.place(parent)?;
         let found = self
             .tree
-            .lookup(&parent, name)
+            .lookup(&parent, name, caller.writer())
             .map_err(|error| logged(&error))?;
         Ok(self.entry(&found))
     }
@@ -68,7 +73,7 @@ impl Service {
         let removed = if directory {
             self.tree.remove_directory(&parent, name)
         } else {
-            self.tree.remove_file(&parent, name)
+            self.tree.remove_file(&parent, name, caller.writer())
         };
         self.inodes
             .removed(&removed.map_err(|error| logged(&error))?);

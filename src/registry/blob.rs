@@ -8,6 +8,9 @@ use crate::digest::{Algorithm, Digest};
 use crate::index::{Directories, Role, Transaction};
 use crate::name::{LinkSet, RepositoryName, UploadId};
 
+/// Bytes that are copied at once.
+const COPIED_AT_ONCE: usize = 1 << 20;
+
 impl Registry {
     /// Publishes staged bytes under `digest`, if that is what they hash to. When this returns
     /// they are durable, though the fact that names them is so only after the next sync.
@@ -90,17 +93,19 @@ impl Registry {
     }
 
     /// Stores staged bytes as a layer (or configuration) of a repository: blob and link in one.
-    /// `expected` is the digest that the bytes must have, if the caller knows one.
+    /// `expected` is the digest that the bytes must have, if the caller knows one. Gives the
+    /// digest, and whether the repository did not have it before.
     pub fn store_layer(
         &self,
         name: &RepositoryName,
         staging: &Staging,
         expected: Option<&Digest>,
-    ) -> Result<Digest, Error> {
+    ) -> Result<(Digest, bool), Error> {
         let digest = match expected {
             Some(digest) => *digest,
             None => staging.digest(Algorithm::Sha256)?,
         };
+        let new = self.link(name, &LinkSet::Layers, &digest).is_err();
         self.publish_with(staging, &digest, |facts| {
             let repository = repository(facts, name)?;
             let directories = repository
@@ -110,7 +115,31 @@ impl Registry {
             facts.put_repository(name.namespace(), directories)?;
             link(facts, repository.id, &LinkSet::Layers, &digest)
         })?;
-        Ok(digest)
+        Ok((digest, new))
+    }
+
+    /// Staged bytes that begin as those of a blob.
+    pub fn stage_again(&self, digest: &Digest) -> Result<Staging, Error> {
+        let (reading, staging) = (self.read_blob(digest)?, self.stage()?);
+        let mut buffer = vec![0; COPIED_AT_ONCE];
+        let mut offset = 0;
+        loop {
+            let read = reading.read_at(offset, &mut buffer)?;
+            if read == 0 {
+                return Ok(staging);
+            }
+            staging.write_at(offset, buffer.get(..read).unwrap_or_default())?;
+            offset += read as u64;
+        }
+    }
+
+    /// Takes a layer out of a repository as if it had never been stored there. Its bytes stay
+    /// until they are collected.
+    pub fn withdraw_layer(&self, name: &RepositoryName, digest: &Digest) -> Result<(), Error> {
+        self.index.transact(|facts| {
+            let id = repository(facts, name)?.id;
+            Ok(facts.remove_link(id, &LinkSet::Layers, digest)?)
+        })
     }
 
     /// Removes a blob; its directory stays, as on a plain disk. Refused while a manifest that

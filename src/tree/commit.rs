@@ -14,6 +14,8 @@ impl Tree {
     /// close(2) of one descriptor: what was written becomes a fact, visible at once.
     pub fn flush(&self, handle: &Handle) -> Result<Outcome, TreeError> {
         match &handle.open {
+            // Shells close a file once before anything is written to it.
+            Open::Draft(draft, _) if draft.is_untouched_layer() => Ok(Outcome::default()),
             Open::Draft(draft, _) => self.commit(draft),
             Open::Bytes(..) | Open::Blob(..) | Open::Upload(..) | Open::Plain(..) => {
                 Ok(Outcome::default())
@@ -62,7 +64,12 @@ impl Tree {
         if state.version == state.committed || state.target == Target::Later {
             return Ok(Outcome::default());
         }
-        let committed = self.commit_as(&state.target, &state.content, state.writer);
+        let committed = if let Target::Layer(repository, expected) = &state.target {
+            let (repository, expected) = (repository.clone(), *expected);
+            self.commit_layer(&mut state, &repository, expected.as_ref())
+        } else {
+            self.commit_as(&state.target, &state.content, state.writer)
+        };
         let committed = committed.inspect_err(|error| {
             if state.refused != Some(state.version) {
                 self.refused(&state, error);
@@ -73,8 +80,41 @@ impl Tree {
         drop(state);
         if !matches!(committed.became, Some(Place::Node(_))) {
             self.drafts.unname(draft);
+            self.linger(draft);
         }
         Ok(committed)
+    }
+
+    /// Lets the name of a dropped file linger for the process that wrote it.
+    fn linger(&self, draft: &Draft) {
+        if let (Some((name, _)), Some(shared)) = (draft.stood(), self.drafts.get(draft.id())) {
+            let writer = draft.hold().writer;
+            self.lingering.keep(name, writer, shared);
+        }
+    }
+
+    /// Stores what was written as a layer, in place of what was stored of it before.
+    fn commit_layer(
+        &self,
+        state: &mut State,
+        repository: &RepositoryName,
+        expected: Option<&Digest>,
+    ) -> Result<Outcome, TreeError> {
+        let stored = match &state.content {
+            Content::Large(staging) => self.registry.store_layer(repository, staging, expected)?,
+            Content::Small(bytes) => {
+                let staging = self.registry.stage()?;
+                staging.write_at(0, bytes)?;
+                self.registry.store_layer(repository, &staging, expected)?
+            }
+        };
+        match state.stored.replace(stored) {
+            Some((before, true)) if before != stored.0 => {
+                self.registry.withdraw_layer(repository, &before)?;
+            }
+            Some(_) | None => {}
+        }
+        Ok(Outcome::default())
     }
 
     /// Remembers why something was refused.
@@ -85,7 +125,7 @@ impl Tree {
             Target::Later => return,
         };
         let State { writer, path, .. } = state;
-        if matches!(&state.content, Content::Small(bytes) if bytes.is_empty()) {
+        if state.content.is_empty() {
             // Shells close a file once before anything is written to it.
             log::debug!("refused {path}, still empty: {error}");
             return;
@@ -127,22 +167,10 @@ impl Tree {
         writer: Writer,
     ) -> Result<Outcome, TreeError> {
         match (target, content) {
-            (Target::Later, _) => Ok(Outcome::default()),
+            (Target::Later | Target::Layer(..), _) => Ok(Outcome::default()),
             (Target::File(node), _) => self.commit_file(node, content, writer),
             (Target::Manifest(repository, destination), _) => {
                 self.ingest(repository, destination, &bytes(content)?)
-            }
-            (Target::Layer(repository, digest), Content::Large(staging)) => {
-                self.registry
-                    .store_layer(repository, staging, digest.as_ref())?;
-                Ok(Outcome::default())
-            }
-            (Target::Layer(repository, digest), Content::Small(bytes)) => {
-                let staging = self.registry.stage()?;
-                staging.write_at(0, bytes)?;
-                self.registry
-                    .store_layer(repository, &staging, digest.as_ref())?;
-                Ok(Outcome::default())
             }
         }
     }

@@ -19,7 +19,7 @@ impl Tree {
         writer: Writer,
     ) -> Result<(Found, Arc<Handle>), TreeError> {
         self.writable()?;
-        match self.lookup(parent, name) {
+        match self.lookup(parent, name, writer) {
             Ok(found) => {
                 let handle = self.open(&found.place, Access::Write, writer)?;
                 return Ok((found, handle));
@@ -55,19 +55,24 @@ impl Tree {
             let open = Open::Upload(staging, found.attributes.clone());
             return Ok((found, Handle::new(open, Access::Write)));
         }
-        let content = if target.is_large(parent) {
-            Content::Large(self.registry.stage()?)
-        } else {
-            Content::Small(Vec::new())
-        };
+        let content = self.new_content(&target, parent)?;
         let standing = (parent.clone(), name.to_owned());
-        let draft = self.drafts.create(standing, target, content, writer);
+        let draft = self.drafts.create(standing, target, content, writer, 1);
         let found = Found {
             place: Place::Draft(draft.id()),
             attributes: Attributes::file(0, draft.created()),
             lasting: false,
         };
         Ok((found, Handle::new(Open::Draft(draft, None), Access::Write)))
+    }
+
+    /// Nothing yet, where what is to be written has room.
+    pub(super) fn new_content(&self, target: &Target, parent: &Node) -> Result<Content, TreeError> {
+        Ok(if target.is_large(parent) {
+            Content::Large(self.registry.stage()?)
+        } else {
+            Content::Small(Vec::new())
+        })
     }
 
     /// Makes a directory.

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use super::target::Target;
 use super::{TreeError, Writer};
+use crate::digest::Digest;
 use crate::layout::Node;
 use crate::manifest::MANIFEST_BYTES_MAX;
 use crate::registry::Staging;
@@ -21,6 +22,15 @@ pub(super) enum Content {
     Small(Vec<u8>),
     /// Layers: among the staged bytes.
     Large(Staging),
+}
+
+impl Content {
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Small(bytes) => bytes.is_empty(),
+            Self::Large(staging) => staging.is_empty(),
+        }
+    }
 }
 
 /// A file being written.
@@ -42,10 +52,15 @@ pub(super) struct State {
     pub(super) committed: u64,
     /// The version that was last refused, for which nobody needs to be told once more.
     pub(super) refused: Option<u64>,
+    /// The layer that the content so far was stored as, and whether it was new: programs that
+    /// share a file close it one after the other, and only the last close makes it whole.
+    pub(super) stored: Option<(Digest, bool)>,
     /// Who writes.
     pub(super) writer: Writer,
     /// Where, for people.
     pub(super) path: String,
+    /// Under which name it was made, if it was not opened as what it is.
+    stood: Option<(Node, OsString)>,
     /// Where it stands, while its name leads to it.
     name: Option<(Node, OsString)>,
 }
@@ -75,6 +90,18 @@ impl Draft {
     /// Whether nothing was written since it was opened.
     pub(super) fn is_unwritten(&self) -> bool {
         self.state.lock().version == 0
+    }
+
+    /// The name under which it was made, and what it is for.
+    pub(super) fn stood(&self) -> Option<((Node, OsString), Target)> {
+        let state = self.state.lock();
+        Some((state.stood.clone()?, state.target.clone()))
+    }
+
+    /// Whether it is a new layer to which nothing was written yet.
+    pub(super) fn is_untouched_layer(&self) -> bool {
+        let state = self.state.lock();
+        state.version == 1 && matches!(state.target, Target::Layer(..))
     }
 
     /// Whether it waits for a rename, and so outlives the files open on it.
@@ -148,25 +175,29 @@ struct Table {
 }
 
 impl Drafts {
-    /// A new file. One that waits for its rename is found by its name; any other will be facts,
-    /// and is not seen by others until it is.
+    /// A new file, of which so many versions count as written. One that waits for its rename is
+    /// found by its name; any other will be facts, and is not seen by others until it is.
     pub(super) fn create(
         &self,
         name: (Node, OsString),
         target: Target,
         content: Content,
         writer: Writer,
+        version: u64,
     ) -> Arc<Draft> {
         let path = format!("{}/{}", name.0, name.1.display());
+        let stood = Some(name.clone());
         let name = Some(name).filter(|_| target == Target::Later);
         self.add(State {
             target,
             content,
-            version: 1,
+            version,
             committed: 0,
             refused: None,
+            stored: None,
             writer,
             path,
+            stood,
             name,
         })
     }
@@ -179,8 +210,10 @@ impl Drafts {
             version: 0,
             committed: 0,
             refused: None,
+            stored: None,
             writer,
             path: node.to_string(),
+            stood: None,
             name: None,
         })
     }

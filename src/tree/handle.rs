@@ -87,7 +87,7 @@ impl Tree {
         }
         let open = match place {
             Place::Plain(path) => Open::Plain(self.plain.open_file(path, access)?, path.clone()),
-            Place::Draft(id) => Open::Draft(self.drafts.get(*id).ok_or(TreeError::NotFound)?, None),
+            Place::Draft(id) => Open::Draft(self.open_draft(*id, access, writer)?, None),
             Place::Own(_) if access == Access::Write => {
                 return Err(TreeError::NotPermitted("only we write these files"));
             }
@@ -106,11 +106,24 @@ impl Tree {
             }
             Place::Node(node) => {
                 let (content, kept) = self.content(node)?;
+                // A writer of the same file makes the kernel believe that it is longer than what
+                // is in it now, and fill up what it caches with zeros.
                 let attributes = Attributes::file(content.len() as u64, self.dated(kept));
-                Open::Bytes(content, attributes, Caching::Fresh)
+                Open::Bytes(content, attributes, Caching::Direct)
             }
         };
         Ok(Handle::new(open, access))
+    }
+
+    /// A file being written; where it was written a moment ago, a new one in its place.
+    fn open_draft(&self, id: u64, access: Access, writer: Writer) -> Result<Arc<Draft>, TreeError> {
+        let draft = self.draft(id)?;
+        if access == Access::Read || self.drafts.get(id).is_some() {
+            return Ok(draft);
+        }
+        let (name, target) = draft.stood().ok_or(TreeError::NotFound)?;
+        let content = self.new_content(&target, &name.0)?;
+        Ok(self.drafts.create(name, target, content, writer, 0))
     }
 
     /// A draft of new content for a file that exists, beginning with the old. Of a blob only
@@ -155,18 +168,48 @@ impl Tree {
     pub fn write(&self, handle: &Handle, offset: u64, bytes: &[u8]) -> Result<(), TreeError> {
         handle.writing()?;
         match &handle.open {
-            Open::Draft(draft, _) => draft.write_at(offset, bytes),
+            Open::Draft(draft, place) => {
+                self.admits(place.as_ref(), offset.saturating_add(bytes.len() as u64))?;
+                self.go_on(draft)?;
+                draft.write_at(offset, bytes)
+            }
             Open::Upload(staging, _) => Ok(staging.write_at(offset, bytes)?),
             Open::Plain(file, _) => file.write_all_at(bytes, offset).map_err(plain::about_open),
             Open::Bytes(..) | Open::Blob(..) => Err(TreeError::NotOpen("writing")),
         }
     }
 
+    /// Refuses to make a blob that is there longer: its bytes are those of its digest, and the
+    /// kernel would show its readers the new length at once.
+    fn admits(&self, place: Option<&Place>, len: u64) -> Result<(), TreeError> {
+        if let Some(Place::Node(Node::BlobData(digest))) = place
+            && self.registry.blob(digest).is_ok_and(|(size, _)| len > size)
+        {
+            return Err(TreeError::NotPermitted(
+                "a blob only has the bytes of its digest",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Lets a layer be written on that a close has stored already.
+    pub(super) fn go_on(&self, draft: &Draft) -> Result<(), TreeError> {
+        let mut state = draft.hold();
+        if let (Some((stored, _)), true) = (state.stored, state.version == state.committed) {
+            state.content = Content::Large(self.registry.stage_again(&stored)?);
+        }
+        Ok(())
+    }
+
     /// Cuts off, or fills up with zeros.
     pub fn truncate(&self, handle: &Handle, len: u64) -> Result<(), TreeError> {
         handle.writing()?;
         match &handle.open {
-            Open::Draft(draft, _) => draft.truncate(len),
+            Open::Draft(draft, place) => {
+                self.admits(place.as_ref(), len)?;
+                self.go_on(draft)?;
+                draft.truncate(len)
+            }
             Open::Upload(staging, _) => Ok(staging.truncate(len)?),
             Open::Plain(file, _) => file.set_len(len).map_err(plain::about_open),
             Open::Bytes(..) | Open::Blob(..) => Err(TreeError::NotOpen("writing")),

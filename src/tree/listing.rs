@@ -7,7 +7,7 @@
 use std::ffi::{OsStr, OsString};
 
 use super::own::OwnFile;
-use super::{Listed, Place, Tree, TreeError};
+use super::{Listed, Place, Tree, TreeError, Writer};
 use crate::layout::Node;
 use crate::name::{LinkSet, Namespace};
 
@@ -26,7 +26,7 @@ impl Tree {
                     .into_iter()
                     .filter(|name| last.is_none_or(|last| &**name > last));
                 let rows = behind.take(limit).filter_map(|name| {
-                    let found = self.lookup(directory, &name).ok()?;
+                    let found = self.lookup(directory, &name, Writer::default()).ok()?;
                     Some(Listed { name, found })
                 });
                 Ok(rows.collect())

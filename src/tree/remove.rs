@@ -2,14 +2,19 @@
 
 use std::ffi::OsStr;
 
-use super::{Place, Tree, TreeError, node};
+use super::{Place, Tree, TreeError, Writer, node};
 use crate::layout::Node;
 
 impl Tree {
     /// Removes a file; the place that is gone.
-    pub fn remove_file(&self, parent: &Place, name: &OsStr) -> Result<Place, TreeError> {
+    pub fn remove_file(
+        &self,
+        parent: &Place,
+        name: &OsStr,
+        asker: Writer,
+    ) -> Result<Place, TreeError> {
         self.writable()?;
-        let place = self.lookup(parent, name)?.place;
+        let place = self.lookup(parent, name, asker)?.place;
         match &place {
             Place::Plain(path) => self.plain.remove_file(path)?,
             Place::Node(node) => self.remove_node(node)?,
@@ -17,6 +22,7 @@ impl Tree {
                 if let Some(draft) = self.drafts.get(*id) {
                     self.drafts.remove(&draft);
                 }
+                self.lingering.forget(*id);
             }
             Place::Own(_) => return Err(TreeError::NotPermitted("only we write these files")),
         }
@@ -42,7 +48,7 @@ impl Tree {
     /// Removes an empty directory; the place that is gone.
     pub fn remove_directory(&self, parent: &Place, name: &OsStr) -> Result<Place, TreeError> {
         self.writable()?;
-        let place = self.lookup(parent, name)?.place;
+        let place = self.lookup(parent, name, Writer::default())?.place;
         match &place {
             Place::Plain(path) => self.plain.remove_directory(path)?,
             Place::Node(node) if node.is_directory() => {

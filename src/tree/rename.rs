@@ -21,8 +21,8 @@ impl Tree {
         writer: Writer,
     ) -> Result<(Place, Outcome), TreeError> {
         self.writable()?;
-        let moved = self.lookup(from.0, from.1)?;
-        if !replace && self.lookup(to.0, to.1).is_ok() {
+        let moved = self.lookup(from.0, from.1, writer)?;
+        if !replace && self.lookup(to.0, to.1, writer).is_ok() {
             return Err(TreeError::Exists);
         }
         let outcome = match (&moved.place, to.0) {
@@ -55,9 +55,17 @@ impl Tree {
 
     /// A file that was being written gets its name, and with it becomes what the name says.
     fn rename_draft(&self, id: u64, parent: &Node, name: &OsStr) -> Result<Outcome, TreeError> {
-        let draft = self.drafts.get(id).ok_or(TreeError::NotFound)?;
+        let draft = self.draft(id)?;
         let target = Target::of(parent, name)?;
         self.node_attributes(parent)?;
+        if self.drafts.get(id).is_none() {
+            // Dropped a moment ago: it can become something else too, but not wait again.
+            if target == Target::Later {
+                return Err(TreeError::CrossDevice);
+            }
+            self.go_on(&draft)?;
+            self.lingering.forget(id);
+        }
         if target == Target::Later {
             self.drafts
                 .rename(&draft, (parent.clone(), name.to_owned()), target);

@@ -9,11 +9,13 @@
 mod dialects;
 mod drops;
 mod fuzz;
+mod gate;
 mod lifecycle;
 mod manifests;
 mod mounted;
 mod posix;
 mod stale;
+mod writers;
 
 #[path = "../manifests/table.rs"]
 mod table;

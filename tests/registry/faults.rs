@@ -54,7 +54,7 @@ fn live(registry: &Registry, done: &mut Acknowledged) -> Result<(), Error> {
     for bytes in [&b"{}"[..], b"layer"] {
         let staging = registry.stage()?;
         staging.write_at(0, bytes)?;
-        let digest = registry.store_layer(&name, &staging, None)?;
+        let (digest, _) = registry.store_layer(&name, &staging, None)?;
         registry.sync()?;
         done.blobs.push(digest);
         done.links.push((LinkSet::Layers, digest));

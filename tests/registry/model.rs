@@ -114,9 +114,13 @@ impl Mount {
     fn find(&self, path: &str) -> Result<Found, TreeError> {
         let top = self.tree().top();
         let (first, rest) = path.split_once('/').unwrap_or((path, ""));
-        let mut found = self.tree().lookup(&top, OsStr::new(first))?;
+        let mut found = self
+            .tree()
+            .lookup(&top, OsStr::new(first), Writer::default())?;
         for name in rest.split('/').filter(|name| !name.is_empty()) {
-            found = self.tree().lookup(&found.place, OsStr::new(name))?;
+            found = self
+                .tree()
+                .lookup(&found.place, OsStr::new(name), Writer::default())?;
         }
         Ok(found)
     }
@@ -274,9 +278,9 @@ fn act(mount: &mut Mount, disk: &Path, act: Act, path: &str, content: &str) -> [
             [ended(&removed), ended_plain(&fs::remove_dir(&full))]
         }
         Act::Unlink => {
-            let removed = mount
-                .parent(path)
-                .and_then(|(parent, name)| mount.tree().remove_file(&parent, name));
+            let removed = mount.parent(path).and_then(|(parent, name)| {
+                mount.tree().remove_file(&parent, name, Writer::default())
+            });
             [ended(&removed), ended_plain(&fs::remove_file(&full))]
         }
         Act::Write => [
