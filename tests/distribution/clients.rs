@@ -10,7 +10,7 @@ use super::registry::{Registry, Setup, Version, tool};
 use super::root::Root;
 
 /// Runs a client; what it prints.
-fn run(command: &mut Command) -> String {
+pub(crate) fn run(command: &mut Command) -> String {
     let output = command.output().expect("a client: run scripts/install");
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(

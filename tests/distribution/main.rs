@@ -12,9 +12,13 @@ mod crash;
 mod differential;
 mod http;
 mod image;
+mod manifests;
 mod many_tags;
 mod normal;
 mod purge;
 mod registry;
 mod root;
 mod script;
+
+#[path = "../manifests/table.rs"]
+mod table;

@@ -20,6 +20,7 @@ pub(crate) fn wait(what: &str, mut holds: impl FnMut() -> bool) {
 pub(crate) struct Root {
     directory: TempDir,
     mount: Option<Child>,
+    options: &'static str,
 }
 
 impl Root {
@@ -29,11 +30,18 @@ impl Root {
         Self {
             directory,
             mount: None,
+            options: "rw",
         }
     }
 
     pub(crate) fn mounted() -> Self {
+        Self::mounted_with("rw")
+    }
+
+    /// The same with mount options.
+    pub(crate) fn mounted_with(options: &'static str) -> Self {
         let mut root = Self::plain();
+        root.options = options;
         root.mount();
         root
     }
@@ -60,7 +68,9 @@ impl Root {
             .arg(self.store())
             .arg(self.path())
             .arg("--foreground");
-        command.args(["-o", "allow_other"]).stdout(Stdio::null());
+        command
+            .args(["-o", "allow_other", "-o", self.options])
+            .stdout(Stdio::null());
         self.mount = Some(command.spawn().unwrap());
         let answers = self.path().join("docker/registry/v2");
         // Not stat, which the kernel answers for a dead mount from what it remembers.
