@@ -48,9 +48,14 @@ impl Fault {
 }
 
 impl Memory {
+    /// Ends what was made to fail.
+    pub fn heal(&self) {
+        *self.fault.0.lock() = None;
+    }
+
     /// Loses drafts that were not synced, and heals what was made to fail.
     pub fn crash(&self) {
-        *self.fault.0.lock() = None;
+        self.heal();
         self.state.lock().drafts.retain(|_, draft| draft.crash());
     }
 

@@ -7,4 +7,8 @@
 )]
 
 mod faults;
+mod ingestion;
 mod model;
+
+#[path = "../manifests/table.rs"]
+mod table;

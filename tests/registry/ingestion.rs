@@ -1,0 +1,294 @@
+//! Ingestions cut off: whichever write is the last that is done, the manifest is stored as a
+//! whole or not at all, and can be stored then.
+
+use std::sync::Arc;
+
+use regfs::blobs::{self, Blobs};
+use regfs::digest::{Algorithm, Digest};
+use regfs::index::{self, Store};
+use regfs::name::{LinkSet, RepositoryName, Tag};
+use regfs::registry::{Destination, Directory, Error, Policy, References, Registry, Schema1};
+
+use super::table::{STOCK, bytes, filled, table};
+
+/// Facts and bytes that outlive the registries over them.
+struct Machine {
+    facts: Arc<index::Memory>,
+    bytes: Arc<blobs::Memory>,
+}
+
+/// How a process ends.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// Killed: what was written to files is there, synced or not.
+    Killed,
+    /// With the power: what was not synced is gone.
+    PowerCut,
+}
+
+/// Where writes begin to fail.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Facts,
+    Bytes,
+}
+
+fn name() -> RepositoryName {
+    "team/app".parse().unwrap()
+}
+
+fn tag() -> Tag {
+    "v1".parse().unwrap()
+}
+
+fn sha256(bytes: &[u8]) -> Digest {
+    Digest::of(Algorithm::Sha256, bytes)
+}
+
+impl Machine {
+    /// A repository with a layer, and one manifest that says nothing of it.
+    fn new() -> Self {
+        let machine = Self {
+            facts: Arc::default(),
+            bytes: Arc::default(),
+        };
+        let registry = machine.open();
+        let name = name();
+        for directory in [
+            Directory::Namespace("team".parse().unwrap()),
+            Directory::Namespace(name.namespace().clone()),
+            Directory::Links(name.clone(), LinkSet::Layers),
+            Directory::Manifests(name.clone()),
+        ] {
+            registry.make_directory(&directory).unwrap();
+        }
+        let staging = registry.stage().unwrap();
+        staging.write_at(0, b"layer").unwrap();
+        registry.store_layer(&name, &staging, None).unwrap();
+        registry.sync().unwrap();
+        machine
+    }
+
+    fn open(&self) -> Registry {
+        self.open_with(References::Require)
+    }
+
+    fn open_with(&self, references: References) -> Registry {
+        let facts: Arc<dyn Store> = Arc::clone(&self.facts) as _;
+        let bytes: Arc<dyn Blobs> = Arc::clone(&self.bytes) as _;
+        let policy = Policy {
+            schema1: Schema1::Accept,
+            references,
+            ..Policy::default()
+        };
+        Registry::new(facts, bytes, policy).unwrap()
+    }
+
+    fn fail(&self, part: Part, n: u64) {
+        match part {
+            Part::Facts => self.facts.fail_after(n),
+            Part::Bytes => self.bytes.fail_after(n),
+        }
+    }
+
+    fn end(&self, end: End) {
+        // Facts that were not synced do not outlive a kill either: they are in memory.
+        self.facts.crash();
+        match end {
+            End::Killed => self.bytes.heal(),
+            End::PowerCut => self.bytes.crash(),
+        }
+    }
+}
+
+/// What is there of a manifest, by name.
+fn present(registry: &Registry, digest: &Digest, signatures: &[Digest]) -> Vec<(String, bool)> {
+    let name = name();
+    let link = |set: &LinkSet, digest: &Digest| registry.link(&name, set, digest).is_ok();
+    let readable = |digest: &Digest| {
+        registry.read_blob(digest).is_ok_and(|reading| {
+            let mut bytes = vec![0; usize::try_from(reading.len()).unwrap()];
+            reading.read_at(0, &mut bytes).unwrap();
+            sha256(&bytes) == *digest
+        })
+    };
+    let mut rows = vec![
+        ("revision".to_owned(), link(&LinkSet::Revisions, digest)),
+        (
+            "tag index".to_owned(),
+            link(&LinkSet::TagIndex(tag()), digest),
+        ),
+        ("tag".to_owned(), registry.current(&name, &tag()).is_ok()),
+        ("blob".to_owned(), readable(digest)),
+        (
+            "type".to_owned(),
+            registry.media_type(digest).unwrap().is_some(),
+        ),
+    ];
+    for signature in signatures {
+        let set = LinkSet::Signatures(*digest);
+        rows.push((format!("signature {signature}"), link(&set, signature)));
+        rows.push((format!("bytes of {signature}"), readable(signature)));
+    }
+    rows
+}
+
+/// Every document, with the digest under which it is stored, its signatures, and how many
+/// things it names.
+fn documents() -> Vec<(Vec<u8>, Digest, Vec<Digest>, usize)> {
+    let artifact = filled(
+        r#"{"schemaVersion":2,"mediaType":"@M","artifactType":"application/vnd.example","config":{"mediaType":"@E","digest":"@c","size":2},"layers":[@L],"subject":@N}"#,
+    );
+    let signed = bytes("schema1/two.json");
+    let policy = Policy {
+        schema1: Schema1::Accept,
+        ..Policy::default()
+    };
+    [artifact.into_bytes(), signed, large()]
+        .into_iter()
+        .map(|document| {
+            let manifest = regfs::registry::judge(&document, &policy).unwrap();
+            let digest = manifest.digest(&document, Algorithm::Sha256);
+            let signatures = manifest.signatures().iter().map(|one| sha256(one));
+            let (signatures, named) = (signatures.collect(), manifest.references().len());
+            (document, digest, signatures, named)
+        })
+        .collect()
+}
+
+/// A manifest that names more than fits into one transaction.
+fn large() -> Vec<u8> {
+    let layers = vec![filled("@L"); 450].join(",");
+    let stock = filled(STOCK).replace(&filled("@L"), &layers);
+    let empty = filled(r#"{"mediaType":"@E","digest":"@c","size":2}"#);
+    stock.replace(&filled("@C"), &empty).into_bytes()
+}
+
+/// Ingests with the n-th write failing; whether it failed.
+fn cut(document: &(Vec<u8>, Digest, Vec<Digest>, usize), part: Part, n: u64, end: End) -> bool {
+    let (document, digest, signatures, named) = document;
+    let machine = Machine::new();
+    let registry = machine.open();
+    machine.fail(part, n);
+    let destination = Destination {
+        tag: Some(tag()),
+        digest: None,
+    };
+    let ingest = |registry: &Registry| -> Result<(), Error> {
+        registry.ingest(&name(), document, &destination)?;
+        registry.sync()
+    };
+    let failed = ingest(&registry).is_err();
+    drop(registry);
+    machine.end(end);
+    let registry = machine.open();
+    let there = present(&registry, digest, signatures);
+    let count = there.iter().filter(|(_, is)| *is).count();
+    let whole = count == there.len();
+    assert!(whole || count == 0, "{part:?} {n} {end:?}: {there:?}");
+    assert!(
+        whole || failed,
+        "{part:?} {n} {end:?}: acknowledged and lost"
+    );
+    ingest(&registry).unwrap();
+    let again = present(&registry, digest, signatures);
+    assert!(
+        again.iter().all(|(_, is)| *is),
+        "{part:?} {n} {end:?}: {again:?}"
+    );
+    let known = registry.references(digest).unwrap();
+    assert_eq!(known.len(), *named, "{part:?} {n} {end:?}");
+    failed
+}
+
+#[test]
+fn an_ingestion_cut_off_at_any_write_is_whole_or_nothing() {
+    let mut cuts = 0;
+    for document in &documents() {
+        for part in [Part::Facts, Part::Bytes] {
+            for end in [End::Killed, End::PowerCut] {
+                let failing = (1..1_000).take_while(|n| cut(document, part, *n, end));
+                let failing = failing.count();
+                assert!(failing > 1, "{part:?} {end:?}: only {failing} writes");
+                cuts += failing;
+            }
+        }
+    }
+    println!("{cuts} cuts");
+    assert!(cuts > 40, "{cuts}");
+}
+
+#[test]
+fn what_every_valid_manifest_names_is_known() {
+    let machine = Machine::new();
+    let registry = machine.open_with(References::Skip);
+    for row in table("valid.txt") {
+        let document = row[2].as_bytes();
+        let ingested = registry.ingest(&name(), document, &Destination::default());
+        let known = registry.references(&ingested.unwrap().digest).unwrap();
+        let known: Vec<_> = known
+            .into_iter()
+            .map(|(role, digest)| format!("{role} {digest}"))
+            .collect();
+        // What nobody here can compute is no digest that could be known.
+        let expected = row[1]
+            .split_whitespace()
+            .filter(|one| !one.contains(":blake3:"));
+        let expected = expected.map(|one| {
+            let mut parts = one.splitn(3, ':');
+            let role = parts.next().unwrap().to_owned();
+            let digest = parts.nth(1).unwrap().rsplit_once(':').unwrap().0;
+            format!("{role} {digest}")
+        });
+        assert_eq!(known, expected.collect::<Vec<_>>(), "{}", row[2]);
+    }
+}
+
+#[test]
+fn what_a_manifest_names_is_forgotten_with_it() {
+    let machine = Machine::new();
+    let registry = machine.open();
+    let layer = sha256(b"layer");
+    for (document, digest, _, named) in &documents() {
+        let destination = Destination::default();
+        registry.ingest(&name(), document, &destination).unwrap();
+        assert_eq!(registry.references(digest).unwrap().len(), *named);
+        assert!(matches!(
+            registry.remove_blob(&layer),
+            Err(Error::Referenced { .. })
+        ));
+        registry
+            .remove_link(&name(), &LinkSet::Revisions, digest)
+            .unwrap();
+        registry.remove_blob(digest).unwrap();
+        assert!(registry.references(digest).unwrap().is_empty());
+        assert_eq!(registry.media_type(digest).unwrap(), None);
+    }
+    // Nothing needs the layer any more.
+    assert_eq!(registry.kind(&layer).unwrap(), Some("blob"));
+    registry.remove_blob(&layer).unwrap();
+}
+
+#[test]
+fn what_a_manifest_names_is_learnt_whichever_comes_first_link_or_bytes() {
+    let machine = Machine::new();
+    let registry = machine.open();
+    let document = filled(STOCK).replace(&filled("@c"), &sha256(b"layer").to_string());
+    let digest = sha256(document.as_bytes());
+    let name = name();
+    for directory in [
+        Directory::Links(name.clone(), LinkSet::Revisions),
+        Directory::LinksAlgorithm(name.clone(), LinkSet::Revisions, Algorithm::Sha256),
+        Directory::Link(name.clone(), LinkSet::Revisions, digest),
+    ] {
+        registry.make_directory(&directory).unwrap();
+    }
+    let finding = registry.set_link(&name, &LinkSet::Revisions, &digest, &digest);
+    let finding = finding.unwrap().unwrap().to_string();
+    assert!(finding.contains("stored first"), "{finding}");
+    assert!(registry.references(&digest).unwrap().is_empty());
+    let staging = registry.stage().unwrap();
+    staging.write_at(0, document.as_bytes()).unwrap();
+    registry.publish(&staging, &digest).unwrap();
+    assert_eq!(registry.references(&digest).unwrap().len(), 2);
+}
