@@ -3,9 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
 use std::fs;
-use std::path::PathBuf;
 
 use regfs::registry::{Policy, judge};
+
+#[path = "installed/tool.rs"]
+mod tool;
+
+use tool::tool;
 
 /// Examples on which we differ, by what is in them, and why.
 const DIFFERENT: [(&str, bool, &str); 1] = [(
@@ -16,11 +20,7 @@ const DIFFERENT: [(&str, bool, &str); 1] = [(
 )];
 
 fn specification(path: &str) -> String {
-    let tools = std::env::var_os("REGFS_TOOLS")
-        .map_or_else(|| PathBuf::from("/var/cache/regfs-tools"), PathBuf::from);
-    let path = tools.join("image-spec").join(path);
-    fs::read_to_string(&path)
-        .unwrap_or_else(|error| format!("{}: {error}: run scripts/install", path.display()))
+    fs::read_to_string(tool("image-spec").join(path)).unwrap()
 }
 
 /// The documents of one of the schemas' tests, and whether each is good.

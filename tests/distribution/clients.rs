@@ -6,8 +6,9 @@ use std::process::Command;
 
 use super::http;
 use super::image;
-use super::registry::{Registry, Setup, Version, tool};
+use super::registry::{Registry, Setup, Version};
 use super::root::Root;
+use super::tool::tool;
 
 /// Runs a client; what it prints.
 pub(crate) fn run(command: &mut Command) -> String {

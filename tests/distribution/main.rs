@@ -22,3 +22,6 @@ mod script;
 
 #[path = "../manifests/table.rs"]
 mod table;
+
+#[path = "../installed/tool.rs"]
+mod tool;

@@ -8,9 +8,10 @@ use std::process::Command;
 use super::clients::run;
 use super::http;
 use super::image::{self, digest};
-use super::registry::{Registry, Setup, Version, tool};
+use super::registry::{Registry, Setup, Version};
 use super::root::Root;
 use super::table::{STOCK, bytes, filled, table};
+use super::tool::tool;
 
 /// What a registry is asked to answer with: anything.
 const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, \

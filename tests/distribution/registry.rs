@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::http;
 use super::root::wait;
+use super::tool::tool;
 
 /// A version of distribution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,19 +31,6 @@ impl Version {
             Self::V3_1 => tool("registry-3.1.1"),
         }
     }
-}
-
-/// A program that `scripts/install` has built.
-pub(crate) fn tool(name: &str) -> PathBuf {
-    let directory = std::env::var_os("REGFS_TOOLS")
-        .map_or_else(|| PathBuf::from("/var/cache/regfs-tools"), PathBuf::from);
-    let path = directory.join(name);
-    assert!(
-        path.exists(),
-        "{} is missing: run scripts/install",
-        path.display()
-    );
-    path
 }
 
 /// How a registry is to run, besides its root.

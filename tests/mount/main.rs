@@ -19,3 +19,6 @@ mod writers;
 
 #[path = "../manifests/table.rs"]
 mod table;
+
+#[path = "../installed/tool.rs"]
+mod tool;

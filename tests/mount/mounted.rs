@@ -28,19 +28,6 @@ pub(crate) fn regfs() -> Command {
     Command::new(env!("CARGO_BIN_EXE_regfs"))
 }
 
-/// A program that `scripts/install` has put beside the registries.
-pub(crate) fn tool(name: &str) -> PathBuf {
-    let directory = std::env::var_os("REGFS_TOOLS")
-        .map_or_else(|| PathBuf::from("/var/cache/regfs-tools"), PathBuf::from);
-    let path = directory.join(name);
-    assert!(
-        path.exists(),
-        "{} is missing: run scripts/install",
-        path.display()
-    );
-    path
-}
-
 /// A store and where it is mounted.
 pub(crate) struct Mounted {
     directory: TempDir,

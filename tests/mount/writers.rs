@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::drops::manifest;
-use super::mounted::{Mounted, hex, tool};
+use super::mounted::{Mounted, hex};
+use super::tool::tool;
 
 /// Writers of a new file: a script that writes `$FROM` to `$TO`.
 const WRITERS: [(&str, &str); 17] = [
