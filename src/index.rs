@@ -15,6 +15,7 @@ use parking_lot::RwLock;
 
 use crate::digest::Digest;
 
+mod journal;
 mod key;
 mod listing;
 mod memory;
@@ -24,6 +25,7 @@ mod reverse;
 mod store;
 mod transaction;
 
+pub use journal::Journal;
 use key::Key;
 use listing::decode_hash_state;
 pub use memory::Memory;

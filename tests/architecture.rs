@@ -45,10 +45,18 @@ const CONFINED: [(&str, &[&str]); 8] = [
     ("fuser::", &["fuse.rs", "fuse/"]),
     ("libc::", &["fuse/"]),
     ("ReadTransaction", &["index/redb"]),
-    (".sync_data()", &["blobs/local/staged.rs"]),
+    (
+        ".sync_data()",
+        &["blobs/local/staged.rs", "index/journal/segment.rs"],
+    ),
     (
         ".sync_all()",
-        &["blobs/local.rs", "index/redb.rs", "tree/plain.rs"],
+        &[
+            "blobs/local.rs",
+            "index/redb.rs",
+            "index/journal/segment.rs",
+            "tree/plain.rs",
+        ],
     ),
 ];
 

@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use super::{Error, Policy, Registry};
 use crate::blobs::Local;
-use crate::index::Redb;
+use crate::index::{IndexError, Journal, Redb};
 
 /// What a store's directory may hold before it is one.
 const BEFORE: [&str; 3] = ["lock", "regfs.log", "socket"];
 /// The index, whose presence makes a directory a store.
 const INDEX: &str = "index.redb";
+/// What stands in front of it.
+const JOURNAL: &str = "journal";
 
 /// Whether a directory is a store.
 pub(super) fn exists(store: &Path) -> bool {
@@ -43,7 +45,8 @@ pub(super) fn open(store: &Path, policy: Policy) -> Result<Registry, Error> {
             }
         }
     }
-    let facts = Redb::open(&index).map_err(crate::index::IndexError::from)?;
+    let facts = Redb::open(&index).map_err(IndexError::from)?;
+    let facts = Journal::open(Arc::new(facts), &store.join(JOURNAL)).map_err(IndexError::from)?;
     let blobs = Local::open(store)?;
     Registry::new(Arc::new(facts), Arc::new(blobs), policy)
 }

@@ -1,0 +1,361 @@
+//! The journal: a store in front of a store, so that what is durable costs one flush of one
+//! preallocated file.
+//!
+//! - A commit is checked and applied in memory, where every reader sees it at once.
+//! - A sync appends everything that was committed since the last one as one checksummed group,
+//!   and flushes it. Whoever syncs does it; who comes meanwhile finds it done. What nobody syncs
+//!   is flushed a moment later.
+//! - The applier moves what has gathered in memory into the store below, in one durable commit
+//!   that also says up to which batch; then the segments that held it are free again.
+//! - Opening applies what is newer than that, and begins a new epoch.
+//! - A flush that fails poisons the journal: it takes nothing more, and nothing is tried again,
+//!   since nobody can know what the disk has kept.
+//!
+//! It knows bytes only, and is the only file besides `segment.rs` that says when they are
+//! durable.
+
+use std::fs;
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex, RwLock};
+
+use super::store::{Batch, Change, Outcome, Pair, Precondition, Store, StoreError};
+
+mod applier;
+mod overlay;
+mod record;
+mod segment;
+
+use overlay::Overlay;
+use segment::Segments;
+
+/// Where the store below says up to which batch it has everything, and the epoch after that.
+const STATE_KEY: &[u8] = b"\0journal";
+/// Memory that may gather before the applier is called, in bytes.
+const GATHERED: usize = 8 << 20;
+/// Memory above which a commit waits for the applier.
+const GATHERED_MAX: usize = 32 << 20;
+/// How long a commit waits for the applier before it looks again.
+const ROOM: Duration = Duration::from_millis(100);
+
+/// A store in front of another.
+#[derive(Debug)]
+pub struct Journal {
+    inner: Arc<Inner>,
+    applier: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the journal and its applier share.
+struct Inner {
+    below: Arc<dyn Store>,
+    /// Held by whoever commits. The order of locks: commits, segments, state.
+    commits: Mutex<()>,
+    segments: Mutex<Segments>,
+    state: RwLock<State>,
+    /// The number of the last batch that is durable.
+    durable: AtomicU64,
+    poison: RwLock<Option<String>>,
+    /// Why the applier makes no progress.
+    stuck: RwLock<Option<StoreError>>,
+    calls: Mutex<Calls>,
+    /// Wakes the applier, and those who wait for it.
+    called: Condvar,
+}
+
+/// What is in memory only.
+#[derive(Debug, Default)]
+struct State {
+    overlay: Overlay,
+    /// The number of the last batch.
+    last: u64,
+    /// Batches that are in no segment yet.
+    pending: Vec<Vec<u8>>,
+}
+
+/// What the applier is asked for.
+#[derive(Debug, Default)]
+struct Calls {
+    /// Something was committed that it has not seen.
+    committed: bool,
+    /// There is enough of it.
+    full: bool,
+    /// It is to finish.
+    stop: bool,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = self.state.read();
+        f.debug_struct("Journal")
+            .field("last", &state.last)
+            .field("durable", &self.durable)
+            .finish_non_exhaustive()
+    }
+}
+
+fn system(error: io::Error) -> StoreError {
+    StoreError::System(Arc::new(error))
+}
+
+/// The number of the last batch that is below, and the epoch of what is not.
+fn read_state(below: &dyn Store) -> Result<(u64, u64), StoreError> {
+    let value = below.get(STATE_KEY)?.unwrap_or_default();
+    let number = |bytes: Option<&[u8]>| {
+        let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
+        bytes.map_or(0, u64::from_be_bytes)
+    };
+    Ok((number(value.get(..8)), number(value.get(8..))))
+}
+
+/// The change that says so.
+fn state(applied: u64, epoch: u64) -> Change {
+    let value = [applied.to_be_bytes(), epoch.to_be_bytes()].concat();
+    Change::Put(STATE_KEY.to_vec(), value)
+}
+
+impl Journal {
+    /// Opens the journal in a directory, which is made if it does not exist, in front of a
+    /// store; what the store below lacks is applied first.
+    pub fn open(below: Arc<dyn Store>, directory: &Path) -> Result<Self, StoreError> {
+        fs::create_dir_all(directory).map_err(system)?;
+        let (applied, epoch) = read_state(below.as_ref())?;
+        let found = segment::find(directory, applied, epoch).map_err(system)?;
+        if let Some(damage) = &found.damaged {
+            log::error!(
+                "the journal {} is damaged: {damage}; what was written behind that is not in \
+                 the index: run regfs fsck",
+                directory.display()
+            );
+            set_aside(directory, epoch).map_err(system)?;
+        }
+        let changes = found.groups.into_iter().flat_map(|group| group.batches);
+        let epoch = epoch + 1;
+        let end = state(found.last, epoch);
+        applier::apply(below.as_ref(), changes.flatten(), end)?;
+        let segments = Segments::open(directory, epoch).map_err(system)?;
+        let inner = Arc::new(Inner {
+            below,
+            commits: Mutex::new(()),
+            segments: Mutex::new(segments),
+            state: RwLock::new(State {
+                last: found.last,
+                ..State::default()
+            }),
+            durable: AtomicU64::new(found.last),
+            poison: RwLock::default(),
+            stuck: RwLock::default(),
+            calls: Mutex::default(),
+            called: Condvar::new(),
+        });
+        let thread = std::thread::Builder::new().name("applier".into());
+        let shared = Arc::clone(&inner);
+        let thread = thread.spawn(move || shared.apply_until_stopped(epoch));
+        Ok(Self {
+            inner,
+            applier: Mutex::new(Some(thread.map_err(system)?)),
+        })
+    }
+}
+
+/// Keeps damaged segments for who wants to look at them, out of the way.
+fn set_aside(directory: &Path, epoch: u64) -> io::Result<()> {
+    let aside = directory.join(format!("damaged-{epoch}"));
+    fs::create_dir_all(&aside)?;
+    for row in fs::read_dir(directory)? {
+        let row = row?;
+        if row.file_type()?.is_file() {
+            fs::rename(row.path(), aside.join(row.file_name()))?;
+        }
+    }
+    Ok(())
+}
+
+impl Inner {
+    fn check_poison(&self) -> Result<(), StoreError> {
+        match &*self.poison.read() {
+            Some(reason) => Err(StoreError::Poisoned(reason.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes nothing more: nobody knows what the disk has kept.
+    fn poison(&self, reason: String) -> StoreError {
+        let mut poison = self.poison.write();
+        if poison.is_none() {
+            log::error!("the index is read-only from now on: {reason}");
+        }
+        StoreError::Poisoned(poison.get_or_insert(reason).clone())
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        if let Some(value) = self.state.read().overlay.get(key) {
+            return Ok(value.clone());
+        }
+        self.below.get(key)
+    }
+
+    fn scan(&self, range: Range<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
+        // Held, so that nothing sinks below between the look here and the look there.
+        let state = self.state.read();
+        state.overlay.scan(self.below.as_ref(), range, limit)
+    }
+
+    /// The key that is not as a precondition demands.
+    fn conflict(&self, precondition: &Precondition) -> Result<Option<Vec<u8>>, StoreError> {
+        let (holds, key) = match precondition {
+            Precondition::Absent(key) => (self.get(key)?.is_none(), key),
+            Precondition::Equals(key, value) => (self.get(key)?.as_ref() == Some(value), key),
+            Precondition::Empty(range) => {
+                let first = self.scan(&range.start..&range.end, 1)?;
+                (first.is_empty(), &range.start)
+            }
+        };
+        Ok((!holds).then(|| key.clone()))
+    }
+
+    /// Takes ranges apart into the keys that are in them.
+    fn keys_only(&self, changes: Vec<Change>) -> Result<Vec<Change>, StoreError> {
+        if !changes
+            .iter()
+            .any(|one| matches!(one, Change::DeleteRange(_)))
+        {
+            return Ok(changes);
+        }
+        let mut keys = Vec::new();
+        for change in changes {
+            let Change::DeleteRange(range) = change else {
+                keys.push(change);
+                continue;
+            };
+            for (key, _) in self.scan(&range.start..&range.end, usize::MAX)? {
+                keys.push(Change::Delete(key));
+            }
+            // What this batch itself has put there before.
+            let put: Vec<_> = keys
+                .iter()
+                .filter_map(|change| match change {
+                    Change::Put(key, _) if range.contains(key) => Some(key.clone()),
+                    _ => None,
+                })
+                .collect();
+            keys.extend(put.into_iter().map(Change::Delete));
+        }
+        Ok(keys)
+    }
+
+    /// Waits until there is room for more in memory.
+    fn wait_for_room(&self) -> Result<(), StoreError> {
+        while self.state.read().overlay.bytes() > GATHERED_MAX {
+            self.check_poison()?;
+            if let Some(reason) = &*self.stuck.read() {
+                return Err(reason.clone());
+            }
+            let mut calls = self.calls.lock();
+            (calls.committed, calls.full) = (true, true);
+            self.called.notify_all();
+            self.called.wait_for(&mut calls, ROOM);
+        }
+        Ok(())
+    }
+
+    /// Takes note that there is something to flush, and perhaps to apply.
+    fn call(&self, gathered: usize) {
+        let mut calls = self.calls.lock();
+        let full = gathered > GATHERED;
+        if !calls.committed || (full && !calls.full) {
+            calls.committed = true;
+            calls.full |= full;
+            self.called.notify_all();
+        }
+    }
+
+    fn commit(&self, batch: Batch) -> Result<Outcome, StoreError> {
+        batch.check()?;
+        self.wait_for_room()?;
+        let committing = self.commits.lock();
+        self.check_poison()?;
+        for precondition in &batch.preconditions {
+            if let Some(key) = self.conflict(precondition)? {
+                return Ok(Outcome::Conflict(key));
+            }
+        }
+        let changes = self.keys_only(batch.changes)?;
+        let encoded = record::batch(&changes);
+        let mut state = self.state.write();
+        for change in changes {
+            match change {
+                Change::Put(key, value) => state.overlay.set(key, Some(value)),
+                Change::Delete(key) => state.overlay.set(key, None),
+                Change::DeleteRange(_) => {}
+            }
+        }
+        state.last += 1;
+        state.pending.push(encoded);
+        let gathered = state.overlay.bytes();
+        drop(state);
+        drop(committing);
+        self.call(gathered);
+        Ok(Outcome::Committed)
+    }
+
+    /// Makes everything up to a batch durable, together with what has come since.
+    fn flush(&self, target: u64) -> Result<(), StoreError> {
+        if self.durable.load(Ordering::Acquire) >= target {
+            return Ok(());
+        }
+        let mut segments = self.segments.lock();
+        self.check_poison()?;
+        let durable = self.durable.load(Ordering::Acquire);
+        if durable >= target {
+            return Ok(());
+        }
+        let (batches, last) = {
+            let mut state = self.state.write();
+            (std::mem::take(&mut state.pending), state.last)
+        };
+        let appended = segments.append(&batches, durable + 1);
+        appended.map_err(|error| self.poison(format!("the journal was not written: {error}")))?;
+        self.durable.store(last, Ordering::Release);
+        Ok(())
+    }
+}
+
+impl Store for Journal {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.get(key)
+    }
+
+    fn scan(&self, range: Range<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
+        self.inner.scan(range, limit)
+    }
+
+    fn commit(&self, batch: Batch) -> Result<Outcome, StoreError> {
+        self.inner.commit(batch)
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        let last = self.inner.state.read().last;
+        self.inner.flush(last)
+    }
+}
+
+impl Drop for Journal {
+    /// Flushes and applies everything, so that the next opening finds nothing to do.
+    fn drop(&mut self) {
+        self.inner.calls.lock().stop = true;
+        self.inner.called.notify_all();
+        if let Some(applier) = self.applier.lock().take() {
+            // An applier that panicked has left everything in the segments.
+            let _ended = applier.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! The applier: moves what has gathered in memory into the store below, and flushes what nobody
+//! asked to be flushed.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::overlay::Layer;
+use super::{Inner, segment, state};
+use crate::index::store::{
+    BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, Batch, Change, Outcome, Store, StoreError,
+};
+
+/// How long something committed stays volatile that nobody syncs.
+const FLUSHED_WITHIN: Duration = Duration::from_millis(100);
+/// How long something stays in memory before it is applied.
+const APPLIED_WITHIN: Duration = Duration::from_secs(1);
+/// How long it waits after it could not apply.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Applies changes in order, and with the last of them what says so; durable when it returns.
+pub(super) fn apply(
+    below: &dyn Store,
+    changes: impl Iterator<Item = Change>,
+    end: Change,
+) -> Result<(), StoreError> {
+    let mut batch = Batch::default();
+    let mut bytes = 0;
+    for change in changes {
+        let len = match &change {
+            Change::Put(key, value) => key.len() + value.len(),
+            Change::Delete(key) => key.len(),
+            Change::DeleteRange(range) => range.start.len() + range.end.len(),
+        };
+        // The last batch has room for what says that it was the last.
+        let full =
+            batch.changes.len() + 2 > BATCH_OPERATIONS_MAX || bytes + len + 1024 > BATCH_BYTES_MAX;
+        if full {
+            commit(below, std::mem::take(&mut batch))?;
+            bytes = 0;
+        }
+        bytes += len;
+        batch.changes.push(change);
+    }
+    batch.changes.push(end);
+    commit(below, batch)?;
+    below.sync()
+}
+
+fn commit(below: &dyn Store, batch: Batch) -> Result<(), StoreError> {
+    match below.commit(batch)? {
+        Outcome::Committed => Ok(()),
+        // It has no preconditions that could fail.
+        Outcome::Conflict(key) => Err(StoreError::Engine {
+            path: "the index".into(),
+            reason: format!("a change of {key:02x?} was not taken"),
+        }),
+    }
+}
+
+fn changes(layer: &Layer) -> impl Iterator<Item = Change> {
+    layer.iter().map(|(key, value)| match value {
+        Some(value) => Change::Put(key.clone(), value.clone()),
+        None => Change::Delete(key.clone()),
+    })
+}
+
+impl Inner {
+    /// The applier's thread.
+    pub(super) fn apply_until_stopped(&self, epoch: u64) {
+        // What could not be applied the last time stays frozen, and is tried again.
+        let mut left: Option<(Arc<Layer>, u64)> = None;
+        loop {
+            let stop = self.wait_for_work();
+            let last = self.state.read().last;
+            if let Err(error) = self.flush(last) {
+                log::debug!("applier: {error}");
+                // What is in the segments will be applied when the store is next opened.
+                return;
+            }
+            match self.sink(left.take(), epoch) {
+                Ok(()) => *self.stuck.write() = None,
+                Err((error, frozen)) => {
+                    if self.stuck.write().replace(error.clone()).is_none() {
+                        log::error!("the index cannot take what is in its journal: {error}");
+                    }
+                    left = Some(frozen);
+                    if !stop {
+                        self.pause();
+                    }
+                }
+            }
+            self.called.notify_all();
+            if stop {
+                return;
+            }
+            if let Err(error) = self.keep_spare() {
+                log::warn!("the journal has no spare segment: {error}");
+            }
+        }
+    }
+
+    /// Waits until something must be flushed, and then until it must be applied; whether it is
+    /// the last time.
+    fn wait_for_work(&self) -> bool {
+        let mut calls = self.calls.lock();
+        while !calls.committed && !calls.stop {
+            self.called.wait(&mut calls);
+        }
+        let (since, mut flushed) = (Instant::now(), false);
+        while !calls.full && !calls.stop {
+            let until = if flushed {
+                APPLIED_WITHIN
+            } else {
+                FLUSHED_WITHIN
+            };
+            let left = until.saturating_sub(since.elapsed());
+            if !left.is_zero() {
+                self.called.wait_for(&mut calls, left);
+                continue;
+            }
+            if flushed {
+                break;
+            }
+            flushed = true;
+            drop(calls);
+            let last = self.state.read().last;
+            // If it fails, the store is poisoned, and the caller finds that too.
+            let _poisoned = self.flush(last);
+            calls = self.calls.lock();
+        }
+        (calls.committed, calls.full) = (false, false);
+        calls.stop
+    }
+
+    fn pause(&self) {
+        let mut calls = self.calls.lock();
+        calls.committed = true;
+        if !calls.stop {
+            self.called.wait_for(&mut calls, RETRY);
+        }
+    }
+
+    /// Moves what is in memory below: what was left of the last time, then the rest.
+    fn sink(
+        &self,
+        left: Option<(Arc<Layer>, u64)>,
+        epoch: u64,
+    ) -> Result<(), (StoreError, (Arc<Layer>, u64))> {
+        let again = left.is_some();
+        let (layer, last) = left.unwrap_or_else(|| {
+            let mut state = self.state.write();
+            (state.overlay.freeze(), state.last)
+        });
+        if layer.is_empty() {
+            return Ok(());
+        }
+        let applied = apply(self.below.as_ref(), changes(&layer), state(last, epoch));
+        if let Err(error) = applied {
+            return Err((error, (layer, last)));
+        }
+        self.state.write().overlay.thaw();
+        // It is below now, durably, whether or not it was in a segment before.
+        self.segments.lock().release(last);
+        if again {
+            self.sink(None, epoch)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Makes the segment that will be needed next, so that nobody waits for it.
+    fn keep_spare(&self) -> std::io::Result<()> {
+        let wanted = self.segments.lock().wants();
+        if let Some(path) = wanted {
+            let made = segment::make(&path)?;
+            self.segments.lock().take(made);
+        }
+        Ok(())
+    }
+}

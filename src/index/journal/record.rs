@@ -1,0 +1,171 @@
+//! Records: how changes are written into a segment, byte for byte.
+//!
+//! All numbers are big-endian. A group is what one flush writes; it begins at a multiple of
+//! [`ALIGNMENT`] and is filled up with zeros to the next, so that no write ever touches a block
+//! that holds something acknowledged.
+//!
+//! ```text
+//! group    "RGJ1" crc4 len4 batches4 first8 epoch8, then len4 bytes of batches, then zeros
+//! batch    len4, then len4 bytes of changes
+//! change   1 klen4 key vlen4 value     put
+//!          2 klen4 key                 delete
+//! ```
+//!
+//! `crc4` is the CRC-32C of what follows it, to the end of the batches. `first8` is the number of
+//! the first batch; numbers count up by one without a gap. `epoch8` changes whenever a journal
+//! is opened, so that what was left in a segment by an earlier use is never taken for the
+//! continuation of a later one.
+
+use crate::index::store::Change;
+
+/// Where groups begin, and what is written at least, in bytes.
+pub(super) const ALIGNMENT: usize = 4096;
+/// Bytes before the batches.
+const HEADER: usize = 32;
+const MAGIC: &[u8; 4] = b"RGJ1";
+
+const PUT: u8 = 1;
+const DELETE: u8 = 2;
+
+/// A batch as it is written.
+pub(super) fn batch(changes: &[Change]) -> Vec<u8> {
+    let mut bytes = vec![0; 4];
+    for change in changes {
+        match change {
+            Change::Put(key, value) => {
+                bytes.push(PUT);
+                field(&mut bytes, key);
+                field(&mut bytes, value);
+            }
+            Change::Delete(key) => {
+                bytes.push(DELETE);
+                field(&mut bytes, key);
+            }
+            // A range was taken apart before it came here.
+            Change::DeleteRange(_) => {}
+        }
+    }
+    let len = length(bytes.len() - 4);
+    if let Some(place) = bytes.get_mut(..4) {
+        place.copy_from_slice(&len);
+    }
+    bytes
+}
+
+fn length(len: usize) -> [u8; 4] {
+    // A batch is far smaller than what would not fit.
+    u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes()
+}
+
+fn field(bytes: &mut Vec<u8>, field: &[u8]) {
+    bytes.extend(length(field.len()));
+    bytes.extend(field);
+}
+
+/// A group of batches, of which the first has this number.
+pub(super) fn group(batches: &[Vec<u8>], first: u64, epoch: u64) -> Vec<u8> {
+    let len: usize = batches.iter().map(Vec::len).sum();
+    let mut bytes = Vec::with_capacity((HEADER + len).next_multiple_of(ALIGNMENT));
+    bytes.extend(MAGIC);
+    bytes.extend([0; 4]);
+    bytes.extend(length(len));
+    bytes.extend(length(batches.len()));
+    bytes.extend(first.to_be_bytes());
+    bytes.extend(epoch.to_be_bytes());
+    bytes.extend(batches.iter().flatten());
+    let sum = crc32c::crc32c(bytes.get(8..).unwrap_or_default());
+    if let Some(place) = bytes.get_mut(4..8) {
+        place.copy_from_slice(&sum.to_be_bytes());
+    }
+    bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
+    bytes
+}
+
+/// Bytes that a group of these batches takes.
+pub(super) fn group_len(batches: usize) -> usize {
+    (HEADER + batches).next_multiple_of(ALIGNMENT)
+}
+
+/// A group that was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Group {
+    /// The number of its first batch.
+    pub(super) first: u64,
+    /// The changes of each batch.
+    pub(super) batches: Vec<Vec<Change>>,
+    /// Bytes that it takes in the segment.
+    pub(super) len: usize,
+}
+
+/// Reads the group that begins here, if there is a whole one of this epoch.
+pub(super) fn read(bytes: &[u8], epoch: u64) -> Option<Group> {
+    let mut fields = Fields(bytes);
+    if fields.take(4)? != MAGIC {
+        return None;
+    }
+    let sum = fields.u32()?;
+    let len = usize::try_from(fields.u32()?).ok()?;
+    let count = fields.u32()?;
+    let (first, written_in) = (fields.u64()?, fields.u64()?);
+    let body = fields.take(len)?;
+    if written_in != epoch || crc32c::crc32c(bytes.get(8..HEADER + len)?) != sum {
+        return None;
+    }
+    let mut body = Fields(body);
+    let mut batches = Vec::new();
+    for _ in 0..count {
+        let len = usize::try_from(body.u32()?).ok()?;
+        batches.push(changes(body.take(len)?)?);
+    }
+    let len = group_len(len);
+    body.0.is_empty().then_some(Group {
+        first,
+        batches,
+        len,
+    })
+}
+
+impl Group {
+    /// The number of its last batch.
+    pub(super) fn last(&self) -> u64 {
+        self.first + (self.batches.len() as u64).saturating_sub(1)
+    }
+}
+
+fn changes(bytes: &[u8]) -> Option<Vec<Change>> {
+    let mut fields = Fields(bytes);
+    let mut changes = Vec::new();
+    while let Some(kind) = fields.take(1) {
+        let key = fields.field()?;
+        changes.push(match kind {
+            [PUT] => Change::Put(key, fields.field()?),
+            [DELETE] => Change::Delete(key),
+            _ => return None,
+        });
+    }
+    Some(changes)
+}
+
+/// Bytes, read from the front.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        Some(u32::from_be_bytes(self.take(4)?.try_into().ok()?))
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        Some(u64::from_be_bytes(self.take(8)?.try_into().ok()?))
+    }
+
+    fn field(&mut self) -> Option<Vec<u8>> {
+        let len = usize::try_from(self.u32()?).ok()?;
+        Some(self.take(len)?.to_vec())
+    }
+}

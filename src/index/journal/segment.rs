@@ -1,0 +1,281 @@
+//! Segments: the files that groups are appended to, preallocated and used again.
+//!
+//! A segment is filled with zeros once and never grows, so that a flush writes data only. It is
+//! used again from its beginning when everything in it is in the store below.
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::record::{self, ALIGNMENT, Group};
+
+/// Bytes of a segment.
+pub(super) const SEGMENT_BYTES: usize = 8 << 20;
+/// Zeros that are written at once to a new segment.
+const ZEROS: usize = 1 << 20;
+
+/// A segment's file and how far it is used.
+#[derive(Debug)]
+pub(super) struct Segment {
+    file: File,
+    position: usize,
+    /// The number of the last batch in it.
+    last: u64,
+}
+
+impl Segment {
+    fn new(file: File) -> Self {
+        let (position, last) = (0, 0);
+        Self {
+            file,
+            position,
+            last,
+        }
+    }
+}
+
+/// The segments of a journal that is open.
+#[derive(Debug)]
+pub(super) struct Segments {
+    directory: PathBuf,
+    epoch: u64,
+    /// The one that is written to, if there is one.
+    current: Option<Segment>,
+    /// Those that are full, the oldest first.
+    full: VecDeque<Segment>,
+    /// Those that nothing is in.
+    free: Vec<Segment>,
+    /// The number in the name of the next file.
+    next: u32,
+}
+
+/// What was found in a directory of segments.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Groups, in the order of their numbers, without a gap, from the first that was asked for.
+    pub(super) groups: Vec<Group>,
+    /// The number of the last batch.
+    pub(super) last: u64,
+    /// Where something is damaged, though what was written after it is not.
+    pub(super) damaged: Option<String>,
+}
+
+fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for row in fs::read_dir(directory)? {
+        let path = row?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "segment")
+        {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// Reads what was written in an epoch behind batch `applied`.
+pub(super) fn find(directory: &Path, applied: u64, epoch: u64) -> io::Result<Found> {
+    let mut chains = Vec::new();
+    let mut beyond = None;
+    for path in files(directory)? {
+        let bytes = fs::read(&path)?;
+        let chain = chain(&bytes, epoch);
+        let last = chain.last().map_or(applied, Group::last).max(applied);
+        if let Some(place) = written_beyond(&bytes, &chain, last, epoch) {
+            beyond = Some(format!("{} before {place}", path.display()));
+        }
+        chains.push(chain);
+    }
+    chains.sort_by_key(|chain| chain.first().map(|group| group.first));
+    let mut found = Found {
+        last: applied,
+        ..Found::default()
+    };
+    for group in chains.into_iter().flatten() {
+        if group.last() <= applied {
+            continue;
+        }
+        // One that begins below may end above: it is applied again as a whole, in its order.
+        if group.first > found.last + 1 {
+            let missing = format!("batch {} is missing", found.last + 1);
+            found.damaged = Some(missing);
+            return Ok(found);
+        }
+        found.last = group.last();
+        found.groups.push(group);
+    }
+    found.damaged = beyond;
+    Ok(found)
+}
+
+/// The groups that follow each other from the beginning of a segment.
+fn chain(bytes: &[u8], epoch: u64) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut rest = bytes;
+    while let Some(group) = record::read(rest, epoch) {
+        if groups
+            .last()
+            .is_some_and(|before| group.first != before.last() + 1)
+        {
+            break;
+        }
+        rest = rest.get(group.len..).unwrap_or_default();
+        groups.push(group);
+    }
+    groups
+}
+
+/// Where a whole group lies behind the end of a chain that is newer than it: between them
+/// something is damaged that had been whole.
+fn written_beyond(bytes: &[u8], chain: &[Group], last: u64, epoch: u64) -> Option<usize> {
+    let end: usize = chain.iter().map(|group| group.len).sum();
+    let mut places = (end..bytes.len()).step_by(ALIGNMENT);
+    places.find(|place| {
+        let group = bytes
+            .get(*place..)
+            .and_then(|rest| record::read(rest, epoch));
+        group.is_some_and(|group| group.first > last)
+    })
+}
+
+impl Segments {
+    /// Opens a directory of segments, of which nothing is needed any more.
+    pub(super) fn open(directory: &Path, epoch: u64) -> io::Result<Self> {
+        let mut segments = Self {
+            directory: directory.to_owned(),
+            epoch,
+            current: None,
+            full: VecDeque::new(),
+            free: Vec::new(),
+            next: 0,
+        };
+        for path in files(directory)? {
+            let file = File::options().read(true).write(true).open(&path)?;
+            if file.metadata()?.len() != SEGMENT_BYTES as u64 {
+                // Its making was cut off, or somebody has changed it.
+                fs::remove_file(&path)?;
+                continue;
+            }
+            let number = path
+                .file_stem()
+                .and_then(|stem| stem.to_str()?.parse().ok());
+            segments.next = segments
+                .next
+                .max(number.map_or(0, |number: u32| number + 1));
+            segments.free.push(Segment::new(file));
+        }
+        if segments.free.is_empty() {
+            let name = segments.reserve();
+            segments.free.push(make(&name)?);
+        }
+        Ok(segments)
+    }
+
+    /// Appends batches, of which the first has this number, and makes them durable.
+    pub(super) fn append(&mut self, batches: &[Vec<u8>], first: u64) -> io::Result<()> {
+        let mut rest = batches;
+        let mut first = first;
+        while !rest.is_empty() {
+            let mut len = 0;
+            let fitting = rest.iter().take_while(|batch| {
+                len += batch.len();
+                record::group_len(len) <= SEGMENT_BYTES
+            });
+            let (now, later) = rest.split_at(fitting.count().max(1));
+            self.append_group(
+                &record::group(now, first, self.epoch),
+                first + now.len() as u64 - 1,
+            )?;
+            first += now.len() as u64;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    fn append_group(&mut self, group: &[u8], last: u64) -> io::Result<()> {
+        let fits = |segment: &Segment| segment.position + group.len() <= SEGMENT_BYTES;
+        if !self.current.as_ref().is_some_and(fits) {
+            self.full.extend(self.current.take());
+            self.current = Some(self.take_free()?);
+        }
+        let Some(segment) = &mut self.current else {
+            return Ok(());
+        };
+        segment.file.write_all_at(group, segment.position as u64)?;
+        segment.file.sync_data()?;
+        segment.position += group.len();
+        segment.last = last;
+        Ok(())
+    }
+
+    fn take_free(&mut self) -> io::Result<Segment> {
+        match self.free.pop() {
+            Some(segment) => Ok(segment),
+            None => make(&self.reserve()),
+        }
+    }
+
+    /// The name of a file that nobody else makes.
+    fn reserve(&mut self) -> PathBuf {
+        let path = self.directory.join(format!("{:06}.segment", self.next));
+        self.next += 1;
+        path
+    }
+
+    /// Everything up to batch `applied` is in the store below: what held it is free again.
+    pub(super) fn release(&mut self, applied: u64) {
+        while self
+            .full
+            .front()
+            .is_some_and(|segment| segment.last <= applied)
+        {
+            if let Some(mut segment) = self.full.pop_front() {
+                segment.position = 0;
+                self.free.push(segment);
+            }
+        }
+    }
+
+    /// The name of the segment that should be made before it is needed, if there is no spare.
+    pub(super) fn wants(&mut self) -> Option<PathBuf> {
+        self.free.is_empty().then(|| self.reserve())
+    }
+
+    /// Takes a segment that was made.
+    pub(super) fn take(&mut self, segment: Segment) {
+        self.free.push(segment);
+    }
+}
+
+/// Makes a segment: whole, or not at all.
+pub(super) fn make(path: &Path) -> io::Result<Segment> {
+    let new = path.with_extension("new");
+    let mut options = File::options();
+    let file = options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&new)?;
+    let zeros = vec![0; ZEROS];
+    for start in (0..SEGMENT_BYTES).step_by(ZEROS) {
+        file.write_all_at(&zeros, start as u64)?;
+    }
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+    Ok(Segment::new(file))
+}
+
+#[cfg(test)]
+impl Segments {
+    /// Makes the next append fail.
+    pub(super) fn break_for_test(&mut self, path: &Path) {
+        let file = File::open(path).unwrap();
+        self.current = Some(Segment::new(file));
+    }
+}

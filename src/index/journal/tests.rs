@@ -1,0 +1,414 @@
+//! The journal in front of the store in memory, and of the real one: its contract, its order,
+//! and what is left after its process or its machine has ended at any moment.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::index::{Memory, Redb, store};
+
+type Model = BTreeMap<Vec<u8>, Vec<u8>>;
+/// Keys with their new values, in batches, in groups.
+type Groups = Vec<Vec<Vec<(u8, Option<u8>)>>>;
+
+fn memory() -> Arc<dyn Store> {
+    Arc::new(Memory::default())
+}
+
+fn put(key: &[u8], value: &[u8]) -> Change {
+    Change::Put(key.to_vec(), value.to_vec())
+}
+
+fn change(store: &dyn Store, changes: Vec<Change>) {
+    let batch = Batch {
+        preconditions: vec![],
+        changes,
+    };
+    assert_eq!(store.commit(batch).unwrap(), Outcome::Committed);
+}
+
+fn all(store: &dyn Store) -> Vec<Pair> {
+    store.scan(&b"\x01"[..]..&b"\xff"[..], usize::MAX).unwrap()
+}
+
+/// Copies the files of a directory, as the disk would show them now.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for row in fs::read_dir(from).unwrap() {
+        let row = row.unwrap();
+        // A segment that is being made vanishes under its first name.
+        let _renamed = fs::copy(row.path(), to.join(row.file_name()));
+    }
+}
+
+#[test]
+fn it_keeps_the_contract() {
+    let directory = tempfile::tempdir().unwrap();
+    let number = AtomicU64::new(0);
+    store::contract::all(&|| {
+        let name = number.fetch_add(1, Ordering::Relaxed).to_string();
+        let path = directory.path().join(&name);
+        Arc::new(Journal::open(memory(), &path).unwrap())
+    });
+    store::contract::all(&|| {
+        let name = number.fetch_add(1, Ordering::Relaxed).to_string();
+        let path = directory.path().join(&name);
+        fs::create_dir(&path).unwrap();
+        let below = Arc::new(Redb::open(&path.join("index.redb")).unwrap());
+        Arc::new(Journal::open(below, &path.join("journal")).unwrap())
+    });
+}
+
+#[test]
+fn a_clean_stop_leaves_everything_below() {
+    let directory = tempfile::tempdir().unwrap();
+    let below = memory();
+    let journal = Journal::open(Arc::clone(&below), directory.path()).unwrap();
+    for number in 0..1000_u32 {
+        change(&journal, vec![put(&number.to_be_bytes(), b"x")]);
+    }
+    let before = all(&journal);
+    drop(journal);
+    assert_eq!(all(below.as_ref()), before);
+}
+
+#[test]
+fn what_was_synced_outlives_the_process_though_nothing_is_below() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, image) = (directory.path().join("a"), directory.path().join("b"));
+    let journal = Journal::open(memory(), &path).unwrap();
+    change(&journal, vec![put(b"a", b"1"), put(b"b", b"1")]);
+    change(
+        &journal,
+        vec![put(b"a", b"2"), Change::Delete(b"b".to_vec())],
+    );
+    journal.sync().unwrap();
+    copy(&path, &image);
+    // The epoch of what was copied is one: that of a store that was opened once.
+    let below = Memory::default();
+    change(&below, vec![state(0, 1)]);
+    let again = Journal::open(Arc::new(below), &image).unwrap();
+    assert_eq!(all(&again), [(b"a".to_vec(), b"2".to_vec())]);
+    drop(again);
+    drop(journal);
+}
+
+#[test]
+fn a_second_sync_writes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = Journal::open(memory(), directory.path()).unwrap();
+    change(&journal, vec![put(b"a", b"1")]);
+    journal.sync().unwrap();
+    let position = |journal: &Journal| format!("{:?}", journal.inner.segments.lock());
+    let before = position(&journal);
+    journal.sync().unwrap();
+    assert_eq!(position(&journal), before);
+}
+
+#[test]
+fn what_nobody_syncs_is_flushed_a_moment_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = Journal::open(memory(), directory.path()).unwrap();
+    change(&journal, vec![put(b"a", b"1")]);
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while journal.inner.durable.load(Ordering::Acquire) == 0 {
+        assert!(std::time::Instant::now() < deadline);
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn segments_are_used_again_and_memory_stays_bounded() {
+    let directory = tempfile::tempdir().unwrap();
+    let below = memory();
+    let journal = Journal::open(Arc::clone(&below), directory.path()).unwrap();
+    let value = vec![7; 500_000];
+    for number in 0..400_u32 {
+        change(&journal, vec![put(&[1, (number % 50) as u8], &value)]);
+        journal.sync().unwrap();
+        let gathered = journal.inner.state.read().overlay.bytes();
+        assert!(gathered <= GATHERED_MAX + (1 << 20), "{gathered} bytes");
+    }
+    let files = fs::read_dir(directory.path()).unwrap().count();
+    assert!(
+        files <= 12,
+        "{files} segments for 200 MB in 32 MB of memory"
+    );
+    assert_eq!(all(&journal).len(), 50);
+    drop(journal);
+    assert_eq!(all(below.as_ref()).len(), 50);
+}
+
+#[test]
+fn a_failed_flush_poisons_and_what_was_durable_stays_readable() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = Journal::open(memory(), directory.path()).unwrap();
+    change(&journal, vec![put(b"a", b"1")]);
+    journal.sync().unwrap();
+    // A file that is open for reading only stands in for a disk that fails.
+    let mut names = fs::read_dir(directory.path()).unwrap();
+    let path = names.next().unwrap().unwrap().path();
+    journal.inner.segments.lock().break_for_test(&path);
+    change(&journal, vec![put(b"b", b"1")]);
+    assert!(matches!(journal.sync(), Err(StoreError::Poisoned(_))));
+    assert!(matches!(journal.sync(), Err(StoreError::Poisoned(_))));
+    let refused = journal.commit(Batch {
+        preconditions: vec![],
+        changes: vec![put(b"c", b"1")],
+    });
+    assert!(matches!(refused, Err(StoreError::Poisoned(_))));
+    assert_eq!(journal.get(b"a").unwrap().unwrap(), b"1");
+}
+
+#[test]
+fn a_store_below_that_takes_nothing_is_told_and_nothing_is_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let below = Arc::new(Memory::default());
+    let journal = Journal::open(Arc::clone(&below) as _, directory.path()).unwrap();
+    below.fail_after(1);
+    change(&journal, vec![put(b"a", b"1")]);
+    journal.sync().unwrap();
+    let value = vec![0; 900_000];
+    let mut refused = None;
+    for number in 0..100_u32 {
+        let batch = Batch {
+            preconditions: vec![],
+            changes: vec![put(&number.to_be_bytes(), &value)],
+        };
+        if let Err(error) = journal.commit(batch) {
+            refused = Some(error);
+            break;
+        }
+    }
+    assert!(
+        matches!(refused, Some(StoreError::Poisoned(_))),
+        "it must not wait for ever"
+    );
+    assert_eq!(journal.get(b"a").unwrap().unwrap(), b"1");
+    journal.sync().unwrap();
+    drop(journal);
+    // As after a crash: below has nothing, the segments have everything that was synced.
+    below.crash();
+    let again = Journal::open(below, directory.path()).unwrap();
+    assert_eq!(again.get(b"a").unwrap().unwrap(), b"1");
+}
+
+#[test]
+fn readers_and_writers_at_once_see_whole_batches() {
+    let directory = tempfile::tempdir().unwrap();
+    let below = Arc::new(Redb::open(&directory.path().join("index.redb")).unwrap());
+    let journal = Journal::open(below, &directory.path().join("journal")).unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut seen = 0;
+                    while !stop.load(Ordering::Relaxed) {
+                        let pairs = journal.scan(&b"p"[..]..&b"q"[..], 99).unwrap();
+                        let values: Vec<_> = pairs.iter().map(|(_, value)| value).collect();
+                        assert!(values.windows(2).all(|two| two[0] == two[1]), "{pairs:?}");
+                        assert!(values.is_empty() || values.len() == 20, "{pairs:?}");
+                        seen += values.len();
+                    }
+                    seen
+                })
+            })
+            .collect();
+        for round in 0..3000_u32 {
+            let value = round.to_be_bytes();
+            let puts = (0..20_u8).map(|key| put(&[b'p', key], &value));
+            change(&journal, puts.collect());
+            if round % 100 == 0 {
+                journal.sync().unwrap();
+                journal.inner.calls.lock().full = true;
+                journal.inner.called.notify_all();
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        for reader in readers {
+            assert!(reader.join().unwrap() > 0);
+        }
+    });
+}
+
+/// A disk on which a journal was written until the power was cut: groups that were flushed, and
+/// one that was not.
+struct Cut {
+    directory: tempfile::TempDir,
+    /// What is there after each batch that was flushed, and after the one that was not.
+    flushed: Model,
+    maybe: Model,
+}
+
+/// Writes groups by hand, and tears the last.
+fn cut(groups: &Groups, torn: &[bool], stale: u8) -> Cut {
+    let directory = tempfile::tempdir().unwrap();
+    let mut bytes = vec![0; 1 << 18];
+    // What an earlier use of the segment, in this epoch and in another, has left in it.
+    if stale > 0 {
+        let old = vec![record::batch(&[put(b"old", b"old")])];
+        for (at, epoch) in [(0, 6), (usize::from(stale), 7)] {
+            let group = record::group(&old, 1, epoch);
+            let at = at * record::ALIGNMENT;
+            bytes[at..at + group.len()].copy_from_slice(&group);
+        }
+    }
+    let (mut position, mut number) = (0, 100);
+    let (mut flushed, mut maybe) = (Model::new(), Model::new());
+    for (index, group) in groups.iter().enumerate() {
+        let last = index + 1 == groups.len();
+        let mut batches = Vec::new();
+        for batch in group {
+            let changes: Vec<_> = batch
+                .iter()
+                .map(|(key, value)| match value {
+                    Some(value) => put(&[*key], &[*value; 900]),
+                    None => Change::Delete(vec![*key]),
+                })
+                .collect();
+            for (key, value) in batch {
+                match value {
+                    Some(value) => maybe.insert(vec![*key], vec![*value; 900]),
+                    None => maybe.remove(&vec![*key]),
+                };
+            }
+            batches.push(record::batch(&changes));
+        }
+        let group = record::group(&batches, number, 7);
+        number += batches.len() as u64;
+        for (sector, bytes_of) in group.chunks(512).enumerate() {
+            let written = !last
+                || torn
+                    .get(sector % torn.len().max(1))
+                    .copied()
+                    .unwrap_or(true);
+            if written {
+                let at = position + sector * 512;
+                bytes[at..at + bytes_of.len()].copy_from_slice(bytes_of);
+            }
+        }
+        position += group.len();
+        if !last {
+            flushed = maybe.clone();
+        }
+    }
+    fs::write(directory.path().join("000000.segment"), bytes).unwrap();
+    Cut {
+        directory,
+        flushed,
+        maybe,
+    }
+}
+
+fn recovered(directory: &Path) -> (Model, bool) {
+    let found = segment::find(directory, 99, 7).unwrap();
+    let mut model = Model::new();
+    for change in found
+        .groups
+        .into_iter()
+        .flat_map(|group| group.batches)
+        .flatten()
+    {
+        match change {
+            Change::Put(key, value) => drop(model.insert(key, value)),
+            Change::Delete(key) => drop(model.remove(&key)),
+            Change::DeleteRange(_) => unreachable!(),
+        }
+    }
+    (model, found.damaged.is_some())
+}
+
+/// Rounds of the simulated power cuts; `REGFS_CUTS` asks for more.
+fn rounds() -> ProptestConfig {
+    let cases = std::env::var("REGFS_CUTS")
+        .ok()
+        .map(|text| text.parse().unwrap());
+    ProptestConfig::with_cases(cases.unwrap_or(2_000))
+}
+
+proptest! {
+    #![proptest_config(rounds())]
+
+    #[test]
+    fn after_a_power_cut_everything_flushed_is_there_and_nothing_by_halves(
+        groups in prop::collection::vec(prop::collection::vec(prop::collection::vec((0..8_u8, any::<Option<u8>>()), 1..4), 1..4), 1..6),
+        torn in prop::collection::vec(any::<bool>(), 1..20),
+        stale in 0..12_u8,
+    ) {
+        let cut = cut(&groups, &torn, stale);
+        let (model, damaged) = recovered(cut.directory.path());
+        prop_assert!(model == cut.flushed || model == cut.maybe);
+        prop_assert!(!damaged, "a torn tail is no damage");
+    }
+
+    #[test]
+    fn damage_before_the_end_is_told_and_nothing_behind_it_is_taken(
+        groups in prop::collection::vec(prop::collection::vec(prop::collection::vec((0..8_u8, any::<Option<u8>>()), 1..3), 1..3), 3..6),
+        at in 0..32_usize,
+        bit in 0..8_u8,
+    ) {
+        let cut = cut(&groups, &[], 0);
+        let path = cut.directory.path().join("000000.segment");
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[at] ^= 1 << bit;
+        fs::write(&path, bytes).unwrap();
+        let (model, damaged) = recovered(cut.directory.path());
+        prop_assert!(damaged);
+        prop_assert!(model.is_empty());
+    }
+
+    #[test]
+    fn the_overlay_shows_what_was_committed(
+        steps in prop::collection::vec((0..4_u8, 0..16_u8, any::<u8>()), 1..80),
+        from in 0..16_u8, to in 0..17_u8, limit in 0..20_usize,
+    ) {
+        let below = Memory::default();
+        let (mut overlay, mut model) = (Overlay::default(), Model::new());
+        for (kind, key, value) in steps {
+            match kind {
+                0 | 1 => {
+                    overlay.set(vec![key], Some(vec![value]));
+                    model.insert(vec![key], vec![value]);
+                }
+                2 => {
+                    overlay.set(vec![key], None);
+                    model.remove(&vec![key]);
+                }
+                _ => {
+                    // Frozen, applied half-way by who reads meanwhile, and thawed.
+                    let layer = overlay.freeze();
+                    for (key, value) in layer.iter() {
+                        let change = value.clone().map_or(Change::Delete(key.clone()), |value| Change::Put(key.clone(), value));
+                        below.commit(Batch { preconditions: vec![], changes: vec![change] }).unwrap();
+                    }
+                    if value % 2 == 0 {
+                        overlay.thaw();
+                    }
+                }
+            }
+            let range = &[from][..]..&[to][..];
+            let shown = overlay.scan(&below, range.clone(), limit).unwrap();
+            let expected: Vec<_> = model.iter().filter(|(key, _)| range.contains(&key.as_slice())).take(limit).map(|(key, value)| (key.clone(), value.clone())).collect();
+            prop_assert_eq!(shown, expected);
+        }
+    }
+}
+
+#[test]
+fn damaged_segments_are_set_aside() {
+    let groups = vec![vec![vec![(1, Some(1))]]; 3];
+    let cut = cut(&groups, &[], 0);
+    let path: PathBuf = cut.directory.path().join("000000.segment");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[10] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let below = Memory::default();
+    change(&below, vec![state(99, 7)]);
+    let journal = Journal::open(Arc::new(below), cut.directory.path()).unwrap();
+    assert!(all(&journal).is_empty());
+    let kept = cut.directory.path().join("damaged-7/000000.segment");
+    assert_eq!(fs::read(kept).unwrap(), bytes);
+}
