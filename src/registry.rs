@@ -27,6 +27,7 @@ mod ingest;
 mod link;
 mod open;
 mod policy;
+mod publish;
 mod read;
 mod staging;
 mod upload;
@@ -36,6 +37,7 @@ pub use error::Error;
 pub use gate::judge;
 pub use ingest::{Destination, Ingested};
 pub use policy::{Audit, Policy, References, Removal, Schema1};
+pub use publish::{Bytes, INLINE_BYTES_MAX};
 pub use staging::{Reading, Staging};
 pub use upload::NOTE_BYTES_MAX;
 

@@ -169,7 +169,8 @@ impl Service {
         ino: u64,
         len: u64,
     ) -> Result<Vec<u64>, Errno> {
-        let opened = self.tree.truncate_opened(&self.files.open_on(ino), len);
+        let open = self.files.open_on(ino);
+        let opened = self.tree.truncate_opened(&open, len, caller.writer());
         if opened.map_err(|error| logged(&error))? {
             return Ok(Vec::new());
         }

@@ -25,7 +25,7 @@
 //! M id4                                kind1 media type                   what a manifest is
 //! E id4 position4                      role1 id4                          what a manifest names
 //! e id4 role1 manifest4                                                   who names it
-//! K id4                                                                   reserved: bytes of small blobs
+//! K id4                                bytes                              a small blob
 //! C letter                             next8                              counters
 //! ```
 //!

@@ -103,6 +103,8 @@ pub struct Blob {
     pub present: bool,
     /// Whether its directory was made, or is left from bytes that were there.
     pub kept: bool,
+    /// Whether the bytes are in the index.
+    pub inline: bool,
     /// Length of the bytes.
     pub size: u64,
     /// When they, or the directory, came.
@@ -111,7 +113,7 @@ pub struct Blob {
 
 impl Blob {
     pub(super) fn encode(&self) -> Vec<u8> {
-        let flags = u8::from(self.present) | u8::from(self.kept) << 1;
+        let flags = u8::from(self.present) | u8::from(self.kept) << 1 | u8::from(self.inline) << 2;
         let mut value = self.id.0.to_be_bytes().to_vec();
         value.push(flags);
         value.extend(self.size.to_be_bytes());
@@ -128,6 +130,7 @@ impl Blob {
             id,
             present: flags & 1 != 0,
             kept: flags & 2 != 0,
+            inline: flags & 4 != 0,
             size,
             created,
         })

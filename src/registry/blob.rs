@@ -1,138 +1,12 @@
-//! Blobs: bytes published under their digest, and removed again.
+//! Blobs: removed, unless somebody needs them.
 
 use super::directory::repository;
-use super::ingest::link;
-use super::{Error, Registry, Removal, Staging, now};
-use crate::blobs::BlobsError;
-use crate::digest::{Algorithm, Digest};
-use crate::index::{Directories, Role, Transaction};
-use crate::name::{LinkSet, RepositoryName, UploadId};
-
-/// Bytes that are copied at once.
-const COPIED_AT_ONCE: usize = 1 << 20;
+use super::{Error, Registry, Removal, now};
+use crate::digest::Digest;
+use crate::index::Role;
+use crate::name::{LinkSet, RepositoryName};
 
 impl Registry {
-    /// Publishes staged bytes under `digest`, if that is what they hash to. When this returns
-    /// they are durable, though the fact that names them is so only after the next sync.
-    pub fn publish(&self, staging: &Staging, digest: &Digest) -> Result<(), Error> {
-        self.publish_with(staging, digest, |_| Ok(()))
-    }
-
-    /// Publishes an upload's bytes; the upload's data is gone in the same moment.
-    pub fn publish_upload(
-        &self,
-        name: &RepositoryName,
-        id: &UploadId,
-        digest: &Digest,
-    ) -> Result<(), Error> {
-        let staging = self.upload_data(name, id)?;
-        self.publish_with(&staging, digest, |facts| {
-            let (repository, record) = super::directory::upload(facts, name, id)?;
-            let record = crate::index::Upload {
-                has_data: false,
-                ..record
-            };
-            Ok(facts.put_upload(repository.id, id, &record)?)
-        })?;
-        self.uploads.close(staging.draft().id());
-        Ok(())
-    }
-
-    /// Bytes first, then the fact, together with whatever else `also` changes.
-    fn publish_with(
-        &self,
-        staging: &Staging,
-        digest: &Digest,
-        also: impl FnMut(&mut Transaction<'_>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let held = self.hold(digest);
-        self.publish_held(&[(staging, *digest)], also)?;
-        self.learn(digest)?;
-        drop(held);
-        Ok(())
-    }
-
-    /// The same for several blobs at once, whose shards the caller holds.
-    pub(super) fn publish_held(
-        &self,
-        parts: &[(&Staging, Digest)],
-        mut also: impl FnMut(&mut Transaction<'_>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let mut sizes = Vec::new();
-        let mut new = Vec::new();
-        let mut publish = || {
-            for (staging, digest) in parts {
-                let known = self.index.view().blob(digest)?;
-                if !known.is_some_and(|blob| blob.present) {
-                    new.push(*digest);
-                }
-                sizes.push(self.blobs.publish(staging.draft(), digest)?);
-            }
-            self.index.transact(|facts| {
-                for ((_, digest), size) in parts.iter().zip(&sizes) {
-                    facts.put_blob(digest, *size, now())?;
-                }
-                also(facts)
-            })
-        };
-        let published = publish();
-        if published.is_err() {
-            self.withdraw(&new);
-        }
-        published
-    }
-
-    /// Removes bytes that no fact names. What cannot be removed now fsck finds.
-    fn withdraw(&self, digests: &[Digest]) {
-        for digest in digests {
-            match self.blobs.remove(digest) {
-                Ok(()) | Err(BlobsError::Missing(_)) => {}
-                Err(error) => log::warn!("blob {digest} stays without a fact: {error}"),
-            }
-        }
-    }
-
-    /// Stores staged bytes as a layer (or configuration) of a repository: blob and link in one.
-    /// `expected` is the digest that the bytes must have, if the caller knows one. Gives the
-    /// digest, and whether the repository did not have it before.
-    pub fn store_layer(
-        &self,
-        name: &RepositoryName,
-        staging: &Staging,
-        expected: Option<&Digest>,
-    ) -> Result<(Digest, bool), Error> {
-        let digest = match expected {
-            Some(digest) => *digest,
-            None => staging.digest(Algorithm::Sha256)?,
-        };
-        let new = self.link(name, &LinkSet::Layers, &digest).is_err();
-        self.publish_with(staging, &digest, |facts| {
-            let repository = repository(facts, name)?;
-            let directories = repository
-                .directories
-                .with(Directories::LAYERS)
-                .with(Directories::LAYERS.of(digest.algorithm()));
-            facts.put_repository(name.namespace(), directories)?;
-            link(facts, repository.id, &LinkSet::Layers, &digest)
-        })?;
-        Ok((digest, new))
-    }
-
-    /// Staged bytes that begin as those of a blob.
-    pub fn stage_again(&self, digest: &Digest) -> Result<Staging, Error> {
-        let (reading, staging) = (self.read_blob(digest)?, self.stage()?);
-        let mut buffer = vec![0; COPIED_AT_ONCE];
-        let mut offset = 0;
-        loop {
-            let read = reading.read_at(offset, &mut buffer)?;
-            if read == 0 {
-                return Ok(staging);
-            }
-            staging.write_at(offset, buffer.get(..read).unwrap_or_default())?;
-            offset += read as u64;
-        }
-    }
-
     /// Takes a layer out of a repository as if it had never been stored there. Its bytes stay
     /// until they are collected.
     pub fn withdraw_layer(&self, name: &RepositoryName, digest: &Digest) -> Result<(), Error> {
@@ -147,13 +21,18 @@ impl Registry {
     pub fn remove_blob(&self, digest: &Digest) -> Result<(), Error> {
         let held = self.hold(digest);
         let blob = self.index.view().blob(digest)?.filter(|blob| blob.present);
-        blob.ok_or(Error::Missing)?;
+        let blob = blob.ok_or(Error::Missing)?;
         let needed_by = self.needed_by(digest)?;
         if let (Some(manifest), Removal::Guarded) = (needed_by, self.policy.removal) {
             return Err(Error::Referenced {
                 digest: *digest,
                 manifest,
             });
+        }
+        if blob.inline && needed_by.is_some() {
+            // In the trash everything is a file.
+            let staging = self.stage_again(digest)?;
+            self.blobs.publish(staging.draft(), digest)?;
         }
         let was_manifest = self.index.transact(|facts| {
             facts.put_blob_directory(digest, now())?;
@@ -165,7 +44,7 @@ impl Registry {
         self.index.sync()?;
         if needed_by.is_some() {
             self.blobs.retire(digest)?;
-        } else {
+        } else if !blob.inline {
             self.blobs.remove(digest)?;
         }
         if was_manifest {

@@ -5,7 +5,7 @@
 //! what was expected.
 
 use super::directory::repository;
-use super::{Error, Registry, now};
+use super::{Bytes, Error, Registry, now};
 use crate::digest::{Algorithm, Digest};
 use crate::index::{
     self, Directories, EDGES_AT_ONCE, Link, RepositoryId, TagDirectories, Transaction,
@@ -60,26 +60,19 @@ impl Registry {
         let parts = parts(document, &manifest, digest);
         let digests: Vec<Digest> = parts.iter().map(|part| part.digest).collect();
         let held = self.hold_all(&digests);
-        let mut staged = Vec::new();
-        for part in &parts {
-            if part.set == LinkSet::Layers && self.holds(name, part) {
-                continue;
-            }
-            let staging = self.stage()?;
-            staging.write_at(0, part.bytes)?;
-            staged.push((staging, part));
-        }
+        let new = |part: &&Part<'_>| part.set != LinkSet::Layers || !self.holds(name, part);
+        let new: Vec<&Part<'_>> = parts.iter().filter(new).collect();
         self.learn_edges(&digest, &manifest)?;
-        let bytes: Vec<_> = staged
+        let bytes = new
             .iter()
-            .map(|(one, part)| (one, part.digest))
-            .collect();
+            .map(|part| (Bytes::Held(part.bytes), part.digest));
+        let bytes: Vec<_> = bytes.collect();
         self.publish_held(&bytes, |facts| {
             let id = repository(facts, name)?.id;
             let first = manifest.references();
             let first = first.get(..REFERENCES_HELD).unwrap_or(first);
             self.check(facts, id, first)?.map_err(refused)?;
-            for (_, part) in &staged {
+            for part in &new {
                 if part.set != LinkSet::Revisions {
                     link_part(facts, name, id, part)?;
                 }

@@ -87,23 +87,44 @@ impl Drop for Staging {
 
 /// A blob's bytes.
 #[derive(Clone)]
-pub struct Reading(Arc<dyn Content>);
+pub struct Reading(Source);
+
+#[derive(Clone)]
+enum Source {
+    /// Among the blobs.
+    Content(Arc<dyn Content>),
+    /// In the index.
+    Inline(Arc<[u8]>),
+}
 
 impl std::fmt::Debug for Reading {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Reading").field(&self.0.len()).finish()
+        f.debug_tuple("Reading").field(&self.len()).finish()
     }
 }
 
 impl Reading {
     /// Bytes from `offset` on, fewer at the end.
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
-        Ok(self.0.read_at(offset, buffer)?)
+        let bytes = match &self.0 {
+            Source::Content(content) => return Ok(content.read_at(offset, buffer)?),
+            Source::Inline(bytes) => bytes,
+        };
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let rest = bytes.get(start..).unwrap_or_default();
+        let count = rest.len().min(buffer.len());
+        if let (Some(to), Some(from)) = (buffer.get_mut(..count), rest.get(..count)) {
+            to.copy_from_slice(from);
+        }
+        Ok(count)
     }
 
     /// Bytes in all.
     pub fn len(&self) -> u64 {
-        self.0.len()
+        match &self.0 {
+            Source::Content(content) => content.len(),
+            Source::Inline(bytes) => bytes.len() as u64,
+        }
     }
 
     /// Whether there are no bytes.
@@ -113,7 +134,10 @@ impl Reading {
 
     /// The file that holds the bytes, where there is one.
     pub fn file(&self) -> Option<&File> {
-        self.0.file()
+        match &self.0 {
+            Source::Content(content) => content.file(),
+            Source::Inline(_) => None,
+        }
     }
 }
 
@@ -129,9 +153,13 @@ impl Registry {
 
     /// A blob's bytes, which stay readable through this even after the blob's removal.
     pub fn read_blob(&self, digest: &Digest) -> Result<Reading, Error> {
-        let blob = self.index.view().blob(digest)?.filter(|blob| blob.present);
-        blob.ok_or(Error::Missing)?;
-        Ok(Reading(self.blobs.open(digest)?))
+        let mut view = self.index.view();
+        let blob = view.blob(digest)?.filter(|blob| blob.present);
+        if blob.ok_or(Error::Missing)?.inline {
+            let bytes = view.inline(digest)?.ok_or(Error::Missing)?;
+            return Ok(Reading(Source::Inline(bytes.into())));
+        }
+        Ok(Reading(Source::Content(self.blobs.open(digest)?)))
     }
 
     /// All of a blob's bytes, which must not be many.

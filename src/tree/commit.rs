@@ -100,14 +100,8 @@ impl Tree {
         repository: &RepositoryName,
         expected: Option<&Digest>,
     ) -> Result<Outcome, TreeError> {
-        let stored = match &state.content {
-            Content::Large(staging) => self.registry.store_layer(repository, staging, expected)?,
-            Content::Small(bytes) => {
-                let staging = self.registry.stage()?;
-                staging.write_at(0, bytes)?;
-                self.registry.store_layer(repository, &staging, expected)?
-            }
-        };
+        let bytes = state.content.bytes();
+        let stored = self.registry.store_layer(repository, bytes, expected)?;
         match state.stored.replace(stored) {
             Some((before, true)) if before != stored.0 => {
                 self.registry.withdraw_layer(repository, &before)?;
@@ -182,14 +176,7 @@ impl Tree {
         writer: Writer,
     ) -> Result<Outcome, TreeError> {
         if let Node::BlobData(digest) = node {
-            match content {
-                Content::Large(staging) => self.registry.publish(staging, digest)?,
-                Content::Small(bytes) => {
-                    let staging = self.registry.stage()?;
-                    staging.write_at(0, bytes)?;
-                    self.registry.publish(&staging, digest)?;
-                }
-            }
+            self.registry.publish(content.bytes(), digest)?;
             return Ok(became(node));
         }
         let bytes = bytes(content)?;

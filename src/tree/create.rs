@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::sync::Arc;
 
-use super::draft::Content;
 use super::handle::{Access, Handle, Open};
 use super::target::Target;
 use super::{Attributes, Found, Place, Tree, TreeError, Writer, node, plain};
@@ -55,24 +54,15 @@ impl Tree {
             let open = Open::Upload(staging, found.attributes.clone());
             return Ok((found, Handle::new(open, Access::Write)));
         }
-        let content = self.new_content(&target, parent)?;
+        let grows = target.is_large(parent);
         let standing = (parent.clone(), name.to_owned());
-        let draft = self.drafts.create(standing, target, content, writer, 1);
+        let draft = self.drafts.create(standing, target, grows, writer, 1);
         let found = Found {
             place: Place::Draft(draft.id()),
             attributes: Attributes::file(0, draft.created()),
             lasting: false,
         };
         Ok((found, Handle::new(Open::Draft(draft, None), Access::Write)))
-    }
-
-    /// Nothing yet, where what is to be written has room.
-    pub(super) fn new_content(&self, target: &Target, parent: &Node) -> Result<Content, TreeError> {
-        Ok(if target.is_large(parent) {
-            Content::Large(self.registry.stage()?)
-        } else {
-            Content::Small(Vec::new())
-        })
     }
 
     /// Makes a directory.

@@ -13,18 +13,26 @@ use super::{TreeError, Writer};
 use crate::digest::Digest;
 use crate::layout::Node;
 use crate::manifest::MANIFEST_BYTES_MAX;
-use crate::registry::Staging;
+use crate::registry::{Bytes, Staging};
 
 /// What was written so far.
 #[derive(Debug)]
 pub(super) enum Content {
-    /// Links, manifests, notes: in memory, since they are small and a crash drops them anyway.
+    /// Links, manifests, notes, and what else is small: in memory, since a crash drops it anyway.
     Small(Vec<u8>),
-    /// Layers: among the staged bytes.
+    /// Layers that are not: among the staged bytes.
     Large(Staging),
 }
 
 impl Content {
+    /// The bytes, to be published.
+    pub(super) fn bytes(&self) -> Bytes<'_> {
+        match self {
+            Self::Small(bytes) => Bytes::Held(bytes),
+            Self::Large(staging) => Bytes::Staged(staging),
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Self::Small(bytes) => bytes.is_empty(),
@@ -46,6 +54,8 @@ pub(super) struct Draft {
 pub(super) struct State {
     pub(super) target: Target,
     pub(super) content: Content,
+    /// Whether the content may become larger than what is kept in memory.
+    pub(super) grows: bool,
     /// Counts changes of the content.
     pub(super) version: u64,
     /// The version that last became a fact.
@@ -181,7 +191,7 @@ impl Drafts {
         &self,
         name: (Node, OsString),
         target: Target,
-        content: Content,
+        grows: bool,
         writer: Writer,
         version: u64,
     ) -> Arc<Draft> {
@@ -190,7 +200,8 @@ impl Drafts {
         let name = Some(name).filter(|_| target == Target::Later);
         self.add(State {
             target,
-            content,
+            content: Content::Small(Vec::new()),
+            grows,
             version,
             committed: 0,
             refused: None,
@@ -203,10 +214,11 @@ impl Drafts {
     }
 
     /// New content for a file of the layout, which is what it was until something is written.
-    pub(super) fn rewrite(&self, node: &Node, content: Content, writer: Writer) -> Arc<Draft> {
+    pub(super) fn rewrite(&self, node: &Node, content: Vec<u8>, writer: Writer) -> Arc<Draft> {
         self.add(State {
             target: Target::File(node.clone()),
-            content,
+            content: Content::Small(content),
+            grows: matches!(node, Node::BlobData(_)),
             version: 0,
             committed: 0,
             refused: None,

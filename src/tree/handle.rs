@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::draft::{Content, Draft};
 use super::{Attributes, Outcome, Place, Tree, TreeError, Writer, plain};
 use crate::layout::Node;
-use crate::registry::{Reading, Staging};
+use crate::registry::{INLINE_BYTES_MAX, Reading, Staging};
 
 /// What an open file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,8 +122,8 @@ impl Tree {
             return Ok(draft);
         }
         let (name, target) = draft.stood().ok_or(TreeError::NotFound)?;
-        let content = self.new_content(&target, &name.0)?;
-        Ok(self.drafts.create(name, target, content, writer, 0))
+        let grows = target.is_large(&name.0);
+        Ok(self.drafts.create(name, target, grows, writer, 0))
     }
 
     /// A draft of new content for a file that exists, beginning with the old. Of a blob only
@@ -132,9 +132,9 @@ impl Tree {
         let content = match node {
             Node::BlobData(digest) => {
                 self.registry.blob(digest)?;
-                Content::Large(self.registry.stage()?)
+                Vec::new()
             }
-            _ => Content::Small(self.content(node)?.0),
+            _ => self.content(node)?.0,
         };
         let draft = self.drafts.rewrite(node, content, writer);
         Ok(Open::Draft(draft, Some(Place::Node(node.clone()))))
@@ -169,8 +169,10 @@ impl Tree {
         handle.writing()?;
         match &handle.open {
             Open::Draft(draft, place) => {
-                self.admits(place.as_ref(), offset.saturating_add(bytes.len() as u64))?;
+                let end = offset.saturating_add(bytes.len() as u64);
+                self.admits(place.as_ref(), end)?;
                 self.go_on(draft)?;
+                self.make_room(draft, end)?;
                 draft.write_at(offset, bytes)
             }
             Open::Upload(staging, _) => Ok(staging.write_at(offset, bytes)?),
@@ -195,9 +197,28 @@ impl Tree {
     /// Lets a layer be written on that a close has stored already.
     pub(super) fn go_on(&self, draft: &Draft) -> Result<(), TreeError> {
         let mut state = draft.hold();
-        if let (Some((stored, _)), true) = (state.stored, state.version == state.committed) {
+        if let (Some((stored, _)), Content::Large(_), true) = (
+            state.stored,
+            &state.content,
+            state.version == state.committed,
+        ) {
             state.content = Content::Large(self.registry.stage_again(&stored)?);
         }
+        Ok(())
+    }
+
+    /// Moves what becomes too large for memory to the staged bytes.
+    fn make_room(&self, draft: &Draft, len: u64) -> Result<(), TreeError> {
+        let mut state = draft.hold();
+        let large = match &state.content {
+            Content::Small(bytes) if state.grows && len > INLINE_BYTES_MAX as u64 => {
+                let staging = self.registry.stage()?;
+                staging.write_at(0, bytes)?;
+                staging
+            }
+            Content::Small(_) | Content::Large(_) => return Ok(()),
+        };
+        state.content = Content::Large(large);
         Ok(())
     }
 
@@ -208,6 +229,7 @@ impl Tree {
             Open::Draft(draft, place) => {
                 self.admits(place.as_ref(), len)?;
                 self.go_on(draft)?;
+                self.make_room(draft, len)?;
                 draft.truncate(len)
             }
             Open::Upload(staging, _) => Ok(staging.truncate(len)?),
@@ -218,15 +240,22 @@ impl Tree {
 
     /// A truncation of a file, of which the kernel does not say through which of the open files
     /// it comes: open(2) with `O_TRUNC` asks for it so, right after opening. It is for those
-    /// that nothing was written to yet, else for the newest. Whether there was one.
-    pub fn truncate_opened(&self, handles: &[Arc<Handle>], len: u64) -> Result<bool, TreeError> {
-        let writing = || {
-            handles
-                .iter()
-                .filter(|handle| handle.access == Access::Write)
+    /// that the same thread has opened and written nothing to yet, else for its newest. Whether
+    /// there was one.
+    pub fn truncate_opened(
+        &self,
+        handles: &[Arc<Handle>],
+        len: u64,
+        asker: Writer,
+    ) -> Result<bool, TreeError> {
+        let own = |handle: &&Arc<Handle>| match &handle.open {
+            Open::Draft(draft, _) => {
+                handle.access == Access::Write && draft.hold().writer.pid == asker.pid
+            }
+            Open::Bytes(..) | Open::Blob(..) | Open::Upload(..) | Open::Plain(..) => false,
         };
         let mut truncated = false;
-        for handle in writing() {
+        for handle in handles.iter().filter(own) {
             if let Open::Draft(draft, _) = &handle.open
                 && draft.is_unwritten()
             {
@@ -234,7 +263,7 @@ impl Tree {
                 truncated = true;
             }
         }
-        if let (false, Some(newest)) = (truncated, writing().next_back()) {
+        if let (false, Some(newest)) = (truncated, handles.iter().rfind(own)) {
             self.truncate(newest, len)?;
             truncated = true;
         }

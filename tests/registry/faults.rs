@@ -7,7 +7,11 @@ use regfs::blobs::{self, Blobs};
 use regfs::digest::{Algorithm, Digest};
 use regfs::index::{self, Store};
 use regfs::name::{LinkSet, RepositoryName, Tag, UploadId};
-use regfs::registry::{Destination, Directory, Error, Policy, Registry};
+use regfs::registry::{Bytes, Destination, Directory, Error, Policy, Registry};
+
+/// More than the index keeps of one blob.
+static LAYER: [u8; 20_000] = [1; 20_000];
+static UPLOADED: [u8; 20_000] = [2; 20_000];
 
 /// What was acknowledged: done, and a sync after it.
 #[derive(Default)]
@@ -36,9 +40,9 @@ fn upload() -> UploadId {
 
 fn manifest(note: &str) -> String {
     format!(
-        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{{"mediaType":"a/b","digest":"{}","size":2}},"layers":[{{"mediaType":"a/b","digest":"{}","size":5}}],"annotations":{{"note":"{note}"}}}}"#,
+        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{{"mediaType":"a/b","digest":"{}","size":2}},"layers":[{{"mediaType":"a/b","digest":"{}","size":20000}}],"annotations":{{"note":"{note}"}}}}"#,
         sha256(b"{}"),
-        sha256(b"layer")
+        sha256(&LAYER)
     )
 }
 
@@ -51,10 +55,8 @@ fn live(registry: &Registry, done: &mut Acknowledged) -> Result<(), Error> {
     make(Directory::Links(name.clone(), LinkSet::Layers))?;
     make(Directory::Manifests(name.clone()))?;
     make(Directory::Tags(name.clone()))?;
-    for bytes in [&b"{}"[..], b"layer"] {
-        let staging = registry.stage()?;
-        staging.write_at(0, bytes)?;
-        let (digest, _) = registry.store_layer(&name, &staging, None)?;
+    for bytes in [&b"{}"[..], &LAYER] {
+        let (digest, _) = registry.store_layer(&name, Bytes::Held(bytes), None)?;
         registry.sync()?;
         done.blobs.push(digest);
         done.links.push((LinkSet::Layers, digest));
@@ -78,8 +80,8 @@ fn live(registry: &Registry, done: &mut Acknowledged) -> Result<(), Error> {
     registry.set_started_at(&name, &upload(), b"2026-01-01T00:00:00Z")?;
     registry
         .create_upload_data(&name, &upload())?
-        .write_at(0, b"uploaded")?;
-    let digest = sha256(b"uploaded");
+        .write_at(0, &UPLOADED)?;
+    let digest = sha256(&UPLOADED);
     make(Directory::Blob(digest)).or_else(|_| {
         let shard = Directory::BlobShard(Algorithm::Sha256, digest.shard());
         make(shard)?;
@@ -158,7 +160,7 @@ fn fail(arm: impl Fn(&index::Memory, &blobs::Memory, u64), n: u64) -> bool {
     store.crash();
     bytes.crash();
     let registry = open();
-    check(&registry, &done, &sha256(b"uploaded"));
+    check(&registry, &done, &sha256(&UPLOADED));
     // Whatever had been done by then, everything can be done from here.
     let mut again = Acknowledged::default();
     match live(&registry, &mut again) {

@@ -30,6 +30,7 @@ impl Transaction<'_> {
             id,
             present: false,
             kept: false,
+            inline: false,
             size: 0,
             created: 0,
         };
@@ -47,13 +48,45 @@ impl Transaction<'_> {
         u32::try_from(number).map_err(|_| IndexError::Exhausted)
     }
 
-    /// The bytes of a digest are there.
+    /// The bytes of a digest are there, among the blobs.
     pub fn put_blob(&mut self, digest: &Digest, size: u64, now: u32) -> Result<(), IndexError> {
+        self.put_present(digest, size, now, false)
+    }
+
+    /// The bytes of a digest are there, here.
+    pub fn put_inline(
+        &mut self,
+        digest: &Digest,
+        bytes: &[u8],
+        now: u32,
+    ) -> Result<(), IndexError> {
+        self.put_present(digest, bytes.len() as u64, now, true)?;
+        let id = self.intern(digest)?.id;
+        self.put(Key::table(b'K').id(id), bytes.to_vec());
+        Ok(())
+    }
+
+    /// The bytes of a digest that are here.
+    pub fn inline(&mut self, digest: &Digest) -> Result<Option<Vec<u8>>, IndexError> {
+        match self.blob(digest)? {
+            Some(blob) => self.get(Key::table(b'K').id(blob.id).done()),
+            None => Ok(None),
+        }
+    }
+
+    fn put_present(
+        &mut self,
+        digest: &Digest,
+        size: u64,
+        now: u32,
+        inline: bool,
+    ) -> Result<(), IndexError> {
         let blob = self.intern(digest)?;
         let created = if blob.present { blob.created } else { now };
         let blob = Blob {
             present: true,
             kept: true,
+            inline,
             size,
             created,
             ..blob
@@ -66,9 +99,13 @@ impl Transaction<'_> {
     /// The bytes of a digest are not there, but their directory is.
     pub fn put_blob_directory(&mut self, digest: &Digest, now: u32) -> Result<(), IndexError> {
         let blob = self.intern(digest)?;
+        if blob.inline {
+            self.delete(Key::table(b'K').id(blob.id));
+        }
         let blob = Blob {
             present: false,
             kept: true,
+            inline: false,
             size: 0,
             created: now,
             ..blob
@@ -83,6 +120,7 @@ impl Transaction<'_> {
         let blob = Blob {
             present: false,
             kept: false,
+            inline: false,
             size: 0,
             created: 0,
             ..blob

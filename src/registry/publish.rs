@@ -1,0 +1,228 @@
+//! Publication: bytes become blobs, under the digest that they have and no other.
+//!
+//! Small blobs (manifests, configurations) are kept in the index itself: bytes and fact become
+//! durable in the same flush, and no file is made. Of others the bytes are made durable first.
+
+use super::directory::{repository, upload};
+use super::ingest::link;
+use super::{Error, Registry, Staging, now};
+use crate::blobs::BlobsError;
+use crate::digest::{Algorithm, Digest};
+use crate::index::{Directories, Transaction, Upload};
+use crate::name::{LinkSet, RepositoryName, UploadId};
+
+/// Largest blob that is kept in the index, in bytes.
+pub const INLINE_BYTES_MAX: usize = 16 << 10;
+/// Bytes that are copied at once.
+const COPIED_AT_ONCE: usize = 1 << 20;
+
+/// Bytes that are to become a blob.
+#[derive(Clone, Copy, Debug)]
+pub enum Bytes<'a> {
+    /// In memory.
+    Held(&'a [u8]),
+    /// In staging.
+    Staged(&'a Staging),
+}
+
+impl Bytes<'_> {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Held(bytes) => bytes.len() as u64,
+            Self::Staged(staging) => staging.len(),
+        }
+    }
+
+    fn digest(&self, algorithm: Algorithm) -> Result<Digest, Error> {
+        match self {
+            Self::Held(bytes) => Ok(Digest::of(algorithm, bytes)),
+            Self::Staged(staging) => staging.digest(algorithm),
+        }
+    }
+
+    fn read(&self) -> Result<Vec<u8>, Error> {
+        match self {
+            Self::Held(bytes) => Ok(bytes.to_vec()),
+            Self::Staged(staging) => {
+                let mut bytes = vec![0; usize::try_from(staging.len()).unwrap_or_default()];
+                let read = staging.read_at(0, &mut bytes)?;
+                bytes.truncate(read);
+                Ok(bytes)
+            }
+        }
+    }
+}
+
+/// A blob whose bytes are where they will stay, as soon as a fact names them.
+enum Ready {
+    /// They come with the fact.
+    Inline(Vec<u8>),
+    /// They are durable among the blobs, of this length.
+    File(u64),
+    /// They and the fact are there.
+    Known,
+}
+
+impl Registry {
+    /// Publishes bytes under `digest`, if that is what they hash to. The fact that names them
+    /// is durable after the next sync, and they are before it.
+    pub fn publish(&self, bytes: Bytes<'_>, digest: &Digest) -> Result<(), Error> {
+        self.publish_with(bytes, digest, |_| Ok(()))
+    }
+
+    /// Publishes an upload's bytes; the upload's data is gone in the same moment.
+    pub fn publish_upload(
+        &self,
+        name: &RepositoryName,
+        id: &UploadId,
+        digest: &Digest,
+    ) -> Result<(), Error> {
+        let staging = self.upload_data(name, id)?;
+        self.publish_with(Bytes::Staged(&staging), digest, |facts| {
+            let (repository, record) = upload(facts, name, id)?;
+            let record = Upload {
+                has_data: false,
+                ..record
+            };
+            Ok(facts.put_upload(repository.id, id, &record)?)
+        })?;
+        let number = staging.draft().id();
+        self.uploads.close(number);
+        // Small bytes are in the index now; others were moved, and this finds nothing.
+        Ok(self.blobs.discard(number)?)
+    }
+
+    /// Bytes first, then the fact, together with whatever else `also` changes.
+    fn publish_with(
+        &self,
+        bytes: Bytes<'_>,
+        digest: &Digest,
+        also: impl FnMut(&mut Transaction<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let held = self.hold(digest);
+        self.publish_held(&[(bytes, *digest)], also)?;
+        self.learn(digest)?;
+        drop(held);
+        Ok(())
+    }
+
+    /// The same for several blobs at once, whose shards the caller holds.
+    pub(super) fn publish_held(
+        &self,
+        parts: &[(Bytes<'_>, Digest)],
+        mut also: impl FnMut(&mut Transaction<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut ready = Vec::new();
+        let mut publish = || {
+            for (bytes, digest) in parts {
+                ready.push((*digest, self.make_ready(bytes, digest)?));
+            }
+            self.index.transact(|facts| {
+                for (digest, bytes) in &ready {
+                    match bytes {
+                        Ready::Inline(bytes) => facts.put_inline(digest, bytes, now())?,
+                        Ready::File(size) => facts.put_blob(digest, *size, now())?,
+                        Ready::Known => {}
+                    }
+                }
+                also(facts)
+            })
+        };
+        let published = publish();
+        if published.is_err() {
+            self.withdraw(&ready);
+        }
+        published
+    }
+
+    /// Verifies bytes and puts them where they will stay.
+    fn make_ready(&self, bytes: &Bytes<'_>, digest: &Digest) -> Result<Ready, Error> {
+        let known = self.index.view().blob(digest)?;
+        let known = known.is_some_and(|blob| blob.present);
+        let small = bytes.len() <= INLINE_BYTES_MAX as u64;
+        if small || (known && matches!(bytes, Bytes::Held(_))) {
+            let content = bytes.read()?;
+            let actual = Digest::of(digest.algorithm(), &content);
+            if actual != *digest {
+                let (expected, size) = (*digest, content.len() as u64);
+                return Err(Error::Blobs(BlobsError::Mismatch {
+                    expected,
+                    actual,
+                    size,
+                }));
+            }
+            return Ok(if known {
+                Ready::Known
+            } else {
+                Ready::Inline(content)
+            });
+        }
+        let size = match bytes {
+            Bytes::Staged(staging) => self.blobs.publish(staging.draft(), digest)?,
+            Bytes::Held(bytes) => {
+                let staging = self.stage()?;
+                staging.write_at(0, bytes)?;
+                self.blobs.publish(staging.draft(), digest)?
+            }
+        };
+        Ok(if known {
+            Ready::Known
+        } else {
+            Ready::File(size)
+        })
+    }
+
+    /// Removes bytes that no fact names. What cannot be removed now fsck finds.
+    fn withdraw(&self, ready: &[(Digest, Ready)]) {
+        for (digest, bytes) in ready {
+            if !matches!(bytes, Ready::File(_)) {
+                continue;
+            }
+            match self.blobs.remove(digest) {
+                Ok(()) | Err(BlobsError::Missing(_)) => {}
+                Err(error) => log::warn!("blob {digest} stays without a fact: {error}"),
+            }
+        }
+    }
+
+    /// Stores bytes as a layer (or configuration) of a repository: blob and link in one.
+    /// `expected` is the digest that the bytes must have, if the caller knows one. Gives the
+    /// digest, and whether the repository did not have it before.
+    pub fn store_layer(
+        &self,
+        name: &RepositoryName,
+        bytes: Bytes<'_>,
+        expected: Option<&Digest>,
+    ) -> Result<(Digest, bool), Error> {
+        let digest = match expected {
+            Some(digest) => *digest,
+            None => bytes.digest(Algorithm::Sha256)?,
+        };
+        let new = self.link(name, &LinkSet::Layers, &digest).is_err();
+        self.publish_with(bytes, &digest, |facts| {
+            let repository = repository(facts, name)?;
+            let directories = repository
+                .directories
+                .with(Directories::LAYERS)
+                .with(Directories::LAYERS.of(digest.algorithm()));
+            facts.put_repository(name.namespace(), directories)?;
+            link(facts, repository.id, &LinkSet::Layers, &digest)
+        })?;
+        Ok((digest, new))
+    }
+
+    /// Staged bytes that begin as those of a blob.
+    pub fn stage_again(&self, digest: &Digest) -> Result<Staging, Error> {
+        let (reading, staging) = (self.read_blob(digest)?, self.stage()?);
+        let mut buffer = vec![0; COPIED_AT_ONCE];
+        let mut offset = 0;
+        loop {
+            let read = reading.read_at(offset, &mut buffer)?;
+            if read == 0 {
+                return Ok(staging);
+            }
+            staging.write_at(offset, buffer.get(..read).unwrap_or_default())?;
+            offset += read as u64;
+        }
+    }
+}
