@@ -93,7 +93,7 @@ struct MountArguments {
     mountpoint: PathBuf,
     /// Options: ro, `allow_other`, uid=N, gid=N, delete=guarded|permissive,
     /// references=require|skip, schema1=refuse|accept, audit=off|warn|enforce,
-    /// `max_manifest_size=BYTES`, noexec
+    /// sync=always|data|lazy, `max_manifest_size=BYTES`, noexec
     #[arg(short = 'o', value_name = "OPTIONS")]
     options: Vec<String>,
     /// Path of the registry's root below the mountpoint; empty to put v2 at the top

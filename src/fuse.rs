@@ -23,6 +23,7 @@ mod inodes;
 mod names;
 mod notify;
 mod service;
+mod syncs;
 
 use adapter::Adapter;
 use notify::Kernel;

@@ -123,6 +123,11 @@ impl Index {
         Ok(self.store.sync()?)
     }
 
+    /// Whether everything committed so far is durable.
+    pub fn is_durable(&self) -> bool {
+        self.store.is_durable()
+    }
+
     /// A number for staged bytes, given out once.
     pub fn allocate_staging(&self) -> Result<u64, IndexError> {
         Ok(self

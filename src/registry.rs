@@ -36,7 +36,7 @@ pub use directory::Directory;
 pub use error::Error;
 pub use gate::judge;
 pub use ingest::{Destination, Ingested};
-pub use policy::{Audit, Policy, References, Removal, Schema1};
+pub use policy::{Audit, Policy, References, Removal, Schema1, Sync};
 pub use publish::{Bytes, INLINE_BYTES_MAX};
 pub use staging::{Reading, Staging};
 pub use upload::NOTE_BYTES_MAX;
@@ -92,9 +92,18 @@ impl Registry {
         open::exists(store)
     }
 
-    /// Returns when everything done before is durable; free if nothing was done since.
+    /// Returns when everything done before is durable, unless policy has it that nobody waits;
+    /// free if nothing was done since.
     pub fn sync(&self) -> Result<(), Error> {
+        if self.is_durable() {
+            return Ok(());
+        }
         Ok(self.index.sync()?)
+    }
+
+    /// Whether a sync would not wait for anything, by what was done or by policy.
+    pub fn is_durable(&self) -> bool {
+        self.policy.sync != Sync::Always || self.index.is_durable()
     }
 
     /// What is admitted and what is refused.

@@ -285,7 +285,8 @@ impl Tree {
         }
     }
 
-    /// Makes everything before durable: fsync of a directory.
+    /// Makes everything before durable: fsync of a directory, and of the facts that a file has
+    /// become.
     pub fn make_durable(&self) -> Result<(), TreeError> {
         Ok(self.registry.sync()?)
     }

@@ -1,7 +1,7 @@
 //! Mount options: what follows `-o`, as mount(8) has it.
 
 use super::CommandError;
-use crate::registry::{Audit, Policy, References, Removal, Schema1};
+use crate::registry::{Audit, Policy, References, Removal, Schema1, Sync};
 
 /// Options that the kernel understands by itself.
 const KERNELS: [&str; 8] = [
@@ -22,7 +22,8 @@ pub struct MountOptions {
     /// `gid=`: to which group.
     pub gid: Option<u32>,
     /// `delete=guarded|permissive`, `references=require|skip`, `schema1=refuse|accept`,
-    /// `audit=off|warn|enforce`, `max_manifest_size=BYTES`: what is admitted.
+    /// `audit=off|warn|enforce`, `max_manifest_size=BYTES`: what is admitted;
+    /// `sync=always|data|lazy`: what fsync waits for.
     pub policy: Policy,
     /// What the kernel is told as it is.
     pub kernel: Vec<String>,
@@ -62,6 +63,9 @@ impl MountOptions {
             ("audit", "off") => self.policy.audit = Audit::Off,
             ("audit", "warn") => self.policy.audit = Audit::Warn,
             ("audit", "enforce") => self.policy.audit = Audit::Enforce,
+            ("sync", "always") => self.policy.sync = Sync::Always,
+            ("sync", "data") => self.policy.sync = Sync::Data,
+            ("sync", "lazy") => self.policy.sync = Sync::Lazy,
             ("max_manifest_size", text) => self.policy.manifest_bytes_max = bytes(option, text)?,
             (name, "") if ALWAYS.contains(&name) => {}
             (name, "") if KERNELS.contains(&name) => self.kernel.push(name.to_owned()),
@@ -69,7 +73,8 @@ impl MountOptions {
                 return Err(CommandError::Usage(format!(
                     "-o {option}: unknown; known are ro, rw, allow_other, uid=N, gid=N, \
                      delete=guarded|permissive, references=require|skip, schema1=refuse|accept, \
-                     audit=off|warn|enforce, max_manifest_size=BYTES, {}",
+                     audit=off|warn|enforce, sync=always|data|lazy, \
+                     max_manifest_size=BYTES, {}",
                     KERNELS.join(", ")
                 )));
             }
@@ -150,13 +155,15 @@ mod tests {
 
     #[test]
     fn what_is_admitted_can_be_chosen() {
-        let options =
-            parse(&["references=skip,schema1=accept,audit=enforce,max_manifest_size=64K"]);
+        let options = parse(&[
+            "references=skip,schema1=accept,audit=enforce,sync=data,max_manifest_size=64K",
+        ]);
         let expected = Policy {
             removal: Removal::Guarded,
             references: References::Skip,
             schema1: Schema1::Accept,
             audit: Audit::Enforce,
+            sync: Sync::Data,
             manifest_bytes_max: 65_536,
         };
         assert_eq!(options.map(|options| options.policy), Ok(expected));

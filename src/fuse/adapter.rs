@@ -20,6 +20,7 @@ use super::directories::{Directories, Row};
 use super::names::Setting;
 use super::notify::Kernel;
 use super::service::{Entry, Service, file_type};
+use super::syncs::Syncs;
 
 /// Largest write in one request, in bytes (the kernel's own cap, unless raised by sysctl).
 const WRITE_BYTES: u32 = 1 << 20;
@@ -32,6 +33,7 @@ pub(super) struct Adapter {
     service: Arc<Service>,
     directories: Directories,
     kernel: Arc<Kernel>,
+    syncs: Syncs,
 }
 
 fn caller(request: &Request) -> Caller {
@@ -89,7 +91,14 @@ impl Adapter {
             service: Arc::new(service),
             directories: Directories::default(),
             kernel,
+            syncs: Syncs::default(),
         }
+    }
+
+    /// Answers once everything before is durable.
+    fn make_durable(&self, answer: super::syncs::Answer) {
+        let flush = || guarded(|| self.service.make_durable());
+        self.syncs.sync(flush, answer);
     }
 
     /// Answers once the kernel knows what changed.
@@ -349,7 +358,18 @@ impl Filesystem for Adapter {
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
-        self.reply_changed(guarded(|| self.service.sync(ino.0, handle.0)), reply);
+        match guarded(|| self.service.sync(ino.0, handle.0)) {
+            Ok((changed, false)) => self.reply_changed(Ok(changed), reply),
+            Ok((changed, true)) => {
+                let kernel = Arc::clone(&self.kernel);
+                let answer = move |durable: Result<(), Errno>| match durable {
+                    Ok(()) => kernel.answer(changed, Box::new(move || reply.ok())),
+                    Err(error) => reply.error(error),
+                };
+                self.make_durable(Box::new(answer));
+            }
+            Err(error) => reply.error(error),
+        }
     }
 
     fn opendir(&self, _request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
@@ -452,7 +472,7 @@ impl Filesystem for Adapter {
     }
 
     fn fsyncdir(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        reply_empty(guarded(|| self.service.make_durable()), reply);
+        self.make_durable(Box::new(move |durable| reply_empty(durable, reply)));
     }
 
     fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {

@@ -189,11 +189,12 @@ impl Service {
         self.written(ino, outcome.map_err(|error| logged(&error)))
     }
 
-    /// fsync(2); the inodes that the kernel must be told of.
-    pub(super) fn sync(&self, ino: u64, number: u64) -> Result<Vec<u64>, Errno> {
+    /// fsync(2) but for the facts; the inodes that the kernel must be told of, and whether the
+    /// facts must be made durable.
+    pub(super) fn sync(&self, ino: u64, number: u64) -> Result<(Vec<u64>, bool), Errno> {
         let handle = self.handle(number)?;
-        let outcome = self.tree.sync(&handle);
-        self.written(ino, outcome.map_err(|error| logged(&error)))
+        let (outcome, waits) = self.tree.sync(&handle).map_err(|error| logged(&error))?;
+        Ok((self.written(ino, Ok(outcome))?, waits))
     }
 
     fn written(&self, ino: u64, outcome: Result<Outcome, Errno>) -> Result<Vec<u64>, Errno> {

@@ -343,6 +343,11 @@ impl Store for Journal {
         let last = self.inner.state.read().last;
         self.inner.flush(last)
     }
+
+    fn is_durable(&self) -> bool {
+        let last = self.inner.state.read().last;
+        self.inner.durable.load(Ordering::Acquire) >= last
+    }
 }
 
 impl Drop for Journal {

@@ -135,6 +135,11 @@ pub trait Store: Send + Sync {
     /// Returns when everything committed before the call is durable; free if that is so.
     fn sync(&self) -> Result<(), StoreError>;
 
+    /// Whether everything committed so far is durable, as far as can be told at once.
+    fn is_durable(&self) -> bool {
+        false
+    }
+
     /// Takes `count` numbers from the counter kept at `key`. None is ever given out twice, not
     /// even after a crash.
     fn allocate(&self, key: &[u8], count: u64) -> Result<Range<u64>, StoreError> {

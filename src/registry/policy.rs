@@ -44,6 +44,20 @@ pub enum Audit {
     Enforce,
 }
 
+/// What fsync waits for. Whatever it does not wait for is durable about 100 ms later, always as
+/// a prefix of what was done: less is lost in a crash, never something in the middle.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sync {
+    /// Everything that was done before it.
+    #[default]
+    Always,
+    /// The bytes of uploads and blobs, but not the facts: links and tags that were written in
+    /// the last moment before a power cut may be gone.
+    Data,
+    /// Nothing.
+    Lazy,
+}
+
 /// What is admitted and what is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -55,6 +69,8 @@ pub struct Policy {
     pub schema1: Schema1,
     /// What happens to manifests of a registry that the rules would refuse.
     pub audit: Audit,
+    /// What fsync waits for.
+    pub sync: Sync,
     /// Largest manifest that may be dropped, in bytes.
     pub manifest_bytes_max: usize,
 }
@@ -66,6 +82,7 @@ impl Default for Policy {
             references: References::default(),
             schema1: Schema1::default(),
             audit: Audit::default(),
+            sync: Sync::default(),
             manifest_bytes_max: MANIFEST_BYTES_MAX,
         }
     }

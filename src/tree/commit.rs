@@ -8,7 +8,7 @@ use crate::digest::{Algorithm, Digest};
 use crate::layout::Node;
 use crate::manifest::MANIFEST_BYTES_MAX;
 use crate::name::{LinkSet, RepositoryName};
-use crate::registry::{Destination, Error};
+use crate::registry::{Destination, Error, Sync};
 
 impl Tree {
     /// close(2) of one descriptor: what was written becomes a fact, visible at once.
@@ -23,18 +23,22 @@ impl Tree {
         }
     }
 
-    /// fsync(2): the same, and everything before is durable. A file that waits for its rename
-    /// promises nothing yet, so that there is nothing to make durable.
-    pub fn sync(&self, handle: &Handle) -> Result<Outcome, TreeError> {
+    /// fsync(2): the same, and the file's own bytes are durable. The facts are so after
+    /// [`Tree::make_durable`], if this says that there is something to wait for: a file that
+    /// waits for its rename promises nothing yet.
+    pub fn sync(&self, handle: &Handle) -> Result<(Outcome, bool), TreeError> {
         let outcome = self.flush(handle)?;
         match &handle.open {
-            Open::Draft(draft, _) if draft.hold().target == Target::Later => return Ok(outcome),
-            Open::Upload(staging, _) => staging.sync()?,
+            Open::Draft(draft, _) if draft.hold().target == Target::Later => {
+                return Ok((outcome, false));
+            }
+            Open::Upload(staging, _) if self.registry.policy().sync != Sync::Lazy => {
+                staging.sync()?;
+            }
             Open::Plain(file, _) => super::plain::sync(file)?,
-            Open::Draft(..) | Open::Bytes(..) | Open::Blob(..) => {}
+            Open::Draft(..) | Open::Bytes(..) | Open::Blob(..) | Open::Upload(..) => {}
         }
-        self.registry.sync()?;
-        Ok(outcome)
+        Ok((outcome, !self.registry.is_durable()))
     }
 
     /// The last descriptor is closed. What never became a fact is dropped.

@@ -12,19 +12,19 @@ use super::registry::{Registry, Setup, Version};
 use super::root::Root;
 
 /// Pushes at once.
-const PUSHERS: u64 = 4;
+pub(crate) const PUSHERS: u64 = 4;
 /// Rounds, unless the environment says how many.
 const ROUNDS: u64 = 5;
 
 /// What a client was told is stored: a tag and its manifest.
-type Told = (String, Vec<u8>);
+pub(crate) type Told = (String, Vec<u8>);
 
 fn rounds() -> u64 {
     std::env::var("REGFS_CRASH_ROUNDS").map_or(ROUNDS, |text| text.parse().unwrap())
 }
 
 /// Pushes images until the registry fails; what it confirmed.
-fn push(port: u16, pusher: u64, round: u64, told: &Mutex<Vec<Told>>) {
+pub(crate) fn push(port: u16, pusher: u64, round: u64, told: &Mutex<Vec<Told>>) {
     for number in 0.. {
         let seed = round * 1_000_000 + pusher * 10_000 + number;
         let layer = image::layer(seed, 200_000);
@@ -57,7 +57,7 @@ fn push(port: u16, pusher: u64, round: u64, told: &Mutex<Vec<Told>>) {
 }
 
 /// Every link is whole, every blob is what its name says.
-fn check_tree(directory: &Path) {
+pub(crate) fn check_tree(directory: &Path) {
     for row in fs::read_dir(directory).unwrap() {
         let path = row.unwrap().path();
         if path.is_dir() {
@@ -99,7 +99,7 @@ fn check_tree(directory: &Path) {
     }
 }
 
-fn check_told(port: u16, told: &[Told]) {
+pub(crate) fn check_told(port: u16, told: &[Told]) {
     for (path, manifest) in told {
         let answer = http::request(port, "GET", path, &[("Accept", MANIFEST)], b"").unwrap();
         assert_eq!((answer.status, &answer.body), (200, manifest), "{path}");

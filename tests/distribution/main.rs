@@ -10,11 +10,13 @@
 mod clients;
 mod crash;
 mod differential;
+mod disk;
 mod http;
 mod image;
 mod manifests;
 mod many_tags;
 mod normal;
+mod powercut;
 mod purge;
 mod registry;
 mod root;

@@ -21,6 +21,8 @@ pub(crate) struct Root {
     directory: TempDir,
     mount: Option<Child>,
     options: &'static str,
+    /// Where the store is, if not beside the mountpoint.
+    store: Option<PathBuf>,
 }
 
 impl Root {
@@ -31,6 +33,7 @@ impl Root {
             directory,
             mount: None,
             options: "rw",
+            store: None,
         }
     }
 
@@ -46,13 +49,22 @@ impl Root {
         root
     }
 
+    /// A mount of a store that is elsewhere.
+    pub(crate) fn of_store(store: &Path, options: &'static str) -> Self {
+        let mut root = Self::plain();
+        (root.options, root.store) = (options, Some(store.to_owned()));
+        root.mount();
+        root
+    }
+
     /// The registry's rootdirectory.
     pub(crate) fn path(&self) -> PathBuf {
         self.directory.path().join("root")
     }
 
     pub(crate) fn store(&self) -> PathBuf {
-        self.directory.path().join("store")
+        let beside = || self.directory.path().join("store");
+        self.store.clone().unwrap_or_else(beside)
     }
 
     /// The number of the process that serves the mount.
@@ -83,6 +95,12 @@ impl Root {
         let mut mount = self.mount.take().unwrap();
         mount.kill().unwrap();
         mount.wait().unwrap();
+    }
+
+    /// The same, and the dead mount is taken away.
+    pub(crate) fn kill_and_unmount(&mut self) {
+        self.kill();
+        unmount(&self.path());
     }
 }
 
