@@ -60,6 +60,7 @@ struct Run {
     slow: Duration,
 }
 
+#[expect(clippy::cast_precision_loss, reason = "far fewer than that")]
 fn run(root: &Path, dialect: Dialect, writers: usize, seconds: f64) -> std::io::Result<Run> {
     let start = Instant::now();
     let until = start + Duration::from_secs_f64(seconds);
@@ -104,6 +105,11 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a small number from the command line"
+)]
 fn main() -> std::io::Result<()> {
     let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
     let [plain, mounted, ..] = arguments.as_slice() else {

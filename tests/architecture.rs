@@ -44,7 +44,7 @@ const CONFINED: [(&str, &[&str]); 8] = [
     ("\"_uploads\"", &["layout.rs"]),
     ("fuser::", &["fuse.rs", "fuse/"]),
     ("libc::", &["fuse/"]),
-    ("ReadTransaction", &["index/redb"]),
+    ("ReadTransaction", &["index/redb.rs"]),
     (
         ".sync_data()",
         &["blobs/local/staged.rs", "index/journal/segment.rs"],
@@ -62,7 +62,7 @@ const CONFINED: [(&str, &[&str]); 8] = [
 
 /// Lines of a file without its tests. The adapter is as long as fuser's trait.
 const LINES_MAX: usize = 400;
-const LONGER: [(&str, usize); 2] = [("fuse/adapter.rs", 620), ("layout.rs", 440)];
+const LONGER: [(&str, usize); 2] = [("fuse/adapter.rs", 640), ("layout.rs", 440)];
 
 fn sources(directory: &Path, into: &mut Vec<PathBuf>) {
     for row in fs::read_dir(directory).unwrap() {

@@ -33,7 +33,7 @@ mod record;
 mod segment;
 
 use overlay::Overlay;
-use segment::Segments;
+use segment::{Segments, Unwritten};
 
 /// Where the store below says up to which batch it has everything, and the epoch after that.
 const STATE_KEY: &[u8] = b"\0journal";
@@ -315,14 +315,23 @@ impl Inner {
         if durable >= target {
             return Ok(());
         }
-        let (batches, last) = {
-            let mut state = self.state.write();
-            (std::mem::take(&mut state.pending), state.last)
-        };
-        let appended = segments.append(&batches, durable + 1);
-        appended.map_err(|error| self.poison(format!("the journal was not written: {error}")))?;
-        self.durable.store(last, Ordering::Release);
-        Ok(())
+        let mut batches = std::mem::take(&mut self.state.write().pending);
+        let (done, appended) = segments.append(&batches, durable + 1);
+        self.durable.store(durable + done as u64, Ordering::Release);
+        match appended {
+            Ok(()) => Ok(()),
+            Err(Unwritten::Failed(error)) => {
+                Err(self.poison(format!("the journal was not written: {error}")))
+            }
+            Err(Unwritten::NoRoom(error)) => {
+                // They wait for the applier to free a segment, or for space.
+                let mut left = batches.split_off(done);
+                let mut state = self.state.write();
+                left.append(&mut state.pending);
+                state.pending = left;
+                Err(system(error))
+            }
+        }
     }
 }
 

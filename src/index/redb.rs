@@ -1,31 +1,26 @@
-//! The store in a redb file: one committer thread, group commit, two-phase durable commits.
+//! The store in a redb file: two-phase durable commits, opened again after a failure.
 //!
-//! Whoever commits hands a batch to the committer, which drains what has queued up, applies it
-//! in one engine transaction and wakes all waiters. Only a sync makes that transaction durable
-//! (two-phase, so that no torn page is ever trusted; with quick repair, so that opening after
-//! a crash takes milliseconds); without one the committer makes things durable by itself,
-//! 200 ms after the first change. A durable commit that fails poisons the store.
+//! A commit is visible at once and durable with the next sync (two-phase, so that no torn page
+//! is ever trusted; with quick repair, so that opening after a crash takes milliseconds). A
+//! commit or sync that fails closes the store to changes until it has [recovered](Redb::recover):
+//! what was committed since the last sync is lost then, which is why a journal stands in front.
 //!
-//! It is the only file that knows redb. The write-ahead journal will be another store in front
-//! of this one.
+//! It is the only file that knows redb.
 
 use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
-use redb::{Builder, Database, Durability, ReadTransaction, ReadableDatabase, TableDefinition};
+use redb::{
+    Builder, Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, Table,
+    TableDefinition,
+};
 
-use super::store::{Batch, Outcome, Pair, Store, StoreError};
-
-mod committer;
-
-use committer::{Committer, Progress, Request};
+use super::store::{Batch, Change, Outcome, Pair, Precondition, Store, StoreError};
 
 const TABLE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("facts");
 /// The key under which the format of all others is written, and the format this program knows.
@@ -33,18 +28,27 @@ const FORMAT_KEY: &[u8] = b"\0format";
 const FORMAT: u32 = 1;
 /// Pages kept in memory, in bytes.
 const CACHE_BYTES: usize = 64 << 20;
-/// Requests that may wait for the committer, and that it takes at once.
-const QUEUE: usize = 1024;
+/// How long a recovery waits for readers to be done with the failed database.
+const READERS_DONE: Duration = Duration::from_secs(5);
 
 /// A store in one file.
 pub struct Redb {
-    database: Arc<Database>,
     path: PathBuf,
+    /// Nothing while it is opened again.
+    database: RwLock<Option<Database>>,
     /// The newest committed state, shared by readers until the next commit.
-    view: Arc<RwLock<Option<Arc<ReadTransaction>>>>,
-    progress: Arc<Progress>,
-    queue: SyncSender<Request>,
-    committer: Mutex<Option<JoinHandle<()>>>,
+    view: RwLock<Option<Arc<ReadTransaction>>>,
+    /// Held by whoever changes something.
+    changes: Mutex<Changes>,
+}
+
+/// How far changes have come.
+#[derive(Debug, Default)]
+struct Changes {
+    /// Whether something is visible that is not durable.
+    volatile: bool,
+    /// Why nothing is taken any more.
+    failed: Option<String>,
 }
 
 impl std::fmt::Debug for Redb {
@@ -58,44 +62,13 @@ impl std::fmt::Debug for Redb {
 impl Redb {
     /// Opens the store kept in the file `path`, or makes it.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let engine = |reason: String| StoreError::Engine {
-            path: path.display().to_string(),
-            reason,
-        };
-        let system = |error: io::Error| StoreError::System(Arc::new(error));
-        if !path.try_exists().map_err(system)? {
-            create(path, &engine)?;
-        }
-        let database = builder()
-            .open(path)
-            .map_err(|error| engine(error.to_string()))?;
-        check_format(&database, path, &engine)?;
-        Ok(Self::start(database, path))
-    }
-
-    fn start(database: Database, path: &Path) -> Self {
-        let database = Arc::new(database);
-        let view = Arc::default();
-        let progress = Arc::default();
-        let (queue, requests) = sync_channel(QUEUE);
-        let committer = Committer {
-            database: Arc::clone(&database),
+        let database = open(path)?;
+        Ok(Self {
             path: path.to_owned(),
-            view: Arc::clone(&view),
-            progress: Arc::clone(&progress),
-            volatile_since: None,
-        };
-        let thread = std::thread::Builder::new().name("committer".into());
-        let committer = thread.spawn(move || committer.run(&requests)).ok();
-        let path = path.to_owned();
-        Self {
-            database,
-            path,
-            view,
-            progress,
-            queue,
-            committer: Mutex::new(committer),
-        }
+            database: RwLock::new(Some(database)),
+            view: RwLock::default(),
+            changes: Mutex::default(),
+        })
     }
 
     /// The newest committed state.
@@ -107,10 +80,9 @@ impl Redb {
         if let Some(view) = slot.as_ref() {
             return Ok(Arc::clone(view));
         }
-        let view = self
-            .database
-            .begin_read()
-            .map_err(|error| self.engine(&error))?;
+        let database = self.database.read();
+        let database = database.as_ref().ok_or_else(|| self.closed())?;
+        let view = database.begin_read().map_err(|error| self.engine(&error))?;
         Ok(Arc::clone(slot.insert(Arc::new(view))))
     }
 
@@ -121,11 +93,55 @@ impl Redb {
         }
     }
 
-    /// What to say when the committer is gone or has given up.
-    fn stopped(&self) -> StoreError {
-        let reason = self.progress.poison.lock().clone();
-        StoreError::Poisoned(reason.unwrap_or_else(|| "the store is closed".into()))
+    fn closed(&self) -> StoreError {
+        self.engine(&"it is being opened again after a failure")
     }
+
+    /// Runs a change; one that fails closes the store to others.
+    fn change<T>(
+        &self,
+        changes: &mut Changes,
+        change: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        if let Some(reason) = &changes.failed {
+            return Err(StoreError::Poisoned(reason.clone()));
+        }
+        let database = self.database.read();
+        let database = database.as_ref().ok_or_else(|| self.closed())?;
+        change(database).map_err(|error| {
+            changes.failed = Some(error.to_string());
+            match error {
+                redb::Error::Io(error) => StoreError::System(Arc::new(error)),
+                error => self.engine(&error),
+            }
+        })
+    }
+
+    fn make_durable(&self, changes: &mut Changes) -> Result<(), StoreError> {
+        if !changes.volatile && changes.failed.is_none() {
+            return Ok(());
+        }
+        self.change(changes, |database| Ok(durable(database)?.commit()?))?;
+        changes.volatile = false;
+        Ok(())
+    }
+}
+
+/// Opens a database, or makes it.
+fn open(path: &Path) -> Result<Database, StoreError> {
+    let engine = |reason: String| StoreError::Engine {
+        path: path.display().to_string(),
+        reason,
+    };
+    let system = |error: io::Error| StoreError::System(Arc::new(error));
+    if !path.try_exists().map_err(system)? {
+        create(path, &engine)?;
+    }
+    let database = builder()
+        .open(path)
+        .map_err(|error| engine(error.to_string()))?;
+    check_format(&database, path, &engine)?;
+    Ok(database)
 }
 
 fn builder() -> Builder {
@@ -225,40 +241,99 @@ impl Store for Redb {
 
     fn commit(&self, batch: Batch) -> Result<Outcome, StoreError> {
         batch.check()?;
-        let (answer, wait) = sync_channel(1);
-        self.queue
-            .send(Request::Commit(batch, answer))
-            .map_err(|_| self.stopped())?;
-        wait.recv().map_err(|_| self.stopped())?
+        let mut changes = self.changes.lock();
+        let outcome = self.change(&mut changes, |database| {
+            let mut transaction = database.begin_write()?;
+            transaction.set_durability(Durability::None)?;
+            let outcome = apply(&mut transaction.open_table(TABLE)?, &batch)?;
+            if outcome == Outcome::Committed {
+                transaction.commit()?;
+            }
+            Ok(outcome)
+        })?;
+        if outcome == Outcome::Committed {
+            changes.volatile = true;
+            *self.view.write() = None;
+        }
+        Ok(outcome)
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        let visible = self.progress.visible.load(Ordering::Acquire);
-        let poisoned = self.progress.poison.lock().is_some();
-        if !poisoned && self.progress.durable.load(Ordering::Acquire) >= visible {
+        self.make_durable(&mut self.changes.lock())
+    }
+
+    fn recover(&self) -> Result<(), StoreError> {
+        let mut changes = self.changes.lock();
+        if changes.failed.is_none() {
             return Ok(());
         }
-        let (answer, wait) = sync_channel(1);
-        self.queue
-            .send(Request::Sync(answer))
-            .map_err(|_| self.stopped())?;
-        wait.recv().map_err(|_| self.stopped())?
+        *self.database.write() = None;
+        *self.view.write() = None;
+        let until = Instant::now() + READERS_DONE;
+        let database = loop {
+            match open(&self.path) {
+                // Readers that began before still hold the file.
+                Err(StoreError::Engine { .. }) if Instant::now() < until => {
+                    std::thread::yield_now();
+                }
+                opened => break opened?,
+            }
+        };
+        *self.database.write() = Some(database);
+        *changes = Changes::default();
+        Ok(())
     }
+}
+
+/// Applies a batch, if its preconditions hold.
+fn apply(
+    table: &mut Table<'_, &'static [u8], &'static [u8]>,
+    batch: &Batch,
+) -> Result<Outcome, redb::Error> {
+    for precondition in &batch.preconditions {
+        let (holds, key) = match precondition {
+            Precondition::Absent(key) => (table.get(key.as_slice())?.is_none(), key),
+            Precondition::Equals(key, value) => {
+                let found = table.get(key.as_slice())?;
+                let equal = found.is_some_and(|found| found.value() == value.as_slice());
+                (equal, key)
+            }
+            Precondition::Empty(range) => {
+                let mut pairs = table.range(range.start.as_slice()..range.end.as_slice())?;
+                (pairs.next().is_none(), &range.start)
+            }
+        };
+        if !holds {
+            return Ok(Outcome::Conflict(key.clone()));
+        }
+    }
+    for change in &batch.changes {
+        match change {
+            Change::Put(key, value) => {
+                table.insert(key.as_slice(), value.as_slice())?;
+            }
+            Change::Delete(key) => {
+                table.remove(key.as_slice())?;
+            }
+            Change::DeleteRange(range) => {
+                table.retain_in(range.start.as_slice()..range.end.as_slice(), |_, _| false)?;
+            }
+        }
+    }
+    Ok(Outcome::Committed)
 }
 
 impl Drop for Redb {
     fn drop(&mut self) {
-        let stopped = self.queue.send(Request::Stop);
-        if let (Ok(()), Some(committer)) = (stopped, self.committer.lock().take()) {
-            // A committer that panicked has nothing more to save.
-            let _ended = committer.join();
+        if let Err(error) = self.make_durable(&mut self.changes.lock()) {
+            log::error!("{error}");
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicU64;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
     use crate::index::store::Change;
@@ -309,5 +384,26 @@ mod tests {
         fs::write(&path, b"something else").unwrap();
         assert!(matches!(Redb::open(&path), Err(StoreError::Engine { .. })));
         assert_eq!(fs::read(&path).unwrap(), b"something else");
+    }
+
+    #[test]
+    fn after_a_failure_it_recovers_to_what_was_synced() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Redb::open(&directory.path().join("index.redb")).unwrap();
+        store.allocate(b"n", 1).unwrap();
+        store.sync().unwrap();
+        store.recover().unwrap();
+        let failing: Result<(), _> = store.change(&mut store.changes.lock(), |_| {
+            Err(redb::Error::Io(io::Error::from(io::ErrorKind::StorageFull)))
+        });
+        assert!(matches!(failing, Err(StoreError::System(_))));
+        assert!(matches!(
+            store.allocate(b"n", 1),
+            Err(StoreError::Poisoned(_))
+        ));
+        assert!(matches!(store.sync(), Err(StoreError::Poisoned(_))));
+        assert!(store.get(b"n").unwrap().is_some());
+        store.recover().unwrap();
+        assert_eq!(store.allocate(b"n", 1).unwrap(), 2..3);
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Synchronous, blocking, owned bytes, no held snapshots: what a database server can do as well
 //! as an embedded engine. A commit is atomic and visible to every reader when it returns; it is
-//! durable after the next [`Store::sync`], or by itself a moment later, always as a prefix of
-//! what was committed. It is not a retry loop: a conflict goes back to the caller.
+//! durable after the next [`Store::sync`] at the latest, always as a prefix of what was
+//! committed. It is not a retry loop: a conflict goes back to the caller.
 
 use std::ops::Range;
 
@@ -138,6 +138,11 @@ pub trait Store: Send + Sync {
     /// Whether everything committed so far is durable, as far as can be told at once.
     fn is_durable(&self) -> bool {
         false
+    }
+
+    /// Tries to take changes again after a commit or sync has failed that nobody relies on.
+    fn recover(&self) -> Result<(), StoreError> {
+        Ok(())
     }
 
     /// Takes `count` numbers from the counter kept at `key`. None is ever given out twice, not

@@ -14,8 +14,9 @@ use super::{Refusal, Rule};
 
 /// Deepest nesting; no manifest of any kind comes near.
 const DEPTH_MAX: usize = 32;
-/// Values in all. The largest index that a registry takes has half of these.
-const VALUES_MAX: usize = 250_000;
+/// Values in all. The largest index that a registry takes, four mebibytes of the
+/// shortest descriptors, has fewer.
+const VALUES_MAX: usize = 160_000;
 /// Keys of one object that are compared with each other; more are put into a set.
 const KEYS_COMPARED: usize = 16;
 

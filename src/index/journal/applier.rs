@@ -74,8 +74,11 @@ impl Inner {
             let last = self.state.read().last;
             if let Err(error) = self.flush(last) {
                 log::debug!("applier: {error}");
-                // What is in the segments will be applied when the store is next opened.
-                return;
+                if self.check_poison().is_err() {
+                    // What is in the segments is applied when the store is next opened.
+                    return;
+                }
+                // Without a segment to write to: what is below is durable as well.
             }
             match self.sink(left.take(), epoch) {
                 Ok(()) => *self.stuck.write() = None,
@@ -154,7 +157,10 @@ impl Inner {
         if layer.is_empty() {
             return Ok(());
         }
-        let applied = apply(self.below.as_ref(), changes(&layer), state(last, epoch));
+        let applied = self
+            .below
+            .recover()
+            .and_then(|()| apply(self.below.as_ref(), changes(&layer), state(last, epoch)));
         if let Err(error) = applied {
             return Err((error, (layer, last)));
         }

@@ -51,6 +51,15 @@ pub(super) struct Segments {
     next: u32,
 }
 
+/// Why something was not written.
+#[derive(Debug)]
+pub(super) enum Unwritten {
+    /// There was no segment for it; the disk was not asked to keep anything.
+    NoRoom(io::Error),
+    /// Nobody knows what the disk has kept of it.
+    Failed(io::Error),
+}
+
 /// What was found in a directory of segments.
 #[derive(Debug, Default)]
 pub(super) struct Found {
@@ -175,10 +184,15 @@ impl Segments {
         Ok(segments)
     }
 
-    /// Appends batches, of which the first has this number, and makes them durable.
-    pub(super) fn append(&mut self, batches: &[Vec<u8>], first: u64) -> io::Result<()> {
+    /// Appends batches, of which the first has this number, and makes them durable. Gives how
+    /// many, and why not all.
+    pub(super) fn append(
+        &mut self,
+        batches: &[Vec<u8>],
+        first: u64,
+    ) -> (usize, Result<(), Unwritten>) {
         let mut rest = batches;
-        let mut first = first;
+        let mut done = 0;
         while !rest.is_empty() {
             let mut len = 0;
             let fitting = rest.iter().take_while(|batch| {
@@ -186,27 +200,31 @@ impl Segments {
                 record::group_len(len) <= SEGMENT_BYTES
             });
             let (now, later) = rest.split_at(fitting.count().max(1));
-            self.append_group(
-                &record::group(now, first, self.epoch),
-                first + now.len() as u64 - 1,
-            )?;
-            first += now.len() as u64;
+            let first = first + done as u64;
+            let group = record::group(now, first, self.epoch);
+            if let Err(why) = self.append_group(&group, first + now.len() as u64 - 1) {
+                return (done, Err(why));
+            }
+            done += now.len();
             rest = later;
         }
-        Ok(())
+        (done, Ok(()))
     }
 
-    fn append_group(&mut self, group: &[u8], last: u64) -> io::Result<()> {
+    fn append_group(&mut self, group: &[u8], last: u64) -> Result<(), Unwritten> {
         let fits = |segment: &Segment| segment.position + group.len() <= SEGMENT_BYTES;
         if !self.current.as_ref().is_some_and(fits) {
-            self.full.extend(self.current.take());
-            self.current = Some(self.take_free()?);
+            let free = self.take_free().map_err(Unwritten::NoRoom)?;
+            self.full.extend(self.current.replace(free));
         }
         let Some(segment) = &mut self.current else {
             return Ok(());
         };
-        segment.file.write_all_at(group, segment.position as u64)?;
-        segment.file.sync_data()?;
+        let write = || {
+            segment.file.write_all_at(group, segment.position as u64)?;
+            segment.file.sync_data()
+        };
+        write().map_err(Unwritten::Failed)?;
         segment.position += group.len();
         segment.last = last;
         Ok(())
