@@ -29,6 +29,7 @@ mod open;
 mod policy;
 mod publish;
 mod read;
+mod room;
 mod staging;
 mod upload;
 

@@ -40,6 +40,7 @@ fn registry(error: &Error) -> Errno {
         Error::NotEmpty => Errno::ENOTEMPTY,
         Error::Refused { refusal, .. } => rule(refusal.rule),
         Error::Referenced { .. } => Errno::EPERM,
+        Error::Full { .. } => Errno::ENOSPC,
         Error::TooLarge { .. } => Errno::EFBIG,
         Error::Malformed { .. } => Errno::EINVAL,
         Error::Store { .. } => Errno::EIO,

@@ -38,6 +38,16 @@ pub enum Error {
         /// A manifest that some repository holds, and that names them.
         manifest: Digest,
     },
+    /// The filesystem is full, but for what keeps the store manageable.
+    #[error(
+        "the store's filesystem has {available} bytes left, below its reserve of {reserve}: free space; nothing needs to be mounted again"
+    )]
+    Full {
+        /// Bytes that are left.
+        available: u64,
+        /// Bytes that are kept.
+        reserve: u64,
+    },
     /// Something small (a start time, a hash state) is larger than it may be.
     #[error("{bytes} bytes are too many: at most {max}")]
     TooLarge {

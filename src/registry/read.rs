@@ -168,9 +168,4 @@ impl Registry {
             .map(|(digest, blob)| (digest, time(blob.created)))
             .collect())
     }
-
-    /// The space of the store.
-    pub fn space(&self) -> Result<crate::blobs::Space, Error> {
-        Ok(self.blobs.space()?)
-    }
 }

@@ -144,6 +144,7 @@ impl Reading {
 impl Registry {
     /// A place for bytes whose use is not decided yet.
     pub fn stage(&self) -> Result<Staging, Error> {
+        self.require_room()?;
         let draft = self.blobs.draft(self.index.allocate_staging()?)?;
         Ok(Staging {
             draft,

@@ -76,6 +76,7 @@ impl Registry {
             Err(Error::Missing) => {}
             found => return found,
         }
+        self.require_room()?;
         let staging = self.index.allocate_staging()?;
         let draft = self.blobs.draft(staging)?;
         let created = self.change(name, id, |record| {

@@ -173,9 +173,15 @@ impl Tree {
                 self.admits(place.as_ref(), end)?;
                 self.go_on(draft)?;
                 self.make_room(draft, end)?;
+                self.registry
+                    .require_room_behind(offset, bytes.len() as u64)?;
                 draft.write_at(offset, bytes)
             }
-            Open::Upload(staging, _) => Ok(staging.write_at(offset, bytes)?),
+            Open::Upload(staging, _) => {
+                self.registry
+                    .require_room_behind(offset, bytes.len() as u64)?;
+                Ok(staging.write_at(offset, bytes)?)
+            }
             Open::Plain(file, _) => file.write_all_at(bytes, offset).map_err(plain::about_open),
             Open::Bytes(..) | Open::Blob(..) => Err(TreeError::NotOpen("writing")),
         }

@@ -11,6 +11,7 @@ mod clients;
 mod crash;
 mod differential;
 mod disk;
+mod full;
 mod http;
 mod image;
 mod manifests;

@@ -1,0 +1,60 @@
+//! Room: the space that is left, and the reserve that keeps a full disk manageable.
+//!
+//! Index and journal must be able to grow when nothing else can: what frees space is a change
+//! of facts too. New bytes are therefore refused while there still is some space.
+
+use super::{Error, Registry};
+use crate::blobs::Space;
+
+/// Most that is kept in reserve, in bytes.
+const RESERVE_MAX: u64 = 64 << 20;
+/// The part of the filesystem that is kept in reserve, if that is less.
+const RESERVE_PART: u64 = 100;
+
+/// What is kept in reserve of a filesystem of this size.
+fn reserve(total: u64) -> u64 {
+    RESERVE_MAX.min(total / RESERVE_PART)
+}
+
+impl Registry {
+    /// The space of the store; what is in reserve is not available.
+    pub fn space(&self) -> Result<Space, Error> {
+        let space = self.blobs.space()?;
+        Ok(Space {
+            available: space.available.saturating_sub(reserve(space.total)),
+            ..space
+        })
+    }
+
+    /// Refuses to write on where only the reserve is left; looks once in a mebibyte.
+    pub fn require_room_behind(&self, offset: u64, len: u64) -> Result<(), Error> {
+        const LOOK: u64 = 1 << 20;
+        if offset / LOOK == offset.saturating_add(len) / LOOK {
+            return Ok(());
+        }
+        self.require_room()
+    }
+
+    /// Refuses to begin something new on a filesystem that is full but for its reserve.
+    pub(super) fn require_room(&self) -> Result<(), Error> {
+        let space = self.blobs.space()?;
+        let reserve = reserve(space.total);
+        if space.available < reserve {
+            let available = space.available;
+            return Err(Error::Full { available, reserve });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reserve_is_a_part_of_small_disks_and_bounded_on_large_ones() {
+        assert_eq!(reserve(256 << 20), (256 << 20) / 100);
+        assert_eq!(reserve(10 << 40), 64 << 20);
+        assert_eq!(reserve(0), 0);
+    }
+}
