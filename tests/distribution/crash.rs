@@ -3,13 +3,15 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use super::clients::run;
 use super::http;
 use super::image::{self, MANIFEST, digest};
 use super::registry::{Registry, Setup, Version};
-use super::root::Root;
+use super::root::{Root, wait};
 
 /// Pushes at once.
 pub(crate) const PUSHERS: u64 = 4;
@@ -153,4 +155,71 @@ fn what_registry_2_8_confirmed_survives_a_killed_daemon() {
 #[test]
 fn what_registry_3_1_confirmed_survives_a_killed_daemon() {
     crash(Version::V3_1);
+}
+
+/// What is done to a daemon in the middle of pushes, other than to kill it.
+#[derive(Clone, Copy, Debug)]
+enum Trouble {
+    /// Stopped for a while, as by a debugger or a laptop's lid.
+    Stopped,
+    /// Asked to unmount while it is used, and then unmounted lazily.
+    Unmounted,
+}
+
+fn signal(root: &Root, name: &str) {
+    let mut kill = Command::new("kill");
+    run(kill.arg(format!("-{name}")).arg(root.pid().to_string()));
+}
+
+/// Troubles a daemon in the middle of pushes; what was confirmed is there afterwards.
+fn trouble(trouble: Trouble) {
+    let mut root = Root::mounted();
+    let told = Mutex::new(Vec::new());
+    let mut registry = Registry::start(Version::V3_1, &root.path(), &Setup::default());
+    let port = registry.port;
+    let confirmed = |count: usize| {
+        wait("confirmed images", || told.lock().unwrap().len() >= count);
+    };
+    std::thread::scope(|scope| {
+        for pusher in 0..PUSHERS {
+            let told = &told;
+            scope.spawn(move || push(port, pusher, 0, told));
+        }
+        confirmed(4);
+        match trouble {
+            Trouble::Stopped => {
+                signal(&root, "STOP");
+                std::thread::park_timeout(Duration::from_millis(500));
+                signal(&root, "CONT");
+                let before = told.lock().unwrap().len();
+                confirmed(before + 4);
+            }
+            Trouble::Unmounted => {
+                let busy = Command::new("umount").arg(root.path()).output().unwrap();
+                assert!(!busy.status.success(), "a mount in use went away");
+                run(Command::new("umount").arg("-l").arg(root.path()));
+            }
+        }
+        // Without a registry the pushers end.
+        registry.stop();
+    });
+    drop(registry);
+    match trouble {
+        Trouble::Stopped => root.kill_and_unmount(),
+        Trouble::Unmounted => root.ended(),
+    }
+    root.mount();
+    let registry = Registry::start(Version::V3_1, &root.path(), &Setup::default());
+    check_told(registry.port, &told.into_inner().unwrap());
+    check_tree(&root.path().join("docker/registry/v2"));
+}
+
+#[test]
+fn a_daemon_that_was_stopped_goes_on() {
+    trouble(Trouble::Stopped);
+}
+
+#[test]
+fn a_mount_in_use_stays_and_one_unmounted_lazily_ends_with_its_last_user() {
+    trouble(Trouble::Unmounted);
 }

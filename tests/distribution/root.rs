@@ -97,6 +97,15 @@ impl Root {
         mount.wait().unwrap();
     }
 
+    /// Waits until the mount's process has ended by itself.
+    pub(crate) fn ended(&mut self) {
+        let mut mount = self.mount.take().unwrap();
+        wait("the end of the mount", || {
+            mount.try_wait().unwrap().is_some()
+        });
+        assert!(mount.wait().unwrap().success());
+    }
+
     /// The same, and the dead mount is taken away.
     pub(crate) fn kill_and_unmount(&mut self) {
         self.kill();

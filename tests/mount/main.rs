@@ -15,6 +15,7 @@ mod manifests;
 mod mounted;
 mod posix;
 mod stale;
+mod storm;
 mod writers;
 
 #[path = "../manifests/table.rs"]

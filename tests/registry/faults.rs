@@ -15,11 +15,11 @@ static UPLOADED: [u8; 20_000] = [2; 20_000];
 
 /// What was acknowledged: done, and a sync after it.
 #[derive(Default)]
-struct Acknowledged {
-    blobs: Vec<Digest>,
-    links: Vec<(LinkSet, Digest)>,
-    tags: Vec<(Tag, Digest)>,
-    removed: Vec<Digest>,
+pub(crate) struct Acknowledged {
+    pub(crate) blobs: Vec<Digest>,
+    pub(crate) links: Vec<(LinkSet, Digest)>,
+    pub(crate) tags: Vec<(Tag, Digest)>,
+    pub(crate) removed: Vec<Digest>,
 }
 
 fn sha256(bytes: &[u8]) -> Digest {
@@ -30,12 +30,17 @@ fn name() -> RepositoryName {
     "team/app".parse().unwrap()
 }
 
-fn tag(text: &str) -> Tag {
+pub(crate) fn tag(text: &str) -> Tag {
     text.parse().unwrap()
 }
 
 fn upload() -> UploadId {
     "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap()
+}
+
+/// What is uploaded, and removed in the end.
+pub(crate) fn uploaded() -> Digest {
+    sha256(&UPLOADED)
 }
 
 fn manifest(note: &str) -> String {
@@ -47,7 +52,7 @@ fn manifest(note: &str) -> String {
 }
 
 /// Does everything that a registry's storage goes through, until something fails.
-fn live(registry: &Registry, done: &mut Acknowledged) -> Result<(), Error> {
+pub(crate) fn live(registry: &Registry, done: &mut Acknowledged) -> Result<(), Error> {
     let name = name();
     let make = |directory: Directory| registry.make_directory(&directory);
     make(Directory::Namespace("team".parse().unwrap()))?;
@@ -98,7 +103,7 @@ fn live(registry: &Registry, done: &mut Acknowledged) -> Result<(), Error> {
 }
 
 /// After a crash: what was acknowledged is there, and nothing is half there.
-fn check(registry: &Registry, done: &Acknowledged, maybe_removed: &Digest) {
+pub(crate) fn check(registry: &Registry, done: &Acknowledged, maybe_removed: &Digest) {
     let whole = |digest: &Digest| {
         let reading = registry.read_blob(digest).unwrap();
         let mut bytes = vec![0; usize::try_from(reading.len()).unwrap()];

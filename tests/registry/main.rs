@@ -2,12 +2,14 @@
 //! against a plain directory.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     reason = "a test that cannot go on must fail"
 )]
 
 mod faults;
 mod ingestion;
+mod io;
 mod model;
 
 #[path = "../manifests/table.rs"]
