@@ -1,8 +1,8 @@
 //! The kernel's side: requests decoded, the tree called, answers given.
 //!
 //! Here are inode numbers, open files, what the kernel may cache, who may write, and errno. A
-//! request's meaning is not: [`Service`] takes decoded requests and returns plain values, which
-//! [`adapter`] hands to fuser, and which another transport could send as well.
+//! request's meaning is not: `Service` takes decoded requests and returns plain values, which
+//! `adapter` hands to fuser, and which another transport could send as well.
 //!
 //! It decides nothing about registries.
 

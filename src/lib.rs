@@ -36,9 +36,10 @@
 //!    manifest always shows `_layers` and `_manifests`, without which distribution's own
 //!    collection would destroy it.
 //! 5. After any failed write, reopening finds everything acknowledged and nothing half-done
-//!    (`tests/registry/faults.rs`, `tests/distribution/crash.rs`).
-//! 6. Only `fuse` knows the kernel, only `index/redb` knows redb, only `blobs/local`,
-//!    `index/redb` and plain files are made durable.
+//!    (`tests/registry/faults.rs`, `tests/registry/io.rs`, `tests/distribution/crash.rs`,
+//!    `tests/distribution/powercut.rs`).
+//! 6. Only `fuse` knows the kernel, only `index/redb.rs` knows redb, and only `blobs/local`,
+//!    `index/journal/segment.rs`, `index/redb.rs` and plain files make bytes durable.
 //! 7. Nothing done through the mount makes it panic, hang, or show an invalid link
 //!    (`tests/mount/fuzz.rs`).
 //!
@@ -47,7 +48,20 @@
 //! A link, tag or upload's note becomes a fact, as a whole, at the first fsync, close or rename
 //! of its file; until then others see what was there before. fsync of any file or directory
 //! returns when everything that the mount did before is durable, in order. What nobody fsyncs
-//! is visible at once and durable about 200 ms later.
+//! is visible at once and durable about 100 ms later, in order.
+//!
+//! A fact is durable once the journal (`index/journal.rs`) has flushed it: one write and one
+//! flush for all who wait. Blobs of up to 16 KiB are in the index, so that bytes and fact are
+//! one; larger ones are flushed, renamed and their directory flushed before their fact is made.
+//! With `-o sync=data` or `lazy` fsync does not wait; what is lost in a power cut is then the
+//! last moment, never something in the middle.
+//!
+//! # When something fails
+//!
+//! A flush that fails makes the mount read-only (`EROFS`) until it is mounted again: nobody can
+//! know what the disk has kept. A full disk does not: new bytes are refused (`ENOSPC`) while a
+//! reserve is left for facts, and taken again when there is space. If the index below the
+//! journal cannot be written, changes go on in memory and journal as long as both have room.
 
 pub mod blobs;
 pub mod cli;

@@ -38,9 +38,9 @@ use segment::{Segments, Unwritten};
 /// Where the store below says up to which batch it has everything, and the epoch after that.
 const STATE_KEY: &[u8] = b"\0journal";
 /// Memory that may gather before the applier is called, in bytes.
-const GATHERED: usize = 8 << 20;
-/// Memory above which a commit waits for the applier.
-const GATHERED_MAX: usize = 32 << 20;
+const GATHERED: usize = 4 << 20;
+/// Memory above which a commit waits for the applier: what opening after a crash has to apply.
+const GATHERED_MAX: usize = 8 << 20;
 /// How long a commit waits for the applier before it looks again.
 const ROOM: Duration = Duration::from_millis(100);
 
@@ -60,6 +60,8 @@ struct Inner {
     state: RwLock<State>,
     /// The number of the last batch that is durable.
     durable: AtomicU64,
+    /// Flushes since it was opened.
+    flushes: AtomicU64,
     poison: RwLock<Option<String>>,
     /// Why the applier makes no progress.
     stuck: RwLock<Option<StoreError>>,
@@ -134,10 +136,10 @@ impl Journal {
             );
             set_aside(directory, epoch).map_err(system)?;
         }
-        let changes = found.groups.into_iter().flat_map(|group| group.batches);
         let epoch = epoch + 1;
+        let layer = applier::newest(found.changes);
         let end = state(found.last, epoch);
-        applier::apply(below.as_ref(), changes.flatten(), end)?;
+        applier::apply(below.as_ref(), applier::changes(&layer), end)?;
         let segments = Segments::open(directory, epoch).map_err(system)?;
         let inner = Arc::new(Inner {
             below,
@@ -148,6 +150,7 @@ impl Journal {
                 ..State::default()
             }),
             durable: AtomicU64::new(found.last),
+            flushes: AtomicU64::new(0),
             poison: RwLock::default(),
             stuck: RwLock::default(),
             calls: Mutex::default(),
@@ -160,6 +163,14 @@ impl Journal {
             inner,
             applier: Mutex::new(Some(thread.map_err(system)?)),
         })
+    }
+}
+
+impl Journal {
+    /// Batches committed and flushes made so far: how many share one.
+    pub fn activity(&self) -> (u64, u64) {
+        let last = self.inner.state.read().last;
+        (last, self.inner.flushes.load(Ordering::Relaxed))
     }
 }
 
@@ -317,6 +328,7 @@ impl Inner {
         }
         let mut batches = std::mem::take(&mut self.state.write().pending);
         let (done, appended) = segments.append(&batches, durable + 1);
+        self.flushes.fetch_add(1, Ordering::Relaxed);
         self.durable.store(durable + done as u64, Ordering::Release);
         match appended {
             Ok(()) => Ok(()),

@@ -57,11 +57,25 @@ fn commit(below: &dyn Store, batch: Batch) -> Result<(), StoreError> {
     }
 }
 
-fn changes(layer: &Layer) -> impl Iterator<Item = Change> {
+pub(super) fn changes(layer: &Layer) -> impl Iterator<Item = Change> {
     layer.iter().map(|(key, value)| match value {
         Some(value) => Change::Put(key.clone(), value.clone()),
         None => Change::Delete(key.clone()),
     })
+}
+
+/// The newest value of each key in changes that follow each other.
+pub(super) fn newest(changes: Vec<Change>) -> Layer {
+    let mut layer = Layer::new();
+    for change in changes {
+        match change {
+            Change::Put(key, value) => drop(layer.insert(key, Some(value))),
+            Change::Delete(key) => drop(layer.insert(key, None)),
+            // A range was taken apart before it was written.
+            Change::DeleteRange(_) => {}
+        }
+    }
+    layer
 }
 
 impl Inner {

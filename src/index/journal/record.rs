@@ -86,49 +86,53 @@ pub(super) fn group_len(batches: usize) -> usize {
     (HEADER + batches).next_multiple_of(ALIGNMENT)
 }
 
-/// A group that was read.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Group {
+/// A whole group, as its header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Group<'a> {
     /// The number of its first batch.
     pub(super) first: u64,
-    /// The changes of each batch.
-    pub(super) batches: Vec<Vec<Change>>,
-    /// Bytes that it takes in the segment.
-    pub(super) len: usize,
+    /// How many there are, at least one.
+    count: u32,
+    body: &'a [u8],
 }
 
-/// Reads the group that begins here, if there is a whole one of this epoch.
-pub(super) fn read(bytes: &[u8], epoch: u64) -> Option<Group> {
-    let mut fields = Fields(bytes);
-    if fields.take(4)? != MAGIC {
-        return None;
+impl<'a> Group<'a> {
+    /// The group that begins here, if there is a whole one of this epoch.
+    pub(super) fn read(bytes: &'a [u8], epoch: u64) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        if fields.take(4)? != MAGIC {
+            return None;
+        }
+        let sum = fields.u32()?;
+        let len = usize::try_from(fields.u32()?).ok()?;
+        let count = fields.u32()?;
+        let (first, written_in) = (fields.u64()?, fields.u64()?);
+        let body = fields.take(len)?;
+        let whole =
+            written_in == epoch && count > 0 && crc32c::crc32c(bytes.get(8..HEADER + len)?) == sum;
+        whole.then_some(Self { first, count, body })
     }
-    let sum = fields.u32()?;
-    let len = usize::try_from(fields.u32()?).ok()?;
-    let count = fields.u32()?;
-    let (first, written_in) = (fields.u64()?, fields.u64()?);
-    let body = fields.take(len)?;
-    if written_in != epoch || crc32c::crc32c(bytes.get(8..HEADER + len)?) != sum {
-        return None;
-    }
-    let mut body = Fields(body);
-    let mut batches = Vec::new();
-    for _ in 0..count {
-        let len = usize::try_from(body.u32()?).ok()?;
-        batches.push(changes(body.take(len)?)?);
-    }
-    let len = group_len(len);
-    body.0.is_empty().then_some(Group {
-        first,
-        batches,
-        len,
-    })
-}
 
-impl Group {
     /// The number of its last batch.
     pub(super) fn last(&self) -> u64 {
-        self.first + (self.batches.len() as u64).saturating_sub(1)
+        self.first + u64::from(self.count) - 1
+    }
+
+    /// Bytes that it takes in the segment.
+    pub(super) fn len(&self) -> usize {
+        group_len(self.body.len())
+    }
+
+    /// The changes of its batches, one behind the other; nothing if they are not of their form,
+    /// which no writer of ours makes.
+    pub(super) fn changes(&self) -> Option<Vec<Change>> {
+        let mut body = Fields(self.body);
+        let mut all = Vec::new();
+        for _ in 0..self.count {
+            let len = usize::try_from(body.u32()?).ok()?;
+            all.append(&mut changes(body.take(len)?)?);
+        }
+        body.0.is_empty().then_some(all)
     }
 }
 

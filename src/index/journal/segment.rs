@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::record::{self, ALIGNMENT, Group};
+use crate::index::store::Change;
 
 /// Bytes of a segment.
 pub(super) const SEGMENT_BYTES: usize = 8 << 20;
@@ -63,8 +64,8 @@ pub(super) enum Unwritten {
 /// What was found in a directory of segments.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// Groups, in the order of their numbers, without a gap, from the first that was asked for.
-    pub(super) groups: Vec<Group>,
+    /// Changes in their order, without a gap, from the first that was asked for.
+    pub(super) changes: Vec<Change>,
     /// The number of the last batch.
     pub(super) last: u64,
     /// Where something is damaged, though what was written after it is not.
@@ -88,51 +89,51 @@ fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Reads what was written in an epoch behind batch `applied`.
 pub(super) fn find(directory: &Path, applied: u64, epoch: u64) -> io::Result<Found> {
-    let mut chains = Vec::new();
-    let mut beyond = None;
+    let mut contents = Vec::new();
     for path in files(directory)? {
-        let bytes = fs::read(&path)?;
-        let chain = chain(&bytes, epoch);
-        let last = chain.last().map_or(applied, Group::last).max(applied);
-        if let Some(place) = written_beyond(&bytes, &chain, last, epoch) {
-            beyond = Some(format!("{} before {place}", path.display()));
-        }
-        chains.push(chain);
+        contents.push((fs::read(&path)?, path));
     }
-    chains.sort_by_key(|chain| chain.first().map(|group| group.first));
     let mut found = Found {
         last: applied,
         ..Found::default()
     };
-    for group in chains.into_iter().flatten() {
-        if group.last() <= applied {
-            continue;
+    let mut beyond = None;
+    let mut groups = Vec::new();
+    for (bytes, path) in &contents {
+        let chain = chain(bytes, epoch);
+        let last = chain.last().map_or(applied, Group::last).max(applied);
+        if let Some(place) = written_beyond(bytes, &chain, last, epoch) {
+            beyond = Some(format!("{} before {place}", path.display()));
         }
+        groups.extend(chain.into_iter().filter(|group| group.last() > applied));
+    }
+    groups.sort_by_key(|group| group.first);
+    for group in groups {
         // One that begins below may end above: it is applied again as a whole, in its order.
-        if group.first > found.last + 1 {
-            let missing = format!("batch {} is missing", found.last + 1);
-            found.damaged = Some(missing);
+        let changes = (group.first <= found.last + 1).then(|| group.changes());
+        let Some(Some(mut changes)) = changes else {
+            found.damaged = Some(format!("batch {} is missing", found.last + 1));
             return Ok(found);
-        }
+        };
         found.last = group.last();
-        found.groups.push(group);
+        found.changes.append(&mut changes);
     }
     found.damaged = beyond;
     Ok(found)
 }
 
 /// The groups that follow each other from the beginning of a segment.
-fn chain(bytes: &[u8], epoch: u64) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::new();
+fn chain(bytes: &[u8], epoch: u64) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
     let mut rest = bytes;
-    while let Some(group) = record::read(rest, epoch) {
+    while let Some(group) = Group::read(rest, epoch) {
         if groups
             .last()
             .is_some_and(|before| group.first != before.last() + 1)
         {
             break;
         }
-        rest = rest.get(group.len..).unwrap_or_default();
+        rest = rest.get(group.len()..).unwrap_or_default();
         groups.push(group);
     }
     groups
@@ -140,13 +141,13 @@ fn chain(bytes: &[u8], epoch: u64) -> Vec<Group> {
 
 /// Where a whole group lies behind the end of a chain that is newer than it: between them
 /// something is damaged that had been whole.
-fn written_beyond(bytes: &[u8], chain: &[Group], last: u64, epoch: u64) -> Option<usize> {
-    let end: usize = chain.iter().map(|group| group.len).sum();
+fn written_beyond(bytes: &[u8], chain: &[Group<'_>], last: u64, epoch: u64) -> Option<usize> {
+    let end: usize = chain.iter().map(Group::len).sum();
     let mut places = (end..bytes.len()).step_by(ALIGNMENT);
     places.find(|place| {
         let group = bytes
             .get(*place..)
-            .and_then(|rest| record::read(rest, epoch));
+            .and_then(|rest| Group::read(rest, epoch));
         group.is_some_and(|group| group.first > last)
     })
 }

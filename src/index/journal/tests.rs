@@ -306,12 +306,7 @@ fn cut(groups: &Groups, torn: &[bool], stale: u8) -> Cut {
 fn recovered(directory: &Path) -> (Model, bool) {
     let found = segment::find(directory, 99, 7).unwrap();
     let mut model = Model::new();
-    for change in found
-        .groups
-        .into_iter()
-        .flat_map(|group| group.batches)
-        .flatten()
-    {
+    for change in found.changes {
         match change {
             Change::Put(key, value) => drop(model.insert(key, value)),
             Change::Delete(key) => drop(model.remove(&key)),

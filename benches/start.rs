@@ -1,0 +1,102 @@
+//! Starting after a crash: how long a store takes to open whose process was killed, with many
+//! links in its index and a full journal in front; and what a link costs. Run by
+//! `scripts/measure start`.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Instant;
+
+use regfs::digest::{Algorithm, Digest};
+use regfs::index::{Directories, Index, IndexError, Journal, Link, Redb, Store};
+use regfs::name::LinkSet;
+
+/// Links that are made in one transaction.
+const AT_ONCE: u32 = 60;
+/// Links of one repository.
+const REPOSITORY: u32 = 1_000;
+
+fn open(store: &Path) -> Result<Index, IndexError> {
+    let below: Arc<dyn Store> = Arc::new(Redb::open(&store.join("index.redb"))?);
+    Ok(Index::new(Arc::new(Journal::open(
+        below,
+        &store.join("journal"),
+    )?)))
+}
+
+/// The digests that links name: each is named by ten repositories.
+fn digest(number: u32, links: u32) -> Digest {
+    let blob = number % (links / 10).max(1);
+    Digest::of(Algorithm::Sha256, &blob.to_be_bytes())
+}
+
+/// Makes the links, and dies.
+fn fill(store: &Path, links: u32) -> Result<(), IndexError> {
+    let index = open(store)?;
+    for first in (0..links).step_by(AT_ONCE as usize) {
+        index.transact(|facts| {
+            for number in first..(first + AT_ONCE).min(links) {
+                let name = format!("team{}/app{}", number / 100_000, number / REPOSITORY);
+                let Ok(name) = name.parse() else { continue };
+                facts.put_repository(&name, Directories::LAYERS)?;
+                let Some(repository) = facts.repository(&name)? else {
+                    continue;
+                };
+                let digest = digest(number, links);
+                let link = Link::Linked {
+                    target: digest,
+                    pushed: 1_700_000_000,
+                };
+                facts.put_link(repository.id, &LinkSet::Layers, &digest, &link)?;
+            }
+            Ok::<_, IndexError>(())
+        })?;
+    }
+    index.sync()?;
+    std::process::abort();
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let number = |at: usize| arguments.get(at).and_then(|text| text.parse::<u32>().ok());
+    if let ([word, store, ..], Some(links)) = (arguments.as_slice(), number(2))
+        && word == "fill"
+    {
+        return Ok(fill(Path::new(store), links)?);
+    }
+    let (Some(store), Some(links)) = (arguments.first(), number(1)) else {
+        eprintln!("usage: start STORE LINKS");
+        std::process::exit(2);
+    };
+    std::fs::create_dir_all(store)?;
+    let start = Instant::now();
+    let mut fill = Command::new(std::env::current_exe()?);
+    let ended = fill.args(["fill", store, &links.to_string()]).status()?;
+    println!(
+        "made {links} links in {:.0?} and died: {ended}",
+        start.elapsed()
+    );
+    let start = Instant::now();
+    let index = open(Path::new(store))?;
+    let opened = start.elapsed();
+    let last = digest(links - 1, links);
+    let name = format!(
+        "team{}/app{}",
+        (links - 1) / 100_000,
+        (links - 1) / REPOSITORY
+    );
+    let mut view = index.view();
+    let repository = view.repository(&name.parse()?)?.ok_or("no repository")?;
+    let found = view.link(repository.id, &LinkSet::Layers, &last)?;
+    println!(
+        "open after {opened:.1?}; the last link is there: {}",
+        found.is_some()
+    );
+    drop(index);
+    let size = std::fs::metadata(Path::new(store).join("index.redb"))?.len();
+    println!(
+        "index: {size} bytes, {} a link, digests and repositories included",
+        size / u64::from(links)
+    );
+    Ok(())
+}
