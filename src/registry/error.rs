@@ -48,6 +48,16 @@ pub enum Error {
         /// Bytes that are kept.
         reserve: u64,
     },
+    /// A blob's file is not what was published.
+    #[error("blob {digest} is damaged: {actual} bytes are left of {expected}: run regfs scrub")]
+    Damaged {
+        /// The blob.
+        digest: Digest,
+        /// Bytes that it has.
+        actual: u64,
+        /// Bytes that it had.
+        expected: u64,
+    },
     /// Something small (a start time, a hash state) is larger than it may be.
     #[error("{bytes} bytes are too many: at most {max}")]
     TooLarge {

@@ -156,11 +156,22 @@ impl Registry {
     pub fn read_blob(&self, digest: &Digest) -> Result<Reading, Error> {
         let mut view = self.index.view();
         let blob = view.blob(digest)?.filter(|blob| blob.present);
-        if blob.ok_or(Error::Missing)?.inline {
-            let bytes = view.inline(digest)?.ok_or(Error::Missing)?;
-            return Ok(Reading(Source::Inline(bytes.into())));
+        let blob = blob.ok_or(Error::Missing)?;
+        let source = if blob.inline {
+            let bytes = view.inline(digest)?.unwrap_or_default();
+            Source::Inline(bytes.into())
+        } else {
+            Source::Content(self.blobs.open(digest)?)
+        };
+        let reading = Reading(source);
+        if reading.len() != blob.size {
+            return Err(Error::Damaged {
+                digest: *digest,
+                actual: reading.len(),
+                expected: blob.size,
+            });
         }
-        Ok(Reading(Source::Content(self.blobs.open(digest)?)))
+        Ok(reading)
     }
 
     /// All of a blob's bytes, which must not be many.

@@ -17,11 +17,20 @@ pub enum OwnFile {
     Status,
     /// Why writes were refused, the newest last.
     Rejected,
+    /// In builds for tests only: whoever asks for it causes a panic.
+    #[cfg(debug_assertions)]
+    Panic,
 }
 
 impl OwnFile {
     /// The files in the directory.
     pub(super) const FILES: [Self; 2] = [Self::Rejected, Self::Status];
+
+    /// Files that no listing shows, not even of our own directory.
+    #[cfg(debug_assertions)]
+    const HIDDEN: [Self; 1] = [Self::Panic];
+    #[cfg(not(debug_assertions))]
+    const HIDDEN: [Self; 0] = [];
 
     /// The file's name.
     pub(super) fn name(self) -> &'static str {
@@ -29,12 +38,15 @@ impl OwnFile {
             Self::Directory => DIRECTORY,
             Self::Status => "status",
             Self::Rejected => "rejected",
+            #[cfg(debug_assertions)]
+            Self::Panic => "panic",
         }
     }
 
     /// The file of this name.
     pub(super) fn from_name(name: &OsStr) -> Option<Self> {
-        Self::FILES.into_iter().find(|file| name == file.name())
+        let mut files = Self::FILES.into_iter().chain(Self::HIDDEN);
+        files.find(|file| name == file.name())
     }
 }
 
@@ -46,6 +58,9 @@ impl Tree {
                 let len = self.own_content(file).len() as u64;
                 Attributes::file(len, self.mounted)
             }
+            #[cfg(debug_assertions)]
+            #[expect(clippy::panic, reason = "it is for this")]
+            OwnFile::Panic => panic!("somebody asked for a panic"),
         }
     }
 
@@ -53,6 +68,8 @@ impl Tree {
     pub(super) fn own_content(&self, file: OwnFile) -> Vec<u8> {
         match file {
             OwnFile::Directory => Vec::new(),
+            #[cfg(debug_assertions)]
+            OwnFile::Panic => Vec::new(),
             OwnFile::Rejected => self.rejected.lock().to_string().into_bytes(),
             OwnFile::Status => {
                 let mut text = String::new();

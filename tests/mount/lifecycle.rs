@@ -219,3 +219,28 @@ fn others_see_what_they_may_and_everything_belongs_to_one() {
     assert!(!run("65534", "rm -r sha256"));
     assert!(run("1234", "mkdir sha512"));
 }
+
+#[test]
+fn a_panic_in_a_request_is_that_requests_alone() {
+    let mounted = Mounted::new();
+    mounted.stock();
+    let open = fs::File::open(mounted.repository("_layers")).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    let asked = fs::metadata(mounted.top().join(".regfs/panic"));
+                    assert_eq!(errno(asked), 5);
+                    assert_eq!(
+                        fs::read_dir(mounted.repository("_layers")).unwrap().count(),
+                        1
+                    );
+                }
+            });
+        }
+    });
+    open.sync_all().unwrap();
+    fs::write(mounted.repository("_layers/after"), "after").unwrap();
+    let names = fs::read_dir(mounted.top().join(".regfs")).unwrap();
+    assert_eq!(names.count(), 2);
+}

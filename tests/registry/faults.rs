@@ -95,10 +95,61 @@ pub(crate) fn live(registry: &Registry, done: &mut Acknowledged) -> Result<(), E
     registry.publish_upload(&name, &upload(), &digest)?;
     registry.sync()?;
     done.blobs.push(digest);
+    move_and_remove(registry, done)?;
     registry.remove_blob(&digest)?;
     registry.sync()?;
     done.blobs.retain(|known| *known != digest);
     done.removed.push(digest);
+    Ok(())
+}
+
+/// The rest of what registries do: links and tags written by hand, notes, removals.
+fn move_and_remove(registry: &Registry, done: &mut Acknowledged) -> Result<(), Error> {
+    let name = name();
+    let one = sha256(manifest("one").as_bytes());
+    let make = |directory: Directory| match registry.make_directory(&directory) {
+        Err(Error::Exists) => Ok(()),
+        made => made,
+    };
+    let other = tag("v3");
+    let index = LinkSet::TagIndex(other.clone());
+    make(Directory::Tag(name.clone(), other.clone()))?;
+    make(Directory::Current(name.clone(), other.clone()))?;
+    make(Directory::Links(name.clone(), index.clone()))?;
+    make(Directory::LinksAlgorithm(
+        name.clone(),
+        index.clone(),
+        Algorithm::Sha256,
+    ))?;
+    make(Directory::Link(name.clone(), index.clone(), one))?;
+    registry.set_link(&name, &index, &one, &one)?;
+    registry.set_current(&name, &other, &one)?;
+    registry.sync()?;
+    done.links.push((index.clone(), one));
+    make(Directory::HashStates(name.clone(), upload()))?;
+    make(Directory::HashStatesAlgorithm(
+        name.clone(),
+        upload(),
+        Algorithm::Sha256,
+    ))?;
+    registry.set_hash_state(&name, &upload(), Algorithm::Sha256, 7, b"state")?;
+    registry.remove_hash_state(&name, &upload(), Algorithm::Sha256, 7)?;
+    registry.remove_started_at(&name, &upload())?;
+    registry.remove_directory(&Directory::HashStatesAlgorithm(
+        name.clone(),
+        upload(),
+        Algorithm::Sha256,
+    ))?;
+    registry.remove_directory(&Directory::HashStates(name.clone(), upload()))?;
+    registry.remove_directory(&Directory::Upload(name.clone(), upload()))?;
+    // From here on the link may be gone, or not.
+    done.links.retain(|(set, _)| *set != index);
+    registry.remove_current(&name, &other)?;
+    registry.remove_link(&name, &index, &one)?;
+    registry.remove_directory(&Directory::Link(name.clone(), index, one))?;
+    registry.sync()?;
+    let gone = registry.current(&name, &other);
+    assert!(matches!(gone, Err(Error::Missing)));
     Ok(())
 }
 
