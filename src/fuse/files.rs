@@ -96,8 +96,20 @@ impl Service {
         }
     }
 
-    /// open(2)
+    /// open(2). What vanished since the kernel looked it up is stale rather than missing: the
+    /// kernel then looks again, and creates it if it was asked to.
     pub(super) fn open(&self, caller: Caller, ino: u64, flags: i32) -> Result<Opened, Errno> {
+        let opened = self.open_found(caller, ino, flags);
+        opened.map_err(|error| {
+            if error.code() == libc::ENOENT {
+                Errno::ESTALE
+            } else {
+                error
+            }
+        })
+    }
+
+    fn open_found(&self, caller: Caller, ino: u64, flags: i32) -> Result<Opened, Errno> {
         let place = self.place(ino)?;
         let access = access(flags);
         let attributes = self

@@ -140,11 +140,7 @@ impl Service {
     }
 
     fn may_truncate(&self, caller: Caller, ino: u64) -> Result<(), Errno> {
-        let attributes = self
-            .tree
-            .attributes(&self.place(ino)?)
-            .map_err(|error| logged(&error))?;
-        if self.owner.may_write(caller, &attributes) {
+        if self.owner.may_write(caller, &self.shown(ino)?) {
             Ok(())
         } else {
             Err(Errno::EACCES)

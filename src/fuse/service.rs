@@ -95,9 +95,9 @@ impl Service {
         }
     }
 
-    /// What stat shows of an inode, and for how long. One that was removed is asked of a file
-    /// that is still open on it.
-    pub(super) fn stat(&self, ino: u64) -> Result<Entry, Errno> {
+    /// What is known of an inode. One that was removed is asked of a file that is still open on
+    /// it.
+    pub(super) fn shown(&self, ino: u64) -> Result<Attributes, Errno> {
         let place = self.inodes.place(ino);
         let shown = place.as_ref().map(|place| self.tree.attributes(place));
         let shown = match shown {
@@ -107,7 +107,13 @@ impl Service {
             },
             Some(shown) => shown,
         };
-        let shown = shown.map_err(|error| logged(&error))?;
+        shown.map_err(|error| logged(&error))
+    }
+
+    /// What stat shows of an inode, and for how long.
+    pub(super) fn stat(&self, ino: u64) -> Result<Entry, Errno> {
+        let place = self.inodes.place(ino);
+        let shown = self.shown(ino)?;
         // What is being written changes with every write, which comes to us.
         // Of the top the kernel asks each time: registries stat it to learn whether we live.
         let settled = ino != TOP && matches!(place, Some(Place::Node(_) | Place::Plain(_)));

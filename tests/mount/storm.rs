@@ -148,7 +148,11 @@ fn in_a_storm_every_link_is_whole_and_memory_stays_flat() {
                     if ended.load(Ordering::Relaxed) {
                         return;
                     }
-                    write(mounted, writer, round).unwrap();
+                    let written = write(mounted, writer, round);
+                    assert!(
+                        written.is_ok(),
+                        "writer {writer}, round {round}: {written:?}"
+                    );
                     writes.fetch_add(1, Ordering::Relaxed);
                 }
             });
