@@ -106,7 +106,8 @@ fn run(root: &Path, dialect: Dialect, writers: usize, seconds: f64) -> std::io::
 /// share one flush.
 fn in_process(directory: &Path, writers: usize, seconds: f64) -> std::io::Result<(f64, f64)> {
     let failed = |error: regfs::index::StoreError| std::io::Error::other(error);
-    let store = directory.join(format!("in-process-{writers}"));
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let store = directory.join(format!("in-process-{number}"));
     fs::create_dir_all(&store)?;
     let below = Redb::open(&store.join("index.redb")).map_err(failed)?;
     let below: Arc<dyn Store> = Arc::new(below);
