@@ -124,8 +124,9 @@ impl Reference {
     /// Whether it is the empty configuration `{}` that artifacts share (OCI image-spec 1.1.1,
     /// "Guidance for an Empty Descriptor"): its bytes are known to everybody.
     pub fn is_empty_object(&self) -> bool {
-        let digest = Digest::of(Algorithm::Sha256, b"{}");
-        self.media_type == EMPTY && self.named == Named::Digest(digest) && self.size == Some(2)
+        self.media_type == EMPTY
+            && self.size == Some(2)
+            && self.named == Named::Digest(Digest::of(Algorithm::Sha256, b"{}"))
     }
 }
 

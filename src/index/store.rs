@@ -177,11 +177,11 @@ pub(crate) mod contract {
 
     use super::*;
 
-    fn put(key: &[u8], value: &[u8]) -> Change {
+    pub(crate) fn put(key: &[u8], value: &[u8]) -> Change {
         Change::Put(key.to_vec(), value.to_vec())
     }
 
-    fn change(store: &dyn Store, changes: Vec<Change>) {
+    pub(crate) fn change(store: &dyn Store, changes: Vec<Change>) {
         let batch = Batch {
             preconditions: vec![],
             changes,

@@ -37,13 +37,22 @@ impl Registry {
             Ok(manifest) => manifest,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let Some(name) = repository else {
-            return Ok(Ok(manifest));
+        let verdict = match repository {
+            Some(name) => self.check_in(name, &manifest)?,
+            None => Ok(()),
         };
+        Ok(verdict.map(|()| manifest))
+    }
+
+    /// Whether the repository of this name holds what a manifest references.
+    fn check_in(
+        &self,
+        name: &RepositoryName,
+        manifest: &Manifest,
+    ) -> Result<Result<(), Refusal>, Error> {
         let mut view = self.index.view();
         let found = view.repository(name.namespace())?.ok_or(Error::Missing)?;
-        let verdict = self.check(&mut view, found.id, manifest.references())?;
-        Ok(verdict.map(|()| manifest))
+        self.check(&mut view, found.id, manifest.references())
     }
 
     /// Whether a repository holds what a manifest references.
@@ -68,17 +77,26 @@ impl Registry {
     /// Looks at a manifest that a registry has stored and links now.
     pub(super) fn audit(&self, name: &RepositoryName, digest: &Digest) -> Result<Audited, Error> {
         let bytes = self.stored_manifest(digest)?;
-        let manifest = bytes.as_ref().and_then(|bytes| understood(bytes));
         if self.policy.audit == Audit::Off {
+            let manifest = bytes.and_then(|bytes| understood(&bytes));
             let finding = None;
             return Ok(Audited { manifest, finding });
         }
-        let finding = if let Some(bytes) = &bytes {
-            self.judge(Some(name), bytes)?.err()
-        } else {
-            let value = format!("a link to {digest}");
-            let expected = "the bytes of a manifest, stored first";
-            Some(Refusal::new(Rule::ReferenceMissing, "", value, expected))
+        let (manifest, finding) = match bytes.as_deref().map(|one| judge(one, &self.policy)) {
+            Some(Ok(manifest)) => {
+                let finding = self.check_in(name, &manifest)?.err();
+                (Some(manifest), finding)
+            }
+            Some(Err(refusal)) => {
+                let manifest = bytes.and_then(|bytes| understood(&bytes));
+                (manifest, Some(refusal))
+            }
+            None => {
+                let value = format!("a link to {digest}");
+                let expected = "the bytes of a manifest, stored first";
+                let rule = Rule::ReferenceMissing;
+                (None, Some(Refusal::new(rule, "", value, expected)))
+            }
         };
         match (self.policy.audit, finding) {
             (Audit::Enforce, Some(refusal)) => Err(Error::Refused {

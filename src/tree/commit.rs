@@ -184,6 +184,13 @@ impl Tree {
             return Ok(became(node));
         }
         let bytes = bytes(content)?;
+        if let Some((repository, destination)) = ingests(node)
+            && is_document(&bytes)
+        {
+            let outcome = self.ingest(repository, &destination, &bytes)?;
+            let became = became(node).became;
+            return Ok(Outcome { became, ..outcome });
+        }
         match node {
             Node::UploadData(repository, id) => {
                 // Not as registries do it, but as people copy.
@@ -191,33 +198,11 @@ impl Tree {
                 staging.truncate(0)?;
                 staging.write_at(0, &bytes)?;
             }
-            Node::Link(repository, set, digest) => {
-                if *set == LinkSet::Revisions && is_document(&bytes) {
-                    let destination = Destination {
-                        tag: None,
-                        digest: Some(*digest),
-                    };
-                    let outcome = self.ingest(repository, &destination, &bytes)?;
-                    return Ok(Outcome {
-                        became: became(node).became,
-                        ..outcome
-                    });
-                }
+            Node::Link(_, _, digest) => {
                 let target = link_target(&bytes, Some(digest))?;
                 self.set_link(node, &target, writer)?;
             }
             Node::CurrentLink(repository, tag) => {
-                if is_document(&bytes) {
-                    let destination = Destination {
-                        tag: Some(tag.clone()),
-                        digest: None,
-                    };
-                    let outcome = self.ingest(repository, &destination, &bytes)?;
-                    return Ok(Outcome {
-                        became: became(node).became,
-                        ..outcome
-                    });
-                }
                 self.registry
                     .set_current(repository, tag, &link_target(&bytes, None)?)?;
             }
@@ -281,6 +266,16 @@ fn bytes(content: &Content) -> Result<Vec<u8>, TreeError> {
             Ok(bytes)
         }
     }
+}
+
+/// Where a manifest goes that is written through a link: to its revision, or to its tag.
+fn ingests(node: &Node) -> Option<(&RepositoryName, Destination)> {
+    let (repository, tag, digest) = match node {
+        Node::Link(repository, LinkSet::Revisions, digest) => (repository, None, Some(*digest)),
+        Node::CurrentLink(repository, tag) => (repository, Some(tag.clone()), None),
+        _ => return None,
+    };
+    Some((repository, Destination { tag, digest }))
 }
 
 /// Whether something written to a link is a manifest rather than a digest.

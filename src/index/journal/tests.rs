@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 
 use super::*;
+use crate::index::store::contract::{change, put};
 use crate::index::{Memory, Redb, store};
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -15,18 +16,6 @@ type Groups = Vec<Vec<Vec<(u8, Option<u8>)>>>;
 
 fn memory() -> Arc<dyn Store> {
     Arc::new(Memory::default())
-}
-
-fn put(key: &[u8], value: &[u8]) -> Change {
-    Change::Put(key.to_vec(), value.to_vec())
-}
-
-fn change(store: &dyn Store, changes: Vec<Change>) {
-    let batch = Batch {
-        preconditions: vec![],
-        changes,
-    };
-    assert_eq!(store.commit(batch).unwrap(), Outcome::Committed);
 }
 
 fn all(store: &dyn Store) -> Vec<Pair> {

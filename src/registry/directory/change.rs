@@ -8,7 +8,7 @@ use crate::digest::{Algorithm, Digest};
 use crate::index::{
     Directories, Link, RepositoryId, TagDirectories, TagRecord, Transaction, Upload,
 };
-use crate::name::{LinkSet, RepositoryName};
+use crate::name::{LinkSet, RepositoryName, Tag};
 
 /// Makes the directory.
 pub(super) fn make(facts: &mut Transaction<'_>, directory: &Directory) -> Result<(), Error> {
@@ -29,14 +29,7 @@ pub(super) fn make(facts: &mut Transaction<'_>, directory: &Directory) -> Result
         Directory::Current(name, label) => {
             let (repository, record) = tag(facts, name, label)?;
             let directories = record.directories.with(TagDirectories::CURRENT);
-            facts.put_tag(
-                repository.id,
-                label,
-                &TagRecord {
-                    directories,
-                    ..record
-                },
-            )?;
+            set_directories(facts, repository.id, label, record, directories)?;
         }
         Directory::Links(name, set) => mark_links(facts, name, set, None)?,
         Directory::LinksAlgorithm(name, set, algorithm) => {
@@ -96,6 +89,21 @@ fn unmark(
     Ok(facts.put_repository(name.namespace(), repository.directories.without(flags))?)
 }
 
+/// Sets which directories of a tag were made.
+fn set_directories(
+    facts: &mut Transaction<'_>,
+    repository: RepositoryId,
+    label: &Tag,
+    record: TagRecord,
+    directories: TagDirectories,
+) -> Result<(), Error> {
+    let record = TagRecord {
+        directories,
+        ..record
+    };
+    Ok(facts.put_tag(repository, label, &record)?)
+}
+
 /// The flag of a tag's record that stands for its index, or for an algorithm in it.
 fn index_flag(algorithm: Option<Algorithm>) -> TagDirectories {
     algorithm.map_or(TagDirectories::INDEX, TagDirectories::index_of)
@@ -120,14 +128,7 @@ fn mark_links(
         LinkSet::TagIndex(label) => {
             let (repository, record) = tag(facts, name, label)?;
             let directories = record.directories.with(index_flag(algorithm));
-            Ok(facts.put_tag(
-                repository.id,
-                label,
-                &TagRecord {
-                    directories,
-                    ..record
-                },
-            )?)
+            set_directories(facts, repository.id, label, record, directories)
         }
         LinkSet::Signatures(revision) => {
             let repository = repository(facts, name)?;
@@ -186,14 +187,7 @@ pub(super) fn remove(facts: &mut Transaction<'_>, directory: &Directory) -> Resu
             let (repository, record) = tag(facts, name, label)?;
             empty(record.current.is_none())?;
             let directories = record.directories.without(TagDirectories::CURRENT);
-            facts.put_tag(
-                repository.id,
-                label,
-                &TagRecord {
-                    directories,
-                    ..record
-                },
-            )?;
+            set_directories(facts, repository.id, label, record, directories)?;
         }
         Directory::Links(name, set) => unmark_links(facts, name, set, None)?,
         Directory::LinksAlgorithm(name, set, algorithm) => {
@@ -264,14 +258,7 @@ fn unmark_links(
                 |one: &Algorithm| record.directories.contains(TagDirectories::index_of(*one));
             empty(algorithm.is_some() || !Algorithm::ALL.iter().any(below))?;
             let directories = record.directories.without(index_flag(algorithm));
-            Ok(facts.put_tag(
-                repository.id,
-                label,
-                &TagRecord {
-                    directories,
-                    ..record
-                },
-            )?)
+            set_directories(facts, repository.id, label, record, directories)
         }
         LinkSet::Signatures(revision) => {
             for below in Algorithm::ALL {
