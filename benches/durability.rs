@@ -4,12 +4,10 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use regfs::digest::{Algorithm, Digest};
-use regfs::index::{Batch, Change, Journal, Redb, Store};
 
 /// How a registry writes a link.
 #[derive(Clone, Copy, Debug)]
@@ -102,46 +100,6 @@ fn run(root: &Path, dialect: Dialect, writers: usize, seconds: f64) -> std::io::
     })
 }
 
-/// Durable transactions of five puts, by the journal alone: how many a second, and how many
-/// share one flush.
-fn in_process(directory: &Path, writers: usize, seconds: f64) -> std::io::Result<(f64, f64)> {
-    let failed = |error: regfs::index::StoreError| std::io::Error::other(error);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let store = directory.join(format!("in-process-{number}"));
-    fs::create_dir_all(&store)?;
-    let below = Redb::open(&store.join("index.redb")).map_err(failed)?;
-    let below: Arc<dyn Store> = Arc::new(below);
-    let journal = Journal::open(below, &store.join("journal")).map_err(failed)?;
-    let (start, done) = (Instant::now(), AtomicU64::new(0));
-    let until = start + Duration::from_secs_f64(seconds);
-    std::thread::scope(|scope| {
-        for _ in 0..writers {
-            scope.spawn(|| {
-                while Instant::now() < until {
-                    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-                    let put = |at: u64| {
-                        let key = [&b"b"[..], &(number * 5 + at).to_be_bytes()].concat();
-                        Change::Put(key, vec![0; 40])
-                    };
-                    let batch = Batch {
-                        preconditions: Vec::new(),
-                        changes: (0..5).map(put).collect(),
-                    };
-                    if journal.commit(batch).and_then(|_| journal.sync()).is_err() {
-                        return;
-                    }
-                    done.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        }
-    });
-    let elapsed = start.elapsed().as_secs_f64();
-    let (batches, flushes) = journal.activity();
-    let done = f64::from(u32::try_from(done.into_inner()).unwrap_or(u32::MAX));
-    let share = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
-    Ok((done / elapsed, share(batches) / share(flushes.max(1))))
-}
-
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
@@ -196,16 +154,6 @@ fn main() -> std::io::Result<()> {
                 figure(mount, &|run| micros(run.slow)),
             );
         }
-    }
-    println!("in process, five puts    transactions/s   commits a flush");
-    for writers in [1, 4, 16, 64] {
-        let mut rows = Vec::new();
-        for _ in 0..runs {
-            rows.push(in_process(plain, writers, seconds)?);
-        }
-        let rates = median(rows.iter().map(|row| row.0).collect());
-        let shares = median(rows.iter().map(|row| row.1).collect());
-        println!("          {writers:3} writers   {rates:14.0}   {shares:15.1}");
     }
     Ok(())
 }

@@ -14,6 +14,7 @@
 //! It knows bytes only, and is the only file besides `segment.rs` that says when they are
 //! durable.
 
+use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::ops::Range;
@@ -31,9 +32,11 @@ mod applier;
 mod overlay;
 mod record;
 mod segment;
+mod turns;
 
 use overlay::Overlay;
 use segment::{Segments, Unwritten};
+use turns::Turns;
 
 /// Where the store below says up to which batch it has everything, and the epoch after that.
 const STATE_KEY: &[u8] = b"\0journal";
@@ -54,9 +57,10 @@ pub struct Journal {
 /// What the journal and its applier share.
 struct Inner {
     below: Arc<dyn Store>,
-    /// Held by whoever commits. The order of locks: commits, segments, state.
+    /// Held by whoever commits. The order of locks: commits, turns, state; segments by itself.
     commits: Mutex<()>,
     segments: Mutex<Segments>,
+    turns: Turns,
     state: RwLock<State>,
     /// The number of the last batch that is durable.
     durable: AtomicU64,
@@ -145,6 +149,7 @@ impl Journal {
             below,
             commits: Mutex::new(()),
             segments: Mutex::new(segments),
+            turns: Turns::default(),
             state: RwLock::new(State {
                 last: found.last,
                 ..State::default()
@@ -317,17 +322,25 @@ impl Inner {
 
     /// Makes everything up to a batch durable, together with what has come since.
     fn flush(&self, target: u64) -> Result<(), StoreError> {
-        if self.durable.load(Ordering::Acquire) >= target {
+        let durable = || self.durable.load(Ordering::Acquire);
+        if durable() >= target {
             return Ok(());
         }
-        let mut segments = self.segments.lock();
+        let batches = Cell::new(Vec::new());
+        let begin = || {
+            let mut state = self.state.write();
+            batches.set(std::mem::take(&mut state.pending));
+            state.last
+        };
+        let append = || self.append(batches.take());
+        self.turns.until(target, durable, begin, append)
+    }
+
+    /// Appends batches, the next ones that are to be durable, and flushes.
+    fn append(&self, mut batches: Vec<Vec<u8>>) -> Result<(), StoreError> {
         self.check_poison()?;
         let durable = self.durable.load(Ordering::Acquire);
-        if durable >= target {
-            return Ok(());
-        }
-        let mut batches = std::mem::take(&mut self.state.write().pending);
-        let (done, appended) = segments.append(&batches, durable + 1);
+        let (done, appended) = self.segments.lock().append(&batches, durable + 1);
         self.flushes.fetch_add(1, Ordering::Relaxed);
         self.durable.store(durable + done as u64, Ordering::Release);
         match appended {
