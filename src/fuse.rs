@@ -2,13 +2,15 @@
 //!
 //! Here are inode numbers, open files, what the kernel may cache, who may write, and errno. A
 //! request's meaning is not: `Service` takes decoded requests and returns plain values, which
-//! `adapter` hands to fuser, and which another transport could send as well.
+//! two transports send: `adapter` through fuser, `ring` by `io_uring`.
 //!
 //! It decides nothing about registries.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use fuser::{Config, MountOption, Session, SessionACL, SessionUnmounter};
 
@@ -22,11 +24,14 @@ mod files;
 mod inodes;
 mod names;
 mod notify;
+mod ring;
 mod service;
 mod syncs;
 
-use adapter::Adapter;
+use access::Owner;
+use adapter::{Adapter, Negotiated};
 use notify::Kernel;
+use ring::Rings;
 use service::Service;
 
 /// Threads that serve requests: enough that a few waiting for the disk keep nobody waiting.
@@ -45,6 +50,8 @@ pub struct Options {
     pub uid: u32,
     /// And to which group.
     pub gid: u32,
+    /// Whether requests go by `io_uring` where the kernel offers it.
+    pub rings: bool,
     /// Options for the kernel, as they are.
     pub others: Vec<String>,
 }
@@ -53,18 +60,35 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Mount {
     session: Session<Adapter>,
+    rings: Option<Rings>,
 }
 
 impl Mount {
     /// Mounts a tree. When this returns the kernel sends requests, which [`Mount::serve`]
     /// answers.
     pub fn new(tree: Tree, mountpoint: &Path, options: &Options) -> io::Result<Self> {
-        let kernel = Arc::new(Kernel::start()?);
-        let service = Service::new(tree, options.uid, options.gid);
-        let adapter = Adapter::new(service, Arc::clone(&kernel));
+        let (uid, gid) = (options.uid, options.gid);
+        let service = Service::new(tree, Owner { uid, gid }, Kernel::start()?);
+        let service = Arc::new(service);
+        let rings = options.rings.then(prepare).flatten();
+        let negotiated = Arc::new(Negotiated::default());
+        negotiated.rings.store(rings.is_some(), Ordering::Relaxed);
+        let adapter = Adapter::new(Arc::clone(&service), Arc::clone(&negotiated));
         let session = Session::new(adapter, mountpoint, &config(options))?;
-        kernel.connect(session.notifier());
-        Ok(Self { session })
+        service.kernel.connect(session.notifier());
+        let rings = rings.filter(|_| negotiated.rings.load(Ordering::Relaxed));
+        if let Some(rings) = &rings {
+            rings.start(session.as_fd().try_clone_to_owned()?, &service);
+        }
+        log::info!(
+            "requests come by {}",
+            if rings.is_some() {
+                "io_uring"
+            } else {
+                "/dev/fuse"
+            }
+        );
+        Ok(Self { session, rings })
     }
 
     /// What ends the mount from another thread.
@@ -74,8 +98,19 @@ impl Mount {
 
     /// Answers until the mount ends, from whichever side.
     pub fn serve(self) -> io::Result<()> {
-        self.session.run()
+        let served = self.session.run();
+        if let Some(rings) = self.rings {
+            rings.join();
+        }
+        served
     }
+}
+
+/// Rings, unless there can be none, which is said and no error: /dev/fuse does as well.
+fn prepare() -> Option<Rings> {
+    Rings::prepare()
+        .inspect_err(|why| log::info!("no requests by io_uring: {why}"))
+        .ok()
 }
 
 fn config(options: &Options) -> Config {

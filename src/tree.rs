@@ -36,6 +36,7 @@ mod rejected;
 mod remove;
 mod rename;
 mod target;
+mod waiting;
 
 pub use error::TreeError;
 pub use handle::{Access, Caching, Handle};

@@ -95,8 +95,9 @@ fn check(mounting: &Mounting) -> Result<PathBuf, CommandError> {
 /// Takes away a mount whose process was killed: nobody can use it, nor mount over it.
 fn revive(mountpoint: &Path) {
     // Not stat, which the kernel may answer from what it remembers.
+    let gone = [rustix::io::Errno::NOTCONN, rustix::io::Errno::CONNABORTED];
     if let Err(error) = std::fs::read_dir(mountpoint)
-        && error.raw_os_error() == Some(rustix::io::Errno::NOTCONN.raw_os_error())
+        && rustix::io::Errno::from_io_error(&error).is_some_and(|error| gone.contains(&error))
     {
         detach(mountpoint);
     }
@@ -137,6 +138,7 @@ fn serve(mounting: &Mounting, mountpoint: &Path) -> Result<(), CommandError> {
         gid: options
             .gid
             .unwrap_or_else(|| rustix::process::getegid().as_raw()),
+        rings: options.rings,
         others: options.kernel.clone(),
     };
     let mount = Mount::new(tree, mountpoint, &kernel).map_err(about(mountpoint))?;

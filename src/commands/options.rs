@@ -11,7 +11,7 @@ const KERNELS: [&str; 8] = [
 const ALWAYS: [&str; 4] = ["nosuid", "nodev", "noatime", "async"];
 
 /// What follows `-o`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MountOptions {
     /// `ro`: nothing may be changed.
     pub read_only: bool,
@@ -25,8 +25,24 @@ pub struct MountOptions {
     /// `audit=off|warn|enforce`, `max_manifest_size=BYTES`: what is admitted;
     /// `sync=always|data|lazy`: what fsync waits for.
     pub policy: Policy,
+    /// `uring=auto|off`: whether requests go by `io_uring` where the kernel offers it.
+    pub rings: bool,
     /// What the kernel is told as it is.
     pub kernel: Vec<String>,
+}
+
+impl Default for MountOptions {
+    fn default() -> Self {
+        Self {
+            read_only: false,
+            allow_other: false,
+            uid: None,
+            gid: None,
+            policy: Policy::default(),
+            rings: true,
+            kernel: Vec::new(),
+        }
+    }
 }
 
 impl MountOptions {
@@ -66,6 +82,8 @@ impl MountOptions {
             ("sync", "always") => self.policy.sync = Sync::Always,
             ("sync", "data") => self.policy.sync = Sync::Data,
             ("sync", "lazy") => self.policy.sync = Sync::Lazy,
+            ("uring", "auto") => self.rings = true,
+            ("uring", "off") => self.rings = false,
             ("max_manifest_size", text) => self.policy.manifest_bytes_max = bytes(option, text)?,
             (name, "") if ALWAYS.contains(&name) => {}
             (name, "") if KERNELS.contains(&name) => self.kernel.push(name.to_owned()),
@@ -73,7 +91,7 @@ impl MountOptions {
                 return Err(CommandError::Usage(format!(
                     "-o {option}: unknown; known are ro, rw, allow_other, uid=N, gid=N, \
                      delete=guarded|permissive, references=require|skip, schema1=refuse|accept, \
-                     audit=off|warn|enforce, sync=always|data|lazy, \
+                     audit=off|warn|enforce, sync=always|data|lazy, uring=auto|off, \
                      max_manifest_size=BYTES, {}",
                     KERNELS.join(", ")
                 )));
@@ -130,6 +148,7 @@ mod tests {
                 ..Policy::default()
             },
             kernel: vec!["noexec".into()],
+            ..MountOptions::default()
         };
         assert_eq!(options, Ok(expected));
         assert_eq!(parse(&[]), Ok(MountOptions::default()));

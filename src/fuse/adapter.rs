@@ -5,6 +5,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use fuser::{
@@ -16,11 +17,9 @@ use fuser::{
 };
 
 use super::access::Caller;
-use super::directories::{Directories, Row};
+use super::directories::Row;
 use super::names::Setting;
-use super::notify::Kernel;
 use super::service::{Entry, Service, file_type};
-use super::syncs::Syncs;
 
 /// Largest write in one request, in bytes (the kernel's own cap, unless raised by sysctl).
 const WRITE_BYTES: u32 = 1 << 20;
@@ -31,9 +30,14 @@ const BACKGROUND: u16 = 64;
 #[derive(Debug)]
 pub(super) struct Adapter {
     service: Arc<Service>,
-    directories: Directories,
-    kernel: Arc<Kernel>,
-    syncs: Syncs,
+    negotiated: Arc<Negotiated>,
+}
+
+/// What the kernel and we have agreed on.
+#[derive(Debug, Default)]
+pub(super) struct Negotiated {
+    /// Whether rings are there to be used; then, whether the kernel will use them.
+    pub(super) rings: AtomicBool,
 }
 
 fn caller(request: &Request) -> Caller {
@@ -86,25 +90,20 @@ fn reply_extended(value: Result<Vec<u8>, Errno>, size: u32, reply: ReplyXattr) {
 }
 
 impl Adapter {
-    pub(super) fn new(service: Service, kernel: Arc<Kernel>) -> Self {
+    pub(super) fn new(service: Arc<Service>, negotiated: Arc<Negotiated>) -> Self {
         Self {
-            service: Arc::new(service),
-            directories: Directories::default(),
-            kernel,
-            syncs: Syncs::default(),
+            service,
+            negotiated,
         }
-    }
-
-    /// Answers once everything before is durable.
-    fn make_durable(&self, answer: super::syncs::Answer) {
-        let flush = || guarded(|| self.service.make_durable());
-        self.syncs.sync(flush, answer);
     }
 
     /// Answers once the kernel knows what changed.
     fn reply_changed(&self, changed: Result<Vec<u64>, Errno>, reply: ReplyEmpty) {
         match changed {
-            Ok(changed) => self.kernel.answer(changed, Box::new(move || reply.ok())),
+            Ok(changed) => {
+                let answer = Box::new(move || reply.ok());
+                self.service.kernel.answer(changed, answer);
+            }
             Err(error) => reply.error(error),
         }
     }
@@ -121,6 +120,11 @@ impl Filesystem for Adapter {
             InitFlags::FUSE_EXPLICIT_INVAL_DATA,
         ] {
             let _unknown = config.add_capabilities(wanted);
+        }
+        let rings = &self.negotiated.rings;
+        if rings.load(Ordering::Relaxed) {
+            let agreed = config.add_capabilities(InitFlags::FUSE_OVER_IO_URING);
+            rings.store(agreed.is_ok(), Ordering::Relaxed);
         }
         let _nearest = config.set_max_write(WRITE_BYTES);
         let _nearest = config.set_max_background(BACKGROUND);
@@ -172,7 +176,7 @@ impl Filesystem for Adapter {
         match guarded(|| self.service.set(caller(request), ino.0, setting)) {
             Ok((entry, changed)) => {
                 let answer = move || reply.attr(&entry.lifetime, &entry.attributes);
-                self.kernel.answer(changed, Box::new(answer));
+                self.service.kernel.answer(changed, Box::new(answer));
             }
             Err(error) => reply.error(error),
         }
@@ -195,16 +199,9 @@ impl Filesystem for Adapter {
         _rdev: u32,
         reply: ReplyEntry,
     ) {
-        if mode & libc::S_IFMT != libc::S_IFREG {
-            return reply.error(Errno::EPERM);
-        }
-        let permissions = u16::try_from(mode & 0o777).unwrap_or(0o644);
         let entry = guarded(|| {
-            let (entry, opened) =
-                self.service
-                    .create(caller(request), parent.0, name, permissions)?;
-            self.service.release(entry.attributes.ino.0, opened.number);
-            Ok(entry)
+            self.service
+                .make_file(caller(request), parent.0, name, mode)
         });
         reply_entry(entry, reply);
     }
@@ -246,13 +243,9 @@ impl Filesystem for Adapter {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        if flags.intersects(!RenameFlags::RENAME_NOREPLACE) {
-            return reply.error(Errno::EINVAL);
-        }
-        let replace = !flags.contains(RenameFlags::RENAME_NOREPLACE);
         let renamed = guarded(|| {
             let (from, to) = ((parent.0, name), (new_parent.0, new_name));
-            self.service.rename(caller(request), from, to, replace)
+            self.service.rename(caller(request), from, to, flags.bits())
         });
         self.reply_changed(renamed, reply);
     }
@@ -358,26 +351,17 @@ impl Filesystem for Adapter {
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
-        match guarded(|| self.service.sync(ino.0, handle.0)) {
-            Ok((changed, false)) => self.reply_changed(Ok(changed), reply),
-            Ok((changed, true)) => {
-                let kernel = Arc::clone(&self.kernel);
-                let answer = move |durable: Result<(), Errno>| match durable {
-                    Ok(()) => kernel.answer(changed, Box::new(move || reply.ok())),
-                    Err(error) => reply.error(error),
-                };
-                self.make_durable(Box::new(answer));
-            }
-            Err(error) => reply.error(error),
-        }
+        let answer = Box::new(move |synced| reply_empty(synced, reply));
+        // A panic drops the answer, which tells the kernel.
+        let _told = guarded(|| {
+            self.service.sync(ino.0, handle.0, answer);
+            Ok(())
+        });
     }
 
     fn opendir(&self, _request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        match guarded(|| self.service.place(ino.0)) {
-            Ok(place) => {
-                let number = self.directories.open(ino.0, place);
-                reply.opened(FileHandle(number), fuser::FopenFlags::empty());
-            }
+        match guarded(|| self.service.open_directory(ino.0)) {
+            Ok(opened) => reply.opened(FileHandle(opened.number), opened.flags),
             Err(error) => reply.error(error),
         }
     }
@@ -391,23 +375,16 @@ impl Filesystem for Adapter {
         mut reply: ReplyDirectory,
     ) {
         let listed = guarded(|| {
-            let directory = self.directories.get(handle.0).ok_or(Errno::EBADF)?;
-            self.service
-                .list(&directory, offset, |next, row| match row {
-                    Row::Dots(ino, name) => {
-                        reply.add(INodeNo(*ino), next, fuser::FileType::Directory, name)
-                    }
-                    Row::Name(row) => {
-                        let kind = file_type(row.found.attributes.kind);
-                        // A number is given at lookup only; here any but 0 serves.
-                        let ino = self
-                            .service
-                            .inodes
-                            .number(&row.found.place)
-                            .unwrap_or(u64::MAX);
-                        reply.add(INodeNo(ino), next, kind, &row.name)
-                    }
-                })
+            self.service.list(handle.0, offset, |next, row| match row {
+                Row::Dots(ino, name) => {
+                    reply.add(INodeNo(*ino), next, fuser::FileType::Directory, name)
+                }
+                Row::Name(row) => {
+                    let kind = file_type(row.found.attributes.kind);
+                    let ino = self.service.listed_number(&row.found.place);
+                    reply.add(INodeNo(ino), next, kind, &row.name)
+                }
+            })
         });
         match listed {
             Ok(()) => reply.ok(),
@@ -424,34 +401,31 @@ impl Filesystem for Adapter {
         mut reply: ReplyDirectoryPlus,
     ) {
         let listed = guarded(|| {
-            let directory = self.directories.get(handle.0).ok_or(Errno::EBADF)?;
-            self.service
-                .list(&directory, offset, |next, row| match row {
-                    Row::Dots(ino, name) => {
-                        let entry = self.service.dots(*ino);
-                        let number = INodeNo(*ino);
-                        reply.add(
-                            number,
-                            next,
-                            name,
-                            &entry.lifetime,
-                            &entry.attributes,
-                            Generation(0),
-                        )
+            self.service.list(handle.0, offset, |next, row| match row {
+                Row::Dots(ino, name) => {
+                    let entry = self.service.dots(*ino);
+                    let number = INodeNo(*ino);
+                    reply.add(
+                        number,
+                        next,
+                        name,
+                        &entry.lifetime,
+                        &entry.attributes,
+                        Generation(0),
+                    )
+                }
+                Row::Name(row) => {
+                    let entry = self.service.entry(&row.found);
+                    let ino = entry.attributes.ino;
+                    let (lifetime, attributes) = (&entry.lifetime, &entry.attributes);
+                    let full = reply.add(ino, next, &row.name, lifetime, attributes, Generation(0));
+                    if full {
+                        // The kernel was not told after all.
+                        self.service.inodes.forget(ino.0, 1);
                     }
-                    Row::Name(row) => {
-                        let entry = self.service.entry(&row.found);
-                        let ino = entry.attributes.ino;
-                        let (lifetime, attributes) = (&entry.lifetime, &entry.attributes);
-                        let full =
-                            reply.add(ino, next, &row.name, lifetime, attributes, Generation(0));
-                        if full {
-                            // The kernel was not told after all.
-                            self.service.inodes.forget(ino.0, 1);
-                        }
-                        full
-                    }
-                })
+                    full
+                }
+            })
         });
         match listed {
             Ok(()) => reply.ok(),
@@ -467,12 +441,13 @@ impl Filesystem for Adapter {
         _flags: OpenFlags,
         reply: ReplyEmpty,
     ) {
-        self.directories.close(handle.0);
+        self.service.directories.close(handle.0);
         reply.ok();
     }
 
     fn fsyncdir(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        self.make_durable(Box::new(move |durable| reply_empty(durable, reply)));
+        let answer = Box::new(move |durable| reply_empty(durable, reply));
+        self.service.make_durable(answer);
     }
 
     fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {

@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::sync::Arc;
 
-use fuser::Errno;
+use fuser::{Errno, FopenFlags};
 use parking_lot::{Mutex, RwLock};
 
+use super::files::Opened;
 use super::service::{Service, logged};
 use crate::tree::{Listed, Place};
 
@@ -27,7 +28,7 @@ pub(super) struct Directories {
 
 /// An open directory.
 #[derive(Debug)]
-pub(super) struct Directory {
+struct Directory {
     ino: u64,
     place: Place,
     page: Mutex<Page>,
@@ -44,7 +45,7 @@ struct Page {
 }
 
 impl Directories {
-    pub(super) fn open(&self, ino: u64, place: Place) -> u64 {
+    fn open(&self, ino: u64, place: Place) -> u64 {
         let directory = Directory {
             ino,
             place,
@@ -57,7 +58,7 @@ impl Directories {
         number
     }
 
-    pub(super) fn get(&self, number: u64) -> Option<Arc<Directory>> {
+    fn get(&self, number: u64) -> Option<Arc<Directory>> {
         self.table.read().1.get(&number).cloned()
     }
 
@@ -75,14 +76,29 @@ pub(super) enum Row<'a> {
 }
 
 impl Service {
+    /// opendir(3)
+    pub(super) fn open_directory(&self, ino: u64) -> Result<Opened, Errno> {
+        let number = self.directories.open(ino, self.place(ino)?);
+        let flags = FopenFlags::empty();
+        Ok(Opened { number, flags })
+    }
+
+    /// The number of a row in a listing without attributes. One is given at lookup only; until
+    /// then any but 0 serves.
+    pub(super) fn listed_number(&self, place: &Place) -> u64 {
+        self.inodes.number(place).unwrap_or(u64::MAX)
+    }
+
     /// Lists from an offset on. `add` takes a row and the offset behind it, and says whether
     /// there was no more room for it.
     pub(super) fn list(
         &self,
-        directory: &Directory,
+        handle: u64,
         offset: u64,
         mut add: impl FnMut(u64, &Row<'_>) -> bool,
     ) -> Result<(), Errno> {
+        let directory = self.directories.get(handle).ok_or(Errno::EBADF)?;
+        let directory = directory.as_ref();
         for (at, name) in [(0, "."), (1, "..")] {
             if offset <= at && add(at + 1, &Row::Dots(directory.ino, name)) {
                 return Ok(());

@@ -8,6 +8,7 @@ use parking_lot::RwLock;
 
 use super::access::Caller;
 use super::service::{Entry, Service, logged};
+use super::syncs::Answer;
 use crate::tree::{Access, Caching, Handle, Outcome, Place};
 
 /// Files that are open, by their handles' numbers.
@@ -201,12 +202,26 @@ impl Service {
         self.written(ino, outcome.map_err(|error| logged(&error)))
     }
 
-    /// fsync(2) but for the facts; the inodes that the kernel must be told of, and whether the
-    /// facts must be made durable.
-    pub(super) fn sync(&self, ino: u64, number: u64) -> Result<(Vec<u64>, bool), Errno> {
-        let handle = self.handle(number)?;
-        let (outcome, waits) = self.tree.sync(&handle).map_err(|error| logged(&error))?;
-        Ok((self.written(ino, Ok(outcome))?, waits))
+    /// fsync(2), answered once everything before is durable and the kernel knows what changed.
+    pub(super) fn sync(self: &Arc<Self>, ino: u64, number: u64, answer: Answer) {
+        let synced = self.handle(number).and_then(|handle| {
+            let (outcome, waits) = self.tree.sync(&handle).map_err(|error| logged(&error))?;
+            Ok((self.written(ino, Ok(outcome))?, waits))
+        });
+        let (changed, waits) = match synced {
+            Ok(synced) => synced,
+            Err(error) => return answer(Err(error)),
+        };
+        let service = Arc::clone(self);
+        let told: Answer = Box::new(move |durable| match durable {
+            Ok(()) => service.kernel.answer(changed, Box::new(|| answer(Ok(())))),
+            Err(error) => answer(Err(error)),
+        });
+        if waits {
+            self.make_durable(told);
+        } else {
+            told(Ok(()));
+        }
     }
 
     fn written(&self, ino: u64, outcome: Result<Outcome, Errno>) -> Result<Vec<u64>, Errno> {
@@ -217,6 +232,24 @@ impl Service {
             changed.push(ino);
         }
         Ok(changed)
+    }
+
+    /// Whether what is done with an open file may wait for the disk.
+    pub(super) fn may_wait(&self, number: u64) -> bool {
+        let handle = self.files.get(number);
+        handle.is_some_and(|handle| self.tree.may_wait(&handle))
+    }
+
+    /// Whether its fsync may.
+    pub(super) fn sync_may_wait(&self, number: u64) -> bool {
+        let handle = self.files.get(number);
+        handle.is_some_and(|handle| self.tree.sync_may_wait(&handle))
+    }
+
+    /// Whether open(2) of an inode may.
+    pub(super) fn open_may_wait(&self, ino: u64) -> bool {
+        let place = self.inodes.place(ino);
+        place.is_some_and(|place| self.tree.open_may_wait(&place))
     }
 
     /// The last close(2).

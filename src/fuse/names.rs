@@ -7,6 +7,7 @@ use fuser::Errno;
 
 use super::access::Caller;
 use super::service::{Entry, Service, logged};
+use super::syncs::Answer;
 use crate::tree::{Change, Place, Space};
 
 /// What chmod, utimes and truncate ask for.
@@ -86,8 +87,12 @@ impl Service {
         caller: Caller,
         from: (u64, &OsStr),
         to: (u64, &OsStr),
-        replace: bool,
+        flags: u32,
     ) -> Result<Vec<u64>, Errno> {
+        if flags & !libc::RENAME_NOREPLACE != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let replace = flags & libc::RENAME_NOREPLACE == 0;
         let (old, new) = (self.place(from.0)?, self.place(to.0)?);
         self.may_change_in(caller, &old)?;
         self.may_change_in(caller, &new)?;
@@ -147,9 +152,33 @@ impl Service {
         }
     }
 
-    /// fsync(2) of a directory
-    pub(super) fn make_durable(&self) -> Result<(), Errno> {
-        self.tree.make_durable().map_err(|error| logged(&error))
+    /// fsync(2) of a directory: answered once everything before is durable.
+    pub(super) fn make_durable(&self, answer: Answer) {
+        let flush = || self.tree.make_durable().map_err(|error| logged(&error));
+        self.syncs.sync(flush, answer);
+    }
+
+    /// Whether rename(2) may wait for the disk.
+    pub(super) fn rename_may_wait(&self, parent: u64, name: &OsStr) -> bool {
+        let parent = self.inodes.place(parent);
+        parent.is_some_and(|parent| self.tree.rename_may_wait(&parent, name))
+    }
+
+    /// mknod(2): a plain file, or nothing.
+    pub(super) fn make_file(
+        &self,
+        caller: Caller,
+        parent: u64,
+        name: &OsStr,
+        mode: u32,
+    ) -> Result<Entry, Errno> {
+        if mode & libc::S_IFMT != libc::S_IFREG {
+            return Err(Errno::EPERM);
+        }
+        let permissions = u16::try_from(mode & 0o777).unwrap_or(0o644);
+        let (entry, opened) = self.create(caller, parent, name, permissions)?;
+        self.release(entry.attributes.ino.0, opened.number);
+        Ok(entry)
     }
 
     /// statfs(2)

@@ -1,13 +1,16 @@
-//! The service: what every kind of request shares.
+//! The service: requests in, plain values out; here is what every kind of request shares.
 
 use std::time::{Duration, SystemTime};
 
 use fuser::{Errno, FileAttr, FileType, INodeNo};
 
 use super::access::{Caller, Owner};
+use super::directories::Directories;
 use super::errno::errno;
 use super::files::Files;
 use super::inodes::{Inodes, TOP};
+use super::notify::Kernel;
+use super::syncs::Syncs;
 use crate::tree::{Attributes, FileKind, Found, Outcome, Place, Tree, TreeError};
 
 /// How long the kernel keeps what lasts until it is told otherwise: for practical purposes,
@@ -20,23 +23,29 @@ pub(super) struct Entry {
     pub(super) lifetime: Duration,
 }
 
-/// Requests in, plain values out.
+/// What answers requests, of whichever transport.
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) tree: Tree,
     pub(super) inodes: Inodes,
     pub(super) files: Files,
+    pub(super) directories: Directories,
     pub(super) owner: Owner,
+    pub(super) kernel: Kernel,
+    pub(super) syncs: Syncs,
 }
 
 impl Service {
-    pub(super) fn new(tree: Tree, uid: u32, gid: u32) -> Self {
+    pub(super) fn new(tree: Tree, owner: Owner, kernel: Kernel) -> Self {
         let inodes = Inodes::new(tree.top());
         Self {
             tree,
             inodes,
             files: Files::default(),
-            owner: Owner { uid, gid },
+            directories: Directories::default(),
+            owner,
+            kernel,
+            syncs: Syncs::default(),
         }
     }
 

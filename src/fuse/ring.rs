@@ -1,0 +1,221 @@
+//! Rings: requests by `io_uring` (Linux 6.14 and later, where `fuse.enable_uring` is Y), beside
+//! fuser, which mounts, negotiates, and goes on reading what comes by /dev/fuse: forgets.
+//!
+//! Each processor has a ring and a thread of ours that runs on it, so that a request goes to
+//! the daemon and back without waking another processor: a quarter of the time. What may wait
+//! is done by the ring's workers. Meanings are in `Service`, as for the other transport.
+//!
+//! The kernel sends nothing until every ring is registered, and goes back to /dev/fuse if one
+//! cannot be.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use fuser::Errno;
+use parking_lot::Mutex;
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+use super::service::Service;
+
+mod dispatch;
+mod queue;
+mod reply;
+mod request;
+mod workers;
+
+use queue::{Event, Queue};
+use reply::Reply;
+use workers::Workers;
+
+/// Requests that may be under way on one processor. Each takes as much memory as the largest
+/// request that it ever held.
+const ENTRIES: usize = 16;
+/// Says which processors there may ever be: each must have a ring.
+const POSSIBLE: &str = "/sys/devices/system/cpu/possible";
+/// Says whether the kernel offers this.
+const ENABLED: &str = "/sys/module/fuse/parameters/enable_uring";
+
+/// What the threads of rings are to serve, once there is a mount.
+type Start = (Arc<OwnedFd>, Arc<Service>);
+
+/// The rings of a mount.
+#[derive(Debug)]
+pub(super) struct Rings {
+    threads: Vec<(Sender<Start>, JoinHandle<()>)>,
+}
+
+impl Rings {
+    /// Makes a ring for every processor; why not, if there can be none.
+    pub(super) fn prepare() -> io::Result<Self> {
+        let enabled = std::fs::read_to_string(ENABLED).unwrap_or_default();
+        if enabled.trim() != "Y" {
+            let why = format!("{ENABLED} is not Y");
+            return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+        }
+        let (made, results) = channel();
+        let mut threads = Vec::new();
+        for number in processors()? {
+            let (start, started) = channel();
+            let made = made.clone();
+            let thread = std::thread::Builder::new().name(format!("ring-{number}"));
+            let thread = thread.spawn(move || run(number, &made, &started))?;
+            threads.push((start, thread));
+        }
+        drop(made);
+        for result in results.iter().take(threads.len()) {
+            result?;
+        }
+        Ok(Self { threads })
+    }
+
+    /// Serves a connection; when this returns, requests come by the rings or will.
+    pub(super) fn start(&self, device: OwnedFd, service: &Arc<Service>) {
+        let device = Arc::new(device);
+        for (start, _) in &self.threads {
+            // A thread that is gone has said why; the kernel then does without rings.
+            let _gone = start.send((Arc::clone(&device), Arc::clone(service)));
+        }
+    }
+
+    /// Waits until the mount has ended, for those that were started.
+    pub(super) fn join(self) {
+        for (start, thread) in self.threads {
+            drop(start);
+            // One that panicked has said so.
+            let _ended = thread.join();
+        }
+    }
+}
+
+/// The numbers of all processors that there may ever be: from 0 on.
+fn processors() -> io::Result<std::ops::Range<u16>> {
+    let text = std::fs::read_to_string(POSSIBLE)?;
+    let last = text.trim().rsplit(['-', ',']).next();
+    let last = last.and_then(|last| last.parse::<u16>().ok());
+    let last = last.ok_or_else(|| io::Error::other(format!("{POSSIBLE}: {text:?}")))?;
+    Ok(0..last + 1)
+}
+
+/// Where answers wait for the thread of the ring, which alone may submit them.
+struct Mailbox {
+    answers: Mutex<Vec<(usize, Reply)>>,
+    asleep: AtomicBool,
+    wake: OwnedFd,
+}
+
+impl Mailbox {
+    fn put(&self, entry: usize, reply: Reply) {
+        self.answers.lock().push((entry, reply));
+        if self.asleep.swap(false, Ordering::SeqCst) {
+            // It cannot fail: the count is far from its end.
+            let _woken = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+        }
+    }
+
+    fn take(&self) -> Vec<(usize, Reply)> {
+        std::mem::take(&mut self.answers.lock())
+    }
+
+    /// Whether the thread may sleep: there is nothing for it.
+    fn sleep(&self) -> bool {
+        self.asleep.store(true, Ordering::SeqCst);
+        if self.answers.lock().is_empty() {
+            return true;
+        }
+        self.asleep.store(false, Ordering::SeqCst);
+        false
+    }
+}
+
+/// The place for an answer. One that is given up, by a panic, answers that.
+struct Slot {
+    mailbox: Arc<Mailbox>,
+    entry: usize,
+    answered: bool,
+}
+
+impl Slot {
+    fn answer(mut self, reply: impl Into<Reply>) {
+        self.answered = true;
+        self.mailbox.put(self.entry, reply.into());
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.mailbox.put(self.entry, Errno::EIO.into());
+        }
+    }
+}
+
+/// The thread of a ring.
+fn run(number: u16, made: &Sender<io::Result<()>>, started: &Receiver<Start>) {
+    let mut processor = CpuSet::new();
+    processor.set(usize::from(number));
+    if let Err(error) = sched_setaffinity(None, &processor) {
+        // One that is not there now; its ring must be there all the same.
+        log::debug!("ring {number} runs anywhere: {error}");
+    }
+    let prepared = || {
+        let wake = eventfd(0, EventfdFlags::CLOEXEC)?;
+        let queue = Queue::new(number, ENTRIES, wake.try_clone()?)?;
+        Ok((queue, wake))
+    };
+    let (mut queue, wake) = match prepared() {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            let _gone = made.send(Err(error));
+            return;
+        }
+    };
+    let _gone = made.send(Ok(()));
+    let Ok((device, service)) = started.recv() else {
+        return;
+    };
+    let mailbox = Arc::new(Mailbox {
+        answers: Mutex::default(),
+        asleep: AtomicBool::new(false),
+        wake,
+    });
+    if let Err(error) = serve(&mut queue, &device, &service, &mailbox) {
+        log::error!("ring {number} ends: {error}");
+    }
+}
+
+fn serve(
+    queue: &mut Queue,
+    device: &OwnedFd,
+    service: &Arc<Service>,
+    mailbox: &Arc<Mailbox>,
+) -> io::Result<()> {
+    queue.register(device)?;
+    let mut workers = Workers::default();
+    while !queue.is_over() {
+        for (entry, reply) in mailbox.take() {
+            queue.answer(device, entry, &reply)?;
+        }
+        if !mailbox.sleep() {
+            continue;
+        }
+        let events = queue.wait()?;
+        mailbox.asleep.store(false, Ordering::SeqCst);
+        for event in events {
+            let Event::Request(entry) = event else {
+                continue;
+            };
+            let slot = Slot {
+                mailbox: Arc::clone(mailbox),
+                entry,
+                answered: false,
+            };
+            dispatch::serve(service, &mut workers, queue.request(entry), slot);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,185 @@
+//! Dispatch: each operation of a request is a call of the service and a reply, at once or, where
+//! it may wait, by a worker.
+
+use std::ffi::OsStr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use fuser::{Errno, FileType};
+
+use super::Slot;
+use super::queue::Raw;
+use super::reply::{Listing, Reply};
+use super::request::{Operation, Request};
+use super::workers::{Task, Workers};
+use crate::fuse::directories::Row;
+use crate::fuse::service::{Service, file_type};
+
+/// Serves a request: here, or by a worker.
+pub(super) fn serve(service: &Arc<Service>, workers: &mut Workers, raw: Raw, slot: Slot) {
+    let request = Request::read(raw);
+    let waits = waits(service, &request);
+    let theirs = Arc::clone(service);
+    let work: Task = Box::new(move || perform(&theirs, request, slot));
+    if waits {
+        workers.run(work);
+    } else if catch_unwind(AssertUnwindSafe(work)).is_err() {
+        log::error!("a request was given up after a panic; the mount goes on");
+    }
+}
+
+/// Whether a request may wait for the disk, or keep a processor busy for long.
+fn waits(service: &Service, request: &Request) -> bool {
+    match &request.operation {
+        Operation::Read(handle, ..)
+        | Operation::Write(handle, ..)
+        | Operation::Release(handle)
+        | Operation::Flush(handle) => service.may_wait(*handle),
+        Operation::Sync(handle) => service.sync_may_wait(*handle),
+        Operation::SyncDirectory => service.tree.durability_may_wait(),
+        Operation::Rename(_, _, from, _) => service.rename_may_wait(request.ino, from),
+        Operation::Open(_) => service.open_may_wait(request.ino),
+        Operation::Set(setting) => setting.size.is_some_and(|size| size > 0),
+        Operation::Remove(..) => true,
+        _ => false,
+    }
+}
+
+fn perform(service: &Arc<Service>, request: Request, slot: Slot) {
+    let Request {
+        caller,
+        ino,
+        operation,
+    } = request;
+    match operation {
+        Operation::Lookup(name) => {
+            let entry = service.look_up(caller, ino, &name);
+            slot.answer(entry.map(|entry| Reply::entry(&entry)));
+        }
+        Operation::Attributes => {
+            let entry = service.stat(ino);
+            slot.answer(entry.map(|entry| Reply::attributes(&entry)));
+        }
+        Operation::Set(setting) => {
+            let set = service.set(caller, ino, setting);
+            answer_changed(
+                service,
+                slot,
+                set.map(|(entry, changed)| (Reply::attributes(&entry), changed)),
+            );
+        }
+        Operation::ReadLink => slot.answer(service.read_link(ino)),
+        Operation::MakeFile(name, mode) => {
+            let entry = service.make_file(caller, ino, &name, mode);
+            slot.answer(entry.map(|entry| Reply::entry(&entry)));
+        }
+        Operation::MakeDirectory(name) => {
+            let entry = service.make_directory(caller, ino, &name);
+            slot.answer(entry.map(|entry| Reply::entry(&entry)));
+        }
+        Operation::Remove(name, directory) => {
+            slot.answer(service.remove(caller, ino, &name, directory));
+        }
+        Operation::Rename(parent, flags, from, to) => {
+            let renamed = service.rename(caller, (ino, &from), (parent, &to), flags);
+            answer_changed(service, slot, renamed.map(with_nothing));
+        }
+        Operation::Open(flags) => {
+            let opened = service.open(caller, ino, flags);
+            slot.answer(opened.map(|opened| Reply::opened(&opened)));
+        }
+        Operation::Create(name, mode) => {
+            let mode = u16::try_from(mode & 0o777).unwrap_or(0o644);
+            let created = service.create(caller, ino, &name, mode);
+            slot.answer(created.map(|(entry, opened)| Reply::created(&entry, &opened)));
+        }
+        Operation::Read(handle, offset, size) => slot.answer(service.read(handle, offset, size)),
+        Operation::Write(handle, offset, bytes) => {
+            slot.answer(service.write(handle, offset, &bytes).map(Reply::size));
+        }
+        Operation::Space => slot.answer(service.space().map(|space| Reply::space(&space))),
+        Operation::Release(handle) => {
+            let changed = service.release(ino, handle);
+            answer_changed(service, slot, Ok(with_nothing(changed)));
+        }
+        Operation::Flush(handle) => {
+            answer_changed(service, slot, service.flush(ino, handle).map(with_nothing));
+        }
+        Operation::Sync(handle) => {
+            service.sync(ino, handle, Box::new(move |result| slot.answer(result)));
+        }
+        Operation::SyncDirectory => {
+            service.make_durable(Box::new(move |result| slot.answer(result)));
+        }
+        Operation::Extended(name, size) => {
+            let value = service.extended(ino, &name);
+            slot.answer(value.map(|value| Reply::extended(value, size)));
+        }
+        Operation::ExtendedNames(size) => {
+            let names = service.extended_names(ino);
+            slot.answer(names.map(|names| Reply::extended(names, size)));
+        }
+        Operation::SetExtended => slot.answer(service.set_extended(ino)),
+        Operation::OpenDirectory => {
+            let opened = service.open_directory(ino);
+            slot.answer(opened.map(|opened| Reply::opened(&opened)));
+        }
+        Operation::List(handle, offset, size, plus) => {
+            slot.answer(list(service, handle, offset, size, plus));
+        }
+        Operation::ReleaseDirectory(handle) => {
+            service.directories.close(handle);
+            slot.answer(());
+        }
+        Operation::Destroy => slot.answer(()),
+        Operation::Refused(error) => slot.answer(error),
+    }
+}
+
+fn with_nothing(changed: Vec<u64>) -> (Reply, Vec<u64>) {
+    (().into(), changed)
+}
+
+/// Answers once the kernel knows what changed.
+fn answer_changed(service: &Service, slot: Slot, done: Result<(Reply, Vec<u64>), Errno>) {
+    match done {
+        Ok((reply, changed)) => {
+            let answer = Box::new(move || slot.answer(reply));
+            service.kernel.answer(changed, answer);
+        }
+        Err(error) => slot.answer(error),
+    }
+}
+
+fn list(
+    service: &Service,
+    handle: u64,
+    offset: u64,
+    size: u32,
+    plus: bool,
+) -> Result<Reply, Errno> {
+    let mut listing = Listing::new(size);
+    service.list(handle, offset, |next, row| match row {
+        Row::Dots(ino, name) => {
+            let entry = plus.then(|| service.dots(*ino));
+            let row = (*ino, next, FileType::Directory);
+            listing.add(row, OsStr::new(name), entry.as_ref())
+        }
+        Row::Name(row) if plus => {
+            let entry = service.entry(&row.found);
+            let ino = entry.attributes.ino.0;
+            let full = listing.add((ino, next, entry.attributes.kind), &row.name, Some(&entry));
+            if full {
+                // The kernel was not told after all.
+                service.inodes.forget(ino, 1);
+            }
+            full
+        }
+        Row::Name(row) => {
+            let kind = file_type(row.found.attributes.kind);
+            let ino = service.listed_number(&row.found.place);
+            listing.add((ino, next, kind), &row.name, None)
+        }
+    })?;
+    Ok(listing.done())
+}

@@ -1,0 +1,283 @@
+//! A queue: one processor's `io_uring`, and the memory through which its requests come and its
+//! answers go, as `fuse_uring_cmd_req` and `fuse_uring_req_header` of Linux 6.14's
+//! `include/uapi/linux/fuse.h` say.
+//!
+//! It knows entries and bytes, not what they mean. What is unsafe about rings is here: the
+//! kernel writes to an entry from its registration or last answer on until it says that a
+//! request is in it, and not from then until the answer is submitted.
+#![expect(unsafe_code, reason = "memory shared with the kernel")]
+
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::io;
+use std::mem::offset_of;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::ptr::NonNull;
+
+use io_uring::{IoUring, cqueue, opcode, squeue, types};
+
+use super::reply::Reply;
+
+/// Bytes of a request's header, and of an answer's.
+const HEADER: usize = 128;
+/// The largest payload: as much as a request may write, which is agreed on at the mount.
+pub(super) const PAYLOAD: usize = 1 << 20;
+/// Bytes from one entry to the next.
+const STRIDE: usize = PAGE + PAYLOAD;
+const PAGE: usize = 4096;
+/// What marks the completion of a wake-up among those of entries.
+const WOKEN: u64 = u64::MAX;
+/// `FUSE_IO_URING_CMD_REGISTER`
+const REGISTER: u32 = 1;
+/// `FUSE_IO_URING_CMD_COMMIT_AND_FETCH`
+const COMMIT_AND_FETCH: u32 = 2;
+/// Where `addr` and `len` stand in a submission, of which the builder sets no length.
+const ADDRESS_OFFSET: usize = 16;
+const LEN_OFFSET: usize = 24;
+
+/// `fuse_uring_req_header`
+#[repr(C)]
+struct Header {
+    in_out: [u8; HEADER],
+    operation: [u8; HEADER],
+    flags: u64,
+    /// What the answer must name: the request's own number.
+    commit: u64,
+    payload: u32,
+    padding: u32,
+    reserved: u64,
+}
+
+/// A request as it came.
+#[derive(Debug)]
+pub(super) struct Raw {
+    /// `fuse_in_header`
+    pub(super) header: [u8; HEADER],
+    /// The operation's own structure.
+    pub(super) operation: [u8; HEADER],
+    /// What follows it: names, bytes to write.
+    pub(super) payload: Vec<u8>,
+}
+
+/// What a wait has brought.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Event {
+    /// There is a request in an entry.
+    Request(usize),
+    /// Somebody else has woken us.
+    Woken,
+}
+
+/// Memory for entries, zeroed, of which pages are taken as they are used.
+struct Memory {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+impl Memory {
+    fn new(entries: usize) -> io::Result<Self> {
+        let layout = Layout::from_size_align(entries * STRIDE, PAGE).map_err(io::Error::other)?;
+        // SAFETY: the layout is not empty, since there is an entry.
+        let start = NonNull::new(unsafe { alloc_zeroed(layout) });
+        let start = start.ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { start, layout })
+    }
+
+    fn header(&self, entry: usize) -> *mut Header {
+        debug_assert!((entry + 1) * STRIDE <= self.layout.size());
+        // SAFETY: the entry is one of those that the memory was made for.
+        unsafe { self.start.as_ptr().add(entry * STRIDE) }.cast()
+    }
+
+    fn payload(&self, entry: usize) -> *mut u8 {
+        // SAFETY: behind the header's page there is the payload's place.
+        unsafe { self.header(entry).cast::<u8>().add(PAGE) }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: it was allocated with this layout, and the ring that knew it is gone.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) };
+    }
+}
+
+/// A queue. The ring goes before the memory that it knows.
+pub(super) struct Queue {
+    ring: IoUring<squeue::Entry128, cqueue::Entry>,
+    memory: Memory,
+    number: u16,
+    entries: usize,
+    /// Entries of which the kernel still knows.
+    live: usize,
+    wake: OwnedFd,
+    /// What reading from it gives.
+    count: Box<u64>,
+}
+
+impl Queue {
+    /// A queue for the processor of this number, with as many entries as requests may be under
+    /// way on it. The thread that makes it must be the one that uses it.
+    pub(super) fn new(number: u16, entries: usize, wake: OwnedFd) -> io::Result<Self> {
+        let submissions = u32::try_from(entries * 2).unwrap_or(u32::MAX);
+        let mut builder = IoUring::builder();
+        builder.setup_single_issuer().setup_defer_taskrun();
+        Ok(Self {
+            ring: builder.build(submissions)?,
+            memory: Memory::new(entries)?,
+            number,
+            entries,
+            live: entries,
+            wake,
+            count: Box::new(0),
+        })
+    }
+
+    /// Offers every entry to the kernel; from here on requests come.
+    pub(super) fn register(&mut self, device: &OwnedFd) -> io::Result<()> {
+        self.listen()?;
+        let parts: Vec<_> = (0..self.entries)
+            .map(|entry| {
+                let part = |base: *mut libc::c_void, len| libc::iovec {
+                    iov_base: base,
+                    iov_len: len,
+                };
+                let header = part(self.memory.header(entry).cast(), size_of::<Header>());
+                [header, part(self.memory.payload(entry).cast(), PAYLOAD)]
+            })
+            .collect();
+        for (entry, parts) in parts.iter().enumerate() {
+            let mut submission = self.command(device, REGISTER, 0, entry);
+            submission = Self::with_parts(submission, parts);
+            self.push(&submission)?;
+        }
+        // The parts are read before this returns.
+        self.ring.submit()?;
+        Ok(())
+    }
+
+    /// Whether the kernel knows no entry any more: the mount has ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.live == 0
+    }
+
+    /// Submits what was answered, and waits.
+    pub(super) fn wait(&mut self) -> io::Result<Vec<Event>> {
+        match self.ring.submit_and_wait(1) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            Ok(_) | Err(_) => {}
+        }
+        let completions: Vec<_> = self.ring.completion().collect();
+        let mut events = Vec::with_capacity(completions.len());
+        for completion in completions {
+            let entry = usize::try_from(completion.user_data()).unwrap_or(usize::MAX);
+            if completion.user_data() == WOKEN {
+                self.listen()?;
+                events.push(Event::Woken);
+            } else if completion.result() == 0 && entry < self.entries {
+                events.push(Event::Request(entry));
+            } else {
+                self.live = self.live.saturating_sub(1);
+                if completion.result() != -libc::ENOTCONN {
+                    let error = io::Error::from_raw_os_error(-completion.result());
+                    log::error!("the kernel gave up an entry of a ring: {error}");
+                }
+            }
+        }
+        Ok(events)
+    }
+
+    /// The request in an entry, of which the kernel has said that there is one.
+    pub(super) fn request(&self, entry: usize) -> Raw {
+        let header = self.memory.header(entry);
+        // SAFETY: the kernel has handed the entry over, and takes it back at its answer only.
+        unsafe {
+            let len = usize::try_from((*header).payload).unwrap_or(PAYLOAD);
+            let payload = self.memory.payload(entry);
+            Raw {
+                header: (*header).in_out,
+                operation: (*header).operation,
+                payload: std::slice::from_raw_parts(payload, len.min(PAYLOAD)).to_vec(),
+            }
+        }
+    }
+
+    /// Answers the request in an entry, and offers the entry again, with the next wait.
+    pub(super) fn answer(
+        &mut self,
+        device: &OwnedFd,
+        entry: usize,
+        reply: &Reply,
+    ) -> io::Result<()> {
+        let header = self.memory.header(entry);
+        // SAFETY: as for reading the request; a reply is no longer than the payload's place.
+        let commit = unsafe {
+            let commit = (*header).commit;
+            let out = reply.header(commit);
+            let payload = reply.payload.get(..PAYLOAD).unwrap_or(&reply.payload);
+            (&raw mut (*header).in_out).cast::<[u8; 16]>().write(out);
+            let place = self.memory.payload(entry);
+            place.copy_from_nonoverlapping(payload.as_ptr(), payload.len());
+            (*header).payload = u32::try_from(payload.len()).unwrap_or_default();
+            commit
+        };
+        let submission = self.command(device, COMMIT_AND_FETCH, commit, entry);
+        self.push(&submission)
+    }
+
+    /// A command of `fuse_uring_cmd_req`.
+    fn command(
+        &self,
+        device: &OwnedFd,
+        command: u32,
+        commit: u64,
+        entry: usize,
+    ) -> squeue::Entry128 {
+        let mut request = [0; 80];
+        let fields = [
+            &0u64.to_ne_bytes()[..],
+            &commit.to_ne_bytes(),
+            &self.number.to_ne_bytes(),
+        ];
+        for (to, from) in request.iter_mut().zip(fields.into_iter().flatten()) {
+            *to = *from;
+        }
+        let fd = types::Fd(device.as_raw_fd());
+        let command = opcode::UringCmd80::new(fd, command).cmd(request);
+        command.build().user_data(entry as u64)
+    }
+
+    /// A command with the places of an entry's header and payload.
+    fn with_parts(mut command: squeue::Entry128, parts: &[libc::iovec; 2]) -> squeue::Entry128 {
+        let bytes = (&raw mut command).cast::<u8>();
+        // SAFETY: a submission is 128 bytes, of which these are its `addr` and `len`.
+        unsafe {
+            let address = (parts.as_ptr() as u64).to_ne_bytes();
+            bytes.add(ADDRESS_OFFSET).cast::<[u8; 8]>().write(address);
+            let len = 2u32.to_ne_bytes();
+            bytes.add(LEN_OFFSET).cast::<[u8; 4]>().write(len);
+        }
+        command
+    }
+
+    /// Asks to be woken.
+    fn listen(&mut self) -> io::Result<()> {
+        let fd = types::Fd(self.wake.as_raw_fd());
+        let count: *mut u64 = &raw mut *self.count;
+        let read = opcode::Read::new(fd, count.cast(), 8).build();
+        self.push(&squeue::Entry128::from(read.user_data(WOKEN)))
+    }
+
+    fn push(&mut self, submission: &squeue::Entry128) -> io::Result<()> {
+        // SAFETY: what it points to lives as long as the ring, or until it is submitted.
+        let pushed = unsafe { self.ring.submission().push(submission) };
+        if pushed.is_ok() {
+            return Ok(());
+        }
+        self.ring.submit()?;
+        // SAFETY: the same.
+        unsafe { self.ring.submission().push(submission) }.map_err(io::Error::other)
+    }
+}
+
+// The structure is what the kernel takes it for.
+const _: () = assert!(size_of::<Header>() == 288 && offset_of!(Header, payload) == 272);

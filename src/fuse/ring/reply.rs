@@ -1,0 +1,250 @@
+//! Replies, as `include/uapi/linux/fuse.h` lays them out (protocol 7.40).
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use fuser::{Errno, FileAttr, FileType};
+
+use crate::fuse::files::Opened;
+use crate::fuse::service::Entry;
+use crate::tree::Space;
+
+/// Bytes of a `fuse_out_header`.
+const HEADER: usize = 16;
+
+/// What is answered to a request.
+#[derive(Debug)]
+pub(super) struct Reply {
+    /// What went wrong, as a negative number, or 0.
+    error: i32,
+    /// The operation's own structure and what follows it.
+    pub(super) payload: Vec<u8>,
+}
+
+/// Numbers put one behind the other.
+trait Fields {
+    fn u32(&mut self, number: u32) -> &mut Self;
+    fn u64(&mut self, number: u64) -> &mut Self;
+}
+
+impl Fields for Vec<u8> {
+    fn u32(&mut self, number: u32) -> &mut Self {
+        self.extend(number.to_ne_bytes());
+        self
+    }
+
+    fn u64(&mut self, number: u64) -> &mut Self {
+        self.extend(number.to_ne_bytes());
+        self
+    }
+}
+
+impl From<Errno> for Reply {
+    fn from(error: Errno) -> Self {
+        Self {
+            error: -error.code(),
+            payload: Vec::new(),
+        }
+    }
+}
+
+impl From<Vec<u8>> for Reply {
+    fn from(payload: Vec<u8>) -> Self {
+        Self { error: 0, payload }
+    }
+}
+
+impl From<()> for Reply {
+    fn from((): ()) -> Self {
+        Self::from(Vec::new())
+    }
+}
+
+impl<T: Into<Reply>> From<Result<T, Errno>> for Reply {
+    fn from(result: Result<T, Errno>) -> Self {
+        match result {
+            Ok(value) => value.into(),
+            Err(error) => error.into(),
+        }
+    }
+}
+
+impl Reply {
+    /// `fuse_out_header`
+    pub(super) fn header(&self, unique: u64) -> [u8; HEADER] {
+        let len = u32::try_from(HEADER + self.payload.len()).unwrap_or(u32::MAX);
+        let mut header = [0; HEADER];
+        let fields = [
+            &len.to_ne_bytes()[..],
+            &self.error.to_ne_bytes(),
+            &unique.to_ne_bytes(),
+        ];
+        for (to, from) in header.iter_mut().zip(fields.into_iter().flatten()) {
+            *to = *from;
+        }
+        header
+    }
+
+    /// `fuse_entry_out`
+    pub(super) fn entry(entry: &Entry) -> Self {
+        let mut bytes = Vec::with_capacity(128);
+        put_entry(&mut bytes, entry);
+        bytes.into()
+    }
+
+    /// `fuse_attr_out`
+    pub(super) fn attributes(entry: &Entry) -> Self {
+        let mut bytes = Vec::with_capacity(104);
+        let lifetime = entry.lifetime;
+        bytes
+            .u64(lifetime.as_secs())
+            .u32(lifetime.subsec_nanos())
+            .u32(0);
+        put_attributes(&mut bytes, &entry.attributes);
+        bytes.into()
+    }
+
+    /// `fuse_open_out`
+    pub(super) fn opened(opened: &Opened) -> Self {
+        let mut bytes = Vec::with_capacity(16);
+        put_opened(&mut bytes, opened);
+        bytes.into()
+    }
+
+    /// Both, one behind the other.
+    pub(super) fn created(entry: &Entry, opened: &Opened) -> Self {
+        let mut bytes = Vec::with_capacity(144);
+        put_entry(&mut bytes, entry);
+        put_opened(&mut bytes, opened);
+        bytes.into()
+    }
+
+    /// `fuse_write_out`, `fuse_getxattr_out`
+    pub(super) fn size(size: u32) -> Self {
+        let mut bytes = Vec::with_capacity(8);
+        bytes.u32(size).u32(0);
+        bytes.into()
+    }
+
+    /// An attribute's value, or its length, as getxattr(2) asks.
+    pub(super) fn extended(value: Vec<u8>, size: u32) -> Self {
+        match u32::try_from(value.len()) {
+            Ok(len) if size == 0 => Self::size(len),
+            Ok(len) if len <= size => value.into(),
+            Ok(_) | Err(_) => Errno::ERANGE.into(),
+        }
+    }
+
+    /// `fuse_statfs_out`
+    pub(super) fn space(space: &Space) -> Self {
+        const BLOCK: u32 = 4096;
+        let blocks = |bytes: u64| bytes / u64::from(BLOCK);
+        let mut bytes = Vec::with_capacity(80);
+        for count in [space.total, space.free, space.available] {
+            bytes.u64(blocks(count));
+        }
+        bytes.u64(0).u64(0);
+        for number in [BLOCK, 255, BLOCK] {
+            bytes.u32(number);
+        }
+        bytes.resize(80, 0);
+        bytes.into()
+    }
+}
+
+fn put_entry(bytes: &mut Vec<u8>, entry: &Entry) {
+    let (seconds, nanos) = (entry.lifetime.as_secs(), entry.lifetime.subsec_nanos());
+    bytes.u64(entry.attributes.ino.0).u64(0);
+    bytes.u64(seconds).u64(seconds).u32(nanos).u32(nanos);
+    put_attributes(bytes, &entry.attributes);
+}
+
+fn put_opened(bytes: &mut Vec<u8>, opened: &Opened) {
+    bytes.u64(opened.number).u32(opened.flags.bits()).u32(0);
+}
+
+/// `fuse_attr`
+fn put_attributes(bytes: &mut Vec<u8>, attributes: &FileAttr) {
+    let times = [attributes.atime, attributes.mtime, attributes.ctime].map(since);
+    bytes
+        .u64(attributes.ino.0)
+        .u64(attributes.size)
+        .u64(attributes.blocks);
+    for time in times {
+        bytes.u64(time.as_secs());
+    }
+    for time in times {
+        bytes.u32(time.subsec_nanos());
+    }
+    let mode = kind(attributes.kind) | u32::from(attributes.perm);
+    for number in [
+        mode,
+        attributes.nlink,
+        attributes.uid,
+        attributes.gid,
+        attributes.rdev,
+        attributes.blksize,
+        attributes.flags,
+    ] {
+        bytes.u32(number);
+    }
+}
+
+/// A time since 1970; one before is shown as 1970.
+fn since(time: SystemTime) -> Duration {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn kind(kind: FileType) -> u32 {
+    match kind {
+        FileType::Directory => libc::S_IFDIR,
+        FileType::Symlink => libc::S_IFLNK,
+        _ => libc::S_IFREG,
+    }
+}
+
+/// A listing: `fuse_dirent` or `fuse_direntplus` one behind the other, no longer than asked for.
+#[derive(Debug)]
+pub(super) struct Listing {
+    bytes: Vec<u8>,
+    max: usize,
+}
+
+impl Listing {
+    pub(super) fn new(max: u32) -> Self {
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
+        let bytes = Vec::with_capacity(max.min(super::queue::PAYLOAD));
+        Self { bytes, max }
+    }
+
+    /// Adds a row; whether there was no more room for it.
+    pub(super) fn add(
+        &mut self,
+        (ino, offset, file): (u64, u64, FileType),
+        name: &OsStr,
+        entry: Option<&Entry>,
+    ) -> bool {
+        const ENTRY: usize = 128;
+        const ROW: usize = 24;
+        let plus = if entry.is_some() { ENTRY } else { 0 };
+        let len = (plus + ROW + name.len()).next_multiple_of(8);
+        let end = self.bytes.len() + len;
+        if end > self.max {
+            return true;
+        }
+        if let Some(entry) = entry {
+            put_entry(&mut self.bytes, entry);
+        }
+        let name_len = u32::try_from(name.len()).unwrap_or_default();
+        let kind = kind(file) >> 12;
+        self.bytes.u64(ino).u64(offset).u32(name_len).u32(kind);
+        self.bytes.extend(name.as_bytes());
+        self.bytes.resize(end, 0);
+        false
+    }
+
+    pub(super) fn done(self) -> Reply {
+        self.bytes.into()
+    }
+}
