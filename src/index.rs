@@ -123,9 +123,14 @@ impl Index {
         Ok(self.store.sync()?)
     }
 
-    /// Whether everything committed so far is durable.
-    pub fn is_durable(&self) -> bool {
-        self.store.is_durable()
+    /// How far transactions have come: a number that grows with each.
+    pub fn position(&self) -> u64 {
+        self.store.position()
+    }
+
+    /// Whether everything committed up to a position is durable.
+    pub fn is_durable(&self, position: u64) -> bool {
+        self.store.is_durable(position)
     }
 
     /// A number for staged bytes, given out once.

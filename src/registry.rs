@@ -96,15 +96,21 @@ impl Registry {
     /// Returns when everything done before is durable, unless policy has it that nobody waits;
     /// free if nothing was done since.
     pub fn sync(&self) -> Result<(), Error> {
-        if self.is_durable() {
+        if self.is_durable(self.position()) {
             return Ok(());
         }
         Ok(self.index.sync()?)
     }
 
-    /// Whether a sync would not wait for anything, by what was done or by policy.
-    pub fn is_durable(&self) -> bool {
-        self.policy.sync != Sync::Always || self.index.is_durable()
+    /// How far changes of facts have come: a number that grows with each.
+    pub fn position(&self) -> u64 {
+        self.index.position()
+    }
+
+    /// Whether nobody waits for what was done up to a position: it is durable, or policy has it
+    /// so.
+    pub fn is_durable(&self, position: u64) -> bool {
+        self.policy.sync != Sync::Always || self.index.is_durable(position)
     }
 
     /// What is admitted and what is refused.

@@ -85,12 +85,16 @@ pub struct Attributes {
 }
 
 impl Attributes {
+    /// Permission bits of the layout's directories, and of its files.
+    const DIRECTORY_MODE: u16 = 0o755;
+    const FILE_MODE: u16 = 0o644;
+
     fn directory(modified: SystemTime) -> Self {
         Self {
             kind: FileKind::Directory,
             size: 0,
             modified,
-            mode: 0o755,
+            mode: Self::DIRECTORY_MODE,
         }
     }
 
@@ -99,7 +103,7 @@ impl Attributes {
             kind: FileKind::File,
             size,
             modified,
-            mode: 0o644,
+            mode: Self::FILE_MODE,
         }
     }
 }
@@ -263,6 +267,16 @@ impl Tree {
                 Ok(Attributes::file(draft.len(), draft.created()))
             }
             Place::Own(file) => Ok(self.own_attributes(*file)),
+        }
+    }
+
+    /// The permission bits of a place; those of the layout are known without looking whether
+    /// it is there.
+    pub fn mode(&self, place: &Place) -> Result<u16, TreeError> {
+        match place {
+            Place::Node(node) if node.is_directory() => Ok(Attributes::DIRECTORY_MODE),
+            Place::Node(_) => Ok(Attributes::FILE_MODE),
+            Place::Plain(_) | Place::Draft(_) | Place::Own(_) => Ok(self.attributes(place)?.mode),
         }
     }
 

@@ -33,13 +33,13 @@ pub(super) struct Owner {
 
 impl Owner {
     /// Whether a caller may write (or, of a directory, change what is in it).
-    pub(super) fn may_write(self, caller: Caller, attributes: &Attributes) -> bool {
-        self.may(caller, attributes, 0o2)
+    pub(super) fn may_write(self, caller: Caller, mode: u16) -> bool {
+        self.may(caller, mode, 0o2)
     }
 
     /// Whether a caller may read.
-    pub(super) fn may_read(self, caller: Caller, attributes: &Attributes) -> bool {
-        self.may(caller, attributes, 0o4)
+    pub(super) fn may_read(self, caller: Caller, mode: u16) -> bool {
+        self.may(caller, mode, 0o4)
     }
 
     /// Whether a caller may change mode and times.
@@ -47,8 +47,7 @@ impl Owner {
         caller.uid == 0 || caller.uid == self.uid
     }
 
-    fn may(self, caller: Caller, attributes: &Attributes, bit: u16) -> bool {
-        let mode = attributes.mode;
+    fn may(self, caller: Caller, mode: u16, bit: u16) -> bool {
         match (caller.uid, caller.gid) {
             (0, _) => true,
             (uid, _) if uid == self.uid => mode & bit << 6 != 0,
@@ -68,24 +67,12 @@ impl Owner {
 
 #[cfg(test)]
 mod tests {
-    use std::time::UNIX_EPOCH;
-
     use super::*;
 
     #[test]
     fn only_owner_and_root_may_write_what_all_may_read() {
         let owner = Owner { uid: 7, gid: 8 };
-        let (kind, size, modified, mode) = (FileKind::File, 0, UNIX_EPOCH, 0o644);
-        let file = Attributes {
-            kind,
-            size,
-            modified,
-            mode,
-        };
-        let secret = Attributes {
-            mode: 0o640,
-            ..file.clone()
-        };
+        let (file, secret) = (0o644, 0o640);
         for (uid, gid, write, read, read_secret) in [
             (0, 0, true, true, true),
             (7, 1, true, true, true),
@@ -93,9 +80,9 @@ mod tests {
             (9, 9, false, true, false),
         ] {
             let caller = Caller { pid: 1, uid, gid };
-            assert_eq!(owner.may_write(caller, &file), write);
-            assert_eq!(owner.may_read(caller, &file), read);
-            assert_eq!(owner.may_read(caller, &secret), read_secret);
+            assert_eq!(owner.may_write(caller, file), write);
+            assert_eq!(owner.may_read(caller, file), read);
+            assert_eq!(owner.may_read(caller, secret), read_secret);
             assert_eq!(owner.may_change(caller), uid != 9);
         }
     }

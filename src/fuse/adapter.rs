@@ -354,7 +354,10 @@ impl Filesystem for Adapter {
         let answer = Box::new(move |synced| reply_empty(synced, reply));
         // A panic drops the answer, which tells the kernel.
         let _told = guarded(|| {
-            self.service.sync(ino.0, handle.0, answer);
+            let flush = self.service.sync(ino.0, handle.0, answer);
+            if let Some(flush) = flush {
+                flush();
+            }
             Ok(())
         });
     }
@@ -447,7 +450,9 @@ impl Filesystem for Adapter {
 
     fn fsyncdir(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
         let answer = Box::new(move |durable| reply_empty(durable, reply));
-        self.service.make_durable(answer);
+        if let Some(flush) = self.service.make_durable(answer) {
+            flush();
+        }
     }
 
     fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {

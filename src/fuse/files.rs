@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 
 use super::access::Caller;
 use super::service::{Entry, Service, logged};
-use super::syncs::Answer;
+use super::syncs::{Answer, Task};
 use crate::tree::{Access, Caching, Handle, Outcome, Place};
 
 /// Files that are open, by their handles' numbers.
@@ -113,13 +113,10 @@ impl Service {
     fn open_found(&self, caller: Caller, ino: u64, flags: i32) -> Result<Opened, Errno> {
         let place = self.place(ino)?;
         let access = access(flags);
-        let attributes = self
-            .tree
-            .attributes(&place)
-            .map_err(|error| logged(&error))?;
+        let mode = self.tree.mode(&place).map_err(|error| logged(&error))?;
         let permitted = match access {
-            Access::Read => self.owner.may_read(caller, &attributes),
-            Access::Write => self.owner.may_write(caller, &attributes),
+            Access::Read => self.owner.may_read(caller, mode),
+            Access::Write => self.owner.may_write(caller, mode),
         };
         if !permitted {
             return Err(Errno::EACCES);
@@ -203,14 +200,19 @@ impl Service {
     }
 
     /// fsync(2), answered once everything before is durable and the kernel knows what changed.
-    pub(super) fn sync(self: &Arc<Self>, ino: u64, number: u64, answer: Answer) {
+    /// What this gives the caller must do, where it may wait.
+    #[must_use]
+    pub(super) fn sync(self: &Arc<Self>, ino: u64, number: u64, answer: Answer) -> Option<Task> {
         let synced = self.handle(number).and_then(|handle| {
             let (outcome, waits) = self.tree.sync(&handle).map_err(|error| logged(&error))?;
             Ok((self.written(ino, Ok(outcome))?, waits))
         });
         let (changed, waits) = match synced {
             Ok(synced) => synced,
-            Err(error) => return answer(Err(error)),
+            Err(error) => {
+                answer(Err(error));
+                return None;
+            }
         };
         let service = Arc::clone(self);
         let told: Answer = Box::new(move |durable| match durable {
@@ -218,10 +220,10 @@ impl Service {
             Err(error) => answer(Err(error)),
         });
         if waits {
-            self.make_durable(told);
-        } else {
-            told(Ok(()));
+            return self.make_durable(told);
         }
+        told(Ok(()));
+        None
     }
 
     fn written(&self, ino: u64, outcome: Result<Outcome, Errno>) -> Result<Vec<u64>, Errno> {
@@ -238,12 +240,6 @@ impl Service {
     pub(super) fn may_wait(&self, number: u64) -> bool {
         let handle = self.files.get(number);
         handle.is_some_and(|handle| self.tree.may_wait(&handle))
-    }
-
-    /// Whether its fsync may.
-    pub(super) fn sync_may_wait(&self, number: u64) -> bool {
-        let handle = self.files.get(number);
-        handle.is_some_and(|handle| self.tree.sync_may_wait(&handle))
     }
 
     /// Whether open(2) of an inode may.

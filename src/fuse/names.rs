@@ -1,13 +1,14 @@
 //! Names: looked up, made, removed, moved; and what stat and its like change.
 
 use std::ffi::OsStr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use fuser::Errno;
 
 use super::access::Caller;
 use super::service::{Entry, Service, logged};
-use super::syncs::Answer;
+use super::syncs::{Answer, Task};
 use crate::tree::{Change, Place, Space};
 
 /// What chmod, utimes and truncate ask for.
@@ -145,17 +146,27 @@ impl Service {
     }
 
     fn may_truncate(&self, caller: Caller, ino: u64) -> Result<(), Errno> {
-        if self.owner.may_write(caller, &self.shown(ino)?) {
+        if self.owner.may_write(caller, self.shown(ino)?.mode) {
             Ok(())
         } else {
             Err(Errno::EACCES)
         }
     }
 
-    /// fsync(2) of a directory: answered once everything before is durable.
-    pub(super) fn make_durable(&self, answer: Answer) {
-        let flush = || self.tree.make_durable().map_err(|error| logged(&error));
-        self.syncs.sync(flush, answer);
+    /// fsync(2) of a directory: answered once everything before is durable. What this gives the
+    /// caller must do, where it may wait.
+    #[must_use]
+    pub(super) fn make_durable(self: &Arc<Self>, answer: Answer) -> Option<Task> {
+        if self.tree.is_durable(None) {
+            answer(Ok(()));
+            return None;
+        }
+        let service = Arc::clone(self);
+        let flush = move || {
+            let flush = || service.tree.make_durable().map_err(|error| logged(&error));
+            service.syncs.flush(flush);
+        };
+        self.syncs.join(answer).then(|| Box::new(flush) as Task)
     }
 
     /// Whether rename(2) may wait for the disk.

@@ -18,6 +18,7 @@ use std::thread::JoinHandle;
 use fuser::Errno;
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, eventfd};
+use rustix::process::setpriority_process;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::service::Service;
@@ -35,6 +36,8 @@ use workers::Workers;
 /// Requests that may be under way on one processor. Each takes as much memory as the largest
 /// request that it ever held.
 const ENTRIES: usize = 16;
+/// Before whom the threads of rings run, as nice(2) has it.
+const PRIORITY: i32 = -10;
 /// Says which processors there may ever be: each must have a ring.
 const POSSIBLE: &str = "/sys/devices/system/cpu/possible";
 /// Says whether the kernel offers this.
@@ -161,6 +164,11 @@ fn run(number: u16, made: &Sender<io::Result<()>>, started: &Receiver<Start>) {
     if let Err(error) = sched_setaffinity(None, &processor) {
         // One that is not there now; its ring must be there all the same.
         log::debug!("ring {number} runs anywhere: {error}");
+    }
+    // Whoever waits for us may hold a directory that others wait for.
+    let us = rustix::process::Pid::from_raw(rustix::thread::gettid().as_raw_nonzero().get());
+    if let Err(error) = setpriority_process(us, PRIORITY) {
+        log::debug!("ring {number} has no priority: {error}");
     }
     let prepared = || {
         let wake = eventfd(0, EventfdFlags::CLOEXEC)?;

@@ -4,16 +4,33 @@
 //! serves others; that one flushes once more for all who came.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use fuser::Errno;
 use parking_lot::Mutex;
 
+/// How long who flushes lets others come that want the same, if there were some before: less
+/// than a flush takes, and much less than many of them take from each other.
+const COMPANY: Duration = Duration::from_micros(200);
+
 /// An answer that waits for the flush.
 pub(super) type Answer = Box<dyn FnOnce(Result<(), Errno>) + Send>;
 
-/// Those who wait; nothing while nobody flushes.
+/// What waits for a disk or works for long.
+pub(super) type Task = Box<dyn FnOnce() + Send>;
+
+/// Those who wait.
 #[derive(Default)]
-pub(super) struct Syncs(Mutex<Option<Vec<Answer>>>);
+pub(super) struct Syncs(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    answers: Vec<Answer>,
+    /// Whether somebody flushes, for all of them.
+    flushing: bool,
+    /// How many the flush before was for.
+    company: usize,
+}
 
 impl std::fmt::Debug for Syncs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -22,26 +39,32 @@ impl std::fmt::Debug for Syncs {
 }
 
 impl Syncs {
-    /// Answers after a flush that begins now or later.
-    pub(super) fn sync(&self, flush: impl Fn() -> Result<(), Errno>, answer: Answer) {
-        let mut answers = vec![answer];
-        {
-            let mut waiting = self.0.lock();
-            if let Some(waiting) = &mut *waiting {
-                waiting.append(&mut answers);
-                return;
+    /// Has it answered after a flush that begins now or later. If this says so, nobody flushes,
+    /// and the caller must see to [`Self::flush`].
+    #[must_use]
+    pub(super) fn join(&self, answer: Answer) -> bool {
+        let mut waiting = self.0.lock();
+        waiting.answers.push(answer);
+        !std::mem::replace(&mut waiting.flushing, true)
+    }
+
+    /// Flushes for all who wait, until nobody does.
+    pub(super) fn flush(&self, flush: impl Fn() -> Result<(), Errno>) {
+        loop {
+            if self.0.lock().company > 1 {
+                std::thread::sleep(COMPANY);
             }
-            *waiting = Some(Vec::new());
-        }
-        while !answers.is_empty() {
+            let answers = std::mem::take(&mut self.0.lock().answers);
+            let company = answers.len();
             let flushed = catch_unwind(AssertUnwindSafe(&flush)).unwrap_or(Err(Errno::EIO));
-            for answer in answers.drain(..) {
+            for answer in answers {
                 answer(flushed);
             }
             let mut waiting = self.0.lock();
-            match waiting.as_mut() {
-                Some(more) if !more.is_empty() => answers.append(more),
-                Some(_) | None => *waiting = None,
+            waiting.company = company;
+            if waiting.answers.is_empty() {
+                waiting.flushing = false;
+                return;
             }
         }
     }
@@ -69,14 +92,14 @@ mod tests {
                             flushes.fetch_add(1, Ordering::SeqCst);
                             Ok(())
                         };
-                        syncs.sync(
-                            flush,
-                            Box::new(move |result| {
-                                assert!(result.is_ok());
-                                assert!(seen.load(Ordering::SeqCst) > before);
-                                answered.fetch_add(1, Ordering::SeqCst);
-                            }),
-                        );
+                        let answer = move |result: Result<(), Errno>| {
+                            assert!(result.is_ok());
+                            assert!(seen.load(Ordering::SeqCst) > before);
+                            answered.fetch_add(1, Ordering::SeqCst);
+                        };
+                        if syncs.join(Box::new(answer)) {
+                            syncs.flush(flush);
+                        }
                     }
                 });
             }
@@ -93,13 +116,15 @@ mod tests {
         let answer = move |result: Result<(), Errno>| {
             count.fetch_add(u32::from(result.is_err()), Ordering::SeqCst);
         };
-        syncs.sync(|| panic!("as a test"), Box::new(answer));
+        assert!(syncs.join(Box::new(answer)));
+        syncs.flush(|| panic!("as a test"));
         assert_eq!(failed.load(Ordering::SeqCst), 1);
         let count = Arc::clone(&failed);
         let answer = move |result: Result<(), Errno>| {
             count.fetch_add(u32::from(result.is_ok()), Ordering::SeqCst);
         };
-        syncs.sync(|| Ok(()), Box::new(answer));
+        assert!(syncs.join(Box::new(answer)));
+        syncs.flush(|| Ok(()));
         assert_eq!(failed.load(Ordering::SeqCst), 2);
     }
 }

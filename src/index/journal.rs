@@ -378,9 +378,12 @@ impl Store for Journal {
         self.inner.flush(last)
     }
 
-    fn is_durable(&self) -> bool {
-        let last = self.inner.state.read().last;
-        self.inner.durable.load(Ordering::Acquire) >= last
+    fn position(&self) -> u64 {
+        self.inner.state.read().last
+    }
+
+    fn is_durable(&self, position: u64) -> bool {
+        self.inner.durable.load(Ordering::Acquire) >= position
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 use redb::{
-    Builder, Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, Table,
+    Builder, Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, Table,
     TableDefinition,
 };
 
@@ -31,13 +31,16 @@ const CACHE_BYTES: usize = 64 << 20;
 /// How long a recovery waits for readers to be done with the failed database.
 const READERS_DONE: Duration = Duration::from_secs(5);
 
+/// The table as of one moment.
+type View = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
 /// A store in one file.
 pub struct Redb {
     path: PathBuf,
     /// Nothing while it is opened again.
     database: RwLock<Option<Database>>,
     /// The newest committed state, shared by readers until the next commit.
-    view: RwLock<Option<Arc<ReadTransaction>>>,
+    view: RwLock<Option<Arc<View>>>,
     /// Held by whoever changes something.
     changes: Mutex<Changes>,
 }
@@ -72,7 +75,7 @@ impl Redb {
     }
 
     /// The newest committed state.
-    fn view(&self) -> Result<Arc<ReadTransaction>, StoreError> {
+    fn view(&self) -> Result<Arc<View>, StoreError> {
         if let Some(view) = self.view.read().as_ref() {
             return Ok(Arc::clone(view));
         }
@@ -82,7 +85,9 @@ impl Redb {
         }
         let database = self.database.read();
         let database = database.as_ref().ok_or_else(|| self.closed())?;
-        let view = database.begin_read().map_err(|error| self.engine(&error))?;
+        let read =
+            || -> Result<View, redb::Error> { Ok(database.begin_read()?.open_table(TABLE)?) };
+        let view = read().map_err(|error| self.engine(&error))?;
         Ok(Arc::clone(slot.insert(Arc::new(view))))
     }
 
@@ -213,10 +218,7 @@ fn durable(database: &Database) -> Result<redb::WriteTransaction, redb::Error> {
 
 impl Store for Redb {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let view = self.view()?;
-        let table = view
-            .open_table(TABLE)
-            .map_err(|error| self.engine(&error))?;
+        let table = self.view()?;
         let value = table.get(key).map_err(|error| self.engine(&error))?;
         Ok(value.map(|value| value.value().to_vec()))
     }
@@ -225,10 +227,7 @@ impl Store for Redb {
         if range.start >= range.end {
             return Ok(Vec::new());
         }
-        let view = self.view()?;
-        let table = view
-            .open_table(TABLE)
-            .map_err(|error| self.engine(&error))?;
+        let table = self.view()?;
         let pairs = table.range(range).map_err(|error| self.engine(&error))?;
         pairs
             .take(limit)

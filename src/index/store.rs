@@ -135,8 +135,13 @@ pub trait Store: Send + Sync {
     /// Returns when everything committed before the call is durable; free if that is so.
     fn sync(&self) -> Result<(), StoreError>;
 
-    /// Whether everything committed so far is durable, as far as can be told at once.
-    fn is_durable(&self) -> bool {
+    /// How far commits have come: a number that grows with each, 0 where nobody counts.
+    fn position(&self) -> u64 {
+        0
+    }
+
+    /// Whether everything committed up to a position is durable, as far as can be told at once.
+    fn is_durable(&self, _position: u64) -> bool {
         false
     }
 

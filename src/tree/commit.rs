@@ -25,20 +25,26 @@ impl Tree {
 
     /// fsync(2): the same, and the file's own bytes are durable. The facts are so after
     /// [`Tree::make_durable`], if this says that there is something to wait for: a file that
-    /// waits for its rename promises nothing yet.
+    /// waits for its rename promises nothing yet, and one that is durable as it is has nothing
+    /// to wait for, whatever others do.
     pub fn sync(&self, handle: &Handle) -> Result<(Outcome, bool), TreeError> {
         let outcome = self.flush(handle)?;
+        let mut position = None;
         match &handle.open {
-            Open::Draft(draft, _) if draft.hold().target == Target::Later => {
-                return Ok((outcome, false));
+            Open::Draft(draft, _) => {
+                let state = draft.hold();
+                if state.target == Target::Later {
+                    return Ok((outcome, false));
+                }
+                position = state.position;
             }
             Open::Upload(staging, _) if self.registry.policy().sync != Sync::Lazy => {
                 staging.sync()?;
             }
             Open::Plain(file, _) => super::plain::sync(file)?,
-            Open::Draft(..) | Open::Bytes(..) | Open::Blob(..) | Open::Upload(..) => {}
+            Open::Bytes(..) | Open::Blob(..) | Open::Upload(..) => {}
         }
-        Ok((outcome, !self.registry.is_durable()))
+        Ok((outcome, !self.is_durable(position)))
     }
 
     /// The last descriptor is closed. What never became a fact is dropped.
@@ -81,6 +87,7 @@ impl Tree {
             state.refused = Some(state.version);
         })?;
         state.committed = state.version;
+        state.position = Some(self.registry.position());
         drop(state);
         if !matches!(committed.became, Some(Place::Node(_))) {
             self.drafts.unname(draft);

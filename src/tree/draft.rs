@@ -60,6 +60,8 @@ pub(super) struct State {
     pub(super) version: u64,
     /// The version that last became a fact.
     pub(super) committed: u64,
+    /// How far facts had come when it did.
+    pub(super) position: Option<u64>,
     /// The version that was last refused, for which nobody needs to be told once more.
     pub(super) refused: Option<u64>,
     /// The layer that the content so far was stored as, and whether it was new: programs that
@@ -204,6 +206,7 @@ impl Drafts {
             grows,
             version,
             committed: 0,
+            position: None,
             refused: None,
             stored: None,
             writer,
@@ -221,6 +224,7 @@ impl Drafts {
             grows: matches!(node, Node::BlobData(_)),
             version: 0,
             committed: 0,
+            position: None,
             refused: None,
             stored: None,
             writer,

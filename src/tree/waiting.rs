@@ -25,12 +25,6 @@ impl Draft {
         };
         fact && matches!(state.content, Content::Small(_))
     }
-
-    /// Whether it promises nothing yet, or is what it was written for.
-    fn is_settled(&self) -> bool {
-        let state = self.hold();
-        state.target == Target::Later || state.version == state.committed
-    }
 }
 
 impl Tree {
@@ -43,7 +37,8 @@ impl Tree {
         }
     }
 
-    /// Whether reading, writing or closing an open file may wait.
+    /// Whether reading, writing or closing an open file may wait,
+    /// but for its fact to be durable.
     pub fn may_wait(&self, handle: &Handle) -> bool {
         match &handle.open {
             Open::Bytes(..) => false,
@@ -52,20 +47,10 @@ impl Tree {
         }
     }
 
-    /// Whether its fsync may wait.
-    pub fn sync_may_wait(&self, handle: &Handle) -> bool {
-        match &handle.open {
-            Open::Draft(draft, _) if draft.is_fact() && draft.is_settled() => {
-                draft.hold().target != Target::Later && !self.registry.is_durable()
-            }
-            Open::Bytes(..) | Open::Blob(..) => !self.registry.is_durable(),
-            Open::Draft(..) | Open::Upload(..) | Open::Plain(..) => true,
-        }
-    }
-
-    /// Whether making everything durable may wait.
-    pub fn durability_may_wait(&self) -> bool {
-        !self.registry.is_durable()
+    /// Whether everything up to a position is durable; by now, if there is none.
+    pub fn is_durable(&self, position: Option<u64>) -> bool {
+        let position = position.unwrap_or_else(|| self.registry.position());
+        self.registry.is_durable(position)
     }
 
     /// Whether moving a name may wait.

@@ -81,7 +81,10 @@ fn a_mount_whose_daemon_was_killed_is_mounted_over() {
     // What a registry's health check does must tell.
     let told = errno(fs::metadata(mounted.top()));
     // The kernel aborts what is under way while it takes the rings away.
-    assert!([libc::ENOTCONN, libc::ECONNABORTED].contains(&told), "{told}");
+    assert!(
+        [libc::ENOTCONN, libc::ECONNABORTED].contains(&told),
+        "{told}"
+    );
     mounted.mount(&[]);
     assert!(mounted.repository("_layers/sha256").is_dir());
 }

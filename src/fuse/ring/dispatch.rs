@@ -11,20 +11,27 @@ use super::Slot;
 use super::queue::Raw;
 use super::reply::{Listing, Reply};
 use super::request::{Operation, Request};
-use super::workers::{Task, Workers};
+use super::workers::Workers;
 use crate::fuse::directories::Row;
 use crate::fuse::service::{Service, file_type};
+use crate::fuse::syncs::Task;
 
 /// Serves a request: here, or by a worker.
 pub(super) fn serve(service: &Arc<Service>, workers: &mut Workers, raw: Raw, slot: Slot) {
     let request = Request::read(raw);
     let waits = waits(service, &request);
-    let theirs = Arc::clone(service);
-    let work: Task = Box::new(move || perform(&theirs, request, slot));
     if waits {
-        workers.run(work);
-    } else if catch_unwind(AssertUnwindSafe(work)).is_err() {
-        log::error!("a request was given up after a panic; the mount goes on");
+        let service = Arc::clone(service);
+        return workers.run(Box::new(move || {
+            if let Some(rest) = perform(&service, request, slot) {
+                rest();
+            }
+        }));
+    }
+    match catch_unwind(AssertUnwindSafe(|| perform(service, request, slot))) {
+        Ok(Some(rest)) => workers.run(rest),
+        Ok(None) => {}
+        Err(_) => log::error!("a request was given up after a panic; the mount goes on"),
     }
 }
 
@@ -34,9 +41,8 @@ fn waits(service: &Service, request: &Request) -> bool {
         Operation::Read(handle, ..)
         | Operation::Write(handle, ..)
         | Operation::Release(handle)
+        | Operation::Sync(handle)
         | Operation::Flush(handle) => service.may_wait(*handle),
-        Operation::Sync(handle) => service.sync_may_wait(*handle),
-        Operation::SyncDirectory => service.tree.durability_may_wait(),
         Operation::Rename(_, _, from, _) => service.rename_may_wait(request.ino, from),
         Operation::Open(_) => service.open_may_wait(request.ino),
         Operation::Set(setting) => setting.size.is_some_and(|size| size > 0),
@@ -45,7 +51,8 @@ fn waits(service: &Service, request: &Request) -> bool {
     }
 }
 
-fn perform(service: &Arc<Service>, request: Request, slot: Slot) {
+/// Does what is asked for, up to what may wait for the disk, which it gives back.
+fn perform(service: &Arc<Service>, request: Request, slot: Slot) -> Option<Task> {
     let Request {
         caller,
         ino,
@@ -106,10 +113,11 @@ fn perform(service: &Arc<Service>, request: Request, slot: Slot) {
             answer_changed(service, slot, service.flush(ino, handle).map(with_nothing));
         }
         Operation::Sync(handle) => {
-            service.sync(ino, handle, Box::new(move |result| slot.answer(result)));
+            let answer = Box::new(move |synced| slot.answer(synced));
+            return service.sync(ino, handle, answer);
         }
         Operation::SyncDirectory => {
-            service.make_durable(Box::new(move |result| slot.answer(result)));
+            return service.make_durable(Box::new(move |synced| slot.answer(synced)));
         }
         Operation::Extended(name, size) => {
             let value = service.extended(ino, &name);
@@ -134,6 +142,7 @@ fn perform(service: &Arc<Service>, request: Request, slot: Slot) {
         Operation::Destroy => slot.answer(()),
         Operation::Refused(error) => slot.answer(error),
     }
+    None
 }
 
 fn with_nothing(changed: Vec<u64>) -> (Reply, Vec<u64>) {

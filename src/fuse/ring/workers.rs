@@ -8,11 +8,10 @@ use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::fuse::syncs::Task;
+
 /// Threads of one ring at most: more than there are entries never have anything to do.
 const THREADS_MAX: usize = super::ENTRIES;
-
-/// What a worker does.
-pub(super) type Task = Box<dyn FnOnce() + Send>;
 
 /// The workers of a ring. They run on the processors that whoever asks for them runs on.
 #[derive(Default)]
