@@ -15,6 +15,7 @@ mod hasher;
 mod local;
 mod memory;
 
+pub use hasher::Lent;
 pub use local::Local;
 pub use memory::Memory;
 
@@ -76,6 +77,11 @@ pub trait Draft: Content {
     fn sync(&self) -> Result<(), BlobsError>;
     /// The digest of the whole content.
     fn digest(&self, algorithm: Algorithm) -> Result<Digest, BlobsError>;
+    /// The file itself, for others to read and write it without us; nothing if there is none,
+    /// or it is published.
+    fn lend(&self) -> Option<Lent> {
+        None
+    }
 }
 
 /// The space of the filesystem below.

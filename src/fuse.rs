@@ -24,6 +24,7 @@ mod files;
 mod inodes;
 mod names;
 mod notify;
+mod passthrough;
 mod ring;
 mod service;
 mod syncs;
@@ -36,6 +37,24 @@ use service::Service;
 
 /// Threads that serve requests: enough that a few waiting for the disk keep nobody waiting.
 const THREADS: usize = 8;
+
+/// What makes a mount faster, where the kernel offers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offers {
+    /// Whether requests go by `io_uring`.
+    pub rings: bool,
+    /// Whether the kernel reads and writes blobs and uploads by itself.
+    pub passthrough: bool,
+}
+
+impl Default for Offers {
+    fn default() -> Self {
+        Self {
+            rings: true,
+            passthrough: true,
+        }
+    }
+}
 
 /// How to mount.
 #[derive(Clone, Debug, Default)]
@@ -50,8 +69,8 @@ pub struct Options {
     pub uid: u32,
     /// And to which group.
     pub gid: u32,
-    /// Whether requests go by `io_uring` where the kernel offers it.
-    pub rings: bool,
+    /// What is used where the kernel offers it.
+    pub offers: Offers,
     /// Options for the kernel, as they are.
     pub others: Vec<String>,
 }
@@ -70,12 +89,16 @@ impl Mount {
         let (uid, gid) = (options.uid, options.gid);
         let service = Service::new(tree, Owner { uid, gid }, Kernel::start()?);
         let service = Arc::new(service);
-        let rings = options.rings.then(prepare).flatten();
+        let rings = options.offers.rings.then(prepare).flatten();
+        let works = &service.passthrough.works;
+        works.store(options.offers.passthrough, Ordering::Relaxed);
         let negotiated = Arc::new(Negotiated::default());
         negotiated.rings.store(rings.is_some(), Ordering::Relaxed);
         let adapter = Adapter::new(Arc::clone(&service), Arc::clone(&negotiated));
         let session = Session::new(adapter, mountpoint, &config(options))?;
         service.kernel.connect(session.notifier());
+        let device = session.as_fd().try_clone_to_owned()?;
+        service.passthrough.connect(device);
         let rings = rings.filter(|_| negotiated.rings.load(Ordering::Relaxed));
         if let Some(rings) = &rings {
             rings.start(session.as_fd().try_clone_to_owned()?, &service);

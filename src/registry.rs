@@ -39,7 +39,7 @@ pub use gate::judge;
 pub use ingest::{Destination, Ingested};
 pub use policy::{Audit, Policy, References, Removal, Schema1, Sync};
 pub use publish::{Bytes, INLINE_BYTES_MAX};
-pub use staging::{Reading, Staging};
+pub use staging::{Lent, Reading, Staging};
 pub use upload::NOTE_BYTES_MAX;
 
 /// A registry's storage: facts in the index, bytes among the blobs.

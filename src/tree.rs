@@ -39,7 +39,7 @@ mod target;
 mod waiting;
 
 pub use error::TreeError;
-pub use handle::{Access, Caching, Handle};
+pub use handle::{Access, Caching, Direct, Handle};
 pub use own::OwnFile;
 
 use draft::{Draft, Drafts};

@@ -3,21 +3,30 @@
 //! One thread follows drafts that have grown by a megabyte or more, reading back what was
 //! written (it is in the page cache). Whoever wants the digest takes over and hashes what is
 //! left. A write or cut below what was hashed starts the hash anew. It publishes nothing.
+//!
+//! A file can be lent to others who write it without telling. Then the thread looks now and
+//! then how far they have come, and since they may have changed what was hashed already, a
+//! checksum of that, much faster than the hash, is compared before the digest is given.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use crate::digest::{Algorithm, Digest, Hasher};
 
 /// Bytes hashed under one hold of the lock, and how far a writer may run ahead unfollowed.
 const STEP: usize = 1 << 20;
+
+/// How long files that others write are left alone: while they grow, and when they do not.
+const PAUSE_MIN: Duration = Duration::from_millis(2);
+const PAUSE_MAX: Duration = Duration::from_millis(250);
 
 /// A file's hash in the making.
 #[derive(Debug)]
@@ -29,12 +38,37 @@ pub(super) struct Following {
     /// Up to where the writer has come.
     written: AtomicU64,
     queued: AtomicBool,
+    /// How many have the file, to whom it was lent.
+    lent: Mutex<usize>,
+    returned: Condvar,
+    /// Whether anybody ever had it.
+    outside: AtomicBool,
+}
+
+/// A file in the hands of others, until this is dropped.
+#[derive(Debug)]
+pub struct Lent(Arc<Following>);
+
+impl Lent {
+    /// The file.
+    pub fn file(&self) -> &File {
+        &self.0.file
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        *self.0.lent.lock() -= 1;
+        self.0.returned.notify_all();
+    }
 }
 
 #[derive(Debug)]
 struct Progress {
     hasher: Hasher,
     hashed: u64,
+    /// The checksum (crc32c) of what was hashed.
+    sum: u32,
 }
 
 impl Progress {
@@ -42,6 +76,7 @@ impl Progress {
         Self {
             hasher: Hasher::new(Algorithm::Sha256),
             hashed: 0,
+            sum: 0,
         }
     }
 }
@@ -55,7 +90,54 @@ impl Following {
             claimed: AtomicU64::new(0),
             written: AtomicU64::new(written),
             queued: AtomicBool::new(false),
+            lent: Mutex::new(0),
+            returned: Condvar::new(),
+            outside: AtomicBool::new(false),
         }
+    }
+
+    /// Lends the file, and has it followed.
+    pub(super) fn lend(self: &Arc<Self>, follower: &Sender<Message>) -> Lent {
+        *self.lent.lock() += 1;
+        self.outside.store(true, Ordering::SeqCst);
+        if !self.queued.swap(true, Ordering::SeqCst) {
+            // Without a follower the publication hashes everything by itself.
+            let _gone = follower.send(Message::Follow(Arc::downgrade(self)));
+        }
+        Lent(Arc::clone(self))
+    }
+
+    /// Whether anybody was ever lent the file, and may have written it without telling.
+    pub(super) fn was_lent(&self) -> bool {
+        self.outside.load(Ordering::SeqCst)
+    }
+
+    /// Whether somebody has the file.
+    fn is_lent(&self) -> bool {
+        *self.lent.lock() > 0
+    }
+
+    /// Waits until nobody has the file any more; whether it was so in time.
+    pub(super) fn wait_for_return(&self, time: Duration) -> bool {
+        let mut lent = self.lent.lock();
+        let until = Instant::now() + time;
+        while *lent > 0 {
+            if self.returned.wait_until(&mut lent, until).timed_out() {
+                break;
+            }
+        }
+        *lent == 0
+    }
+
+    /// Looks how long the file is, if others may have written it.
+    fn look(&self) -> io::Result<()> {
+        if self.was_lent() {
+            let len = self.file.metadata()?.len();
+            if len < self.written.swap(len, Ordering::SeqCst) {
+                self.changed(len);
+            }
+        }
+        Ok(())
     }
 
     /// The file.
@@ -103,18 +185,46 @@ impl Following {
             .store(progress.hashed + want as u64, Ordering::SeqCst);
         let buffer = buffer.get_mut(..want).unwrap_or_default();
         let read = self.file.read_at(buffer, progress.hashed)?;
-        progress
-            .hasher
-            .update(buffer.get(..read).unwrap_or_default());
+        let bytes = buffer.get(..read).unwrap_or_default();
+        progress.hasher.update(bytes);
+        if self.was_lent() {
+            progress.sum = crc32c::crc32c_append(progress.sum, bytes);
+        }
         progress.hashed += read as u64;
         Ok(read > 0)
+    }
+
+    /// Begins anew if what was hashed is not what is there.
+    fn check(&self, progress: &mut Progress, buffer: &mut [u8]) -> io::Result<()> {
+        let (mut sum, mut offset) = (0, 0);
+        while offset < progress.hashed {
+            let left = usize::try_from(progress.hashed - offset).unwrap_or(usize::MAX);
+            let want = left.min(buffer.len());
+            let read = self
+                .file
+                .read_at(buffer.get_mut(..want).unwrap_or_default(), offset)?;
+            if read == 0 {
+                break;
+            }
+            sum = crc32c::crc32c_append(sum, buffer.get(..read).unwrap_or_default());
+            offset += read as u64;
+        }
+        if sum != progress.sum || offset != progress.hashed {
+            *progress = Progress::new();
+            self.claimed.store(0, Ordering::SeqCst);
+        }
+        Ok(())
     }
 
     /// The digest of the whole file, which nobody may write meanwhile.
     pub(super) fn digest(&self, algorithm: Algorithm) -> io::Result<Digest> {
         let mut buffer = vec![0; STEP];
+        self.look()?;
         if algorithm == Algorithm::Sha256 {
             let mut progress = self.progress.lock();
+            if self.was_lent() {
+                self.check(&mut progress, &mut buffer)?;
+            }
             while self.step(&mut progress, &mut buffer)? {}
             return Ok(progress.hasher.clone().finish());
         }
@@ -130,8 +240,12 @@ impl Following {
         }
     }
 
-    /// Hashes until less than a step is left.
-    fn follow(&self, buffer: &mut [u8]) {
+    /// Hashes until less than a step is left; whether it was anything.
+    fn follow(&self, buffer: &mut [u8]) -> bool {
+        let mut any = false;
+        if self.look().is_err() {
+            return any;
+        }
         loop {
             let mut progress = self.progress.lock();
             let left = self
@@ -139,13 +253,14 @@ impl Following {
                 .load(Ordering::SeqCst)
                 .saturating_sub(progress.hashed);
             if left < STEP as u64 {
-                self.queued.store(false, Ordering::SeqCst);
-                return;
+                self.queued.store(self.is_lent(), Ordering::SeqCst);
+                return any;
             }
             // A read that fails here fails again, and is reported, at publication.
             if !matches!(self.step(&mut progress, buffer), Ok(true)) {
-                return;
+                return any;
             }
+            any = true;
         }
     }
 }
@@ -182,10 +297,40 @@ impl Follower {
 
 fn run(messages: &Receiver<Message>) {
     let mut buffer = vec![0; STEP];
-    while let Ok(Message::Follow(following)) = messages.recv() {
-        if let Some(following) = following.upgrade() {
-            following.follow(&mut buffer);
+    // Those that are written without our being told, and how long to leave them alone.
+    let mut lent: Vec<Weak<Following>> = Vec::new();
+    let mut pause = PAUSE_MIN;
+    loop {
+        let message = if lent.is_empty() {
+            messages.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        } else {
+            messages.recv_timeout(pause)
+        };
+        let mut any = false;
+        match message {
+            Ok(Message::Follow(following)) => {
+                any |= following
+                    .upgrade()
+                    .is_some_and(|one| one.follow(&mut buffer));
+                if following.upgrade().is_some_and(|one| one.is_lent()) {
+                    any = true;
+                    lent.push(following);
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => lent.retain(|following| {
+                let following = following.upgrade().filter(|one| one.is_lent());
+                any |= following
+                    .as_ref()
+                    .is_some_and(|one| one.follow(&mut buffer));
+                following.is_some()
+            }),
+            Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
         }
+        pause = if any {
+            PAUSE_MIN
+        } else {
+            (pause * 2).min(PAUSE_MAX)
+        };
     }
 }
 

@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use rustix::fs::{CWD, RenameFlags, renameat_with, statvfs};
@@ -21,6 +22,13 @@ use crate::digest::{Algorithm, Digest};
 mod staged;
 
 use staged::Staged;
+
+/// How long a publication waits for files that were lent: they are closed by then, but we may
+/// not have been told yet.
+const RETURNED: Duration = Duration::from_millis(500);
+
+/// What the name of a draft's copy ends with.
+const COPY: &str = "copy";
 
 /// Blobs in files below one directory.
 #[derive(Debug)]
@@ -72,12 +80,14 @@ impl Local {
         for algorithm in Algorithm::ALL {
             make_directory(&directory.join("blobs").join(algorithm.name()))?;
         }
-        Ok(Self {
+        let local = Self {
             directory: directory.to_owned(),
             follower: Follower::start().map_err(about(directory))?,
             open: Mutex::default(),
             shards: Mutex::default(),
-        })
+        };
+        local.clear_copies()?;
+        Ok(local)
     }
 
     fn algorithm_path(&self, algorithm: Algorithm) -> PathBuf {
@@ -190,6 +200,10 @@ impl Blobs for Local {
             .ok_or(BlobsError::MissingDraft(draft.id()))?;
         // From here on nobody writes: what was hashed is what is published.
         let quiet = staged.writers.write();
+        if !staged.following.wait_for_return(RETURNED) {
+            drop(quiet);
+            return self.publish_copy(&staged, digest);
+        }
         let (actual, size) = (staged.hash(digest.algorithm())?, staged.len());
         if actual != *digest {
             return Err(BlobsError::Mismatch {
@@ -259,6 +273,37 @@ impl Blobs for Local {
             free: space.f_bfree.saturating_mul(space.f_frsize),
             available: space.f_bavail.saturating_mul(space.f_frsize),
         })
+    }
+}
+
+impl Local {
+    /// Publishes a copy of what somebody may still be writing without our being told.
+    fn publish_copy(&self, staged: &Arc<Staged>, digest: &Digest) -> Result<u64, BlobsError> {
+        let path = staged.path.with_extension(COPY);
+        fs::copy(&staged.path, &path).map_err(about(&path))?;
+        let file = File::options().read(true).write(true).open(&path);
+        // Under the draft's own number, which nobody needs any more once this is published.
+        let copy = self.stage(staged.id, file.map_err(about(&path))?, path.clone())?;
+        let published = self.publish(copy.as_ref(), digest);
+        if published.is_ok() {
+            remove_file(&staged.path)?;
+        } else {
+            remove_file(&path)?;
+            self.open.lock().insert(staged.id, Arc::downgrade(staged));
+        }
+        published
+    }
+
+    /// Removes copies that an earlier process did not come to publish.
+    fn clear_copies(&self) -> Result<(), BlobsError> {
+        let path = self.directory.join("staging");
+        for row in fs::read_dir(&path).map_err(about(&path))? {
+            let path = row.map_err(about(&path))?.path();
+            if path.extension().is_some_and(|extension| extension == COPY) {
+                remove_file(&path)?;
+            }
+        }
+        Ok(())
     }
 }
 

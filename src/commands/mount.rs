@@ -138,7 +138,7 @@ fn serve(mounting: &Mounting, mountpoint: &Path) -> Result<(), CommandError> {
         gid: options
             .gid
             .unwrap_or_else(|| rustix::process::getegid().as_raw()),
-        rings: options.rings,
+        offers: options.offers,
         others: options.kernel.clone(),
     };
     let mount = Mount::new(tree, mountpoint, &kernel).map_err(about(mountpoint))?;

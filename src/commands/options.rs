@@ -1,6 +1,7 @@
 //! Mount options: what follows `-o`, as mount(8) has it.
 
 use super::CommandError;
+use crate::fuse::Offers;
 use crate::registry::{Audit, Policy, References, Removal, Schema1, Sync};
 
 /// Options that the kernel understands by itself.
@@ -11,7 +12,7 @@ const KERNELS: [&str; 8] = [
 const ALWAYS: [&str; 4] = ["nosuid", "nodev", "noatime", "async"];
 
 /// What follows `-o`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MountOptions {
     /// `ro`: nothing may be changed.
     pub read_only: bool,
@@ -25,24 +26,11 @@ pub struct MountOptions {
     /// `audit=off|warn|enforce`, `max_manifest_size=BYTES`: what is admitted;
     /// `sync=always|data|lazy`: what fsync waits for.
     pub policy: Policy,
-    /// `uring=auto|off`: whether requests go by `io_uring` where the kernel offers it.
-    pub rings: bool,
+    /// `uring=auto|off`: whether requests go by `io_uring` where the kernel offers it;
+    /// `passthrough=auto|off`: whether the kernel reads and writes blobs by itself.
+    pub offers: Offers,
     /// What the kernel is told as it is.
     pub kernel: Vec<String>,
-}
-
-impl Default for MountOptions {
-    fn default() -> Self {
-        Self {
-            read_only: false,
-            allow_other: false,
-            uid: None,
-            gid: None,
-            policy: Policy::default(),
-            rings: true,
-            kernel: Vec::new(),
-        }
-    }
 }
 
 impl MountOptions {
@@ -82,8 +70,10 @@ impl MountOptions {
             ("sync", "always") => self.policy.sync = Sync::Always,
             ("sync", "data") => self.policy.sync = Sync::Data,
             ("sync", "lazy") => self.policy.sync = Sync::Lazy,
-            ("uring", "auto") => self.rings = true,
-            ("uring", "off") => self.rings = false,
+            ("uring", "auto") => self.offers.rings = true,
+            ("uring", "off") => self.offers.rings = false,
+            ("passthrough", "auto") => self.offers.passthrough = true,
+            ("passthrough", "off") => self.offers.passthrough = false,
             ("max_manifest_size", text) => self.policy.manifest_bytes_max = bytes(option, text)?,
             (name, "") if ALWAYS.contains(&name) => {}
             (name, "") if KERNELS.contains(&name) => self.kernel.push(name.to_owned()),
@@ -91,7 +81,7 @@ impl MountOptions {
                 return Err(CommandError::Usage(format!(
                     "-o {option}: unknown; known are ro, rw, allow_other, uid=N, gid=N, \
                      delete=guarded|permissive, references=require|skip, schema1=refuse|accept, \
-                     audit=off|warn|enforce, sync=always|data|lazy, uring=auto|off, \
+                     audit=off|warn|enforce, sync=always|data|lazy, uring=auto|off, passthrough=auto|off, \
                      max_manifest_size=BYTES, {}",
                     KERNELS.join(", ")
                 )));

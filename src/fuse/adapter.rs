@@ -19,6 +19,7 @@ use fuser::{
 use super::access::Caller;
 use super::directories::Row;
 use super::names::Setting;
+use super::passthrough::{reply_created, reply_opened};
 use super::service::{Entry, Service, file_type};
 
 /// Largest write in one request, in bytes (the kernel's own cap, unless raised by sysctl).
@@ -125,6 +126,12 @@ impl Filesystem for Adapter {
         if rings.load(Ordering::Relaxed) {
             let agreed = config.add_capabilities(InitFlags::FUSE_OVER_IO_URING);
             rings.store(agreed.is_ok(), Ordering::Relaxed);
+        }
+        let works = &self.service.passthrough.works;
+        if works.load(Ordering::Relaxed) {
+            let agreed = config.add_capabilities(InitFlags::FUSE_PASSTHROUGH);
+            let agreed = agreed.is_ok() && config.set_max_stack_depth(1).is_ok();
+            works.store(agreed, Ordering::Relaxed);
         }
         let _nearest = config.set_max_write(WRITE_BYTES);
         let _nearest = config.set_max_background(BACKGROUND);
@@ -256,7 +263,7 @@ impl Filesystem for Adapter {
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         match guarded(|| self.service.open(caller(request), ino.0, flags.0)) {
-            Ok(opened) => reply.opened(FileHandle(opened.number), opened.flags),
+            Ok(opened) => reply_opened(reply, &opened),
             Err(error) => reply.error(error),
         }
     }
@@ -273,13 +280,7 @@ impl Filesystem for Adapter {
     ) {
         let mode = u16::try_from(mode & !umask & 0o777).unwrap_or(0o644);
         match guarded(|| self.service.create(caller(request), parent.0, name, mode)) {
-            Ok((entry, opened)) => reply.created(
-                &entry.lifetime,
-                &entry.attributes,
-                Generation(0),
-                FileHandle(opened.number),
-                opened.flags,
-            ),
+            Ok((entry, opened)) => reply_created(reply, &entry, &opened),
             Err(error) => reply.error(error),
         }
     }

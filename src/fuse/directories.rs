@@ -79,8 +79,11 @@ impl Service {
     /// opendir(3)
     pub(super) fn open_directory(&self, ino: u64) -> Result<Opened, Errno> {
         let number = self.directories.open(ino, self.place(ino)?);
-        let flags = FopenFlags::empty();
-        Ok(Opened { number, flags })
+        Ok(Opened {
+            number,
+            flags: FopenFlags::empty(),
+            backing: None,
+        })
     }
 
     /// The number of a row in a listing without attributes. One is given at lookup only; until

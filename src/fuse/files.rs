@@ -7,9 +7,10 @@ use fuser::{Errno, FopenFlags};
 use parking_lot::RwLock;
 
 use super::access::Caller;
+use super::passthrough::Way;
 use super::service::{Entry, Service, logged};
 use super::syncs::{Answer, Task};
-use crate::tree::{Access, Caching, Handle, Outcome, Place};
+use crate::tree::{Access, Caching, Direct, Handle, Outcome, Place};
 
 /// Files that are open, by their handles' numbers.
 #[derive(Debug, Default)]
@@ -19,36 +20,47 @@ pub(super) struct Files {
 
 #[derive(Debug, Default)]
 struct Table {
-    open: HashMap<u64, (u64, Arc<Handle>)>,
+    open: HashMap<u64, File>,
     /// Handles of an inode, the newest last.
     on: HashMap<u64, Vec<u64>>,
     next: u64,
 }
 
+/// A file that is open.
+#[derive(Debug)]
+struct File {
+    ino: u64,
+    handle: Arc<Handle>,
+    /// What the kernel reads and writes by itself.
+    direct: Option<Direct>,
+    /// Whether the kernel caches what comes through us.
+    cached: bool,
+}
+
 impl Files {
-    fn insert(&self, ino: u64, handle: Arc<Handle>) -> u64 {
+    fn insert(&self, file: File) -> u64 {
         let mut table = self.table.write();
         table.next += 1;
         let number = table.next;
-        table.open.insert(number, (ino, handle));
-        table.on.entry(ino).or_default().push(number);
+        table.on.entry(file.ino).or_default().push(number);
+        table.open.insert(number, file);
         number
     }
 
     fn get(&self, number: u64) -> Option<Arc<Handle>> {
-        Some(Arc::clone(&self.table.read().open.get(&number)?.1))
+        Some(Arc::clone(&self.table.read().open.get(&number)?.handle))
     }
 
-    fn remove(&self, number: u64) -> Option<Arc<Handle>> {
+    fn remove(&self, number: u64) -> Option<File> {
         let mut table = self.table.write();
-        let (ino, handle) = table.open.remove(&number)?;
-        if let Some(numbers) = table.on.get_mut(&ino) {
+        let file = table.open.remove(&number)?;
+        if let Some(numbers) = table.on.get_mut(&file.ino) {
             numbers.retain(|other| *other != number);
             if numbers.is_empty() {
-                table.on.remove(&ino);
+                table.on.remove(&file.ino);
             }
         }
-        Some(handle)
+        Some(file)
     }
 
     /// The files that are open on an inode, the newest last.
@@ -56,7 +68,7 @@ impl Files {
         let table = self.table.read();
         let numbers = table.on.get(&ino).into_iter().flatten();
         numbers
-            .filter_map(|number| Some(Arc::clone(&table.open.get(number)?.1)))
+            .filter_map(|number| Some(Arc::clone(&table.open.get(number)?.handle)))
             .collect()
     }
 }
@@ -65,6 +77,8 @@ impl Files {
 pub(super) struct Opened {
     pub(super) number: u64,
     pub(super) flags: FopenFlags,
+    /// The number of the file behind it, if the kernel reads and writes that by itself.
+    pub(super) backing: Option<u32>,
 }
 
 /// The access that open(2)'s flags ask for.
@@ -81,20 +95,39 @@ impl Service {
         self.files.get(number).ok_or(Errno::EBADF)
     }
 
-    fn opened(&self, ino: u64, handle: Arc<Handle>, access: Access) -> Opened {
-        let mut flags = match self.tree.caching(&handle) {
-            Caching::Keep => FopenFlags::FOPEN_KEEP_CACHE,
-            Caching::Fresh => FopenFlags::empty(),
-            Caching::Direct => FopenFlags::FOPEN_DIRECT_IO,
+    fn opened(&self, ino: u64, handle: Arc<Handle>, access: Access) -> Result<Opened, Errno> {
+        let (mut flags, cached) = match self.tree.caching(&handle) {
+            Caching::Keep => (FopenFlags::FOPEN_KEEP_CACHE, true),
+            Caching::Fresh => (FopenFlags::empty(), true),
+            Caching::Direct => (FopenFlags::FOPEN_DIRECT_IO, false),
         };
+        let direct = self.tree.direct(&handle);
+        let (backing, direct) = match self.passthrough.open(ino, direct, cached) {
+            Way::Passthrough(backing, direct) => (Some(backing), Some(direct)),
+            Way::Ours => (None, None),
+            Way::Elsewhere => {
+                self.inodes.renew(ino);
+                return Err(Errno::ESTALE);
+            }
+        };
+        if backing.is_some() {
+            flags = FopenFlags::FOPEN_PASSTHROUGH;
+        }
         if access == Access::Read {
             // There is nothing that a close could be refused for.
             flags |= FopenFlags::FOPEN_NOFLUSH;
         }
-        Opened {
-            number: self.files.insert(ino, handle),
+        let file = File {
+            ino,
+            handle,
+            cached: cached && direct.is_none(),
+            direct,
+        };
+        Ok(Opened {
+            number: self.files.insert(file),
             flags,
-        }
+            backing,
+        })
     }
 
     /// open(2). What vanished since the kernel looked it up is stale rather than missing: the
@@ -125,7 +158,7 @@ impl Service {
             .tree
             .open(&place, access, caller.writer())
             .map_err(|error| logged(&error))?;
-        Ok(self.opened(ino, handle, access))
+        self.opened(ino, handle, access)
     }
 
     /// open(2) with `O_CREAT`, of a file that was not there.
@@ -143,7 +176,7 @@ impl Service {
             .create(&parent, name, mode, caller.writer())
             .map_err(|error| logged(&error))?;
         let entry = self.entry(&found);
-        let opened = self.opened(entry.attributes.ino.0, handle, Access::Write);
+        let opened = self.opened(entry.attributes.ino.0, handle, Access::Write)?;
         Ok((entry, opened))
     }
 
@@ -250,10 +283,13 @@ impl Service {
 
     /// The last close(2).
     pub(super) fn release(&self, ino: u64, number: u64) -> Vec<u64> {
-        let Some(handle) = self.files.remove(number) else {
+        let Some(file) = self.files.remove(number) else {
             return Vec::new();
         };
-        let outcome = self.tree.release(&handle);
+        let passed = file.direct.is_some();
+        self.passthrough.close(file.ino, passed, file.cached);
+        drop(file.direct);
+        let outcome = self.tree.release(&file.handle);
         self.settle(ino, &outcome)
     }
 }

@@ -118,6 +118,15 @@ impl Inodes {
         }
     }
 
+    /// A place gets another number from its next lookup on. The old one still leads there.
+    pub(super) fn renew(&self, ino: u64) {
+        let mut table = self.table.write();
+        let place = table.rows.get(&ino).and_then(|row| row.place.clone());
+        if let Some(place) = place.filter(|place| table.numbers.get(place) == Some(&ino)) {
+            table.numbers.remove(&place);
+        }
+    }
+
     /// A place is now another one, and takes its number along.
     pub(super) fn became(&self, old: &Place, new: &Place) {
         if old == new {

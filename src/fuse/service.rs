@@ -10,6 +10,7 @@ use super::errno::errno;
 use super::files::Files;
 use super::inodes::{Inodes, TOP};
 use super::notify::Kernel;
+use super::passthrough::Passthrough;
 use super::syncs::Syncs;
 use crate::tree::{Attributes, FileKind, Found, Outcome, Place, Tree, TreeError};
 
@@ -32,6 +33,7 @@ pub(super) struct Service {
     pub(super) directories: Directories,
     pub(super) owner: Owner,
     pub(super) kernel: Kernel,
+    pub(super) passthrough: Passthrough,
     pub(super) syncs: Syncs,
 }
 
@@ -45,6 +47,7 @@ impl Service {
             directories: Directories::default(),
             owner,
             kernel,
+            passthrough: Passthrough::default(),
             syncs: Syncs::default(),
         }
     }

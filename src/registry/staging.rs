@@ -6,6 +6,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use super::{Error, Registry};
+pub use crate::blobs::Lent;
 use crate::blobs::{Blobs, Content, Draft};
 use crate::digest::{Algorithm, Digest};
 
@@ -61,6 +62,11 @@ impl Staging {
     /// The digest of all that was written.
     pub fn digest(&self, algorithm: Algorithm) -> Result<Digest, Error> {
         Ok(self.draft.digest(algorithm)?)
+    }
+
+    /// The file itself, for others to read and write it without us, where there is one.
+    pub fn lend(&self) -> Option<Lent> {
+        self.draft.lend()
     }
 
     /// Bytes written so far.

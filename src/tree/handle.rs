@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::draft::{Content, Draft};
 use super::{Attributes, Outcome, Place, Tree, TreeError, Writer, plain};
 use crate::layout::Node;
-use crate::registry::{INLINE_BYTES_MAX, Reading, Staging};
+use crate::registry::{INLINE_BYTES_MAX, Lent, Reading, Staging};
 
 /// What an open file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,25 @@ pub enum Caching {
     Fresh,
     /// Every read and write comes to us.
     Direct,
+}
+
+/// A file that others may read, or read and write, without us, as long as they hold this.
+#[derive(Debug)]
+pub enum Direct {
+    /// A blob's, for reading.
+    Blob(Reading),
+    /// An upload's.
+    Upload(Lent),
+}
+
+impl Direct {
+    /// The file.
+    pub fn file(&self) -> Option<&File> {
+        match self {
+            Self::Blob(reading) => reading.file(),
+            Self::Upload(lent) => Some(lent.file()),
+        }
+    }
 }
 
 /// An open file.
@@ -307,6 +326,17 @@ impl Tree {
             Open::Plain(file, path) => {
                 plain::attributes(&file.metadata().map_err(plain::about_open)?, path)
             }
+        }
+    }
+
+    /// The file behind an open file, where its bytes are just those.
+    pub fn direct(&self, handle: &Handle) -> Option<Direct> {
+        match &handle.open {
+            Open::Blob(reading, _) if reading.file().is_some() => {
+                Some(Direct::Blob(reading.clone()))
+            }
+            Open::Upload(staging, _) => staging.lend().map(Direct::Upload),
+            Open::Bytes(..) | Open::Blob(..) | Open::Draft(..) | Open::Plain(..) => None,
         }
     }
 

@@ -11,7 +11,7 @@ use parking_lot::RwLock;
 
 use super::{about, read_full, sync_directory};
 use crate::blobs::hasher::{Following, Message};
-use crate::blobs::{BlobsError, Content, Draft};
+use crate::blobs::{BlobsError, Content, Draft, Lent};
 use crate::digest::{Algorithm, Digest};
 
 /// Staged bytes.
@@ -53,7 +53,12 @@ impl Content for Staged {
     }
 
     fn len(&self) -> u64 {
-        self.len.load(Ordering::SeqCst)
+        let known = self.len.load(Ordering::SeqCst);
+        if !self.following.was_lent() {
+            return known;
+        }
+        // Asking an open file of a local filesystem does not fail.
+        self.file_ref().metadata().map_or(known, |now| now.len())
     }
 
     fn file(&self) -> Option<&File> {
@@ -91,7 +96,7 @@ impl Draft for Staged {
     }
 
     fn sync(&self) -> Result<(), BlobsError> {
-        if !self.unsynced.swap(false, Ordering::SeqCst) {
+        if !self.unsynced.swap(false, Ordering::SeqCst) && !self.following.was_lent() {
             return Ok(());
         }
         let synced = self
@@ -108,5 +113,11 @@ impl Draft for Staged {
     fn digest(&self, algorithm: Algorithm) -> Result<Digest, BlobsError> {
         let _alone = self.writers.write();
         self.hash(algorithm)
+    }
+
+    fn lend(&self) -> Option<Lent> {
+        let _shared = self.writers.read();
+        self.writable().ok()?;
+        Some(self.following.lend(&self.follower))
     }
 }

@@ -161,7 +161,11 @@ fn put_entry(bytes: &mut Vec<u8>, entry: &Entry) {
 }
 
 fn put_opened(bytes: &mut Vec<u8>, opened: &Opened) {
-    bytes.u64(opened.number).u32(opened.flags.bits()).u32(0);
+    let backing = opened.backing.unwrap_or_default();
+    bytes
+        .u64(opened.number)
+        .u32(opened.flags.bits())
+        .u32(backing);
 }
 
 /// `fuse_attr`

@@ -1,0 +1,200 @@
+//! Passthrough: files that the kernel reads and writes by itself (Linux 6.9 and later, where we
+//! may administer the system), so that bytes come and go as fast as without us.
+//!
+//! The kernel's conditions: all who have a file open by passthrough have the same file behind
+//! it, and nobody has it open in another way meanwhile. Who would, gets a new inode.
+#![expect(unsafe_code, reason = "the numbers of files behind are ours to close")]
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use fuser::{BackingId, FileHandle, FopenFlags, Generation, ReplyCreate, ReplyOpen};
+use parking_lot::Mutex;
+use rustix::ioctl::{Opcode, Setter, ioctl, opcode};
+
+use super::files::Opened;
+use super::service::Entry;
+use crate::tree::Direct;
+
+/// `FUSE_DEV_IOC_BACKING_CLOSE`
+const CLOSE: Opcode = opcode::write::<u32>(229, 2);
+
+/// The files behind inodes.
+#[derive(Debug, Default)]
+pub(super) struct Passthrough {
+    device: OnceLock<OwnedFd>,
+    /// Whether the kernel offers it; then, whether it works.
+    pub(super) works: AtomicBool,
+    inodes: Mutex<HashMap<u64, Inode>>,
+}
+
+/// How an inode is open.
+#[derive(Debug)]
+enum Inode {
+    /// By passthrough: the number of the file behind, whether it is an upload's, and how often.
+    Passthrough {
+        backing: u32,
+        upload: bool,
+        opened: usize,
+    },
+    /// Cached by the kernel, so often.
+    Cached { opened: usize },
+}
+
+/// How a file is to be opened.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// By passthrough, with the file of this number behind it. What was lent goes with the
+    /// open file.
+    Passthrough(u32, Direct),
+    /// Through us.
+    Ours,
+    /// Not by this inode.
+    Elsewhere,
+}
+
+impl Passthrough {
+    /// Learns the connection, and whether files can be passed through it.
+    pub(super) fn connect(&self, device: OwnedFd) {
+        let probe = || {
+            let number = BackingId::create_raw(&device, File::open("/proc/self/exe")?)?;
+            close(&device, number)
+        };
+        if self.works.load(Ordering::Relaxed)
+            && let Err(error) = probe()
+        {
+            log::info!("no passthrough of files: {error}");
+            self.works.store(false, Ordering::Relaxed);
+        }
+        // There is one connection.
+        let _known = self.device.set(device);
+    }
+
+    /// Decides how an inode is opened: `direct` is the file that could be behind it, `cached`
+    /// says whether the kernel would cache what comes through us.
+    pub(super) fn open(&self, ino: u64, direct: Option<Direct>, cached: bool) -> Way {
+        let mut inodes = self.inodes.lock();
+        match (inodes.get_mut(&ino), direct) {
+            (
+                Some(Inode::Passthrough {
+                    backing,
+                    upload,
+                    opened,
+                }),
+                Some(direct),
+            ) if *upload == matches!(direct, Direct::Upload(_)) => {
+                *opened += 1;
+                Way::Passthrough(*backing, direct)
+            }
+            (Some(Inode::Passthrough { .. }), _) => Way::Elsewhere,
+            (Some(Inode::Cached { opened }), _) => {
+                *opened += usize::from(cached);
+                Way::Ours
+            }
+            (None, direct) => {
+                if let Some((backing, direct)) = direct.and_then(|direct| self.back(direct)) {
+                    let upload = matches!(direct, Direct::Upload(_));
+                    let opened = 1;
+                    inodes.insert(
+                        ino,
+                        Inode::Passthrough {
+                            backing,
+                            upload,
+                            opened,
+                        },
+                    );
+                    return Way::Passthrough(backing, direct);
+                }
+                if cached {
+                    inodes.insert(ino, Inode::Cached { opened: 1 });
+                }
+                Way::Ours
+            }
+        }
+    }
+
+    /// Tells the kernel of a file.
+    fn back(&self, direct: Direct) -> Option<(u32, Direct)> {
+        if !self.works.load(Ordering::Relaxed) {
+            return None;
+        }
+        let backing = BackingId::create_raw(self.device.get()?, direct.file()?);
+        let backing = backing.inspect_err(|error| log::debug!("no passthrough: {error}"));
+        Some((backing.ok()?, direct))
+    }
+
+    /// A file is closed that was opened in this way.
+    pub(super) fn close(&self, ino: u64, passed: bool, cached: bool) {
+        let mut inodes = self.inodes.lock();
+        let ended = match inodes.get_mut(&ino) {
+            Some(Inode::Passthrough {
+                opened, backing, ..
+            }) if passed => {
+                *opened -= 1;
+                (*opened == 0).then_some(Some(*backing))
+            }
+            Some(Inode::Cached { opened }) if cached => {
+                *opened -= 1;
+                (*opened == 0).then_some(None)
+            }
+            _ => None,
+        };
+        let Some(backing) = ended else {
+            return;
+        };
+        inodes.remove(&ino);
+        if let (Some(backing), Some(device)) = (backing, self.device.get())
+            && let Err(error) = close(device, backing)
+        {
+            log::debug!("a file behind an inode stays open: {error}");
+        }
+    }
+}
+
+/// Takes a file back from the kernel.
+fn close(device: &OwnedFd, backing: u32) -> io::Result<()> {
+    // SAFETY: the number is of a file that was opened on this device, and is used no more.
+    unsafe { ioctl(device.as_fd(), Setter::<CLOSE, u32>::new(backing)) }?;
+    Ok(())
+}
+
+/// Answers open(2) through fuser.
+pub(super) fn reply_opened(reply: ReplyOpen, opened: &Opened) {
+    let handle = FileHandle(opened.number);
+    let Some(backing) = opened.backing else {
+        return reply.opened(handle, opened.flags);
+    };
+    // SAFETY: the number is taken back below, so that it stays open.
+    let backing = unsafe { reply.wrap_backing(backing) };
+    reply.opened_passthrough(handle, flags(opened), &backing);
+    backing.into_raw();
+}
+
+/// Answers creat(2) through fuser.
+pub(super) fn reply_created(reply: ReplyCreate, entry: &Entry, opened: &Opened) {
+    let (handle, generation) = (FileHandle(opened.number), Generation(0));
+    let (lifetime, attributes) = (&entry.lifetime, &entry.attributes);
+    let Some(backing) = opened.backing else {
+        return reply.created(lifetime, attributes, generation, handle, opened.flags);
+    };
+    // SAFETY: the number is taken back below, so that it stays open.
+    let backing = unsafe { reply.wrap_backing(backing) };
+    reply.created_passthrough(
+        lifetime,
+        attributes,
+        generation,
+        handle,
+        flags(opened),
+        &backing,
+    );
+    backing.into_raw();
+}
+
+/// The flags without the one that fuser sets itself.
+fn flags(opened: &Opened) -> FopenFlags {
+    opened.flags.difference(FopenFlags::FOPEN_PASSTHROUGH)
+}
