@@ -103,14 +103,8 @@ impl Mount {
         if let Some(rings) = &rings {
             rings.start(session.as_fd().try_clone_to_owned()?, &service);
         }
-        log::info!(
-            "requests come by {}",
-            if rings.is_some() {
-                "io_uring"
-            } else {
-                "/dev/fuse"
-            }
-        );
+        let passes = service.passthrough.works.load(Ordering::Relaxed);
+        service.tree.is_served(serving(rings.is_some(), passes));
         Ok(Self { session, rings })
     }
 
@@ -127,6 +121,20 @@ impl Mount {
         }
         served
     }
+}
+
+/// How a mount is served, for people.
+fn serving(rings: bool, passthrough: bool) -> Vec<String> {
+    let requests = if rings { "io_uring" } else { "/dev/fuse" };
+    let bytes = if passthrough { "the kernel" } else { "us" };
+    let lines = [
+        format!("requests come by: {requests}"),
+        format!("blobs and uploads are read and written by: {bytes}"),
+    ];
+    for line in &lines {
+        log::info!("{line}");
+    }
+    lines.into()
 }
 
 /// Rings, unless there can be none, which is said and no error: /dev/fuse does as well.

@@ -13,7 +13,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
@@ -177,6 +177,8 @@ pub struct Tree {
     read_only: bool,
     /// The time of directories of which nothing better is known.
     mounted: SystemTime,
+    /// How the mount is served, for people.
+    serving: OnceLock<Vec<String>>,
 }
 
 impl Tree {
@@ -196,6 +198,7 @@ impl Tree {
             rejected: Mutex::default(),
             read_only,
             mounted: SystemTime::now(),
+            serving: OnceLock::new(),
         })
     }
 

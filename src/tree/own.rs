@@ -51,6 +51,12 @@ impl OwnFile {
 }
 
 impl Tree {
+    /// Takes note of how the mount is served, in lines for `.regfs/status`.
+    pub fn is_served(&self, lines: Vec<String>) {
+        // A tree is mounted once.
+        let _known = self.serving.set(lines);
+    }
+
     pub(super) fn own_attributes(&self, file: OwnFile) -> Attributes {
         match file {
             OwnFile::Directory => Attributes::directory(self.mounted),
@@ -76,6 +82,9 @@ impl Tree {
                 // Writing to a string does not fail.
                 let _ok = writeln!(text, "version: {}", env!("CARGO_PKG_VERSION"));
                 let _ok = writeln!(text, "read-only: {}", self.read_only);
+                for line in self.serving.get().into_iter().flatten() {
+                    let _ok = writeln!(text, "{line}");
+                }
                 let _ok = writeln!(text, "files being written: {}", self.drafts.count());
                 for (rule, count) in self.rejected.lock().counts() {
                     let _ok = writeln!(text, "refused or found by the audit, {rule}: {count}");

@@ -14,6 +14,7 @@ mod gate;
 mod lifecycle;
 mod manifests;
 mod mounted;
+mod passthrough;
 mod posix;
 mod stale;
 mod storm;

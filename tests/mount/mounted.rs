@@ -62,6 +62,10 @@ impl Mounted {
             .arg(self.store())
             .arg(self.top())
             .arg("--foreground");
+        // The same tests, for what an older kernel offers.
+        if let Ok(options) = std::env::var("REGFS_OPTIONS") {
+            command.args(["-o", &options]);
+        }
         self.process = Some(
             command
                 .args(arguments)

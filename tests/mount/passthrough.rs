@@ -1,0 +1,207 @@
+//! Blobs and uploads that the kernel reads and writes by itself: in every order of opening,
+//! writing, renaming, removing.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::mounted::{Mounted, errno, hex, wait};
+
+/// More than is kept in the index.
+const LARGE: usize = 3 << 20;
+
+fn bytes(seed: u8) -> Vec<u8> {
+    (0..LARGE)
+        .map(|at| seed.wrapping_add(u8::try_from(at % 251).unwrap()))
+        .collect()
+}
+
+/// An upload, open for writing, and its path.
+fn upload(mounted: &Mounted, id: u8) -> (File, PathBuf) {
+    let id = format!("01890a5d-ac96-774b-bcce-b302099a80{id:02x}");
+    let path = mounted.repository(&format!("_uploads/{id}/data"));
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let mut options = File::options();
+    let file = options.read(true).write(true).create(true).open(&path);
+    (file.unwrap(), path)
+}
+
+/// Where the blob of these bytes is, in a directory that is there.
+fn blob(mounted: &Mounted, bytes: &[u8]) -> PathBuf {
+    let hex = hex(bytes);
+    let path = mounted.v2(&format!("blobs/sha256/{}/{hex}/data", &hex[..2]));
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    path
+}
+
+fn status(mounted: &Mounted) -> String {
+    fs::read_to_string(mounted.top().join(".regfs/status")).unwrap()
+}
+
+#[test]
+fn the_mount_says_how_it_is_served_and_uses_what_there_is() {
+    let offered = fs::read_to_string("/sys/module/fuse/parameters/enable_uring");
+    let offered = offered.is_ok_and(|text| text.trim() == "Y");
+    let off = std::env::var("REGFS_OPTIONS").is_ok_and(|options| options.contains("uring=off"));
+    let mounted = Mounted::new();
+    let by = if offered && !off {
+        "io_uring"
+    } else {
+        "/dev/fuse"
+    };
+    assert!(status(&mounted).contains(&format!("requests come by: {by}")));
+    let mounted = Mounted::with(&["-o", "uring=off,passthrough=off"]);
+    let status = status(&mounted);
+    assert!(status.contains("requests come by: /dev/fuse"), "{status}");
+    assert!(status.contains("read and written by: us"), "{status}");
+}
+
+#[test]
+fn an_upload_becomes_a_blob_that_nobody_can_change() {
+    let mounted = Mounted::new();
+    mounted.stock();
+    let content = bytes(1);
+    let (mut file, path) = upload(&mounted, 1);
+    for part in content.chunks(32 << 10) {
+        file.write_all(part).unwrap();
+    }
+    assert_eq!(fs::metadata(&path).unwrap().len(), LARGE as u64);
+    file.sync_all().unwrap();
+    let blob = blob(&mounted, &content);
+    // Who published it still has it open for writing.
+    fs::rename(&path, &blob).unwrap();
+    assert_eq!(fs::read(&blob).unwrap(), content);
+    let _perhaps_refused = file.write_all_at(b"changed", 0);
+    assert_eq!(fs::read(&blob).unwrap(), content);
+    drop(file);
+    assert_eq!(fs::read(&blob).unwrap(), content);
+    assert!(!path.exists());
+}
+
+#[test]
+fn what_was_hashed_and_then_changed_is_hashed_again() {
+    let mounted = Mounted::new();
+    mounted.stock();
+    let (right, mut wrong) = (bytes(2), bytes(2));
+    wrong[1000] ^= 1;
+    // Time for whoever hashes behind the writer to have read it: there is nothing to wait on,
+    // and too early is another case that must be right.
+    let settle = || std::thread::sleep(std::time::Duration::from_millis(50));
+    let (file, path) = upload(&mounted, 1);
+    file.write_all_at(&wrong, 0).unwrap();
+    settle();
+    file.write_all_at(&right[1000..1001], 1000).unwrap();
+    drop(file);
+    let blob = blob(&mounted, &right);
+    fs::rename(&path, &blob).unwrap();
+    assert_eq!(fs::read(&blob).unwrap(), right);
+
+    let (file, path) = upload(&mounted, 2);
+    let other = bytes(3);
+    file.write_all_at(&other, 0).unwrap();
+    settle();
+    file.write_all_at(b"x", 7).unwrap();
+    drop(file);
+    let blob = self::blob(&mounted, &other);
+    assert_eq!(errno(fs::rename(&path, &blob)), libc::EBADMSG);
+    assert!(!blob.exists() && path.exists());
+    // Cut, and written to its end again.
+    let file = File::options().write(true).open(&path).unwrap();
+    file.set_len(5).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().len(), 5);
+    file.write_all_at(&other[5..], 5).unwrap();
+    drop(file);
+    fs::rename(&path, &blob).unwrap();
+    assert_eq!(fs::read(&blob).unwrap(), other);
+}
+
+#[test]
+fn readers_and_writers_in_any_order_are_never_refused() {
+    let mounted = Mounted::new();
+    mounted.stock();
+    let content = bytes(4);
+    let (mut file, path) = upload(&mounted, 1);
+    let reader = File::open(&path).unwrap();
+    file.write_all(&content).unwrap();
+    let mut head = vec![0; 4096];
+    reader.read_exact_at(&mut head, 0).unwrap();
+    assert_eq!(head, content[..4096]);
+    let again = File::options().append(true).open(&path).unwrap();
+    drop((file, reader, again));
+    let blob = blob(&mounted, &content);
+    fs::rename(&path, &blob).unwrap();
+    // Readers, and a registry (2.8) that writes the same blob once more, in place.
+    let reader = File::open(&blob).unwrap();
+    let mut writer = File::options().write(true).open(&blob).unwrap();
+    writer.set_len(0).unwrap();
+    writer.write_all(&content).unwrap();
+    let other = File::open(&blob).unwrap();
+    writer.sync_all().unwrap();
+    drop(writer);
+    for mut file in [reader, other] {
+        let mut read = Vec::new();
+        file.read_to_end(&mut read).unwrap();
+        assert_eq!(read, content);
+    }
+    assert_eq!(fs::read(&blob).unwrap(), content);
+}
+
+#[test]
+fn what_is_open_stays_readable_after_its_removal() {
+    let mounted = Mounted::new();
+    mounted.stock();
+    let content = bytes(5);
+    let (mut file, path) = upload(&mounted, 1);
+    file.write_all(&content).unwrap();
+    fs::remove_file(&path).unwrap();
+    let mut head = vec![0; 1024];
+    file.read_exact_at(&mut head, 0).unwrap();
+    assert_eq!(head, content[..1024]);
+    assert_eq!(file.metadata().unwrap().len(), LARGE as u64);
+    let (mut file, path) = upload(&mounted, 2);
+    file.write_all(&content).unwrap();
+    drop(file);
+    let blob = blob(&mounted, &content);
+    fs::rename(&path, &blob).unwrap();
+    let mut open = File::open(&blob).unwrap();
+    fs::remove_file(&blob).unwrap();
+    assert!(!blob.exists());
+    let mut read = Vec::new();
+    open.read_to_end(&mut read).unwrap();
+    assert_eq!(read, content);
+}
+
+#[test]
+fn thousands_of_blobs_are_open_at_once() {
+    const BLOBS: u32 = 100;
+    const OPENED: usize = 3_000;
+    let mounted = Mounted::new();
+    mounted.stock();
+    let layers = mounted.repository("_layers");
+    let content = |number: u32| [&number.to_be_bytes()[..], &vec![7; 20_000]].concat();
+    let paths: Vec<PathBuf> = (0..BLOBS)
+        .map(|number| {
+            let content = content(number);
+            fs::write(layers.join(format!("{number}.tar")), &content).unwrap();
+            blob(&mounted, &content)
+        })
+        .collect();
+    let open: Vec<(File, &Path)> = paths
+        .iter()
+        .cycle()
+        .take(OPENED)
+        .map(|path| (File::open(path).unwrap(), path.as_path()))
+        .collect();
+    for ((file, _), number) in open.iter().zip((0..BLOBS).cycle()) {
+        let mut head = [0; 4];
+        file.read_exact_at(&mut head, 0).unwrap();
+        assert_eq!(head, number.to_be_bytes());
+    }
+    drop(open);
+    // Nothing is left behind that would keep a file from being opened in another way.
+    let pid = mounted.process().id();
+    wait("the daemon to close its files", || {
+        fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count() < OPENED / 10
+    });
+}
