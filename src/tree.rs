@@ -60,6 +60,17 @@ pub enum Place {
     Own(OwnFile),
 }
 
+impl Place {
+    /// The directories of the layout above a place of it, from the nearest on.
+    pub fn above(&self) -> impl Iterator<Item = Self> {
+        let parent = match self {
+            Self::Node(node) => node.parent(),
+            Self::Plain(_) | Self::Draft(_) | Self::Own(_) => None,
+        };
+        std::iter::successors(parent, Node::parent).map(Self::Node)
+    }
+}
+
 /// What kind of file a place is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {
@@ -133,6 +144,9 @@ pub struct Listed {
 pub struct Outcome {
     /// Places whose content or attributes changed.
     pub changed: Vec<Place>,
+    /// What came or went without the caller's seeing it: listings of the directories above are
+    /// not what they were.
+    pub unseen: Vec<Place>,
     /// What the file that was operated on is from now on, if it became something else.
     pub became: Option<Place>,
 }

@@ -228,12 +228,12 @@ impl Filesystem for Adapter {
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let removed = guarded(|| self.service.remove(caller(request), parent.0, name, false));
-        reply_empty(removed, reply);
+        self.reply_changed(removed, reply);
     }
 
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let removed = guarded(|| self.service.remove(caller(request), parent.0, name, true));
-        reply_empty(removed, reply);
+        self.reply_changed(removed, reply);
     }
 
     fn symlink(&self, _: &Request, _: INodeNo, _: &OsStr, _: &Path, reply: ReplyEntry) {
@@ -263,7 +263,11 @@ impl Filesystem for Adapter {
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         match guarded(|| self.service.open(caller(request), ino.0, flags.0)) {
-            Ok(opened) => reply_opened(reply, &opened),
+            Ok(opened) => {
+                let stale = opened.stale.into_iter().collect();
+                let answer = Box::new(move || reply_opened(reply, &opened));
+                self.service.kernel.answer(stale, answer);
+            }
             Err(error) => reply.error(error),
         }
     }
@@ -363,23 +367,21 @@ impl Filesystem for Adapter {
         });
     }
 
-    fn opendir(&self, _request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        match guarded(|| self.service.open_directory(ino.0)) {
-            Ok(opened) => reply.opened(FileHandle(opened.number), opened.flags),
-            Err(error) => reply.error(error),
-        }
+    // The kernel remembers that directories need not be opened.
+    fn opendir(&self, _request: &Request, _: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        reply.error(Errno::ENOSYS);
     }
 
     fn readdir(
         &self,
         _request: &Request,
-        _ino: INodeNo,
-        handle: FileHandle,
+        ino: INodeNo,
+        _handle: FileHandle,
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
         let listed = guarded(|| {
-            self.service.list(handle.0, offset, |next, row| match row {
+            self.service.list(ino.0, offset, |next, row| match row {
                 Row::Dots(ino, name) => {
                     reply.add(INodeNo(*ino), next, fuser::FileType::Directory, name)
                 }
@@ -391,7 +393,10 @@ impl Filesystem for Adapter {
             })
         });
         match listed {
-            Ok(()) => reply.ok(),
+            Ok(stale) => {
+                let answer = Box::new(move || reply.ok());
+                self.service.kernel.answer(stale, answer);
+            }
             Err(error) => reply.error(error),
         }
     }
@@ -399,13 +404,13 @@ impl Filesystem for Adapter {
     fn readdirplus(
         &self,
         _request: &Request,
-        _ino: INodeNo,
-        handle: FileHandle,
+        ino: INodeNo,
+        _handle: FileHandle,
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
         let listed = guarded(|| {
-            self.service.list(handle.0, offset, |next, row| match row {
+            self.service.list(ino.0, offset, |next, row| match row {
                 Row::Dots(ino, name) => {
                     let entry = self.service.dots(*ino);
                     let number = INodeNo(*ino);
@@ -432,21 +437,12 @@ impl Filesystem for Adapter {
             })
         });
         match listed {
-            Ok(()) => reply.ok(),
+            Ok(stale) => {
+                let answer = Box::new(move || reply.ok());
+                self.service.kernel.answer(stale, answer);
+            }
             Err(error) => reply.error(error),
         }
-    }
-
-    fn releasedir(
-        &self,
-        _request: &Request,
-        _ino: INodeNo,
-        handle: FileHandle,
-        _flags: OpenFlags,
-        reply: ReplyEmpty,
-    ) {
-        self.service.directories.close(handle.0);
-        reply.ok();
     }
 
     fn fsyncdir(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {

@@ -1,69 +1,82 @@
-//! Open directories: listed in pages, from a cursor.
+//! Listings: directories are not opened; they are listed in pages, from a cursor.
 //!
-//! The kernel goes on at an offset, a number; the tree goes on behind a name. An open
-//! directory remembers the page it is in, and here and there a name with its offset, so that
-//! any offset can be found again without holding the whole listing.
+//! The kernel goes on at an offset, a number; the tree goes on behind a name. An offset is a
+//! page and a place in it. Pages that are being read are kept as they were, so that what comes
+//! or goes meanwhile moves nothing; of older ones just the name before them is, behind which
+//! they are read again.
 
-use std::collections::HashMap;
-use std::ffi::OsString;
+use std::collections::{HashMap, VecDeque};
+use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
 
-use fuser::{Errno, FopenFlags};
-use parking_lot::{Mutex, RwLock};
+use fuser::Errno;
+use parking_lot::Mutex;
 
-use super::files::Opened;
 use super::service::{Service, logged};
 use crate::tree::{Listed, Place};
 
 /// Names read at once.
 const PAGE: usize = 128;
-/// The offsets of `.` and `..` come before those of names.
+/// Bits of an offset that are a place in a page.
+const PLACE_BITS: u32 = 8;
+/// The offset behind `.` and `..`, where names begin.
 const DOTS: u64 = 2;
+/// Pages kept as they were, and pages of which the name before them is known.
+const KEPT: usize = 64;
+const KNOWN: usize = 1 << 16;
 
-/// Directories that are open.
+/// Pages that are being read.
 #[derive(Debug, Default)]
 pub(super) struct Directories {
-    table: RwLock<(u64, HashMap<u64, Arc<Directory>>)>,
+    pages: Mutex<Pages>,
 }
 
-/// An open directory.
-#[derive(Debug)]
-struct Directory {
-    ino: u64,
-    place: Place,
-    page: Mutex<Page>,
-}
-
-/// The page that a listing is in.
 #[derive(Debug, Default)]
+struct Pages {
+    known: HashMap<u64, Page>,
+    /// The oldest first.
+    order: VecDeque<u64>,
+    /// Those that are kept as they were, the oldest first.
+    kept: VecDeque<u64>,
+    last: u64,
+}
+
+/// A page of a listing.
+#[derive(Clone, Debug)]
 struct Page {
-    /// How many names come before the page.
-    first: u64,
-    names: Vec<Listed>,
-    /// Of each page so far: how many names come before it, and the last of these.
-    before: Vec<(u64, Option<OsString>)>,
+    /// The name before it.
+    behind: Option<OsString>,
+    /// Its names; nothing if they must be read again.
+    names: Option<Arc<Vec<Listed>>>,
+    /// Which version of the listing it belongs to.
+    version: u32,
 }
 
 impl Directories {
-    fn open(&self, ino: u64, place: Place) -> u64 {
-        let directory = Directory {
-            ino,
-            place,
-            page: Mutex::default(),
-        };
-        let mut table = self.table.write();
-        table.0 += 1;
-        let number = table.0;
-        table.1.insert(number, Arc::new(directory));
+    fn get(&self, number: u64) -> Option<Page> {
+        self.pages.lock().known.get(&number).cloned()
+    }
+
+    /// Keeps a page, as it is; its number.
+    fn keep(&self, page: Page) -> u64 {
+        let mut pages = self.pages.lock();
+        pages.last += 1;
+        let number = pages.last;
+        pages.known.insert(number, page);
+        pages.order.push_back(number);
+        pages.kept.push_back(number);
+        if pages.kept.len() > KEPT
+            && let Some(old) = pages.kept.pop_front()
+            && let Some(page) = pages.known.get_mut(&old)
+        {
+            page.names = None;
+        }
+        if pages.order.len() > KNOWN
+            && let Some(old) = pages.order.pop_front()
+        {
+            pages.known.remove(&old);
+        }
         number
-    }
-
-    fn get(&self, number: u64) -> Option<Arc<Directory>> {
-        self.table.read().1.get(&number).cloned()
-    }
-
-    pub(super) fn close(&self, number: u64) {
-        self.table.write().1.remove(&number);
     }
 }
 
@@ -76,16 +89,6 @@ pub(super) enum Row<'a> {
 }
 
 impl Service {
-    /// opendir(3)
-    pub(super) fn open_directory(&self, ino: u64) -> Result<Opened, Errno> {
-        let number = self.directories.open(ino, self.place(ino)?);
-        Ok(Opened {
-            number,
-            flags: FopenFlags::empty(),
-            backing: None,
-        })
-    }
-
     /// The number of a row in a listing without attributes. One is given at lookup only; until
     /// then any but 0 serves.
     pub(super) fn listed_number(&self, place: &Place) -> u64 {
@@ -93,76 +96,82 @@ impl Service {
     }
 
     /// Lists from an offset on. `add` takes a row and the offset behind it, and says whether
-    /// there was no more room for it.
+    /// there was no more room for it. Gives the inodes that the kernel must be told of.
     pub(super) fn list(
         &self,
-        handle: u64,
+        ino: u64,
         offset: u64,
         mut add: impl FnMut(u64, &Row<'_>) -> bool,
-    ) -> Result<(), Errno> {
-        let directory = self.directories.get(handle).ok_or(Errno::EBADF)?;
-        let directory = directory.as_ref();
+    ) -> Result<Vec<u64>, Errno> {
+        let directory = self.place(ino)?;
+        let version = if offset < DOTS {
+            self.inodes.list(ino)
+        } else {
+            self.inodes.listed(ino)
+        };
         for (at, name) in [(0, "."), (1, "..")] {
-            if offset <= at && add(at + 1, &Row::Dots(directory.ino, name)) {
-                return Ok(());
+            if offset <= at && add(at + 1, &Row::Dots(ino, name)) {
+                return Ok(Vec::new());
             }
         }
-        let mut number = offset.saturating_sub(DOTS);
-        let mut page = directory.page.lock();
-        if offset < DOTS {
-            // The listing begins anew, and shows what is there now.
-            *page = Page::default();
-        }
+        let (mut number, mut page, mut place) = if offset <= DOTS {
+            let (number, page) = self.page(&directory, None, version)?;
+            (number, page, 0)
+        } else {
+            let number = offset >> PLACE_BITS;
+            let mask = (1 << PLACE_BITS) - 1;
+            let place = usize::try_from(offset & mask).unwrap_or(usize::MAX);
+            // So many other listings have begun since that this one must begin anew.
+            let page = self.directories.get(number).ok_or(Errno::EINVAL)?;
+            (number, page, place)
+        };
         loop {
-            self.turn(directory, &mut page, number)?;
-            let skip = usize::try_from(number - page.first).unwrap_or(usize::MAX);
-            let Some(rows) = page.names.get(skip..).filter(|rows| !rows.is_empty()) else {
-                return Ok(());
+            let names = match &page.names {
+                Some(names) => Arc::clone(names),
+                None => self.read_page(&directory, page.behind.as_deref())?,
             };
-            for row in rows {
-                if add(number + 1 + DOTS, &Row::Name(row)) {
-                    return Ok(());
+            for row in names.get(place..).unwrap_or_default() {
+                place += 1;
+                let next = number << PLACE_BITS | place as u64;
+                if add(next, &Row::Name(row)) {
+                    return Ok(Vec::new());
                 }
-                number += 1;
             }
+            let Some(last) = names.last().filter(|_| names.len() == PAGE) else {
+                break;
+            };
+            let last = Some(last.name.clone());
+            (number, page) = self.page(&directory, last, page.version)?;
+            place = 0;
         }
+        // What changed while it was listed the kernel may have been told of before it had put
+        // the listing away.
+        let stale = page.version != self.inodes.listed(ino);
+        Ok(stale.then_some(ino).into_iter().collect())
     }
 
-    /// Turns to the page that the name of this number is on.
-    fn turn(&self, directory: &Directory, page: &mut Page, number: u64) -> Result<(), Errno> {
-        let within =
-            |page: &Page| (page.first..page.first + page.names.len() as u64).contains(&number);
-        if within(page) {
-            return Ok(());
-        }
-        let known = page
-            .before
-            .iter()
-            .rev()
-            .find(|(first, _)| *first <= number)
-            .cloned();
-        let behind = page.first + page.names.len() as u64;
-        let (mut first, mut last) = known.unwrap_or_default();
-        if !page.names.is_empty() && behind <= number {
-            first = behind;
-            last = page.names.last().map(|row| row.name.clone());
-        }
-        loop {
-            let names = self.tree.list(&directory.place, last.as_deref(), PAGE);
-            let names = names.map_err(|error| logged(&error))?;
-            if page.before.last().is_none_or(|(newest, _)| *newest < first) {
-                page.before.push((first, last.clone()));
-            }
-            (page.first, page.names) = (first, names);
-            if page.names.is_empty() {
-                page.first = number;
-                return Ok(());
-            }
-            if within(page) {
-                return Ok(());
-            }
-            first += page.names.len() as u64;
-            last = page.names.last().map(|row| row.name.clone());
-        }
+    /// The page behind a name, and its number.
+    fn page(
+        &self,
+        directory: &Place,
+        behind: Option<OsString>,
+        version: u32,
+    ) -> Result<(u64, Page), Errno> {
+        let names = self.read_page(directory, behind.as_deref())?;
+        let page = Page {
+            behind,
+            names: Some(names),
+            version,
+        };
+        Ok((self.directories.keep(page.clone()), page))
+    }
+
+    fn read_page(
+        &self,
+        directory: &Place,
+        behind: Option<&OsStr>,
+    ) -> Result<Arc<Vec<Listed>>, Errno> {
+        let names = self.tree.list(directory, behind, PAGE);
+        Ok(Arc::new(names.map_err(|error| logged(&error))?))
     }
 }

@@ -33,8 +33,9 @@ struct File {
     handle: Arc<Handle>,
     /// What the kernel reads and writes by itself.
     direct: Option<Direct>,
-    /// Whether the kernel caches what comes through us.
+    /// Whether the kernel caches what comes through us, and may.
     cached: bool,
+    caching: Caching,
 }
 
 impl Files {
@@ -79,6 +80,8 @@ pub(super) struct Opened {
     pub(super) flags: FopenFlags,
     /// The number of the file behind it, if the kernel reads and writes that by itself.
     pub(super) backing: Option<u32>,
+    /// An inode of which the kernel must drop what it caches before this is answered.
+    pub(super) stale: Option<u64>,
 }
 
 /// The access that open(2)'s flags ask for.
@@ -96,23 +99,26 @@ impl Service {
     }
 
     fn opened(&self, ino: u64, handle: Arc<Handle>, access: Access) -> Result<Opened, Errno> {
-        let (mut flags, cached) = match self.tree.caching(&handle) {
-            Caching::Keep => (FopenFlags::FOPEN_KEEP_CACHE, true),
-            Caching::Fresh => (FopenFlags::empty(), true),
-            Caching::Direct => (FopenFlags::FOPEN_DIRECT_IO, false),
-        };
+        let caching = self.tree.caching(&handle);
         let direct = self.tree.direct(&handle);
-        let (backing, direct) = match self.passthrough.open(ino, direct, cached) {
-            Way::Passthrough(backing, direct) => (Some(backing), Some(direct)),
-            Way::Ours => (None, None),
+        let direct = direct.filter(|_| !self.inodes.is_through_us(ino));
+        let (mut flags, backing, cached, direct) = match self.passthrough.open(ino, direct, caching)
+        {
+            Way::Passthrough(backing, direct) => {
+                let flags = FopenFlags::FOPEN_PASSTHROUGH;
+                (flags, Some(backing), false, Some(direct))
+            }
+            Way::Ours { cached: false } => (FopenFlags::FOPEN_DIRECT_IO, None, false, None),
+            Way::Ours { cached: true } if caching == Caching::Keep => {
+                (FopenFlags::FOPEN_KEEP_CACHE, None, true, None)
+            }
+            Way::Ours { cached: true } => (FopenFlags::empty(), None, true, None),
             Way::Elsewhere => {
-                self.inodes.renew(ino);
+                // The kernel looks once more, and must not meet the same again.
+                self.inodes.renew(ino, caching == Caching::Writing);
                 return Err(Errno::ESTALE);
             }
         };
-        if backing.is_some() {
-            flags = FopenFlags::FOPEN_PASSTHROUGH;
-        }
         if access == Access::Read {
             // There is nothing that a close could be refused for.
             flags |= FopenFlags::FOPEN_NOFLUSH;
@@ -120,13 +126,16 @@ impl Service {
         let file = File {
             ino,
             handle,
-            cached: cached && direct.is_none(),
             direct,
+            cached,
+            caching,
         };
+        let stale = self.inodes.keep(ino, cached) && caching == Caching::Writing;
         Ok(Opened {
             number: self.files.insert(file),
             flags,
             backing,
+            stale: stale.then_some(ino),
         })
     }
 
@@ -287,7 +296,8 @@ impl Service {
             return Vec::new();
         };
         let passed = file.direct.is_some();
-        self.passthrough.close(file.ino, passed, file.cached);
+        self.passthrough
+            .close(file.ino, passed, file.cached, file.caching);
         drop(file.direct);
         let outcome = self.tree.release(&file.handle);
         self.settle(ino, &outcome)

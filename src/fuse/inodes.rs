@@ -32,19 +32,34 @@ struct Row {
     /// replaced is still where it was: who found it under its old number reads what is there.
     place: Option<Arc<Place>>,
     lookups: u64,
+    /// Whether the kernel may not read and write its file by itself.
+    through_us: bool,
+    /// Whether the kernel may have cached its content.
+    kept: bool,
+    /// Whether the kernel may have cached its listing.
+    listed: bool,
+    /// How often that was found to be wrong.
+    version: u32,
+}
+
+impl Row {
+    fn new(place: Arc<Place>) -> Self {
+        Self {
+            place: Some(place),
+            lookups: 1,
+            through_us: false,
+            kept: false,
+            listed: false,
+            version: 0,
+        }
+    }
 }
 
 impl Inodes {
     /// A table that knows just the top.
     pub(super) fn new(top: Place) -> Self {
         let top = Arc::new(top);
-        let rows = HashMap::from([(
-            TOP,
-            Row {
-                place: Some(Arc::clone(&top)),
-                lookups: 1,
-            },
-        )]);
+        let rows = HashMap::from([(TOP, Row::new(Arc::clone(&top)))]);
         let numbers = HashMap::from([(top, TOP)]);
         Self {
             table: RwLock::new(Table {
@@ -77,13 +92,7 @@ impl Inodes {
         let ino = table.next;
         table.next += 1;
         let place = Arc::new(place.clone());
-        table.rows.insert(
-            ino,
-            Row {
-                place: Some(Arc::clone(&place)),
-                lookups: 1,
-            },
-        );
+        table.rows.insert(ino, Row::new(Arc::clone(&place)));
         table.numbers.insert(place, ino);
         ino
     }
@@ -118,13 +127,61 @@ impl Inodes {
         }
     }
 
-    /// A place gets another number from its next lookup on. The old one still leads there.
-    pub(super) fn renew(&self, ino: u64) {
+    /// Takes note whether the kernel caches the content; whether it may have before.
+    pub(super) fn keep(&self, ino: u64, keeps: bool) -> bool {
+        let mut table = self.table.write();
+        let row = table.rows.get_mut(&ino);
+        row.is_some_and(|row| std::mem::replace(&mut row.kept, keeps))
+    }
+
+    /// A listing begins; which version of it.
+    pub(super) fn list(&self, ino: u64) -> u32 {
+        let mut table = self.table.write();
+        table.rows.get_mut(&ino).map_or(0, |row| {
+            row.listed = true;
+            row.version
+        })
+    }
+
+    /// Which version of its listing is the newest.
+    pub(super) fn listed(&self, ino: u64) -> u32 {
+        let table = self.table.read();
+        table.rows.get(&ino).map_or(0, |row| row.version)
+    }
+
+    /// The listing of a directory is not what it was; its number, if the kernel may have cached
+    /// it.
+    pub(super) fn unlist(&self, directory: &Place) -> Option<u64> {
+        let ino = self.number(directory)?;
+        let mut table = self.table.write();
+        let row = table.rows.get_mut(&ino)?;
+        row.version = row.version.wrapping_add(1);
+        std::mem::take(&mut row.listed).then_some(ino)
+    }
+
+    /// A place gets another number from its next lookup on, and if `through_us`, whatever is
+    /// opened by that comes through us. The old number still leads there.
+    pub(super) fn renew(&self, ino: u64, through_us: bool) {
         let mut table = self.table.write();
         let place = table.rows.get(&ino).and_then(|row| row.place.clone());
-        if let Some(place) = place.filter(|place| table.numbers.get(place) == Some(&ino)) {
-            table.numbers.remove(&place);
-        }
+        let Some(place) = place.filter(|place| table.numbers.get(place) == Some(&ino)) else {
+            return;
+        };
+        let new = table.next;
+        table.next += 1;
+        let row = Row {
+            lookups: 0,
+            through_us,
+            ..Row::new(Arc::clone(&place))
+        };
+        table.rows.insert(new, row);
+        table.numbers.insert(place, new);
+    }
+
+    /// Whether whatever is opened by this number comes through us.
+    pub(super) fn is_through_us(&self, ino: u64) -> bool {
+        let table = self.table.read();
+        table.rows.get(&ino).is_some_and(|row| row.through_us)
     }
 
     /// A place is now another one, and takes its number along.

@@ -62,14 +62,14 @@ impl Service {
         Ok(self.entry(&found))
     }
 
-    /// unlink(2) and rmdir(2)
+    /// unlink(2) and rmdir(2); the inodes that the kernel must be told of.
     pub(super) fn remove(
         &self,
         caller: Caller,
         parent: u64,
         name: &OsStr,
         directory: bool,
-    ) -> Result<(), Errno> {
+    ) -> Result<Vec<u64>, Errno> {
         let parent = self.place(parent)?;
         self.may_change_in(caller, &parent)?;
         let removed = if directory {
@@ -77,9 +77,10 @@ impl Service {
         } else {
             self.tree.remove_file(&parent, name, caller.writer())
         };
-        self.inodes
-            .removed(&removed.map_err(|error| logged(&error))?);
-        Ok(())
+        let removed = removed.map_err(|error| logged(&error))?;
+        self.inodes.removed(&removed);
+        // What lies above may have gone with it.
+        Ok(self.unlist(&[removed]))
     }
 
     /// rename(2); the inodes that the kernel must be told of.
@@ -104,11 +105,13 @@ impl Service {
             Some(place) => self.inodes.became(&moved, place),
             None => self.inodes.removed(&moved),
         }
-        let changed = outcome
+        let mut changed: Vec<u64> = outcome
             .changed
             .iter()
-            .filter_map(|place| self.inodes.number(place));
-        Ok(changed.collect())
+            .filter_map(|place| self.inodes.number(place))
+            .collect();
+        changed.extend(self.unlist(&outcome.unseen));
+        Ok(changed)
     }
 
     /// chmod(2), utimes(2), truncate(2); the inodes that the kernel must be told of. Owners are

@@ -18,7 +18,7 @@ use rustix::ioctl::{Opcode, Setter, ioctl, opcode};
 
 use super::files::Opened;
 use super::service::Entry;
-use crate::tree::Direct;
+use crate::tree::{Caching, Direct};
 
 /// `FUSE_DEV_IOC_BACKING_CLOSE`
 const CLOSE: Opcode = opcode::write::<u32>(229, 2);
@@ -41,8 +41,8 @@ enum Inode {
         upload: bool,
         opened: usize,
     },
-    /// Cached by the kernel, so often.
-    Cached { opened: usize },
+    /// Through us: so often cached by the kernel, and so often to be written anew.
+    Ours { cached: usize, writing: usize },
 }
 
 /// How a file is to be opened.
@@ -51,8 +51,8 @@ pub(super) enum Way {
     /// By passthrough, with the file of this number behind it. What was lent goes with the
     /// open file.
     Passthrough(u32, Direct),
-    /// Through us.
-    Ours,
+    /// Through us, and cached by the kernel or not.
+    Ours { cached: bool },
     /// Not by this inode.
     Elsewhere,
 }
@@ -74,9 +74,9 @@ impl Passthrough {
         let _known = self.device.set(device);
     }
 
-    /// Decides how an inode is opened: `direct` is the file that could be behind it, `cached`
-    /// says whether the kernel would cache what comes through us.
-    pub(super) fn open(&self, ino: u64, direct: Option<Direct>, cached: bool) -> Way {
+    /// Decides how an inode is opened: `direct` is the file that could be behind it, `caching`
+    /// what the kernel may keep of what comes through us.
+    pub(super) fn open(&self, ino: u64, direct: Option<Direct>, caching: Caching) -> Way {
         let mut inodes = self.inodes.lock();
         match (inodes.get_mut(&ino), direct) {
             (
@@ -91,28 +91,23 @@ impl Passthrough {
                 Way::Passthrough(*backing, direct)
             }
             (Some(Inode::Passthrough { .. }), _) => Way::Elsewhere,
-            (Some(Inode::Cached { opened }), _) => {
-                *opened += usize::from(cached);
-                Way::Ours
-            }
+            (Some(Inode::Ours { cached, writing }), _) => ours(cached, writing, caching),
             (None, direct) => {
                 if let Some((backing, direct)) = direct.and_then(|direct| self.back(direct)) {
-                    let upload = matches!(direct, Direct::Upload(_));
-                    let opened = 1;
-                    inodes.insert(
-                        ino,
-                        Inode::Passthrough {
-                            backing,
-                            upload,
-                            opened,
-                        },
-                    );
+                    let inode = Inode::Passthrough {
+                        backing,
+                        upload: matches!(direct, Direct::Upload(_)),
+                        opened: 1,
+                    };
+                    inodes.insert(ino, inode);
                     return Way::Passthrough(backing, direct);
                 }
-                if cached {
-                    inodes.insert(ino, Inode::Cached { opened: 1 });
+                let (mut cached, mut writing) = (0, 0);
+                let way = ours(&mut cached, &mut writing, caching);
+                if cached + writing > 0 {
+                    inodes.insert(ino, Inode::Ours { cached, writing });
                 }
-                Way::Ours
+                way
             }
         }
     }
@@ -128,7 +123,7 @@ impl Passthrough {
     }
 
     /// A file is closed that was opened in this way.
-    pub(super) fn close(&self, ino: u64, passed: bool, cached: bool) {
+    pub(super) fn close(&self, ino: u64, passed: bool, cached: bool, caching: Caching) {
         let mut inodes = self.inodes.lock();
         let ended = match inodes.get_mut(&ino) {
             Some(Inode::Passthrough {
@@ -137,9 +132,13 @@ impl Passthrough {
                 *opened -= 1;
                 (*opened == 0).then_some(Some(*backing))
             }
-            Some(Inode::Cached { opened }) if cached => {
-                *opened -= 1;
-                (*opened == 0).then_some(None)
+            Some(Inode::Ours {
+                cached: keep,
+                writing,
+            }) if !passed => {
+                *keep -= usize::from(cached);
+                *writing -= usize::from(caching == Caching::Writing);
+                (*keep + *writing == 0).then_some(None)
             }
             _ => None,
         };
@@ -153,6 +152,19 @@ impl Passthrough {
             log::debug!("a file behind an inode stays open: {error}");
         }
     }
+}
+
+/// How a file comes through us, of which so many are open. Nobody begins to cache what somebody
+/// writes.
+fn ours(cached: &mut usize, writing: &mut usize, caching: Caching) -> Way {
+    let keeps = match caching {
+        Caching::Keep => *writing == 0,
+        Caching::Fresh => true,
+        Caching::Direct | Caching::Writing => false,
+    };
+    *cached += usize::from(keeps);
+    *writing += usize::from(caching == Caching::Writing);
+    Way::Ours { cached: keeps }
 }
 
 /// Takes a file back from the kernel.

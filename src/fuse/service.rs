@@ -152,10 +152,19 @@ impl Service {
         if let (Some(new), Some(old)) = (&outcome.became, self.inodes.place(ino)) {
             self.inodes.became(&old, new);
         }
-        outcome
-            .changed
-            .iter()
+        let changed = outcome.changed.iter();
+        let mut changed: Vec<u64> = changed
             .filter_map(|place| self.inodes.number(place))
+            .collect();
+        changed.extend(self.unlist(&outcome.unseen));
+        changed
+    }
+
+    /// The directories above, of which the kernel may have cached another listing.
+    pub(super) fn unlist(&self, unseen: &[Place]) -> Vec<u64> {
+        let above = unseen.iter().flat_map(Place::above);
+        above
+            .filter_map(|directory| self.inodes.unlist(&directory))
             .collect()
     }
 }

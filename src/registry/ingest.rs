@@ -33,6 +33,8 @@ pub struct Ingested {
     pub digest: Digest,
     /// What it is.
     pub manifest: Manifest,
+    /// What was stored and linked with it, and itself.
+    pub links: Vec<(LinkSet, Digest)>,
 }
 
 /// Bytes that become a blob together with a manifest.
@@ -81,7 +83,12 @@ impl Registry {
             know(facts, &digest, &manifest)
         })?;
         drop(held);
-        Ok(Ingested { digest, manifest })
+        let links = parts.iter().map(|part| (part.set.clone(), part.digest));
+        Ok(Ingested {
+            digest,
+            links: links.collect(),
+            manifest,
+        })
     }
 
     /// Whether a repository holds a part already.

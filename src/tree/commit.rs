@@ -113,13 +113,23 @@ impl Tree {
     ) -> Result<Outcome, TreeError> {
         let bytes = state.content.bytes();
         let stored = self.registry.store_layer(repository, bytes, expected)?;
+        let link = |digest| {
+            let link = Node::Link(repository.clone(), LinkSet::Layers, digest);
+            Place::Node(link)
+        };
+        let blob = Place::Node(Node::BlobData(stored.0));
+        let mut unseen = vec![blob, link(stored.0)];
         match state.stored.replace(stored) {
             Some((before, true)) if before != stored.0 => {
                 self.registry.withdraw_layer(repository, &before)?;
+                unseen.push(link(before));
             }
             Some(_) | None => {}
         }
-        Ok(Outcome::default())
+        Ok(Outcome {
+            unseen,
+            ..Outcome::default()
+        })
     }
 
     /// Remembers why something was refused.
@@ -232,7 +242,12 @@ impl Tree {
         destination: &Destination,
         bytes: &[u8],
     ) -> Result<Outcome, TreeError> {
-        self.registry.ingest(repository, bytes, destination)?;
+        let ingested = self.registry.ingest(repository, bytes, destination)?;
+        let mut unseen = Vec::new();
+        for (set, digest) in ingested.links {
+            unseen.push(Place::Node(Node::BlobData(digest)));
+            unseen.push(Place::Node(Node::Link(repository.clone(), set, digest)));
+        }
         let mut changed = vec![Place::Node(Node::Manifests(repository.clone()))];
         if let Some(tag) = &destination.tag {
             changed.extend([
@@ -241,9 +256,15 @@ impl Tree {
                 Place::Node(Node::Current(repository.clone(), tag.clone())),
                 Place::Node(Node::CurrentLink(repository.clone(), tag.clone())),
             ]);
+            let index = LinkSet::TagIndex(tag.clone());
+            let index = Node::Link(repository.clone(), index, ingested.digest);
+            unseen.push(Place::Node(index));
+            let current = Node::CurrentLink(repository.clone(), tag.clone());
+            unseen.push(Place::Node(current));
         }
         Ok(Outcome {
             changed,
+            unseen,
             became: None,
         })
     }
@@ -252,6 +273,7 @@ impl Tree {
 fn became(node: &Node) -> Outcome {
     Outcome {
         changed: Vec::new(),
+        unseen: vec![Place::Node(node.clone())],
         became: Some(Place::Node(node.clone())),
     }
 }

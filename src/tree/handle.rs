@@ -22,12 +22,14 @@ pub enum Access {
 /// How the kernel may cache an open file's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caching {
-    /// The content never changes: keep what is cached.
+    /// The content changes only where we tell: keep what is cached, unless somebody writes it.
     Keep,
     /// Drop what is cached at open, then cache.
     Fresh,
     /// Every read and write comes to us.
     Direct,
+    /// The same, and what is cached must go: this writes it anew.
+    Writing,
 }
 
 /// A file that others may read, or read and write, without us, as long as they hold this.
@@ -125,10 +127,15 @@ impl Tree {
             }
             Place::Node(node) => {
                 let (content, kept) = self.content(node)?;
-                // A writer of the same file makes the kernel believe that it is longer than what
-                // is in it now, and fill up what it caches with zeros.
                 let attributes = Attributes::file(content.len() as u64, self.dated(kept));
-                Open::Bytes(content, attributes, Caching::Direct)
+                // A writer makes the kernel believe that the file is longer than what is in it
+                // now, and fill up what others cache with zeros. People write through a tag's
+                // link; other links always have the same bytes.
+                let caching = match node {
+                    Node::CurrentLink(..) => Caching::Direct,
+                    _ => Caching::Keep,
+                };
+                Open::Bytes(content, attributes, caching)
             }
         };
         Ok(Handle::new(open, access))
@@ -345,6 +352,7 @@ impl Tree {
         match &handle.open {
             Open::Bytes(_, _, caching) => *caching,
             Open::Blob(..) => Caching::Keep,
+            Open::Draft(_, Some(_)) if handle.access == Access::Write => Caching::Writing,
             Open::Draft(..) => Caching::Direct,
             Open::Upload(..) if handle.access == Access::Write => Caching::Direct,
             Open::Upload(..) | Open::Plain(..) => Caching::Fresh,

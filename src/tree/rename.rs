@@ -33,8 +33,8 @@ impl Tree {
                 let new = directory.join(to.1);
                 self.plain.rename(path, &new, replace)?;
                 Outcome {
-                    changed: Vec::new(),
                     became: Some(Place::Plain(new)),
+                    ..Outcome::default()
                 }
             }
             (Place::Draft(id), Place::Node(parent)) => self.rename_draft(*id, parent, to.1)?,
@@ -70,8 +70,8 @@ impl Tree {
             self.drafts
                 .rename(&draft, (parent.clone(), name.to_owned()), target);
             return Ok(Outcome {
-                changed: Vec::new(),
                 became: Some(Place::Draft(id)),
+                ..Outcome::default()
             });
         }
         let old = std::mem::replace(&mut draft.hold().target, target);
@@ -91,8 +91,8 @@ impl Tree {
 
     fn rename_node(&self, from: &Node, to: &Node, kind: FileKind) -> Result<Outcome, TreeError> {
         let became = || Outcome {
-            changed: Vec::new(),
             became: Some(Place::Node(to.clone())),
+            ..Outcome::default()
         };
         if from == to {
             return Ok(became());

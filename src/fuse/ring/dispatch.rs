@@ -85,7 +85,8 @@ fn perform(service: &Arc<Service>, request: Request, slot: Slot) -> Option<Task>
             slot.answer(entry.map(|entry| Reply::entry(&entry)));
         }
         Operation::Remove(name, directory) => {
-            slot.answer(service.remove(caller, ino, &name, directory));
+            let removed = service.remove(caller, ino, &name, directory);
+            answer_changed(service, slot, removed.map(with_nothing));
         }
         Operation::Rename(parent, flags, from, to) => {
             let renamed = service.rename(caller, (ino, &from), (parent, &to), flags);
@@ -93,7 +94,11 @@ fn perform(service: &Arc<Service>, request: Request, slot: Slot) -> Option<Task>
         }
         Operation::Open(flags) => {
             let opened = service.open(caller, ino, flags);
-            slot.answer(opened.map(|opened| Reply::opened(&opened)));
+            let opened = opened.map(|opened| {
+                let stale = opened.stale.into_iter().collect();
+                (Reply::opened(&opened), stale)
+            });
+            answer_changed(service, slot, opened);
         }
         Operation::Create(name, mode) => {
             let mode = u16::try_from(mode & 0o777).unwrap_or(0o644);
@@ -128,16 +133,9 @@ fn perform(service: &Arc<Service>, request: Request, slot: Slot) -> Option<Task>
             slot.answer(names.map(|names| Reply::extended(names, size)));
         }
         Operation::SetExtended => slot.answer(service.set_extended(ino)),
-        Operation::OpenDirectory => {
-            let opened = service.open_directory(ino);
-            slot.answer(opened.map(|opened| Reply::opened(&opened)));
-        }
-        Operation::List(handle, offset, size, plus) => {
-            slot.answer(list(service, handle, offset, size, plus));
-        }
-        Operation::ReleaseDirectory(handle) => {
-            service.directories.close(handle);
-            slot.answer(());
+        Operation::List(offset, size, plus) => {
+            let listed = list(service, ino, offset, size, plus);
+            answer_changed(service, slot, listed);
         }
         Operation::Destroy => slot.answer(()),
         Operation::Refused(error) => slot.answer(error),
@@ -162,13 +160,13 @@ fn answer_changed(service: &Service, slot: Slot, done: Result<(Reply, Vec<u64>),
 
 fn list(
     service: &Service,
-    handle: u64,
+    ino: u64,
     offset: u64,
     size: u32,
     plus: bool,
-) -> Result<Reply, Errno> {
+) -> Result<(Reply, Vec<u64>), Errno> {
     let mut listing = Listing::new(size);
-    service.list(handle, offset, |next, row| match row {
+    let stale = service.list(ino, offset, |next, row| match row {
         Row::Dots(ino, name) => {
             let entry = plus.then(|| service.dots(*ino));
             let row = (*ino, next, FileType::Directory);
@@ -190,5 +188,5 @@ fn list(
             listing.add((ino, next, kind), &row.name, None)
         }
     })?;
-    Ok(listing.done())
+    Ok((listing.done(), stale))
 }

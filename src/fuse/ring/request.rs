@@ -46,10 +46,8 @@ pub(super) enum Operation {
     Extended(OsString, u32),
     ExtendedNames(u32),
     SetExtended,
-    OpenDirectory,
-    /// Handle, offset, bytes at most, and whether with attributes.
-    List(u64, u64, u32, bool),
-    ReleaseDirectory(u64),
+    /// Offset, bytes at most, and whether with attributes.
+    List(u64, u32, bool),
     SyncDirectory,
     /// The mount has ended.
     Destroy,
@@ -124,9 +122,10 @@ fn operation(code: u32, raw: Raw) -> Operation {
         22 => Operation::Extended(first(), fields.u32()),
         23 => Operation::ExtendedNames(fields.u32()),
         25 => Operation::Flush(fields.u64()),
-        27 => Operation::OpenDirectory,
-        28 | 44 => Operation::List(fields.u64(), fields.u64(), fields.u32(), code == 44),
-        29 => Operation::ReleaseDirectory(fields.u64()),
+        28 | 44 => {
+            let (_handle, offset) = (fields.u64(), fields.u64());
+            Operation::List(offset, fields.u32(), code == 44)
+        }
         30 => Operation::SyncDirectory,
         35 => {
             let (_flags, mode, umask) = (fields.u32(), fields.u32(), fields.u32());
