@@ -12,17 +12,23 @@ use super::mounted::{Mounted, hex};
 const SECONDS: u64 = 5;
 
 /// A stream of numbers that look random.
-struct Numbers(u64);
+#[derive(Debug)]
+pub(crate) struct Numbers(u64);
 
 impl Numbers {
-    fn next(&mut self, below: usize) -> usize {
+    /// The same stream for the same seed.
+    pub(crate) fn of_seed(seed: u64) -> Self {
+        Self(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed))
+    }
+
+    pub(crate) fn next(&mut self, below: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         usize::try_from(self.0 >> 11).unwrap() % below
     }
 
-    fn of<'a>(&mut self, choices: &[&'a str]) -> &'a str {
+    pub(crate) fn of<'a>(&mut self, choices: &[&'a str]) -> &'a str {
         choices[self.next(choices.len())]
     }
 }
@@ -166,7 +172,7 @@ fn whatever_is_tried_the_mount_goes_on_and_shows_no_invalid_link() {
         for seed in 1..5 {
             let top = &top;
             scope.spawn(move || {
-                let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed));
+                let mut numbers = Numbers::of_seed(seed);
                 while Instant::now() < end {
                     (0..200).for_each(|_| act(&mut numbers, top));
                     if seed == 1 {

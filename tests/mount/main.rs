@@ -6,6 +6,7 @@
     reason = "a test that cannot go on must fail"
 )]
 
+mod coherent;
 mod damage;
 mod dialects;
 mod drops;

@@ -1,0 +1,130 @@
+//! What the kernel keeps: after changes from every side, what it shows from memory is what it is
+//! shown when it has forgotten everything.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::drops::manifest;
+use super::fuzz::Numbers;
+use super::mounted::{Mounted, hex, tree};
+
+/// Changes between two looks; `REGFS_CHANGES` says how many there are in all.
+const STEP: usize = 8;
+
+/// A small file, as a registry before 3.1 writes it, or since.
+fn put(path: &Path, content: &[u8], renamed: bool) -> std::io::Result<()> {
+    let parent = path.parent().unwrap();
+    fs::create_dir_all(parent)?;
+    if !renamed {
+        return fs::write(path, content);
+    }
+    let temporary = parent.join("link.01890a5d-ac96-774b-bcce-b302099a8057.tmp");
+    fs::write(&temporary, content)?;
+    fs::rename(&temporary, path)
+}
+
+/// An upload, published.
+fn upload(mounted: &Mounted, repository: &Path, content: &[u8]) -> std::io::Result<()> {
+    let upload = repository.join("_uploads/01890a5d-ac96-774b-bcce-b302099a8057");
+    fs::create_dir_all(&upload)?;
+    fs::write(upload.join("data"), content)?;
+    let hex = hex(content);
+    let blob = mounted.v2(&format!("blobs/sha256/{}/{hex}", &hex[..2]));
+    fs::create_dir_all(&blob)?;
+    fs::rename(upload.join("data"), blob.join("data"))?;
+    fs::remove_dir_all(upload)
+}
+
+/// One change; what is not there or not admitted is no matter.
+fn change(mounted: &Mounted, numbers: &mut Numbers) -> std::io::Result<()> {
+    let name = numbers.of(&["team/app", "team/other", "alone"]);
+    let repository = mounted.v2("repositories").join(name);
+    let layer = format!("layer {}", numbers.next(3)).repeat(1 + numbers.next(2) * 3_000);
+    let document = manifest(&numbers.next(6).to_string());
+    let (layer_hex, manifest_hex) = (hex(layer.as_bytes()), hex(document.as_bytes()));
+    let tag = repository
+        .join("_manifests/tags")
+        .join(numbers.of(&["v1", "v2", "v3"]));
+    let link = |set: &str, hex: &str| repository.join(set).join("sha256").join(hex).join("link");
+    let renamed = numbers.next(2) == 0;
+    let blob = |hex: &str| mounted.v2(&format!("blobs/sha256/{}/{hex}/data", &hex[..2]));
+    match numbers.next(15) {
+        0 | 1 => {
+            fs::create_dir_all(repository.join("_manifests/tags"))?;
+            fs::create_dir_all(repository.join("_layers"))?;
+            fs::write(repository.join("_layers/config.json"), "{}")?;
+            fs::write(repository.join("_layers/layer.tar"), "layer")
+        }
+        2 => fs::write(repository.join("_layers/other.tar"), &layer),
+        3 => fs::write(&tag, &document).or_else(|_| fs::write(tag.join("m.json"), &document)),
+        4 => fs::write(repository.join("_manifests/m.json"), &document),
+        5 => fs::write(tag.join("current/link"), &document),
+        6 => upload(mounted, &repository, layer.as_bytes()),
+        7 => put(
+            &link("_layers", &layer_hex),
+            format!("sha256:{layer_hex}").as_bytes(),
+            renamed,
+        ),
+        8 => {
+            let content = format!("sha256:{manifest_hex}");
+            put(
+                &link("_manifests/revisions", &manifest_hex),
+                content.as_bytes(),
+                renamed,
+            )?;
+            let index = tag.join("index/sha256").join(&manifest_hex).join("link");
+            put(&index, content.as_bytes(), renamed)?;
+            put(&tag.join("current/link"), content.as_bytes(), renamed)
+        }
+        9 => fs::remove_dir_all(tag),
+        10 => fs::remove_dir_all(link("_layers", &layer_hex).parent().unwrap()),
+        11 => fs::remove_dir_all(
+            link("_manifests/revisions", &manifest_hex)
+                .parent()
+                .unwrap(),
+        ),
+        12 => fs::remove_dir_all(blob(&layer_hex).parent().unwrap()),
+        13 if numbers.next(6) == 0 => fs::remove_dir_all(repository),
+        13 => fs::remove_dir_all(blob(&manifest_hex).parent().unwrap()),
+        _ => fs::create_dir_all(link("_layers", &layer_hex).parent().unwrap()),
+    }
+}
+
+/// What is there: paths, lengths, contents.
+fn shown(top: &Path) -> Vec<(String, Vec<u8>, u64)> {
+    let rows = tree(top).into_iter();
+    rows.map(|(path, content)| {
+        let file = fs::metadata(PathBuf::from(&path)).unwrap();
+        let len = if file.is_dir() { 0 } else { file.len() };
+        (path, content, len)
+    })
+    .collect()
+}
+
+#[test]
+fn what_the_kernel_keeps_is_what_there_is() {
+    let changes = std::env::var("REGFS_CHANGES").ok();
+    let changes = changes.map_or(400, |text| text.parse().unwrap());
+    let mounted = Mounted::with(&["-o", "delete=permissive"]);
+    let mut numbers = Numbers::of_seed(u64::from(std::process::id()));
+    let (mut done, mut largest) = (0, 0);
+    for round in 0..changes / STEP {
+        for _ in 0..STEP {
+            done += usize::from(change(&mounted, &mut numbers).is_ok());
+            // Have it kept.
+            let kept = shown(&mounted.v2(""));
+            largest = largest.max(kept.len());
+        }
+        let kept = shown(&mounted.v2(""));
+        fs::write("/proc/sys/vm/drop_caches", "3").unwrap();
+        let there = shown(&mounted.v2(""));
+        for (kept, there) in kept.iter().zip(&there) {
+            assert_eq!(kept, there, "after {round} rounds of {numbers:?}");
+        }
+        assert_eq!(kept.len(), there.len(), "after {round} rounds");
+    }
+    assert!(
+        done > changes / 4 && largest > 50,
+        "{done} changes were made, of {largest}"
+    );
+}
