@@ -44,7 +44,7 @@ const CONFINED: [(&str, &[&str]); 8] = [
     ("\"_uploads\"", &["layout.rs"]),
     ("fuser::", &["fuse.rs", "fuse/"]),
     ("libc::", &["fuse/"]),
-    ("redb::", &["index/redb.rs"]),
+    ("ReadOnlyTable", &["index/redb.rs"]),
     (
         ".sync_data()",
         &["blobs/local/staged.rs", "index/journal/segment.rs"],

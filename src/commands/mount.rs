@@ -94,11 +94,9 @@ fn check(mounting: &Mounting) -> Result<PathBuf, CommandError> {
 
 /// Takes away a mount whose process was killed: nobody can use it, nor mount over it.
 fn revive(mountpoint: &Path) {
-    // Not stat, which the kernel may answer from what it remembers.
+    // Not stat or a listing, which the kernel may answer from what it remembers.
     let gone = [rustix::io::Errno::NOTCONN, rustix::io::Errno::CONNABORTED];
-    if let Err(error) = std::fs::read_dir(mountpoint)
-        && rustix::io::Errno::from_io_error(&error).is_some_and(|error| gone.contains(&error))
-    {
+    if rustix::fs::statfs(mountpoint).is_err_and(|error| gone.contains(&error)) {
         detach(mountpoint);
     }
 }

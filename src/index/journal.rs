@@ -14,7 +14,6 @@
 //! It knows bytes only, and is the only file besides `segment.rs` that says when they are
 //! durable.
 
-use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::ops::Range;
@@ -29,13 +28,14 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use super::store::{Batch, Change, Outcome, Pair, Precondition, Store, StoreError};
 
 mod applier;
+mod flush;
 mod overlay;
 mod record;
 mod segment;
 mod turns;
 
 use overlay::Overlay;
-use segment::{Segments, Unwritten};
+use segment::Segments;
 use turns::Turns;
 
 /// Where the store below says up to which batch it has everything, and the epoch after that.
@@ -318,45 +318,6 @@ impl Inner {
         drop(committing);
         self.call(gathered);
         Ok(Outcome::Committed)
-    }
-
-    /// Makes everything up to a batch durable, together with what has come since.
-    fn flush(&self, target: u64) -> Result<(), StoreError> {
-        let durable = || self.durable.load(Ordering::Acquire);
-        if durable() >= target {
-            return Ok(());
-        }
-        let batches = Cell::new(Vec::new());
-        let begin = || {
-            let mut state = self.state.write();
-            batches.set(std::mem::take(&mut state.pending));
-            state.last
-        };
-        let append = || self.append(batches.take());
-        self.turns.until(target, durable, begin, append)
-    }
-
-    /// Appends batches, the next ones that are to be durable, and flushes.
-    fn append(&self, mut batches: Vec<Vec<u8>>) -> Result<(), StoreError> {
-        self.check_poison()?;
-        let durable = self.durable.load(Ordering::Acquire);
-        let (done, appended) = self.segments.lock().append(&batches, durable + 1);
-        self.flushes.fetch_add(1, Ordering::Relaxed);
-        self.durable.store(durable + done as u64, Ordering::Release);
-        match appended {
-            Ok(()) => Ok(()),
-            Err(Unwritten::Failed(error)) => {
-                Err(self.poison(format!("the journal was not written: {error}")))
-            }
-            Err(Unwritten::NoRoom(error)) => {
-                // They wait for the applier to free a segment, or for space.
-                let mut left = batches.split_off(done);
-                let mut state = self.state.write();
-                left.append(&mut state.pending);
-                state.pending = left;
-                Err(system(error))
-            }
-        }
     }
 }
 

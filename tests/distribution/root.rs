@@ -85,8 +85,9 @@ impl Root {
             .stdout(Stdio::null());
         self.mount = Some(command.spawn().unwrap());
         let answers = self.path().join("docker/registry/v2");
-        // Not stat, which the kernel answers for a dead mount from what it remembers.
-        wait("the mount", || std::fs::read_dir(&answers).is_ok());
+        // Not stat or a listing, which the kernel answers for a dead mount from what it
+        // remembers.
+        wait("the mount", || rustix::fs::statfs(&answers).is_ok());
     }
 
     /// Ends the mount's process as no program can prepare for. The dead mount stays, until it

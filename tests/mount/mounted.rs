@@ -75,7 +75,7 @@ impl Mounted {
         );
         let top = self.top();
         wait("the mount", || {
-            is_mounted(&top) && fs::read_dir(&top).is_ok()
+            is_mounted(&top) && rustix::fs::statfs(&top).is_ok()
         });
     }
 

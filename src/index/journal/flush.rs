@@ -1,0 +1,50 @@
+//! Flushes: what was committed becomes durable, in its order, as far as anybody waits for it and
+//! as much further as has come.
+
+use std::cell::Cell;
+use std::sync::atomic::Ordering;
+
+use super::segment::Unwritten;
+use super::{Inner, system};
+use crate::index::store::StoreError;
+
+impl Inner {
+    /// Makes everything up to a batch durable, together with what has come since.
+    pub(super) fn flush(&self, target: u64) -> Result<(), StoreError> {
+        let durable = || self.durable.load(Ordering::Acquire);
+        if durable() >= target {
+            return Ok(());
+        }
+        let batches = Cell::new(Vec::new());
+        let begin = || {
+            let mut state = self.state.write();
+            batches.set(std::mem::take(&mut state.pending));
+            state.last
+        };
+        let append = || self.append(batches.take());
+        self.turns.until(target, durable, begin, append)
+    }
+
+    /// Appends batches, the next ones that are to be durable, and flushes.
+    fn append(&self, mut batches: Vec<Vec<u8>>) -> Result<(), StoreError> {
+        self.check_poison()?;
+        let durable = self.durable.load(Ordering::Acquire);
+        let (done, appended) = self.segments.lock().append(&batches, durable + 1);
+        self.flushes.fetch_add(1, Ordering::Relaxed);
+        self.durable.store(durable + done as u64, Ordering::Release);
+        match appended {
+            Ok(()) => Ok(()),
+            Err(Unwritten::Failed(error)) => {
+                Err(self.poison(format!("the journal was not written: {error}")))
+            }
+            Err(Unwritten::NoRoom(error)) => {
+                // They wait for the applier to free a segment, or for space.
+                let mut left = batches.split_off(done);
+                let mut state = self.state.write();
+                left.append(&mut state.pending);
+                state.pending = left;
+                Err(system(error))
+            }
+        }
+    }
+}
