@@ -75,7 +75,8 @@ impl Mounted {
         );
         let top = self.top();
         wait("the mount", || {
-            is_mounted(&top) && rustix::fs::statfs(&top).is_ok()
+            // In this order: a dead mount is still there, and then for a moment nothing is.
+            rustix::fs::statfs(&top).is_ok() && is_mounted(&top)
         });
     }
 
