@@ -32,7 +32,8 @@ fn bytes(number: u64, len: usize) -> Vec<u8> {
 }
 
 fn send(port: u16, method: &str, path: &str, kind: &str, body: &[u8]) -> Option<http::Answer> {
-    let answer = http::request(port, method, path, &[("Content-Type", kind)], body)?;
+    let headers = [("Content-Type", kind), ("Accept", MANIFEST)];
+    let answer = http::request(port, method, path, &headers, body)?;
     (answer.status < 300).then_some(answer)
 }
 

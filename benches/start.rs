@@ -92,6 +92,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "open after {opened:.1?}; the last link is there: {}",
         found.is_some()
     );
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let memory = memory.and_then(|text| text.trim().split(' ').next()?.parse::<u64>().ok());
+    println!("memory: {} MiB", memory.unwrap_or_default() / 1024);
     drop(index);
     let size = std::fs::metadata(Path::new(store).join("index.redb"))?.len();
     println!(

@@ -73,7 +73,8 @@ pub trait Draft: Content {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), BlobsError>;
     /// Cuts off, or fills up with zeros.
     fn truncate(&self, len: u64) -> Result<(), BlobsError>;
-    /// Makes content and number durable; free if nothing changed since the last time.
+    /// Makes the content durable; free if nothing changed since the last time. A power cut may
+    /// still take a draft that was never published.
     fn sync(&self) -> Result<(), BlobsError>;
     /// The digest of the whole content.
     fn digest(&self, algorithm: Algorithm) -> Result<Digest, BlobsError>;

@@ -218,8 +218,9 @@ impl Following {
 
     /// The digest of the whole file, which nobody may write meanwhile.
     pub(super) fn digest(&self, algorithm: Algorithm) -> io::Result<Digest> {
-        let mut buffer = vec![0; STEP];
         self.look()?;
+        let written = usize::try_from(self.written.load(Ordering::SeqCst));
+        let mut buffer = vec![0; written.unwrap_or(STEP).clamp(1, STEP)];
         if algorithm == Algorithm::Sha256 {
             let mut progress = self.progress.lock();
             if self.was_lent() {

@@ -126,7 +126,7 @@ impl Local {
             following: Arc::new(Following::new(file, len)),
             len: AtomicU64::new(len),
             writers: RwLock::new(()),
-            unsynced: AtomicBool::new(true),
+            synced: Mutex::new(None),
             published: AtomicBool::new(false),
             follower: self.follower.sender(),
         });
@@ -215,7 +215,7 @@ impl Blobs for Local {
         if staged.published.load(Ordering::SeqCst) {
             return Ok(size);
         }
-        staged.file_ref().sync_all().map_err(about(&staged.path))?;
+        staged.make_durable()?;
         let shard = self.make_shard(digest)?;
         let path = self.blob_path(digest);
         match renameat_with(CWD, &staged.path, CWD, &path, RenameFlags::NOREPLACE) {

@@ -1,18 +1,37 @@
 //! Staged bytes: a file that is still being written, and hashed behind its writer.
 
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
+use std::time::SystemTime;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
-use super::{about, read_full, sync_directory};
+use super::{about, read_full};
 use crate::blobs::hasher::{Following, Message};
 use crate::blobs::{BlobsError, Content, Draft, Lent};
 use crate::digest::{Algorithm, Digest};
+
+/// When and how far a file was last written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    len: u64,
+    modified: SystemTime,
+}
+
+impl Stamp {
+    fn of(file: &File) -> io::Result<Self> {
+        let now = file.metadata()?;
+        Ok(Self {
+            len: now.len(),
+            modified: now.modified()?,
+        })
+    }
+}
 
 /// Staged bytes.
 #[derive(Debug)]
@@ -23,12 +42,26 @@ pub(super) struct Staged {
     pub(super) len: AtomicU64,
     /// Writers share it; whoever needs the content to stand still takes it alone.
     pub(super) writers: RwLock<()>,
-    pub(super) unsynced: AtomicBool,
+    /// What the file was like when it was last made durable: who was lent it writes without
+    /// telling.
+    pub(super) synced: Mutex<Option<Stamp>>,
     pub(super) published: AtomicBool,
     pub(super) follower: Sender<Message>,
 }
 
 impl Staged {
+    /// Makes the bytes durable, unless they are.
+    pub(super) fn make_durable(&self) -> Result<(), BlobsError> {
+        let mut synced = self.synced.lock();
+        let now = Stamp::of(self.file_ref()).map_err(about(&self.path))?;
+        if *synced != Some(now) {
+            *synced = None;
+            self.file_ref().sync_data().map_err(about(&self.path))?;
+            *synced = Some(now);
+        }
+        Ok(())
+    }
+
     pub(super) fn file_ref(&self) -> &File {
         self.following.file()
     }
@@ -74,7 +107,7 @@ impl Draft for Staged {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), BlobsError> {
         let _shared = self.writers.read();
         self.writable()?;
-        self.unsynced.store(true, Ordering::SeqCst);
+        *self.synced.lock() = None;
         self.file_ref()
             .write_all_at(bytes, offset)
             .map_err(about(&self.path))?;
@@ -87,7 +120,7 @@ impl Draft for Staged {
     fn truncate(&self, len: u64) -> Result<(), BlobsError> {
         let _alone = self.writers.write();
         self.writable()?;
-        self.unsynced.store(true, Ordering::SeqCst);
+        *self.synced.lock() = None;
         self.file_ref().set_len(len).map_err(about(&self.path))?;
         let old = self.len.swap(len, Ordering::SeqCst);
         self.following.cut(len.min(old));
@@ -96,18 +129,7 @@ impl Draft for Staged {
     }
 
     fn sync(&self) -> Result<(), BlobsError> {
-        if !self.unsynced.swap(false, Ordering::SeqCst) && !self.following.was_lent() {
-            return Ok(());
-        }
-        let synced = self
-            .file_ref()
-            .sync_data()
-            .map_err(about(&self.path))
-            .and_then(|()| self.path.parent().map_or(Ok(()), sync_directory));
-        if synced.is_err() {
-            self.unsynced.store(true, Ordering::SeqCst);
-        }
-        synced
+        self.make_durable()
     }
 
     fn digest(&self, algorithm: Algorithm) -> Result<Digest, BlobsError> {
