@@ -41,7 +41,8 @@
 //! 6. Only `fuse` knows the kernel, only `index/redb.rs` knows redb, and only `blobs/local`,
 //!    `index/journal/segment.rs`, `index/redb.rs` and plain files make bytes durable.
 //! 7. Nothing done through the mount makes it panic, hang, or show an invalid link
-//!    (`tests/mount/fuzz.rs`).
+//!    (`tests/mount/fuzz.rs`). What is unsafe is in `fuse/ring/queue.rs` and
+//!    `fuse/passthrough.rs` only.
 //!
 //! # When things become durable
 //!
@@ -53,8 +54,28 @@
 //! A fact is durable once the journal (`index/journal.rs`) has flushed it: one write and one
 //! flush for all who wait. Blobs of up to 16 KiB are in the index, so that bytes and fact are
 //! one; larger ones are flushed, renamed and their directory flushed before their fact is made.
+//! The bytes of an upload are durable when the registry fsyncs them, or when they are published.
 //! With `-o sync=data` or `lazy` fsync does not wait; what is lost in a power cut is then the
 //! last moment, never something in the middle.
+//!
+//! # How requests come, and what the kernel keeps
+//!
+//! Requests come by /dev/fuse through fuser, and where the kernel offers it (Linux 6.14,
+//! `fuse.enable_uring`) by `io_uring`: a ring and a thread for each processor, which answers at
+//! once what is a matter of facts and gives to workers what may wait for a disk
+//! (`fuse/ring.rs`). Both call the same service.
+//!
+//! Blobs, and uploads while they are written, are files that the kernel reads and writes by
+//! itself where it can (Linux 6.9, privileges; `fuse/passthrough.rs`). We do not see those
+//! writes: the hash follows the file behind the writer, and before it counts, a checksum tells
+//! whether what was hashed is still what is there (`blobs/hasher.rs`). Who holds such a file
+//! open while it is published keeps a copy: a blob never changes.
+//!
+//! The kernel keeps names, attributes, listings and links without limit of time. What comes or
+//! goes in another way than by the kernel's own request (a dropped manifest and all it is linked
+//! by, a link at its first fsync, what goes with the last fact) is told to the kernel before the
+//! change is answered (`tests/mount/coherent.rs`). Not kept: what does not exist, tags' current
+//! links, our own files.
 //!
 //! # When something fails
 //!

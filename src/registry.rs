@@ -37,7 +37,7 @@ pub use directory::Directory;
 pub use error::Error;
 pub use gate::judge;
 pub use ingest::{Destination, Ingested};
-pub use policy::{Audit, Policy, References, Removal, Schema1, Sync};
+pub use policy::{Audit, Policy, References, Removal, Schema1, Sync, Uploads};
 pub use publish::{Bytes, INLINE_BYTES_MAX};
 pub use staging::{Lent, Reading, Staging};
 pub use upload::NOTE_BYTES_MAX;

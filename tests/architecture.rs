@@ -38,7 +38,9 @@ const ARROWS: [(&str, &[&str]); 12] = [
 ];
 
 /// Words, and the files in which they may stand.
-const CONFINED: [(&str, &[&str]); 8] = [
+const CONFINED: [(&str, &[&str]); 10] = [
+    ("unsafe ", &["fuse/ring/queue.rs", "fuse/passthrough.rs"]),
+    ("io_uring::", &["fuse/ring/queue.rs"]),
     ("\"_layers\"", &["layout.rs"]),
     ("\"_manifests\"", &["layout.rs"]),
     ("\"_uploads\"", &["layout.rs"]),

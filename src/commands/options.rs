@@ -2,7 +2,7 @@
 
 use super::CommandError;
 use crate::fuse::Offers;
-use crate::registry::{Audit, Policy, References, Removal, Schema1, Sync};
+use crate::registry::{Audit, Policy, References, Removal, Schema1, Sync, Uploads};
 
 /// Options that the kernel understands by itself.
 const KERNELS: [&str; 8] = [
@@ -24,7 +24,7 @@ pub struct MountOptions {
     pub gid: Option<u32>,
     /// `delete=guarded|permissive`, `references=require|skip`, `schema1=refuse|accept`,
     /// `audit=off|warn|enforce`, `max_manifest_size=BYTES`: what is admitted;
-    /// `sync=always|data|lazy`: what fsync waits for.
+    /// `sync=always|data|lazy`, `uploads=durable|fast`: what fsync waits for.
     pub policy: Policy,
     /// `uring=auto|off`: whether requests go by `io_uring` where the kernel offers it;
     /// `passthrough=auto|off`: whether the kernel reads and writes blobs by itself.
@@ -70,6 +70,8 @@ impl MountOptions {
             ("sync", "always") => self.policy.sync = Sync::Always,
             ("sync", "data") => self.policy.sync = Sync::Data,
             ("sync", "lazy") => self.policy.sync = Sync::Lazy,
+            ("uploads", "durable") => self.policy.uploads = Uploads::Durable,
+            ("uploads", "fast") => self.policy.uploads = Uploads::Fast,
             ("uring", "auto") => self.offers.rings = true,
             ("uring", "off") => self.offers.rings = false,
             ("passthrough", "auto") => self.offers.passthrough = true,
@@ -81,7 +83,7 @@ impl MountOptions {
                 return Err(CommandError::Usage(format!(
                     "-o {option}: unknown; known are ro, rw, allow_other, uid=N, gid=N, \
                      delete=guarded|permissive, references=require|skip, schema1=refuse|accept, \
-                     audit=off|warn|enforce, sync=always|data|lazy, uring=auto|off, passthrough=auto|off, \
+                     audit=off|warn|enforce, sync=always|data|lazy, uploads=durable|fast, uring=auto|off, passthrough=auto|off, \
                      max_manifest_size=BYTES, {}",
                     KERNELS.join(", ")
                 )));
@@ -165,7 +167,7 @@ mod tests {
     #[test]
     fn what_is_admitted_can_be_chosen() {
         let options = parse(&[
-            "references=skip,schema1=accept,audit=enforce,sync=data,max_manifest_size=64K",
+            "references=skip,schema1=accept,audit=enforce,sync=data,uploads=fast,max_manifest_size=64K",
         ]);
         let expected = Policy {
             removal: Removal::Guarded,
@@ -173,6 +175,7 @@ mod tests {
             schema1: Schema1::Accept,
             audit: Audit::Enforce,
             sync: Sync::Data,
+            uploads: Uploads::Fast,
             manifest_bytes_max: 65_536,
         };
         assert_eq!(options.map(|options| options.policy), Ok(expected));

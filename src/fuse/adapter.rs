@@ -445,9 +445,9 @@ impl Filesystem for Adapter {
         }
     }
 
-    fn fsyncdir(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+    fn fsyncdir(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
         let answer = Box::new(move |durable| reply_empty(durable, reply));
-        if let Some(flush) = self.service.make_durable(answer) {
+        if let Some(flush) = self.service.sync_directory(ino.0, answer) {
             flush();
         }
     }

@@ -156,8 +156,19 @@ impl Service {
         }
     }
 
-    /// fsync(2) of a directory: answered once everything before is durable. What this gives the
-    /// caller must do, where it may wait.
+    /// fsync(2) of a directory.
+    #[must_use]
+    pub(super) fn sync_directory(self: &Arc<Self>, ino: u64, answer: Answer) -> Option<Task> {
+        let place = self.inodes.place(ino);
+        if place.is_some_and(|place| self.tree.is_note_directory(&place)) {
+            answer(Ok(()));
+            return None;
+        }
+        self.make_durable(answer)
+    }
+
+    /// Answered once everything before is durable. What this gives the caller must do, where it
+    /// may wait.
     #[must_use]
     pub(super) fn make_durable(self: &Arc<Self>, answer: Answer) -> Option<Task> {
         if self.tree.is_durable(None) {

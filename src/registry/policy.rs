@@ -58,6 +58,19 @@ pub enum Sync {
     Lazy,
 }
 
+/// What fsync of an upload's notes (start time, hash states, and the directories they are in)
+/// promises. A registry makes dozens of them for every image, and needs none after a crash but
+/// to go on with an upload in the middle.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Uploads {
+    /// What fsync promises everywhere.
+    #[default]
+    Durable,
+    /// Nothing: after a power cut an upload may have to begin anew. What was pushed is as
+    /// durable as ever.
+    Fast,
+}
+
 /// What is admitted and what is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -71,6 +84,8 @@ pub struct Policy {
     pub audit: Audit,
     /// What fsync waits for.
     pub sync: Sync,
+    /// What fsync of an upload's notes promises.
+    pub uploads: Uploads,
     /// Largest manifest that may be dropped, in bytes.
     pub manifest_bytes_max: usize,
 }
@@ -83,6 +98,7 @@ impl Default for Policy {
             schema1: Schema1::default(),
             audit: Audit::default(),
             sync: Sync::default(),
+            uploads: Uploads::default(),
             manifest_bytes_max: MANIFEST_BYTES_MAX,
         }
     }

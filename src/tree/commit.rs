@@ -33,7 +33,7 @@ impl Tree {
         match &handle.open {
             Open::Draft(draft, _) => {
                 let state = draft.hold();
-                if state.target == Target::Later {
+                if state.target == Target::Later || self.is_note(&state.target) {
                     return Ok((outcome, false));
                 }
                 position = state.position;

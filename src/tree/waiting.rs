@@ -10,6 +10,7 @@ use super::handle::Open;
 use super::target::Target;
 use super::{Handle, Place, Tree};
 use crate::layout::Node;
+use crate::registry::Uploads;
 
 impl Draft {
     /// Whether it is small and will be just a fact, if anything.
@@ -45,6 +46,24 @@ impl Tree {
             Open::Draft(draft, _) => !draft.is_fact(),
             Open::Blob(..) | Open::Upload(..) | Open::Plain(..) => true,
         }
+    }
+
+    /// Whether fsync of this promises nothing, by policy: it notes how an upload goes on.
+    pub(super) fn is_note(&self, target: &Target) -> bool {
+        let note = matches!(
+            target,
+            Target::File(Node::StartedAt(..) | Node::HashState(..))
+        );
+        note && self.registry.policy().uploads == Uploads::Fast
+    }
+
+    /// The same of a directory.
+    pub fn is_note_directory(&self, place: &Place) -> bool {
+        let note = matches!(
+            place,
+            Place::Node(Node::Upload(..) | Node::HashStates(..) | Node::HashStatesAlgorithm(..))
+        );
+        note && self.registry.policy().uploads == Uploads::Fast
     }
 
     /// Whether everything up to a position is durable; by now, if there is none.

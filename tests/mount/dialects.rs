@@ -232,3 +232,31 @@ fn what_was_never_committed_is_dropped_by_a_crash() {
     drop(file);
     assert!(path.exists());
 }
+
+#[test]
+fn an_uploads_notes_are_as_durable_as_was_asked_for() {
+    // Whether a note is in the journal right after its fsync.
+    let noted = |mounted: &Mounted, round: usize| {
+        let path = format!("_uploads/01890a5d-ac96-774b-bcce-b302099a{round:04}/startedat");
+        let note = format!("2026-01-01T00:00:{round:02}Z");
+        put_in_place(&mounted.repository(&path), note.as_bytes()).unwrap();
+        let journal = fs::read_dir(mounted.store().join("journal")).unwrap();
+        let held = journal.map(|row| fs::read(row.unwrap().path()).unwrap());
+        let mut held = held.map(|bytes| String::from_utf8_lossy(&bytes).contains(&note));
+        held.any(|held| held)
+    };
+    let mounted = Mounted::new();
+    mounted.stock();
+    assert!((0..10).all(|round| noted(&mounted, round)));
+    let mounted = Mounted::with(&["-o", "uploads=fast"]);
+    mounted.stock();
+    // A flush that nobody asked for comes now and then, but not each time.
+    assert!(!(0..40).all(|round| noted(&mounted, round)));
+    // What is pushed is as durable as ever.
+    let link = link_path(&mounted, b"layer");
+    put_in_place(&link, format!("sha256:{}", hex(b"layer")).as_bytes()).unwrap();
+    let mut mounted = mounted;
+    mounted.kill();
+    mounted.mount(&[]);
+    assert!(link.exists());
+}

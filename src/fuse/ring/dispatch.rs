@@ -122,7 +122,8 @@ fn perform(service: &Arc<Service>, request: Request, slot: Slot) -> Option<Task>
             return service.sync(ino, handle, answer);
         }
         Operation::SyncDirectory => {
-            return service.make_durable(Box::new(move |synced| slot.answer(synced)));
+            let answer = Box::new(move |synced| slot.answer(synced));
+            return service.sync_directory(ino, answer);
         }
         Operation::Extended(name, size) => {
             let value = service.extended(ino, &name);
