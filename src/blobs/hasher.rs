@@ -18,12 +18,16 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use rustix::process::{Pid, setpriority_process};
+use rustix::thread::gettid;
 
 use crate::digest::{Algorithm, Digest, Hasher};
 
 /// Bytes hashed under one hold of the lock, and how far a writer may run ahead unfollowed.
 const STEP: usize = 1 << 20;
 
+/// Behind whom the thread runs, as nice(2) has it.
+const PRIORITY: i32 = 5;
 /// How long files that others write are left alone: while they grow, and when they do not.
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 const PAUSE_MAX: Duration = Duration::from_millis(250);
@@ -297,6 +301,11 @@ impl Follower {
 }
 
 fn run(messages: &Receiver<Message>) {
+    // Writers and their disk come first: who needs a hash at once computes what is left itself.
+    let us = Pid::from_raw(gettid().as_raw_nonzero().get());
+    if let Err(error) = setpriority_process(us, PRIORITY) {
+        log::debug!("the hasher runs like others: {error}");
+    }
     let mut buffer = vec![0; STEP];
     // Those that are written without our being told, and how long to leave them alone.
     let mut lent: Vec<Weak<Following>> = Vec::new();

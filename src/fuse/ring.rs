@@ -10,6 +10,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -192,7 +193,10 @@ fn run(number: u16, made: &Sender<io::Result<()>>, started: &Receiver<Start>) {
         wake,
     });
     if let Err(error) = serve(&mut queue, &device, &service, &mailbox) {
-        log::error!("ring {number} ends: {error}");
+        // Whoever asks on this processor would wait for ever. What was acknowledged is durable,
+        // as after kill -9.
+        log::error!("ring {number} failed, and the mount ends with it: {error}");
+        std::process::exit(1);
     }
 }
 
@@ -222,7 +226,11 @@ fn serve(
                 entry,
                 answered: false,
             };
-            dispatch::serve(service, &mut workers, queue.request(entry), slot);
+            let raw = queue.request(entry);
+            let serve = || dispatch::serve(service, &mut workers, raw, slot);
+            if catch_unwind(AssertUnwindSafe(serve)).is_err() {
+                log::error!("a request was given up after a panic; the mount goes on");
+            }
         }
     }
     Ok(())

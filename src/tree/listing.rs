@@ -4,12 +4,16 @@
 //! whole listing is listed once. Only what a plain disk would show is listed: a stray name in
 //! a repository makes distribution's collection destroy it.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
+use std::time::SystemTime;
 
 use super::own::OwnFile;
-use super::{Listed, Place, Tree, TreeError, Writer};
+use super::{Attributes, Found, Listed, Place, Tree, TreeError, Writer};
 use crate::layout::Node;
 use crate::name::{LinkSet, Namespace};
+
+/// A node that may be in a directory, and since when it is, if that is known.
+type Child = (Node, Option<SystemTime>);
 
 impl Tree {
     /// At most `limit` names of a directory behind `last`; none at the end.
@@ -25,11 +29,11 @@ impl Tree {
                 let behind = names
                     .into_iter()
                     .filter(|name| last.is_none_or(|last| &**name > last));
-                let rows = behind.take(limit).filter_map(|name| {
+                let rows = behind.filter_map(|name| {
                     let found = self.lookup(directory, &name, Writer::default()).ok()?;
                     Some(Listed { name, found })
                 });
-                Ok(rows.collect())
+                Ok(rows.take(limit).collect())
             }
             Place::Node(node) => self.list_node(node, last.and_then(OsStr::to_str), limit),
             Place::Own(OwnFile::Directory) => {
@@ -55,41 +59,60 @@ impl Tree {
         last: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Listed>, TreeError> {
-        // A directory that is gone has no names, not even if a child would be there always.
-        self.node_attributes(node)?;
-        let mut last = last.map(str::to_owned);
-        loop {
-            let children = self.children(node, last.as_deref(), limit)?;
-            let Some(newest) = children.last() else {
-                return Ok(Vec::new());
-            };
-            last = Some(newest.name());
-            let mut rows = Vec::with_capacity(children.len());
-            for child in children {
-                let name = OsString::from(child.name());
-                match self.found(Place::Node(child)) {
-                    // Gone since it was read: it was not there during the whole listing.
+        let (first, mut last) = (last.is_none(), last.map(str::to_owned));
+        let mut rows = Vec::new();
+        // A page that is not full is taken for the last one.
+        while rows.len() < limit {
+            let wanted = limit - rows.len();
+            let children = self.children(node, last.as_deref(), wanted)?;
+            let ended = children.len() < wanted;
+            if let Some((newest, _)) = children.last() {
+                last = Some(newest.name());
+            }
+            for (child, kept) in children {
+                match self.found_child(&child, kept) {
+                    // Not there, or gone since it was read: it was not there during the whole
+                    // listing.
                     Err(TreeError::NotFound) => {}
                     found => rows.push(Listed {
-                        name,
+                        name: child.name().into(),
                         found: found?,
                     }),
                 }
             }
-            // An empty page would be taken for the end.
-            if !rows.is_empty() {
-                return Ok(rows);
+            if ended {
+                break;
             }
+        }
+        if rows.is_empty() && first {
+            // A directory that is gone is not one that is empty.
+            self.node_attributes(node)?;
+        }
+        Ok(rows)
+    }
+
+    /// A row of a listing. Where the listing itself says that a directory is there, and since
+    /// when, nobody looks again.
+    fn found_child(&self, child: &Node, kept: Option<SystemTime>) -> Result<Found, TreeError> {
+        let place = Place::Node(child.clone());
+        match kept {
+            None => self.found(place),
+            Some(kept) => Ok(Found {
+                place,
+                attributes: Attributes::directory(self.dated(kept)),
+                lasting: true,
+            }),
         }
     }
 
-    /// The nodes below one, behind `last`.
+    /// The nodes that may be below one, behind `last`; with their times where they are known to
+    /// be directories that are there.
     fn children(
         &self,
         node: &Node,
         last: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<Node>, TreeError> {
+    ) -> Result<Vec<Child>, TreeError> {
         // The child that the listing is to go on behind.
         let behind = last.and_then(|last| node.child(last));
         if last.is_some() && behind.is_none() {
@@ -100,10 +123,7 @@ impl Tree {
             Node::BlobAlgorithm(algorithm) => {
                 let shards = self.registry.blob_shards(*algorithm)?.into_iter();
                 let nodes = shards.map(|shard| Node::BlobShard(*algorithm, shard));
-                nodes
-                    .filter(|node| last.is_none_or(|last| *node.name() > *last))
-                    .take(limit)
-                    .collect()
+                sorted(nodes.collect(), last, limit)
             }
             Node::BlobShard(algorithm, shard) => {
                 let cursor = match &behind {
@@ -112,7 +132,7 @@ impl Tree {
                 };
                 let rows = self.registry.blobs(*algorithm, *shard, cursor, limit)?;
                 rows.into_iter()
-                    .map(|(digest, _)| Node::BlobDirectory(digest))
+                    .map(|(digest, kept)| (Node::BlobDirectory(digest), Some(kept)))
                     .collect()
             }
             Node::Repositories => self.namespaces(None, last, limit)?,
@@ -124,7 +144,7 @@ impl Tree {
                 };
                 let rows = self.registry.tags(repository, cursor, limit)?;
                 rows.into_iter()
-                    .map(|(tag, _)| Node::Tag(repository.clone(), tag))
+                    .map(|(tag, kept)| (Node::Tag(repository.clone(), tag), Some(kept)))
                     .collect()
             }
             Node::LinksAlgorithm(repository, set, algorithm) => {
@@ -135,8 +155,9 @@ impl Tree {
                 let rows = self
                     .registry
                     .links(repository, set, *algorithm, cursor, limit)?;
-                let nodes = rows.into_iter().map(|(digest, _)| {
-                    Node::LinkDirectory(repository.clone(), set.clone(), digest)
+                let nodes = rows.into_iter().map(|(digest, kept)| {
+                    let link = Node::LinkDirectory(repository.clone(), set.clone(), digest);
+                    (link, Some(kept))
                 });
                 nodes.collect()
             }
@@ -147,7 +168,7 @@ impl Tree {
                 };
                 let rows = self.registry.uploads(repository, cursor, limit)?;
                 rows.into_iter()
-                    .map(|(id, _)| Node::Upload(repository.clone(), id))
+                    .map(|(id, kept)| (Node::Upload(repository.clone(), id), Some(kept)))
                     .collect()
             }
             Node::HashStatesAlgorithm(repository, id, algorithm) => {
@@ -160,11 +181,7 @@ impl Tree {
                 });
                 sorted(nodes.collect(), last, limit)
             }
-            _ => {
-                let mut nodes = node.fixed_children();
-                nodes.retain(|node| self.node_attributes(node).is_ok());
-                sorted(nodes, last, limit)
-            }
+            _ => sorted(node.fixed_children(), last, limit),
         })
     }
 
@@ -174,7 +191,7 @@ impl Tree {
         parent: Option<&Namespace>,
         last: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<Node>, TreeError> {
+    ) -> Result<Vec<Child>, TreeError> {
         let names = self.registry.namespaces(parent, last, limit)?;
         let nodes = names.iter().filter_map(|name| match parent {
             None => Node::Repositories.child(name),
@@ -189,13 +206,12 @@ impl Tree {
                 Node::Uploads(repository),
             ]
         }));
-        nodes.retain(|node| self.node_attributes(node).is_ok());
         Ok(sorted(nodes, last, limit))
     }
 }
 
 /// Nodes in the order of their names, behind `last`.
-fn sorted(nodes: Vec<Node>, last: Option<&str>, limit: usize) -> Vec<Node> {
+fn sorted(nodes: Vec<Node>, last: Option<&str>, limit: usize) -> Vec<Child> {
     let mut named: Vec<(String, Node)> =
         nodes.into_iter().map(|node| (node.name(), node)).collect();
     named.retain(|(name, _)| last.is_none_or(|last| **name > *last));
@@ -203,6 +219,6 @@ fn sorted(nodes: Vec<Node>, last: Option<&str>, limit: usize) -> Vec<Node> {
     named
         .into_iter()
         .take(limit)
-        .map(|(_, node)| node)
+        .map(|(_, node)| (node, None))
         .collect()
 }

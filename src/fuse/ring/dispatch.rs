@@ -2,7 +2,6 @@
 //! it may wait, by a worker.
 
 use std::ffi::OsStr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use fuser::{Errno, FileType};
@@ -28,10 +27,8 @@ pub(super) fn serve(service: &Arc<Service>, workers: &mut Workers, raw: Raw, slo
             }
         }));
     }
-    match catch_unwind(AssertUnwindSafe(|| perform(service, request, slot))) {
-        Ok(Some(rest)) => workers.run(rest),
-        Ok(None) => {}
-        Err(_) => log::error!("a request was given up after a panic; the mount goes on"),
+    if let Some(rest) = perform(service, request, slot) {
+        workers.run(rest);
     }
 }
 
