@@ -3,10 +3,12 @@
 //! The kernel goes on at an offset, a number; the tree goes on behind a name. An offset is a
 //! page and a place in it. Pages that are being read are kept as they were, so that what comes
 //! or goes meanwhile moves nothing; of older ones just the name before them is, behind which
-//! they are read again.
+//! they are read again. The first page of a directory has no number of its own: most have no
+//! other, and programs that walk trees go on with a directory after hundreds of thousands
+//! below it.
 
-use std::collections::{HashMap, VecDeque};
-use std::ffi::{OsStr, OsString};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ffi::OsString;
 use std::sync::Arc;
 
 use fuser::Errno;
@@ -21,7 +23,8 @@ const PAGE: usize = 128;
 const PLACE_BITS: u32 = 8;
 /// The offset behind `.` and `..`, where names begin.
 const DOTS: u64 = 2;
-/// Pages kept as they were, and pages of which the name before them is known.
+/// Pages kept as they were, and pages of which the name before them is known: of directories
+/// with 8 million names in all.
 const KEPT: usize = 64;
 const KNOWN: usize = 1 << 16;
 
@@ -31,52 +34,74 @@ pub(super) struct Directories {
     pages: Mutex<Pages>,
 }
 
+/// Which page: the first of an inode, or one by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    First(u64),
+    Number(u64),
+}
+
 #[derive(Debug, Default)]
 struct Pages {
-    known: HashMap<u64, Page>,
-    /// The oldest first.
-    order: VecDeque<u64>,
-    /// Those that are kept as they were, the oldest first.
-    kept: VecDeque<u64>,
+    /// The names before pages, by number, the oldest first.
+    behind: BTreeMap<u64, OsString>,
+    kept: HashMap<Key, Page>,
+    /// Those that are kept, the oldest first.
+    order: VecDeque<Key>,
     last: u64,
 }
 
 /// A page of a listing.
 #[derive(Clone, Debug)]
 struct Page {
-    /// The name before it.
-    behind: Option<OsString>,
-    /// Its names; nothing if they must be read again.
-    names: Option<Arc<Vec<Listed>>>,
+    names: Arc<Vec<Listed>>,
     /// Which version of the listing it belongs to.
     version: u32,
 }
 
-impl Directories {
-    fn get(&self, number: u64) -> Option<Page> {
-        self.pages.lock().known.get(&number).cloned()
+impl Key {
+    /// The offset behind so many names of the page.
+    fn offset(self, place: usize) -> u64 {
+        match self {
+            Self::First(_) => DOTS + place as u64,
+            Self::Number(number) => number << PLACE_BITS | place as u64,
+        }
     }
 
-    /// Keeps a page, as it is; its number.
-    fn keep(&self, page: Page) -> u64 {
-        let mut pages = self.pages.lock();
-        pages.last += 1;
-        let number = pages.last;
-        pages.known.insert(number, page);
-        pages.order.push_back(number);
-        pages.kept.push_back(number);
-        if pages.kept.len() > KEPT
-            && let Some(old) = pages.kept.pop_front()
-            && let Some(page) = pages.known.get_mut(&old)
-        {
-            page.names = None;
+    /// The page at an offset, and the place in it.
+    fn at(ino: u64, offset: u64) -> (Self, usize) {
+        let place = |place| usize::try_from(place).unwrap_or(usize::MAX);
+        match offset >> PLACE_BITS {
+            0 => (Self::First(ino), place(offset.saturating_sub(DOTS))),
+            number => (
+                Self::Number(number),
+                place(offset & ((1 << PLACE_BITS) - 1)),
+            ),
         }
-        if pages.order.len() > KNOWN
-            && let Some(old) = pages.order.pop_front()
-        {
-            pages.known.remove(&old);
+    }
+}
+
+impl Pages {
+    /// Keeps a page as it is for a while.
+    fn keep(&mut self, key: Key, page: &Page) {
+        if self.kept.insert(key, page.clone()).is_none() {
+            self.order.push_back(key);
         }
-        number
+        if self.order.len() > KEPT
+            && let Some(old) = self.order.pop_front()
+        {
+            self.kept.remove(&old);
+        }
+    }
+
+    /// A number for the page behind a name.
+    fn number(&mut self, behind: OsString) -> Key {
+        self.last += 1;
+        self.behind.insert(self.last, behind);
+        if self.behind.len() > KNOWN {
+            self.behind.pop_first();
+        }
+        Key::Number(self.last)
     }
 }
 
@@ -114,34 +139,20 @@ impl Service {
                 return Ok(Vec::new());
             }
         }
-        let (mut number, mut page, mut place) = if offset <= DOTS {
-            let (number, page) = self.page(&directory, None, version)?;
-            (number, page, 0)
-        } else {
-            let number = offset >> PLACE_BITS;
-            let mask = (1 << PLACE_BITS) - 1;
-            let place = usize::try_from(offset & mask).unwrap_or(usize::MAX);
-            // So many other listings have begun since that this one must begin anew.
-            let page = self.directories.get(number).ok_or(Errno::EINVAL)?;
-            (number, page, place)
-        };
+        let (mut key, mut place) = Key::at(ino, offset);
+        let mut page = self.page(&directory, key, version, offset > DOTS)?;
         loop {
-            let names = match &page.names {
-                Some(names) => Arc::clone(names),
-                None => self.read_page(&directory, page.behind.as_deref())?,
-            };
-            for row in names.get(place..).unwrap_or_default() {
+            for row in page.names.get(place..).unwrap_or_default() {
                 place += 1;
-                let next = number << PLACE_BITS | place as u64;
-                if add(next, &Row::Name(row)) {
+                if add(key.offset(place), &Row::Name(row)) {
                     return Ok(Vec::new());
                 }
             }
-            let Some(last) = names.last().filter(|_| names.len() == PAGE) else {
+            let Some(last) = page.names.last().filter(|_| page.names.len() == PAGE) else {
                 break;
             };
-            let last = Some(last.name.clone());
-            (number, page) = self.page(&directory, last, page.version)?;
+            key = self.directories.pages.lock().number(last.name.clone());
+            page = self.page(&directory, key, page.version, false)?;
             place = 0;
         }
         // What changed while it was listed the kernel may have been told of before it had put
@@ -150,28 +161,34 @@ impl Service {
         Ok(stale.then_some(ino).into_iter().collect())
     }
 
-    /// The page behind a name, and its number.
+    /// A page: as it was, if the listing `goes_on` and it is kept, else as it is.
     fn page(
         &self,
         directory: &Place,
-        behind: Option<OsString>,
+        key: Key,
         version: u32,
-    ) -> Result<(u64, Page), Errno> {
-        let names = self.read_page(directory, behind.as_deref())?;
-        let page = Page {
-            behind,
-            names: Some(names),
-            version,
+        goes_on: bool,
+    ) -> Result<Page, Errno> {
+        let behind = {
+            let pages = self.directories.pages.lock();
+            if let Some(page) = pages.kept.get(&key).filter(|_| goes_on) {
+                return Ok(page.clone());
+            }
+            match key {
+                Key::First(_) => None,
+                // So much was listed since that this listing must begin anew.
+                Key::Number(number) => {
+                    let behind = pages.behind.get(&number).cloned();
+                    Some(behind.ok_or(Errno::EINVAL)?)
+                }
+            }
         };
-        Ok((self.directories.keep(page.clone()), page))
-    }
-
-    fn read_page(
-        &self,
-        directory: &Place,
-        behind: Option<&OsStr>,
-    ) -> Result<Arc<Vec<Listed>>, Errno> {
-        let names = self.tree.list(directory, behind, PAGE);
-        Ok(Arc::new(names.map_err(|error| logged(&error))?))
+        let names = self.tree.list(directory, behind.as_deref(), PAGE);
+        let names = Arc::new(names.map_err(|error| logged(&error))?);
+        // How old the listing is that goes on with a page read again, nobody knows.
+        let version = version.wrapping_sub(u32::from(goes_on));
+        let page = Page { names, version };
+        self.directories.pages.lock().keep(key, &page);
+        Ok(page)
     }
 }
