@@ -18,8 +18,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use rustix::process::{Pid, setpriority_process};
-use rustix::thread::gettid;
+use rustix::process::setpriority_process;
 
 use crate::digest::{Algorithm, Digest, Hasher};
 
@@ -102,7 +101,8 @@ impl Following {
 
     /// Lends the file, and has it followed.
     pub(super) fn lend(self: &Arc<Self>, follower: &Sender<Message>) -> Lent {
-        *self.lent.lock() += 1;
+        let mut lent = self.lent.lock();
+        *lent += 1;
         self.outside.store(true, Ordering::SeqCst);
         if !self.queued.swap(true, Ordering::SeqCst) {
             // Without a follower the publication hashes everything by itself.
@@ -116,9 +116,12 @@ impl Following {
         self.outside.load(Ordering::SeqCst)
     }
 
-    /// Whether somebody has the file.
-    fn is_lent(&self) -> bool {
-        *self.lent.lock() > 0
+    /// Whether the thread must look again by itself: somebody has the file. If not, it is told
+    /// when somebody has it again.
+    fn stays(&self) -> bool {
+        let lent = self.lent.lock();
+        self.queued.store(*lent > 0, Ordering::SeqCst);
+        *lent > 0
     }
 
     /// Waits until nobody has the file any more; whether it was so in time.
@@ -198,22 +201,35 @@ impl Following {
         Ok(read > 0)
     }
 
-    /// Begins anew if what was hashed is not what is there.
-    fn check(&self, progress: &mut Progress, buffer: &mut [u8]) -> io::Result<()> {
-        let (mut sum, mut offset) = (0, 0);
-        while offset < progress.hashed {
-            let left = usize::try_from(progress.hashed - offset).unwrap_or(usize::MAX);
+    /// Reads from the beginning up to an end, or that of the file; how far.
+    fn read_up_to(
+        &self,
+        end: u64,
+        buffer: &mut [u8],
+        mut take: impl FnMut(&[u8]),
+    ) -> io::Result<u64> {
+        let mut offset = 0;
+        while offset < end {
+            let left = usize::try_from(end - offset).unwrap_or(usize::MAX);
             let want = left.min(buffer.len());
-            let read = self
-                .file
-                .read_at(buffer.get_mut(..want).unwrap_or_default(), offset)?;
+            let part = buffer.get_mut(..want).unwrap_or_default();
+            let read = self.file.read_at(part, offset)?;
             if read == 0 {
                 break;
             }
-            sum = crc32c::crc32c_append(sum, buffer.get(..read).unwrap_or_default());
+            take(part.get(..read).unwrap_or_default());
             offset += read as u64;
         }
-        if sum != progress.sum || offset != progress.hashed {
+        Ok(offset)
+    }
+
+    /// Begins anew if what was hashed is not what is there.
+    fn check(&self, progress: &mut Progress, buffer: &mut [u8]) -> io::Result<()> {
+        let mut sum = 0;
+        let read = self.read_up_to(progress.hashed, buffer, |bytes| {
+            sum = crc32c::crc32c_append(sum, bytes);
+        })?;
+        if sum != progress.sum || read != progress.hashed {
             *progress = Progress::new();
             self.claimed.store(0, Ordering::SeqCst);
         }
@@ -234,15 +250,8 @@ impl Following {
             return Ok(progress.hasher.clone().finish());
         }
         let mut hasher = Hasher::new(algorithm);
-        let mut offset = 0;
-        loop {
-            let read = self.file.read_at(&mut buffer, offset)?;
-            hasher.update(buffer.get(..read).unwrap_or_default());
-            offset += read as u64;
-            if read == 0 {
-                return Ok(hasher.finish());
-            }
-        }
+        self.read_up_to(u64::MAX, &mut buffer, |bytes| hasher.update(bytes))?;
+        Ok(hasher.finish())
     }
 
     /// Hashes until less than a step is left; whether it was anything.
@@ -258,7 +267,6 @@ impl Following {
                 .load(Ordering::SeqCst)
                 .saturating_sub(progress.hashed);
             if left < STEP as u64 {
-                self.queued.store(self.is_lent(), Ordering::SeqCst);
                 return any;
             }
             // A read that fails here fails again, and is reported, at publication.
@@ -302,8 +310,8 @@ impl Follower {
 
 fn run(messages: &Receiver<Message>) {
     // Writers and their disk come first: who needs a hash at once computes what is left itself.
-    let us = Pid::from_raw(gettid().as_raw_nonzero().get());
-    if let Err(error) = setpriority_process(us, PRIORITY) {
+    // On Linux this is the thread that asks.
+    if let Err(error) = setpriority_process(None, PRIORITY) {
         log::debug!("the hasher runs like others: {error}");
     }
     let mut buffer = vec![0; STEP];
@@ -319,21 +327,15 @@ fn run(messages: &Receiver<Message>) {
         let mut any = false;
         match message {
             Ok(Message::Follow(following)) => {
-                any |= following
-                    .upgrade()
-                    .is_some_and(|one| one.follow(&mut buffer));
-                if following.upgrade().is_some_and(|one| one.is_lent()) {
-                    any = true;
+                // Somebody new may write much.
+                any = true;
+                if follow(&following, &mut buffer, &mut any) {
                     lent.push(following);
                 }
             }
-            Err(RecvTimeoutError::Timeout) => lent.retain(|following| {
-                let following = following.upgrade().filter(|one| one.is_lent());
-                any |= following
-                    .as_ref()
-                    .is_some_and(|one| one.follow(&mut buffer));
-                following.is_some()
-            }),
+            Err(RecvTimeoutError::Timeout) => {
+                lent.retain(|following| follow(following, &mut buffer, &mut any));
+            }
             Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
         }
         pause = if any {
@@ -344,11 +346,51 @@ fn run(messages: &Receiver<Message>) {
     }
 }
 
+/// Hashes what a file has grown by, and notes if that was anything; whether to look again.
+fn follow(following: &Weak<Following>, buffer: &mut [u8], any: &mut bool) -> bool {
+    following.upgrade().is_some_and(|following| {
+        *any |= following.follow(buffer);
+        following.stays()
+    })
+}
+
 impl Drop for Follower {
     fn drop(&mut self) {
         let stopped = self.sender.send(Message::Stop);
         if let (Ok(()), Some(thread)) = (stopped, self.thread.take()) {
             let _ended = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Waits until something holds.
+    fn wait(holds: impl Fn() -> bool) {
+        let until = Instant::now() + Duration::from_secs(10);
+        while !holds() {
+            assert!(Instant::now() < until, "it did not come to hold");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_lent_again_is_followed_again() {
+        let follower = Follower::start().unwrap();
+        let following = Arc::new(Following::new(tempfile::tempfile().unwrap(), 0));
+        for round in 1..=3 {
+            let end = round * STEP as u64;
+            let lent = following.lend(&follower.sender());
+            lent.file()
+                .write_all_at(&vec![7; STEP], end - STEP as u64)
+                .unwrap();
+            wait(|| following.claimed.load(Ordering::SeqCst) == end);
+            drop(lent);
+            wait(|| !following.queued.load(Ordering::SeqCst));
+        }
+        let digest = following.digest(Algorithm::Sha256).unwrap();
+        assert_eq!(digest, Digest::of(Algorithm::Sha256, &vec![7; 3 * STEP]));
     }
 }
