@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +19,8 @@ use super::access::Caller;
 use super::directories::Row;
 use super::names::Setting;
 use super::passthrough::{reply_created, reply_opened};
-use super::service::{Entry, Service, file_type};
+use super::service::{Entry, Service, file_type, guarded};
+use super::syncs::Task;
 
 /// Largest write in one request, in bytes (the kernel's own cap, unless raised by sysctl).
 const WRITE_BYTES: u32 = 1 << 20;
@@ -56,14 +56,6 @@ fn time(time: TimeOrNow) -> SystemTime {
     }
 }
 
-/// Runs a request's work; a panic is that request's alone.
-fn guarded<T>(work: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        log::error!("a request was given up after a panic; the mount goes on");
-        Err(Errno::EIO)
-    })
-}
-
 fn reply_entry(entry: Result<Entry, Errno>, reply: ReplyEntry) {
     match entry {
         Ok(entry) => reply.entry(&entry.lifetime, &entry.attributes, Generation(0)),
@@ -88,6 +80,17 @@ fn reply_extended(value: Result<Vec<u8>, Errno>, size: u32, reply: ReplyXattr) {
             Ok(_) | Err(_) => reply.error(Errno::ERANGE),
         },
     }
+}
+
+/// Does something and what it leaves that may wait. A panic drops the answer, which tells the
+/// kernel.
+fn finish(begin: impl FnOnce() -> Option<Task>) {
+    let _told = guarded(|| {
+        if let Some(rest) = begin() {
+            rest();
+        }
+        Ok(())
+    });
 }
 
 impl Adapter {
@@ -282,7 +285,7 @@ impl Filesystem for Adapter {
         _flags: i32,
         reply: ReplyCreate,
     ) {
-        let mode = u16::try_from(mode & !umask & 0o777).unwrap_or(0o644);
+        let mode = mode & !umask;
         match guarded(|| self.service.create(caller(request), parent.0, name, mode)) {
             Ok((entry, opened)) => reply_created(reply, &entry, &opened),
             Err(error) => reply.error(error),
@@ -357,14 +360,7 @@ impl Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         let answer = Box::new(move |synced| reply_empty(synced, reply));
-        // A panic drops the answer, which tells the kernel.
-        let _told = guarded(|| {
-            let flush = self.service.sync(ino.0, handle.0, answer);
-            if let Some(flush) = flush {
-                flush();
-            }
-            Ok(())
-        });
+        finish(|| self.service.sync(ino.0, handle.0, answer));
     }
 
     // The kernel remembers that directories need not be opened.
@@ -447,9 +443,7 @@ impl Filesystem for Adapter {
 
     fn fsyncdir(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
         let answer = Box::new(move |durable| reply_empty(durable, reply));
-        if let Some(flush) = self.service.sync_directory(ino.0, answer) {
-            flush();
-        }
+        finish(|| self.service.sync_directory(ino.0, answer));
     }
 
     fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {

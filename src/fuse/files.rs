@@ -176,8 +176,9 @@ impl Service {
         caller: Caller,
         parent: u64,
         name: &std::ffi::OsStr,
-        mode: u16,
+        mode: u32,
     ) -> Result<(Entry, Opened), Errno> {
+        let mode = u16::try_from(mode & 0o777).unwrap_or(0o644);
         let parent = self.place(parent)?;
         self.may_change_in(caller, &parent)?;
         let (found, handle) = self

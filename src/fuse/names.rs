@@ -105,13 +105,7 @@ impl Service {
             Some(place) => self.inodes.became(&moved, place),
             None => self.inodes.removed(&moved),
         }
-        let mut changed: Vec<u64> = outcome
-            .changed
-            .iter()
-            .filter_map(|place| self.inodes.number(place))
-            .collect();
-        changed.extend(self.unlist(&outcome.unseen));
-        Ok(changed)
+        Ok(self.stale(&outcome))
     }
 
     /// chmod(2), utimes(2), truncate(2); the inodes that the kernel must be told of. Owners are
@@ -200,8 +194,7 @@ impl Service {
         if mode & libc::S_IFMT != libc::S_IFREG {
             return Err(Errno::EPERM);
         }
-        let permissions = u16::try_from(mode & 0o777).unwrap_or(0o644);
-        let (entry, opened) = self.create(caller, parent, name, permissions)?;
+        let (entry, opened) = self.create(caller, parent, name, mode)?;
         self.release(entry.attributes.ino.0, opened.number);
         Ok(entry)
     }

@@ -10,7 +10,6 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -22,7 +21,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::process::setpriority_process;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-use super::service::Service;
+use super::service::{Service, guarded};
 
 mod dispatch;
 mod queue;
@@ -30,7 +29,7 @@ mod reply;
 mod request;
 mod workers;
 
-use queue::{Event, Queue};
+use queue::Queue;
 use reply::Reply;
 use workers::Workers;
 
@@ -167,8 +166,8 @@ fn run(number: u16, made: &Sender<io::Result<()>>, started: &Receiver<Start>) {
         log::debug!("ring {number} runs anywhere: {error}");
     }
     // Whoever waits for us may hold a directory that others wait for.
-    let us = rustix::process::Pid::from_raw(rustix::thread::gettid().as_raw_nonzero().get());
-    if let Err(error) = setpriority_process(us, PRIORITY) {
+    // On Linux the priority is of the thread that asks.
+    if let Err(error) = setpriority_process(None, PRIORITY) {
         log::debug!("ring {number} has no priority: {error}");
     }
     let prepared = || {
@@ -215,22 +214,20 @@ fn serve(
         if !mailbox.sleep() {
             continue;
         }
-        let events = queue.wait()?;
+        let entries = queue.wait()?;
         mailbox.asleep.store(false, Ordering::SeqCst);
-        for event in events {
-            let Event::Request(entry) = event else {
-                continue;
-            };
+        for entry in entries {
             let slot = Slot {
                 mailbox: Arc::clone(mailbox),
                 entry,
                 answered: false,
             };
             let raw = queue.request(entry);
-            let serve = || dispatch::serve(service, &mut workers, raw, slot);
-            if catch_unwind(AssertUnwindSafe(serve)).is_err() {
-                log::error!("a request was given up after a panic; the mount goes on");
-            }
+            // A panic drops the slot, which tells the kernel.
+            let _told = guarded(|| {
+                dispatch::serve(service, &mut workers, raw, slot);
+                Ok(())
+            });
         }
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! The service: requests in, plain values out; here is what every kind of request shares.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, SystemTime};
 
 use fuser::{Errno, FileAttr, FileType, INodeNo};
@@ -152,6 +153,11 @@ impl Service {
         if let (Some(new), Some(old)) = (&outcome.became, self.inodes.place(ino)) {
             self.inodes.became(&old, new);
         }
+        self.stale(outcome)
+    }
+
+    /// The inodes of which the kernel keeps what an outcome has changed.
+    pub(super) fn stale(&self, outcome: &Outcome) -> Vec<u64> {
         let changed = outcome.changed.iter();
         let mut changed: Vec<u64> = changed
             .filter_map(|place| self.inodes.number(place))
@@ -171,6 +177,14 @@ impl Service {
 
 fn lifetime(lasting: bool) -> Duration {
     if lasting { LASTING } else { Duration::ZERO }
+}
+
+/// Runs a request's work; a panic is that request's alone.
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        log::error!("a request was given up after a panic; the mount goes on");
+        Err(Errno::EIO)
+    })
 }
 
 /// The kernel's word for a kind of file.

@@ -98,7 +98,6 @@ fn perform(service: &Arc<Service>, request: Request, slot: Slot) -> Option<Task>
             answer_changed(service, slot, opened);
         }
         Operation::Create(name, mode) => {
-            let mode = u16::try_from(mode & 0o777).unwrap_or(0o644);
             let created = service.create(caller, ino, &name, mode);
             slot.answer(created.map(|(entry, opened)| Reply::created(&entry, &opened)));
         }

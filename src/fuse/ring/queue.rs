@@ -58,15 +58,6 @@ pub(super) struct Raw {
     pub(super) payload: Vec<u8>,
 }
 
-/// What a wait has brought.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Event {
-    /// There is a request in an entry.
-    Request(usize),
-    /// Somebody else has woken us.
-    Woken,
-}
-
 /// Memory for entries, zeroed, of which pages are taken as they are used.
 struct Memory {
     start: NonNull<u8>,
@@ -160,21 +151,21 @@ impl Queue {
         self.live == 0
     }
 
-    /// Submits what was answered, and waits.
-    pub(super) fn wait(&mut self) -> io::Result<Vec<Event>> {
+    /// Submits what was answered, and waits until there are requests, or somebody wakes us; the
+    /// entries that requests are in.
+    pub(super) fn wait(&mut self) -> io::Result<Vec<usize>> {
         match self.ring.submit_and_wait(1) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             Ok(_) | Err(_) => {}
         }
         let completions: Vec<_> = self.ring.completion().collect();
-        let mut events = Vec::with_capacity(completions.len());
+        let mut requests = Vec::with_capacity(completions.len());
         for completion in completions {
             let entry = usize::try_from(completion.user_data()).unwrap_or(usize::MAX);
             if completion.user_data() == WOKEN {
                 self.listen()?;
-                events.push(Event::Woken);
             } else if completion.result() == 0 && entry < self.entries {
-                events.push(Event::Request(entry));
+                requests.push(entry);
             } else {
                 self.live = self.live.saturating_sub(1);
                 if completion.result() != -libc::ENOTCONN {
@@ -183,7 +174,7 @@ impl Queue {
                 }
             }
         }
-        Ok(events)
+        Ok(requests)
     }
 
     /// The request in an entry, of which the kernel has said that there is one.

@@ -2,12 +2,12 @@
 //! ring answers others meanwhile. There are as many as were needed at once.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::fuse::service::guarded;
 use crate::fuse::syncs::Task;
 
 /// Threads of one ring at most: more than there are entries never have anything to do.
@@ -72,9 +72,11 @@ impl Drop for Workers {
 }
 
 fn run(task: Task) {
-    if catch_unwind(AssertUnwindSafe(task)).is_err() {
-        log::error!("a request was given up after a panic; the mount goes on");
-    }
+    // A panic drops the answer, which tells the kernel.
+    let _told = guarded(|| {
+        task();
+        Ok(())
+    });
 }
 
 impl Shared {
