@@ -7,7 +7,11 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
 
 use crate::digest::{Algorithm, Digest};
 
@@ -85,6 +89,20 @@ pub trait Draft: Content {
     }
 }
 
+/// How the bytes of a file become those of another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Way {
+    /// One file under both names; copied where that cannot be.
+    #[default]
+    Link,
+    /// Copied by reference: only on filesystems that can (xfs, btrfs).
+    Reflink,
+    /// Copied.
+    Copy,
+    /// Moved; copied from another filesystem.
+    Move,
+}
+
 /// The space of the filesystem below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
@@ -94,6 +112,17 @@ pub struct Space {
     pub free: u64,
     /// Bytes free for us.
     pub available: u64,
+}
+
+/// A blob that was retired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retired {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub len: u64,
+    /// Since when.
+    pub since: SystemTime,
 }
 
 /// Bytes by digest.
@@ -115,6 +144,22 @@ pub trait Blobs: Send + Sync {
     fn remove(&self, digest: &Digest) -> Result<(), BlobsError>;
     /// Removes a blob, but keeps its bytes in the trash.
     fn retire(&self, digest: &Digest) -> Result<(), BlobsError>;
+    /// A blob that was retired.
+    fn open_retired(&self, digest: &Digest) -> Result<Arc<dyn Content>, BlobsError>;
+    /// Takes a retired blob back, which must not be there; its bytes are durable then.
+    fn restore(&self, digest: &Digest) -> Result<(), BlobsError>;
+    /// Removes a retired blob for good; it need not exist.
+    fn forget(&self, digest: &Digest) -> Result<(), BlobsError>;
+    /// All retired blobs, with their lengths and since when they are retired.
+    fn retired(&self) -> Result<Vec<Retired>, BlobsError>;
+    /// Takes in a file as a blob that no fact names yet, unverified; the way in which that was
+    /// done. Not durable before [`Blobs::settle`].
+    fn take(&self, file: &Path, digest: &Digest, way: Way) -> Result<Way, BlobsError>;
+    /// Returns when all that was taken in is durable.
+    fn settle(&self) -> Result<(), BlobsError>;
+    /// Gives a blob, also a retired one, out as a file that must not exist; the way in which
+    /// that was done. It is not made durable.
+    fn give(&self, digest: &Digest, file: &Path, way: Way) -> Result<Way, BlobsError>;
     /// At most `limit` blobs behind `last`, in the order of digests, with their lengths.
     fn list(&self, last: Option<&Digest>, limit: usize) -> Result<Vec<(Digest, u64)>, BlobsError>;
     /// The space below.

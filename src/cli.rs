@@ -1,10 +1,11 @@
 //! The command line: words in, a command called, an exit code out.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{self, Checking, CommandError, MountOptions, Mounting};
+use crate::commands::{self, Checking, CommandError, Done, MountOptions, Mounting, Way, Work};
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,8 @@ impl ExitCode {
             | CommandError::Tree(_)
             | CommandError::NoRepository { .. }
             | CommandError::Served { .. }
+            | CommandError::Adoption(_)
+            | CommandError::Failed(_)
             | CommandError::Background(_) => Self::Failure,
         }
     }
@@ -64,6 +67,91 @@ enum Word {
     Mount(MountArguments),
     /// Tell whether a manifest would be admitted, and if not, why
     Check(CheckArguments),
+    /// Take in the plain tree of a registry
+    Import(ImportArguments),
+    /// Give a store back as a registry's plain tree
+    Export(ExportArguments),
+}
+
+/// How a work on a store is answered.
+#[derive(Debug, Args)]
+struct Answering {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// How blobs come, one of these; hard links if none is given, copies where those cannot be.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+struct Ways {
+    /// Share files by hard links where the filesystem can (the default)
+    #[arg(long)]
+    hardlink: bool,
+    /// Copy by reference, on filesystems that can (xfs, btrfs)
+    #[arg(long)]
+    reflink: bool,
+    /// Copy
+    #[arg(long)]
+    copy: bool,
+}
+
+#[derive(Debug, Args)]
+struct ImportArguments {
+    /// The registry's rootdirectory
+    plain: PathBuf,
+    /// Directory that keeps index and blobs; made if it does not exist
+    store: PathBuf,
+    #[command(flatten)]
+    ways: Ways,
+    /// Move blobs instead: the tree is not a registry's any more afterwards
+    #[arg(long = "move", conflicts_with_all = ["hardlink", "reflink", "copy"])]
+    moving: bool,
+    /// Verify every blob; otherwise only those of up to 16 KiB, which are read anyway
+    #[arg(long)]
+    verify: bool,
+    /// Only tell what is there and what is odd about it
+    #[arg(long)]
+    dry_run: bool,
+    /// Path of the registry's root below its rootdirectory; empty if v2 stands at the top
+    #[arg(long, default_value = ROOT)]
+    root: String,
+    /// Threads; as many as fit the machine if not given
+    #[arg(long)]
+    jobs: Option<usize>,
+    #[command(flatten)]
+    answering: Answering,
+}
+
+#[derive(Debug, Args)]
+struct ExportArguments {
+    /// Directory that keeps index and blobs, mounted or not
+    store: PathBuf,
+    /// New or empty directory: the rootdirectory of a registry from then on
+    directory: PathBuf,
+    #[command(flatten)]
+    ways: Ways,
+    /// Path of the registry's root below it; empty to put v2 at the top
+    #[arg(long, default_value = ROOT)]
+    root: String,
+    /// Threads; as many as fit the machine if not given
+    #[arg(long)]
+    jobs: Option<usize>,
+    #[command(flatten)]
+    answering: Answering,
+}
+
+/// Where distribution puts `v2` below its rootdirectory.
+const ROOT: &str = "docker/registry";
+
+impl Ways {
+    fn way(&self) -> Way {
+        match (self.reflink, self.copy) {
+            (true, _) => Way::Reflink,
+            (_, true) => Way::Copy,
+            _ => Way::Link,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -97,7 +185,7 @@ struct MountArguments {
     #[arg(short = 'o', value_name = "OPTIONS")]
     options: Vec<String>,
     /// Path of the registry's root below the mountpoint; empty to put v2 at the top
-    #[arg(long, default_value = "docker/registry")]
+    #[arg(long, default_value = ROOT)]
     root: String,
     /// Serve in this process instead of in the background
     #[arg(short, long, overrides_with = "foreground")]
@@ -124,6 +212,8 @@ pub fn run() -> ExitCode {
     let done = match cli.command {
         Word::Mount(arguments) => mount(arguments).map(|()| ExitCode::Success),
         Word::Check(arguments) => check(arguments),
+        Word::Import(arguments) => import(arguments),
+        Word::Export(arguments) => export(arguments),
     };
     match done {
         Ok(code) => code,
@@ -131,6 +221,63 @@ pub fn run() -> ExitCode {
             eprintln!("regfs: {error}");
             ExitCode::of(&error)
         }
+    }
+}
+
+fn import(arguments: ImportArguments) -> Result<ExitCode, CommandError> {
+    log_to(None)?;
+    let (root, jobs) = (arguments.root, threads(arguments.jobs));
+    let plain = commands::absolute(&arguments.plain)?;
+    if arguments.dry_run {
+        let report = commands::survey(&plain, &root, jobs)?;
+        return arguments.answering.answer(&Done::Imported(report));
+    }
+    let way = if arguments.moving {
+        Way::Move
+    } else {
+        arguments.ways.way()
+    };
+    let work = Work::Import {
+        plain,
+        root,
+        way,
+        verify: arguments.verify,
+        jobs,
+    };
+    let done = commands::work(&arguments.store, &work)?;
+    arguments.answering.answer(&done)
+}
+
+fn export(arguments: ExportArguments) -> Result<ExitCode, CommandError> {
+    log_to(None)?;
+    let work = Work::Export {
+        target: commands::absolute(&arguments.directory)?,
+        root: arguments.root,
+        way: arguments.ways.way(),
+        jobs: threads(arguments.jobs),
+    };
+    let done = commands::work(&arguments.store, &work)?;
+    arguments.answering.answer(&done)
+}
+
+/// Threads to work with: some wait for the disk while others work.
+fn threads(wanted: Option<usize>) -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    wanted.unwrap_or(processors.saturating_mul(2)).clamp(1, 64)
+}
+
+impl Answering {
+    /// Prints what came of a work, for people or machines.
+    fn answer(&self, done: &Done) -> Result<ExitCode, CommandError> {
+        let text = if self.json {
+            serde_json::to_string(done).unwrap_or_default()
+        } else {
+            done.to_string()
+        };
+        let mut out = std::io::stdout().lock();
+        // Who asked may have gone.
+        let _gone = writeln!(out, "{text}");
+        Ok(ExitCode::Success)
     }
 }
 

@@ -3,18 +3,22 @@
 //! They print nothing but what they are for; errors go up, with their cause, to be printed
 //! once.
 
+mod bar;
 mod check;
 mod control;
 mod lock;
 mod mount;
 mod options;
+mod work;
 
 use std::path::PathBuf;
 
+pub use crate::registry::Way;
 pub use check::{Checking, Verdict, check};
 pub use lock::StoreLock;
 pub use mount::{Mounting, mount};
 pub use options::MountOptions;
+pub use work::{Done, Work, survey, work};
 
 /// Why a command could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -60,9 +64,29 @@ pub enum CommandError {
     /// The tree could not be shown.
     #[error(transparent)]
     Tree(#[from] crate::tree::TreeError),
+    /// A plain tree could not be adopted, or given back.
+    #[error(transparent)]
+    Adoption(#[from] crate::adoption::AdoptionError),
+    /// A work that another process did for us failed.
+    #[error("{0}")]
+    Failed(String),
     /// The process in the background ended before its mount answered.
     #[error("{0}")]
     Background(String),
+}
+
+/// A path that means the same to whoever has the store.
+pub fn absolute(path: &std::path::Path) -> Result<PathBuf, CommandError> {
+    let absolute = std::path::absolute(path).map_err(about(path))?;
+    // Where its directory exists, symbolic links on the way are followed here.
+    let parent = absolute.parent().map(std::path::Path::canonicalize);
+    Ok(
+        match (absolute.canonicalize(), parent, absolute.file_name()) {
+            (Ok(path), _, _) => path,
+            (_, Some(Ok(parent)), Some(name)) => parent.join(name),
+            _ => absolute,
+        },
+    )
 }
 
 /// Says of an error which path it is about.

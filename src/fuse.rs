@@ -75,10 +75,23 @@ pub struct Options {
     pub others: Vec<String>,
 }
 
+/// Has the kernel look at everything anew, after facts have changed in another way than through
+/// the mount.
+#[derive(Debug)]
+pub struct Refresh(Arc<Service>);
+
+impl Refresh {
+    /// Does so, and returns when the kernel has dropped what it kept.
+    pub fn run(&self) {
+        self.0.refresh();
+    }
+}
+
 /// A mount that answers.
 #[derive(Debug)]
 pub struct Mount {
     session: Session<Adapter>,
+    service: Arc<Service>,
     rings: Option<Rings>,
 }
 
@@ -105,12 +118,21 @@ impl Mount {
         }
         let passes = service.passthrough.works.load(Ordering::Relaxed);
         service.tree.is_served(serving(rings.is_some(), passes));
-        Ok(Self { session, rings })
+        Ok(Self {
+            session,
+            service,
+            rings,
+        })
     }
 
     /// What ends the mount from another thread.
     pub fn unmounter(&mut self) -> SessionUnmounter {
         self.session.unmount_callable()
+    }
+
+    /// What has the kernel look at everything anew.
+    pub fn refresh(&self) -> Refresh {
+        Refresh(Arc::clone(&self.service))
     }
 
     /// Answers until the mount ends, from whichever side.

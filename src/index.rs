@@ -19,6 +19,7 @@ mod journal;
 mod key;
 mod listing;
 mod memory;
+mod numbers;
 mod record;
 mod redb;
 mod reverse;
@@ -29,6 +30,7 @@ pub use journal::Journal;
 use key::Key;
 use listing::decode_hash_state;
 pub use memory::Memory;
+use numbers::Numbers;
 pub use record::{
     Blob, DigestId, Directories, Link, Repository, RepositoryId, Role, TagDirectories, TagRecord,
     Upload,
@@ -73,6 +75,7 @@ pub enum IndexError {
 /// The facts of a registry.
 pub struct Index {
     store: Arc<dyn Store>,
+    numbers: Numbers,
     /// Digests by number. Numbers are never reused, so that nothing here ever goes stale.
     known: RwLock<HashMap<DigestId, Digest>>,
 }
@@ -88,6 +91,7 @@ impl Index {
     pub fn new(store: Arc<dyn Store>) -> Self {
         Self {
             store,
+            numbers: Numbers::default(),
             known: RwLock::default(),
         }
     }
@@ -100,7 +104,7 @@ impl Index {
     ) -> Result<T, E> {
         let mut last = Vec::new();
         for _ in 0..TRIES {
-            let mut transaction = Transaction::new(self.store.as_ref());
+            let mut transaction = Transaction::new(self.store.as_ref(), &self.numbers);
             let value = body(&mut transaction)?;
             let Some(batch) = transaction.batch() else {
                 return Ok(value);
@@ -115,7 +119,12 @@ impl Index {
 
     /// Reads facts; what was read is not checked again.
     pub fn view(&self) -> Transaction<'_> {
-        Transaction::new(self.store.as_ref())
+        Transaction::new(self.store.as_ref(), &self.numbers)
+    }
+
+    /// The facts as of now, which do not change any more.
+    pub fn snapshot(&self) -> Result<Self, IndexError> {
+        Ok(Self::new(self.store.snapshot()?))
     }
 
     /// Returns when everything committed before is durable.

@@ -20,7 +20,8 @@
 //! manifest, index, blobs        <- registry      what changes facts and bytes; knows no paths
 //! layout, registry              <- tree          what a file operation means; knows no kernel
 //! tree                          <- fuse          decode, call, reply; and errno, for all errors
-//! manifest, registry, tree, fuse <- commands <- cli <- main
+//! layout, registry, tree        <- adoption      plain trees, taken in and given back
+//! manifest, registry, tree, fuse, adoption <- commands <- cli <- main
 //! ```
 //!
 //! # Invariants
@@ -84,6 +85,7 @@
 //! reserve is left for facts, and taken again when there is space. If the index below the
 //! journal cannot be written, changes go on in memory and journal as long as both have room.
 
+pub mod adoption;
 pub mod blobs;
 pub mod cli;
 pub mod commands;

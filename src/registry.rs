@@ -18,13 +18,16 @@ use crate::blobs::Blobs;
 use crate::digest::Digest;
 use crate::index::{Index, Store};
 
+mod adopt;
 mod blob;
 mod directory;
 mod error;
+mod fact;
 mod facts;
 mod gate;
 mod ingest;
 mod link;
+mod moment;
 mod open;
 mod policy;
 mod publish;
@@ -33,10 +36,14 @@ mod room;
 mod staging;
 mod upload;
 
+pub use crate::blobs::Way;
+pub use adopt::{Adopted, Adopter};
 pub use directory::Directory;
 pub use error::Error;
+pub use fact::Fact;
 pub use gate::judge;
 pub use ingest::{Destination, Ingested};
+pub use moment::Moment;
 pub use policy::{Audit, Policy, References, Removal, Schema1, Sync, Uploads};
 pub use publish::{Bytes, INLINE_BYTES_MAX};
 pub use staging::{Lent, Reading, Staging};
@@ -51,6 +58,7 @@ pub struct Registry {
     /// must not overlap, or the one's fact would name what the other has just removed.
     shards: Vec<Mutex<()>>,
     uploads: upload::Open,
+    moments: Mutex<moment::Moments>,
 }
 
 impl std::fmt::Debug for Registry {
@@ -76,6 +84,7 @@ impl Registry {
             policy,
             shards,
             uploads: upload::Open::default(),
+            moments: Mutex::default(),
         };
         registry.clear_staging()?;
         Ok(registry)
@@ -99,6 +108,11 @@ impl Registry {
         if self.is_durable(self.position()) {
             return Ok(());
         }
+        Ok(self.index.sync()?)
+    }
+
+    /// Returns when everything done before is durable, whatever policy says.
+    pub fn sync_always(&self) -> Result<(), Error> {
         Ok(self.index.sync()?)
     }
 

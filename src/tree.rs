@@ -40,6 +40,7 @@ mod waiting;
 
 pub use error::TreeError;
 pub use handle::{Access, Caching, Direct, Handle};
+pub use node::{at, directory};
 pub use own::OwnFile;
 
 use draft::{Draft, Drafts};
@@ -61,6 +62,14 @@ pub enum Place {
 }
 
 impl Place {
+    /// The name of a place of the layout.
+    pub fn name(&self) -> Option<String> {
+        match self {
+            Self::Node(node) => Some(node.name()),
+            Self::Plain(_) | Self::Draft(_) | Self::Own(_) => None,
+        }
+    }
+
     /// The directories of the layout above a place of it, from the nearest on.
     pub fn above(&self) -> impl Iterator<Item = Self> {
         let parent = match self {

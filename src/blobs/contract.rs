@@ -20,6 +20,8 @@ pub(super) fn all(make: &dyn Fn() -> Made) {
         drafts_are_known_until_discarded,
         many_may_publish_the_same,
         other_algorithms_are_verified_too,
+        what_is_retired_can_be_read_and_taken_back,
+        files_are_taken_in_and_given_out,
     ] {
         let (blobs, directory) = make();
         check(blobs.as_ref());
@@ -28,6 +30,60 @@ pub(super) fn all(make: &dyn Fn() -> Made) {
     let (blobs, directory) = make();
     any_order_of_writes_hashes_right(blobs.as_ref());
     directory.map(std::fs::remove_dir_all);
+}
+
+fn what_is_retired_can_be_read_and_taken_back(blobs: &dyn Blobs) {
+    let digest = sha256(b"layer");
+    let draft = write(blobs, 1, b"layer");
+    blobs.publish(draft.as_ref(), &digest).unwrap();
+    assert!(blobs.open_retired(&digest).is_err());
+    blobs.retire(&digest).unwrap();
+    assert!(matches!(blobs.open(&digest), Err(BlobsError::Missing(_))));
+    let retired = blobs.retired().unwrap();
+    assert_eq!((retired[0].digest, retired[0].len), (digest, 5));
+    let content = blobs.open_retired(&digest).unwrap();
+    assert_eq!(read(content.as_ref()), b"layer");
+    blobs.restore(&digest).unwrap();
+    assert_eq!(read(blobs.open(&digest).unwrap().as_ref()), b"layer");
+    assert!(blobs.retired().unwrap().is_empty());
+    assert!(blobs.restore(&digest).is_err());
+    blobs.retire(&digest).unwrap();
+    blobs.forget(&digest).unwrap();
+    blobs.forget(&digest).unwrap();
+    assert!(blobs.open_retired(&digest).is_err());
+}
+
+fn files_are_taken_in_and_given_out(blobs: &dyn Blobs) {
+    let directory = tempfile::tempdir().unwrap();
+    for (number, way) in [Way::Link, Way::Copy, Way::Move].into_iter().enumerate() {
+        let bytes = format!("layer {number}").into_bytes();
+        let digest = sha256(&bytes);
+        let (from, to) = (
+            directory.path().join("from"),
+            directory.path().join(number.to_string()),
+        );
+        std::fs::write(&from, &bytes).unwrap();
+        blobs.take(&from, &digest, way).unwrap();
+        blobs.settle().unwrap();
+        assert_eq!(read(blobs.open(&digest).unwrap().as_ref()), bytes);
+        blobs.give(&digest, &to, way).unwrap();
+        assert_eq!(std::fs::read(&to).unwrap(), bytes);
+        blobs.retire(&digest).unwrap();
+        std::fs::remove_file(&to).unwrap();
+        blobs.give(&digest, &to, way).unwrap();
+        assert_eq!(std::fs::read(&to).unwrap(), bytes);
+        blobs.forget(&digest).unwrap();
+        std::fs::remove_file(&to).unwrap();
+        assert!(matches!(
+            blobs.give(&digest, &to, way),
+            Err(BlobsError::Missing(_))
+        ));
+        // Somebody else may have taken it: a second time replaces what no fact names.
+        std::fs::write(&from, &bytes).unwrap();
+        blobs.take(&from, &digest, way).unwrap();
+        assert_eq!(read(blobs.open(&digest).unwrap().as_ref()), bytes);
+        let _moved = std::fs::remove_file(&from);
+    }
 }
 
 fn sha256(bytes: &[u8]) -> Digest {

@@ -4,13 +4,15 @@
 //! to. It is not for production.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
-use super::{Blobs, BlobsError, Content, Draft, Space};
+use super::{Blobs, BlobsError, Content, Draft, Retired, Space, Way};
 use crate::digest::{Algorithm, Digest};
 
 /// Blobs that live as long as the process.
@@ -23,6 +25,7 @@ pub struct Memory {
 #[derive(Debug, Default)]
 struct State {
     blobs: BTreeMap<Digest, Arc<Vec<u8>>>,
+    retired: BTreeMap<Digest, Arc<Vec<u8>>>,
     drafts: BTreeMap<u64, Arc<Written>>,
 }
 
@@ -45,6 +48,12 @@ impl Fault {
         }
         Ok(())
     }
+}
+
+/// Says of an error which file it is about.
+fn about(path: &Path) -> impl FnOnce(io::Error) -> BlobsError {
+    let path = path.display().to_string();
+    move |error| BlobsError::System { path, error }
 }
 
 impl Memory {
@@ -143,7 +152,66 @@ impl Blobs for Memory {
     }
 
     fn retire(&self, digest: &Digest) -> Result<(), BlobsError> {
-        self.remove(digest)
+        self.fault.write()?;
+        let mut state = self.state.lock();
+        if let Some(bytes) = state.blobs.remove(digest) {
+            state.retired.insert(*digest, bytes);
+        }
+        Ok(())
+    }
+
+    fn open_retired(&self, digest: &Digest) -> Result<Arc<dyn Content>, BlobsError> {
+        let state = self.state.lock();
+        let bytes = state.retired.get(digest);
+        let bytes = bytes.ok_or(BlobsError::Missing(*digest))?;
+        Ok(Arc::new(Kept(Arc::clone(bytes))))
+    }
+
+    fn restore(&self, digest: &Digest) -> Result<(), BlobsError> {
+        self.fault.write()?;
+        let mut state = self.state.lock();
+        let bytes = state.retired.remove(digest);
+        let bytes = bytes.ok_or(BlobsError::Missing(*digest))?;
+        state.blobs.insert(*digest, bytes);
+        Ok(())
+    }
+
+    fn forget(&self, digest: &Digest) -> Result<(), BlobsError> {
+        self.fault.write()?;
+        self.state.lock().retired.remove(digest);
+        Ok(())
+    }
+
+    fn retired(&self) -> Result<Vec<Retired>, BlobsError> {
+        let state = self.state.lock();
+        let rows = state.retired.iter().map(|(digest, bytes)| Retired {
+            digest: *digest,
+            len: bytes.len() as u64,
+            since: SystemTime::UNIX_EPOCH,
+        });
+        Ok(rows.collect())
+    }
+
+    fn take(&self, file: &Path, digest: &Digest, way: Way) -> Result<Way, BlobsError> {
+        self.fault.write()?;
+        let bytes = fs::read(file).map_err(about(file))?;
+        self.state.lock().blobs.insert(*digest, Arc::new(bytes));
+        Ok(if way == Way::Move { way } else { Way::Copy })
+    }
+
+    fn settle(&self) -> Result<(), BlobsError> {
+        self.fault.write()
+    }
+
+    fn give(&self, digest: &Digest, file: &Path, _way: Way) -> Result<Way, BlobsError> {
+        let state = self.state.lock();
+        let bytes = state
+            .blobs
+            .get(digest)
+            .or_else(|| state.retired.get(digest));
+        let bytes = bytes.ok_or(BlobsError::Missing(*digest))?;
+        fs::write(file, bytes.as_slice()).map_err(about(file))?;
+        Ok(Way::Copy)
     }
 
     fn list(&self, last: Option<&Digest>, limit: usize) -> Result<Vec<(Digest, u64)>, BlobsError> {

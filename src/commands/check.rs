@@ -152,7 +152,7 @@ pub fn check(checking: &Checking) -> Result<Verdict, CommandError> {
         repository: Some(name.to_string()),
         document: STANDARD.encode(&document),
     };
-    let answer = match ask(store, &question)? {
+    let answer = match ask(store, &question, |_| {})? {
         Some(answer) => answer,
         None => unmounted(store, checking.policy, name, &document)?,
     };
@@ -161,6 +161,10 @@ pub fn check(checking: &Checking) -> Result<Verdict, CommandError> {
         Answer::NoRepository => Err(CommandError::NoRepository {
             store: store.clone(),
             repository: name.to_string(),
+        }),
+        Answer::Done(_) => Err(CommandError::Served {
+            store: store.clone(),
+            reason: "an answer to another question".into(),
         }),
         Answer::Failed(reason) => Err(CommandError::Served {
             store: store.clone(),

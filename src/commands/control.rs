@@ -1,6 +1,6 @@
 //! The control socket: how commands reach the process that has a store mounted.
 //!
-//! One line of JSON asks, one line answers. The socket stands in the store and belongs to the
+//! One line of JSON asks; lines of JSON tell how far it is, and the last one answers. The socket stands in the store and belongs to the
 //! one who mounted it. A process that was killed leaves it behind; nobody answers there, and
 //! the next mount replaces it.
 
@@ -9,15 +9,19 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CommandError, Verdict, about};
+use super::{CommandError, Done, Verdict, Work, about};
+use crate::adoption::{Progress, Standing};
+use crate::fuse::Refresh;
 use crate::registry::Registry;
 
 /// The socket's name in the store.
@@ -26,6 +30,8 @@ const SOCKET: &str = "socket";
 const QUESTION_MAX: u64 = 32 << 20;
 /// How long either side waits for the other.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often who waits for a work is told how far it is.
+const TOLD: Duration = Duration::from_millis(200);
 
 /// What can be asked.
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,6 +43,8 @@ pub(super) enum Question {
         /// The document, in base64.
         document: String,
     },
+    /// To do something to the store.
+    Work(Work),
 }
 
 /// What is answered.
@@ -46,8 +54,29 @@ pub(super) enum Answer {
     Verdict(Verdict),
     /// The repository does not exist.
     NoRepository,
+    /// What came of a work.
+    Done(Box<Done>),
     /// It could not be done, and why.
     Failed(String),
+}
+
+/// One line of an answer: how far it is, as often as there is news, and at last the answer.
+#[derive(Debug, Serialize, Deserialize)]
+enum Line {
+    Standing(Standing),
+    Answer(Answer),
+}
+
+/// Who answers.
+pub(super) struct Served {
+    /// The directory of the store.
+    pub(super) store: PathBuf,
+    /// What is kept there.
+    pub(super) registry: Arc<Registry>,
+    /// Where it is mounted: nothing may be written there by who serves it.
+    pub(super) mountpoint: PathBuf,
+    /// What has the kernel look at everything anew, once it is mounted.
+    pub(super) refresh: OnceLock<Refresh>,
 }
 
 /// A path to the socket of a store that is short enough for a socket's address.
@@ -78,32 +107,22 @@ pub(super) struct Control {
 
 impl Control {
     /// Answers questions about a store, whose lock the caller holds.
-    pub(super) fn listen(store: &Path, registry: Arc<Registry>) -> Result<Self, CommandError> {
-        let path = store.join(SOCKET);
+    pub(super) fn listen(served: Arc<Served>) -> Result<Self, CommandError> {
+        let path = served.store.join(SOCKET);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(about(&path)(error));
             }
             Ok(()) | Err(_) => {}
         }
-        let address = Address::of(store).map_err(about(store))?;
+        let address = Address::of(&served.store).map_err(about(&served.store))?;
         let listener = UnixListener::bind(&address.path).map_err(about(&path))?;
         let private = fs::Permissions::from_mode(0o600);
         fs::set_permissions(&path, private).map_err(about(&path))?;
         let thread = std::thread::Builder::new().name("control".into());
         let ending = Arc::new(AtomicBool::new(false));
         let asked_to_end = Arc::clone(&ending);
-        let answering = thread.spawn(move || {
-            for stream in listener.incoming() {
-                if asked_to_end.load(Ordering::Acquire) {
-                    return;
-                }
-                // A caller that went away is its own affair.
-                if let Err(error) = stream.and_then(|stream| answer(&stream, &registry)) {
-                    log::debug!("control: {error}");
-                }
-            }
-        });
+        let answering = thread.spawn(move || listen(&listener, &served, &asked_to_end));
         let thread = Some(answering.map_err(about(&path))?);
         Ok(Self {
             path,
@@ -111,6 +130,24 @@ impl Control {
             thread,
         })
     }
+}
+
+/// Answers whoever calls, each in a thread of its own, until it is to end; then nobody is left.
+fn listen(listener: &UnixListener, served: &Served, ending: &AtomicBool) {
+    std::thread::scope(|scope| {
+        for stream in listener.incoming() {
+            if ending.load(Ordering::Acquire) {
+                return;
+            }
+            scope.spawn(move || {
+                let answered = stream.and_then(|stream| answer(&stream, served, ending));
+                // A caller that went away is its own affair.
+                if let Err(error) = answered {
+                    log::debug!("control: {error}");
+                }
+            });
+        }
+    });
 }
 
 impl Drop for Control {
@@ -132,7 +169,7 @@ impl Drop for Control {
 }
 
 /// Reads one question and answers it.
-fn answer(stream: &UnixStream, registry: &Registry) -> io::Result<()> {
+fn answer(stream: &UnixStream, served: &Served, ending: &AtomicBool) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut line = String::new();
@@ -141,10 +178,45 @@ fn answer(stream: &UnixStream, registry: &Registry) -> io::Result<()> {
         Ok(Question::Check {
             repository,
             document,
-        }) => super::check::answer(registry, repository.as_deref(), &document),
+        }) => super::check::answer(&served.registry, repository.as_deref(), &document),
+        Ok(Question::Work(work)) => perform(stream, served, ending, &work),
         Err(error) => Answer::Failed(format!("a question that is not understood: {error}")),
     };
-    say(stream, &answer)
+    say(stream, &Line::Answer(answer))
+}
+
+/// Does a work, and says meanwhile how far it is; who does not listen any more has it stopped.
+fn perform(stream: &UnixStream, served: &Served, ending: &AtomicBool, work: &Work) -> Answer {
+    if let Some(reason) = work.writes_below(&served.mountpoint) {
+        return Answer::Failed(reason);
+    }
+    let progress = Progress::default();
+    let done = std::thread::scope(|scope| {
+        let (ended, told) = channel::<()>();
+        let progress = &progress;
+        scope.spawn(move || {
+            while let Err(RecvTimeoutError::Timeout) = told.recv_timeout(TOLD) {
+                let heard = say(stream, &Line::Standing(progress.standing()));
+                if heard.is_err() || ending.load(Ordering::Acquire) {
+                    progress.stop();
+                }
+            }
+        });
+        let work = || work.perform(&served.store, &served.registry, progress);
+        let done = catch_unwind(AssertUnwindSafe(work));
+        drop(ended);
+        done
+    });
+    if work.changes_facts()
+        && let Some(refresh) = served.refresh.get()
+    {
+        refresh.run();
+    }
+    match done {
+        Ok(Ok(done)) => Answer::Done(Box::new(done)),
+        Ok(Err(error)) => Answer::Failed(error.to_string()),
+        Err(_) => Answer::Failed("it was given up after a panic; the mount goes on".into()),
+    }
 }
 
 fn say(mut stream: &UnixStream, what: &impl Serialize) -> io::Result<()> {
@@ -153,8 +225,13 @@ fn say(mut stream: &UnixStream, what: &impl Serialize) -> io::Result<()> {
     stream.write_all(&line)
 }
 
-/// Asks the process that has a store mounted; nothing if there is none.
-pub(super) fn ask(store: &Path, question: &Question) -> Result<Option<Answer>, CommandError> {
+/// Asks the process that has a store mounted; nothing if there is none. `told` hears how far
+/// the work is.
+pub(super) fn ask(
+    store: &Path,
+    question: &Question,
+    mut told: impl FnMut(&Standing),
+) -> Result<Option<Answer>, CommandError> {
     let address = Address::of(store).map_err(about(store))?;
     let stream = match UnixStream::connect(&address.path) {
         Ok(stream) => stream,
@@ -165,12 +242,20 @@ pub(super) fn ask(store: &Path, question: &Question) -> Result<Option<Answer>, C
             };
         }
     };
-    let asked = || -> io::Result<Answer> {
+    let mut asked = || -> io::Result<Answer> {
         stream.set_read_timeout(Some(PATIENCE))?;
         say(&stream, question)?;
-        let mut line = String::new();
-        BufReader::new(&stream).read_line(&mut line)?;
-        Ok(serde_json::from_str(&line)?)
+        let mut lines = BufReader::new(&stream);
+        loop {
+            let mut line = String::new();
+            if lines.read_line(&mut line)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            match serde_json::from_str(&line)? {
+                Line::Standing(standing) => told(&standing),
+                Line::Answer(answer) => return Ok(answer),
+            }
+        }
     };
     asked().map(Some).map_err(|error| CommandError::Served {
         store: store.to_owned(),

@@ -7,14 +7,14 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::control::Control;
+use super::control::{Control, Served};
 use super::{CommandError, MountOptions, StoreLock, about};
 use crate::fuse::{Mount, Options};
 use crate::registry::Registry;
@@ -123,7 +123,13 @@ fn serve(mounting: &Mounting, mountpoint: &Path) -> Result<(), CommandError> {
     let options = &mounting.options;
     let registry = Registry::open(&mounting.store, options.policy)?;
     let registry = Arc::new(registry);
-    let control = Control::listen(&mounting.store, Arc::clone(&registry))?;
+    let known = Arc::new(Served {
+        store: mounting.store.clone(),
+        registry: Arc::clone(&registry),
+        mountpoint: mountpoint.to_owned(),
+        refresh: OnceLock::new(),
+    });
+    let control = Control::listen(Arc::clone(&known))?;
     let plain = mounting.store.join("files");
     let tree = Tree::new(registry, plain, &mounting.root, options.read_only)?;
     let kernel = Options {
@@ -140,10 +146,13 @@ fn serve(mounting: &Mounting, mountpoint: &Path) -> Result<(), CommandError> {
         others: options.kernel.clone(),
     };
     let mount = Mount::new(tree, mountpoint, &kernel).map_err(about(mountpoint))?;
+    // A mount refreshes itself in one way: this is the first to say so.
+    let _first = known.refresh.set(mount.refresh());
     end_on_signals(mountpoint.to_owned()).map_err(about(mountpoint))?;
     announce(&mounting.store, mountpoint);
     let served = mount.serve().map_err(about(mountpoint));
     drop(control);
+    drop(known);
     served?;
     // The store is closed by now; only then may somebody else take it.
     drop(lock);

@@ -89,6 +89,7 @@ fn index(error: &IndexError) -> Errno {
         IndexError::Store(
             StoreError::Engine { .. }
             | StoreError::Format { .. }
+            | StoreError::Snapshot
             | StoreError::BatchTooLarge { .. },
         )
         | IndexError::Record { .. }

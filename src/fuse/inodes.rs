@@ -75,6 +75,14 @@ impl Inodes {
         self.table.read().rows.get(&ino)?.place.as_deref().cloned()
     }
 
+    /// Every number that leads somewhere, and where.
+    pub(super) fn all(&self) -> Vec<(u64, Arc<Place>)> {
+        let table = self.table.read();
+        let rows = table.rows.iter();
+        rows.filter_map(|(ino, row)| Some((*ino, Arc::clone(row.place.as_ref()?))))
+            .collect()
+    }
+
     /// The number of a place, if the kernel knows it.
     pub(super) fn number(&self, place: &Place) -> Option<u64> {
         self.table.read().numbers.get(place).copied()

@@ -4,6 +4,7 @@
 //! whoever made it finds the kernel knowing of it. A request's own thread must not, since the
 //! kernel may hold for the request what it needs to take note.
 
+use std::ffi::OsStr;
 use std::io;
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -44,6 +45,21 @@ impl Kernel {
     pub(super) fn connect(&self, notifier: Notifier) {
         // There is one mount; a second connection would be the same.
         let _known = self.notifier.set(notifier);
+    }
+
+    /// Has the kernel drop what it keeps of an inode, at once: not for a request's own thread.
+    pub(super) fn drop_inode(&self, ino: u64) {
+        if let Some(notifier) = self.notifier.get() {
+            // An inode that the kernel has forgotten needs no notification.
+            let _forgotten = notifier.inval_inode(INodeNo(ino), 0, 0);
+        }
+    }
+
+    /// The same of a name in a directory.
+    pub(super) fn drop_name(&self, parent: u64, name: &OsStr) {
+        if let Some(notifier) = self.notifier.get() {
+            let _forgotten = notifier.inval_entry(INodeNo(parent), name);
+        }
     }
 
     /// Answers after the kernel has dropped what it keeps of these inodes.

@@ -166,6 +166,25 @@ impl Service {
         changed
     }
 
+    /// Has the kernel look at everything anew, after facts have changed behind its back. What is
+    /// gone loses its name; of what is there everything that is kept is dropped.
+    pub(super) fn refresh(&self) {
+        for (ino, place) in self.inodes.all() {
+            if !matches!(self.tree.attributes(&place), Err(TreeError::NotFound)) {
+                let _listed = self.inodes.unlist(&place);
+                self.kernel.drop_inode(ino);
+                continue;
+            }
+            let Some(name) = place.name() else { continue };
+            let above = place.above().next();
+            let parent = above.and_then(|above| self.inodes.number(&above));
+            self.inodes.removed(&place);
+            if let Some(parent) = parent {
+                self.kernel.drop_name(parent, name.as_ref());
+            }
+        }
+    }
+
     /// The directories above, of which the kernel may have cached another listing.
     pub(super) fn unlist(&self, unseen: &[Place]) -> Vec<u64> {
         let above = unseen.iter().flat_map(Place::above);

@@ -32,10 +32,12 @@ mod flush;
 mod overlay;
 mod record;
 mod segment;
+mod snapshot;
 mod turns;
 
 use overlay::Overlay;
 use segment::Segments;
+use snapshot::Snapshot;
 use turns::Turns;
 
 /// Where the store below says up to which batch it has everything, and the epoch after that.
@@ -337,6 +339,13 @@ impl Store for Journal {
     fn sync(&self) -> Result<(), StoreError> {
         let last = self.inner.state.read().last;
         self.inner.flush(last)
+    }
+
+    fn snapshot(&self) -> Result<Arc<dyn Store>, StoreError> {
+        // Held, so that nothing sinks below between the look here and the look there.
+        let state = self.inner.state.read();
+        let below = self.inner.below.snapshot()?;
+        Ok(Arc::new(Snapshot::new(state.overlay.copy(), below)))
     }
 
     fn position(&self) -> u64 {

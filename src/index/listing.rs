@@ -3,6 +3,7 @@
 //! A page is one moment; the next page is another. The name behind which it goes on need not
 //! exist any more.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::key::{Fields, Key, after, successor};
@@ -203,6 +204,26 @@ impl Index {
                 row.ok_or(IndexError::Record { key })
             })
             .collect()
+    }
+}
+
+/// Listings of signatures.
+impl Index {
+    /// The revisions of a repository that have signatures, or directories made for some.
+    pub fn signed_revisions(
+        &self,
+        repository: RepositoryId,
+    ) -> Result<BTreeSet<Digest>, IndexError> {
+        let mut signed = BTreeSet::new();
+        for table in [b'G', b'S'] {
+            let table = Key::table(table).repository(repository);
+            let skip = table.clone().done().len();
+            for (key, _) in self.scan(&table.below(), usize::MAX)? {
+                let id = Fields(key.get(skip..).unwrap_or_default()).id();
+                signed.insert(self.digest(id.ok_or(IndexError::Record { key })?)?);
+            }
+        }
+        Ok(signed)
     }
 }
 

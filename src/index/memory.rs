@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, Range};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
@@ -23,6 +24,8 @@ struct State {
     /// Commits and syncs until one fails; nothing: none will.
     countdown: Option<u64>,
     poisoned: bool,
+    /// Whether it is a snapshot.
+    frozen: bool,
 }
 
 impl State {
@@ -89,6 +92,9 @@ impl Store for Memory {
     fn commit(&self, batch: Batch) -> Result<Outcome, StoreError> {
         batch.check()?;
         let mut state = self.state.lock();
+        if state.frozen {
+            return Err(StoreError::Snapshot);
+        }
         if let Some(key) = batch
             .preconditions
             .iter()
@@ -119,12 +125,21 @@ impl Store for Memory {
         state.durable = state.visible.clone();
         Ok(())
     }
+
+    fn snapshot(&self) -> Result<Arc<dyn Store>, StoreError> {
+        let state = State {
+            visible: self.state.lock().visible.clone(),
+            frozen: true,
+            ..State::default()
+        };
+        Ok(Arc::new(Self {
+            state: Mutex::new(state),
+        }))
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     #[test]

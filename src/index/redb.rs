@@ -62,6 +62,14 @@ impl std::fmt::Debug for Redb {
     }
 }
 
+/// What the engine says of a file.
+fn engine(path: &Path, error: &impl ToString) -> StoreError {
+    StoreError::Engine {
+        path: path.display().to_string(),
+        reason: error.to_string(),
+    }
+}
+
 impl Redb {
     /// Opens the store kept in the file `path`, or makes it.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
@@ -92,10 +100,7 @@ impl Redb {
     }
 
     fn engine(&self, error: &impl ToString) -> StoreError {
-        StoreError::Engine {
-            path: self.path.display().to_string(),
-            reason: error.to_string(),
-        }
+        engine(&self.path, error)
     }
 
     fn closed(&self) -> StoreError {
@@ -134,10 +139,7 @@ impl Redb {
 
 /// Opens a database, or makes it.
 fn open(path: &Path) -> Result<Database, StoreError> {
-    let engine = |reason: String| StoreError::Engine {
-        path: path.display().to_string(),
-        reason,
-    };
+    let engine = |reason: String| engine(path, &reason);
     let system = |error: io::Error| StoreError::System(Arc::new(error));
     if !path.try_exists().map_err(system)? {
         create(path, &engine)?;
@@ -218,24 +220,11 @@ fn durable(database: &Database) -> Result<redb::WriteTransaction, redb::Error> {
 
 impl Store for Redb {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let table = self.view()?;
-        let value = table.get(key).map_err(|error| self.engine(&error))?;
-        Ok(value.map(|value| value.value().to_vec()))
+        get(&*self.view()?, key, &self.path)
     }
 
     fn scan(&self, range: Range<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
-        if range.start >= range.end {
-            return Ok(Vec::new());
-        }
-        let table = self.view()?;
-        let pairs = table.range(range).map_err(|error| self.engine(&error))?;
-        pairs
-            .take(limit)
-            .map(|pair| {
-                let (key, value) = pair.map_err(|error| self.engine(&error))?;
-                Ok((key.value().to_vec(), value.value().to_vec()))
-            })
-            .collect()
+        scan(&*self.view()?, range, limit, &self.path)
     }
 
     fn commit(&self, batch: Batch) -> Result<Outcome, StoreError> {
@@ -261,6 +250,13 @@ impl Store for Redb {
         self.make_durable(&mut self.changes.lock())
     }
 
+    fn snapshot(&self) -> Result<Arc<dyn Store>, StoreError> {
+        Ok(Arc::new(Snapshot {
+            path: self.path.clone(),
+            view: self.view()?,
+        }))
+    }
+
     fn recover(&self) -> Result<(), StoreError> {
         let mut changes = self.changes.lock();
         if changes.failed.is_none() {
@@ -281,6 +277,63 @@ impl Store for Redb {
         *self.database.write() = Some(database);
         *changes = Changes::default();
         Ok(())
+    }
+}
+
+/// The value of a key in a table.
+fn get(table: &View, key: &[u8], path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    let value = table.get(key).map_err(|error| engine(path, &error))?;
+    Ok(value.map(|value| value.value().to_vec()))
+}
+
+/// At most `limit` pairs of a range of a table.
+fn scan(
+    table: &View,
+    range: Range<&[u8]>,
+    limit: usize,
+    path: &Path,
+) -> Result<Vec<Pair>, StoreError> {
+    if range.start >= range.end {
+        return Ok(Vec::new());
+    }
+    let pairs = table.range(range).map_err(|error| engine(path, &error))?;
+    pairs
+        .take(limit)
+        .map(|pair| {
+            let (key, value) = pair.map_err(|error| engine(path, &error))?;
+            Ok((key.value().to_vec(), value.value().to_vec()))
+        })
+        .collect()
+}
+
+/// The table as of one moment, as a store of its own.
+struct Snapshot {
+    path: PathBuf,
+    view: Arc<View>,
+}
+
+impl Store for Snapshot {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        get(&self.view, key, &self.path)
+    }
+
+    fn scan(&self, range: Range<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
+        scan(&self.view, range, limit, &self.path)
+    }
+
+    fn commit(&self, _batch: Batch) -> Result<Outcome, StoreError> {
+        Err(StoreError::Snapshot)
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Result<Arc<dyn Store>, StoreError> {
+        Ok(Arc::new(Self {
+            path: self.path.clone(),
+            view: Arc::clone(&self.view),
+        }))
     }
 }
 

@@ -6,6 +6,7 @@
 //! committed. It is not a retry loop: a conflict goes back to the caller.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Most operations (preconditions and changes) in one batch.
 pub const BATCH_OPERATIONS_MAX: usize = 1_000;
@@ -117,7 +118,10 @@ pub enum StoreError {
     },
     /// The operating system refused, by its own code.
     #[error("index: {0}")]
-    System(std::sync::Arc<std::io::Error>),
+    System(Arc<std::io::Error>),
+    /// What was kept as of one moment cannot change.
+    #[error("a snapshot of the index takes no changes")]
+    Snapshot,
 }
 
 /// An ordered map of bytes with atomic, optimistic commits.
@@ -144,6 +148,10 @@ pub trait Store: Send + Sync {
     fn is_durable(&self, _position: u64) -> bool {
         false
     }
+
+    /// Everything as of now: later commits do not show, and it takes none itself. While it is
+    /// held it costs room below, for what it keeps from being reused.
+    fn snapshot(&self) -> Result<Arc<dyn Store>, StoreError>;
 
     /// Tries to take changes again after a commit or sync has failed that nobody relies on.
     fn recover(&self) -> Result<(), StoreError> {
@@ -213,6 +221,7 @@ pub(crate) mod contract {
             limits_are_enforced,
             numbers_are_never_given_out_twice,
             conflicting_writers_lose_nothing,
+            a_snapshot_shows_one_moment_and_takes_no_changes,
         ] {
             check(make().as_ref());
         }
@@ -304,6 +313,29 @@ pub(crate) mod contract {
         assert_eq!(store.allocate(b"n", 3).unwrap(), 1..4);
         assert_eq!(store.allocate(b"n", 1).unwrap(), 4..5);
         assert_eq!(store.allocate(b"m", 1).unwrap(), 1..2);
+    }
+
+    fn a_snapshot_shows_one_moment_and_takes_no_changes(store: &dyn Store) {
+        change(store, vec![put(b"a", b"1"), put(b"b", b"1")]);
+        let snapshot = store.snapshot().unwrap();
+        let changes = vec![
+            put(b"a", b"2"),
+            put(b"c", b"2"),
+            Change::Delete(b"b".to_vec()),
+        ];
+        change(store, changes);
+        store.sync().unwrap();
+        assert_eq!(snapshot.get(b"a").unwrap().unwrap(), b"1");
+        assert_eq!(snapshot.get(b"c").unwrap(), None);
+        assert_eq!(keys(snapshot.as_ref(), b"a", b"z", 9), [b"a", b"b"]);
+        assert_eq!(keys(store, b"a", b"z", 9), [b"a", b"c"]);
+        let refused = snapshot.commit(Batch {
+            preconditions: vec![],
+            changes: vec![put(b"a", b"3")],
+        });
+        assert!(matches!(refused, Err(StoreError::Snapshot)));
+        let again = snapshot.snapshot().unwrap();
+        assert_eq!(again.get(b"a").unwrap().unwrap(), b"1");
     }
 
     fn conflicting_writers_lose_nothing(store: &dyn Store) {

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use super::IndexError;
 use super::key::Key;
+use super::numbers::Numbers;
 use super::store::{Batch, Change, Precondition, Store};
 
 mod blob;
@@ -22,6 +23,7 @@ mod upload;
 /// Facts, read and changed as one.
 pub struct Transaction<'a> {
     pub(super) store: &'a dyn Store,
+    numbers: &'a Numbers,
     read: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     written: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     empty: Vec<Range<Vec<u8>>>,
@@ -36,9 +38,10 @@ impl std::fmt::Debug for Transaction<'_> {
 }
 
 impl<'a> Transaction<'a> {
-    pub(super) fn new(store: &'a dyn Store) -> Self {
+    pub(super) fn new(store: &'a dyn Store, numbers: &'a Numbers) -> Self {
         Self {
             store,
+            numbers,
             read: BTreeMap::new(),
             written: BTreeMap::new(),
             empty: Vec::new(),

@@ -45,7 +45,7 @@ impl Registry {
         if needed_by.is_some() {
             self.blobs.retire(digest)?;
         } else if !blob.inline {
-            self.blobs.remove(digest)?;
+            self.remove_bytes(digest)?;
         }
         if was_manifest {
             self.forget_edges(digest)?;

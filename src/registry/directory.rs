@@ -19,6 +19,7 @@ mod existence;
 
 use change::{make, remove};
 use existence::exists;
+pub(super) use existence::made;
 
 /// A directory of a registry's storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +90,17 @@ impl Registry {
             remove(facts, directory)
         })
     }
+}
+
+/// Makes a directory and all that lead to it, as far as they were not made.
+pub(super) fn ensure(facts: &mut Transaction<'_>, directory: &Directory) -> Result<(), Error> {
+    if made(facts, directory)? {
+        return Ok(());
+    }
+    if let Some(parent) = parent(directory) {
+        ensure(facts, &parent)?;
+    }
+    make(facts, directory)
 }
 
 /// The directory that must hold this one; nothing where it always exists.

@@ -87,3 +87,18 @@ pub enum Error {
     #[error(transparent)]
     Blobs(#[from] BlobsError),
 }
+
+impl Error {
+    /// Whether the bytes of a blob are not where they should be.
+    pub fn is_missing_blob(&self) -> bool {
+        matches!(self, Self::Blobs(BlobsError::Missing(_)))
+    }
+
+    /// What the system says of a file, if it is that.
+    pub fn about_a_file(&self) -> Option<String> {
+        match self {
+            Self::Blobs(error @ BlobsError::System { .. }) => Some(error.to_string()),
+            _ => None,
+        }
+    }
+}

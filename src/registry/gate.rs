@@ -122,7 +122,7 @@ impl Registry {
     }
 
     /// A stored blob's bytes, if it is there and no larger than manifests are.
-    fn stored_manifest(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Error> {
+    pub(super) fn stored_manifest(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Error> {
         let blob = self.index.view().blob(digest)?.filter(|blob| blob.present);
         let len = blob.and_then(|blob| usize::try_from(blob.size).ok());
         match len.filter(|len| *len <= MANIFEST_BYTES_MAX) {
@@ -134,7 +134,7 @@ impl Registry {
 
 /// What stored bytes say as a manifest; nothing if they are none that we understand: registries
 /// may admit what we would not.
-fn understood(bytes: &[u8]) -> Option<Manifest> {
+pub(super) fn understood(bytes: &[u8]) -> Option<Manifest> {
     let lenient = Admission {
         bytes_max: MANIFEST_BYTES_MAX,
         schema1: true,

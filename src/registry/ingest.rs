@@ -103,10 +103,8 @@ impl Registry {
         if self.index.view().manifest(digest)?.is_some() {
             return Ok(());
         }
-        let known = |one: &Reference| Some((role(one.role), *one.named.digest()?));
-        let edges: Vec<_> = manifest.references().iter().filter_map(known).collect();
         let mut first = 0;
-        for edges in edges.chunks(EDGES_AT_ONCE) {
+        for edges in edges(manifest).chunks(EDGES_AT_ONCE) {
             self.index
                 .transact(|facts| Ok::<_, Error>(facts.put_edges(digest, first, edges)?))?;
             first += u32::try_from(edges.len()).unwrap_or_default();
@@ -166,6 +164,12 @@ fn parts<'a>(document: &'a [u8], manifest: &'a Manifest, digest: Digest) -> Vec<
         set: LinkSet::Revisions,
     };
     signatures.chain(empty).chain([itself]).collect()
+}
+
+/// What a manifest names, as far as it can be known by a number.
+pub(super) fn edges(manifest: &Manifest) -> Vec<(index::Role, Digest)> {
+    let known = |one: &Reference| Some((role(one.role), *one.named.digest()?));
+    manifest.references().iter().filter_map(known).collect()
 }
 
 fn role(role: Role) -> index::Role {

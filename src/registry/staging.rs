@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use super::{Error, Registry};
 pub use crate::blobs::Lent;
-use crate::blobs::{Blobs, Content, Draft};
+use crate::blobs::{Blobs, BlobsError, Content, Draft};
 use crate::digest::{Algorithm, Digest};
+use crate::index::Index;
 
 /// Bytes on their way in. Dropped without publication, they are gone.
 pub struct Staging {
@@ -160,14 +161,24 @@ impl Registry {
 
     /// A blob's bytes, which stay readable through this even after the blob's removal.
     pub fn read_blob(&self, digest: &Digest) -> Result<Reading, Error> {
-        let mut view = self.index.view();
+        self.read_in(&self.index, digest, |digest| self.blobs.open(digest))
+    }
+
+    /// The same of facts as of another moment; `open` opens the file.
+    fn read_in(
+        &self,
+        index: &Index,
+        digest: &Digest,
+        open: impl FnOnce(&Digest) -> Result<Arc<dyn Content>, BlobsError>,
+    ) -> Result<Reading, Error> {
+        let mut view = index.view();
         let blob = view.blob(digest)?.filter(|blob| blob.present);
         let blob = blob.ok_or(Error::Missing)?;
         let source = if blob.inline {
             let bytes = view.inline(digest)?.unwrap_or_default();
             Source::Inline(bytes.into())
         } else {
-            Source::Content(self.blobs.open(digest)?)
+            Source::Content(open(digest)?)
         };
         let reading = Reading(source);
         if reading.len() != blob.size {
@@ -182,10 +193,23 @@ impl Registry {
 
     /// All of a blob's bytes, which must not be many.
     pub(super) fn read_whole(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
-        let reading = self.read_blob(digest)?;
-        let mut bytes = vec![0; usize::try_from(reading.len()).unwrap_or_default()];
-        let read = reading.read_at(0, &mut bytes)?;
-        bytes.truncate(read);
-        Ok(bytes)
+        whole(&self.read_blob(digest)?)
     }
+
+    /// All of the bytes that a blob had at a moment that is held.
+    pub(super) fn read_as_of(&self, index: &Index, digest: &Digest) -> Result<Vec<u8>, Error> {
+        let reading = self.read_in(index, digest, |digest| match self.blobs.open(digest) {
+            Err(BlobsError::Missing(_)) => self.blobs.open_retired(digest),
+            opened => opened,
+        })?;
+        whole(&reading)
+    }
+}
+
+/// All of the bytes.
+fn whole(reading: &Reading) -> Result<Vec<u8>, Error> {
+    let mut bytes = vec![0; usize::try_from(reading.len()).unwrap_or_default()];
+    let read = reading.read_at(0, &mut bytes)?;
+    bytes.truncate(read);
+    Ok(bytes)
 }

@@ -8,7 +8,7 @@ use crate::layout::Node;
 use crate::registry::Directory;
 
 /// The registry's directory at a node, if the node is a directory that may come and go.
-pub(super) fn directory(node: &Node) -> Option<Directory> {
+pub fn directory(node: &Node) -> Option<Directory> {
     Some(match node.clone() {
         Node::BlobAlgorithm(algorithm) => Directory::BlobAlgorithm(algorithm),
         Node::BlobShard(algorithm, shard) => Directory::BlobShard(algorithm, shard),
@@ -39,6 +39,31 @@ pub(super) fn directory(node: &Node) -> Option<Directory> {
         | Node::UploadData(..)
         | Node::HashState(..) => return None,
     })
+}
+
+/// Where a directory of the registry stands.
+pub fn at(directory: &Directory) -> Node {
+    match directory.clone() {
+        Directory::BlobAlgorithm(algorithm) => Node::BlobAlgorithm(algorithm),
+        Directory::BlobShard(algorithm, shard) => Node::BlobShard(algorithm, shard),
+        Directory::Blob(digest) => Node::BlobDirectory(digest),
+        Directory::Namespace(namespace) => Node::Namespace(namespace),
+        Directory::Manifests(repository) => Node::Manifests(repository),
+        Directory::Tags(repository) => Node::Tags(repository),
+        Directory::Tag(repository, tag) => Node::Tag(repository, tag),
+        Directory::Current(repository, tag) => Node::Current(repository, tag),
+        Directory::Links(repository, set) => Node::Links(repository, set),
+        Directory::LinksAlgorithm(repository, set, algorithm) => {
+            Node::LinksAlgorithm(repository, set, algorithm)
+        }
+        Directory::Link(repository, set, digest) => Node::LinkDirectory(repository, set, digest),
+        Directory::Uploads(repository) => Node::Uploads(repository),
+        Directory::Upload(repository, id) => Node::Upload(repository, id),
+        Directory::HashStates(repository, id) => Node::HashStates(repository, id),
+        Directory::HashStatesAlgorithm(repository, id, algorithm) => {
+            Node::HashStatesAlgorithm(repository, id, algorithm)
+        }
+    }
 }
 
 /// Bytes of a link that names this digest.

@@ -38,6 +38,15 @@ impl Overlay {
         self.bytes
     }
 
+    /// What is there now, by itself.
+    pub(super) fn copy(&self) -> Self {
+        Self {
+            active: self.active.clone(),
+            bytes: self.bytes,
+            frozen: Arc::clone(&self.frozen),
+        }
+    }
+
     /// The value of a key, none if it was removed; nothing if neither layer knows it.
     pub(super) fn get(&self, key: &[u8]) -> Option<&Option<Vec<u8>>> {
         self.active.get(key).or_else(|| self.frozen.get(key))

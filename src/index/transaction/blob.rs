@@ -41,11 +41,7 @@ impl Transaction<'_> {
     }
 
     pub(super) fn number(&mut self, counter: u8) -> Result<u32, IndexError> {
-        let number = self
-            .store
-            .allocate(&Key::table(b'C').byte(counter).done(), 1)?
-            .start;
-        u32::try_from(number).map_err(|_| IndexError::Exhausted)
+        self.numbers.next(self.store, counter)
     }
 
     /// The bytes of a digest are there, among the blobs.

@@ -19,6 +19,36 @@ pub(super) fn exists(
     }
 }
 
+/// Whether a directory was made, rather than being there because of what is in it.
+pub(in crate::registry) fn made(
+    facts: &mut Transaction<'_>,
+    directory: &Directory,
+) -> Result<bool, Error> {
+    let found = match directory {
+        Directory::Namespace(namespace) => Ok(facts.repository(namespace)?.is_some()),
+        Directory::Manifests(name) => flagged(facts, name, Directories::MANIFESTS),
+        Directory::Links(name, set) => links_made(facts, name, set, None),
+        Directory::LinksAlgorithm(name, set, algorithm) => {
+            links_made(facts, name, set, Some(*algorithm))
+        }
+        Directory::Current(name, label) => tag(facts, name, label)
+            .map(|(_, record)| record.directories.contains(TagDirectories::CURRENT)),
+        _ => return Ok(exists(facts, directory)?.is_some()),
+    };
+    match found {
+        Err(Error::Missing) => Ok(false),
+        found => found,
+    }
+}
+
+fn flagged(
+    facts: &mut Transaction<'_>,
+    name: &RepositoryName,
+    flag: Directories,
+) -> Result<bool, Error> {
+    Ok(repository(facts, name)?.directories.contains(flag))
+}
+
 /// [`exists`], where a record that is missing on the way is an error.
 fn existing(facts: &mut Transaction<'_>, directory: &Directory) -> Result<Option<u32>, Error> {
     let when = |exists: bool| exists.then_some(0);
@@ -39,16 +69,8 @@ fn existing(facts: &mut Transaction<'_>, directory: &Directory) -> Result<Option
                     || facts.has_links(repository.id, &LinkSet::Revisions, None)?,
             )
         }
-        Directory::Tags(name) => when(
-            repository(facts, name)?
-                .directories
-                .contains(Directories::TAGS),
-        ),
-        Directory::Uploads(name) => when(
-            repository(facts, name)?
-                .directories
-                .contains(Directories::UPLOADS),
-        ),
+        Directory::Tags(name) => when(flagged(facts, name, Directories::TAGS)?),
+        Directory::Uploads(name) => when(flagged(facts, name, Directories::UPLOADS)?),
         Directory::Tag(name, label) => {
             let (_, record) = tag(facts, name, label)?;
             Some(record.current.map_or(0, |(_, pushed)| pushed))
@@ -93,7 +115,26 @@ fn links_exist(
     algorithm: Option<Algorithm>,
 ) -> Result<bool, Error> {
     let repository = repository(facts, name)?;
-    let kept = match set {
+    if links_made(facts, name, set, algorithm)? {
+        return Ok(true);
+    }
+    // A repository with revisions always shows its layers' directory (see the module's text).
+    let implied = match (set, algorithm) {
+        (LinkSet::Layers, None) => facts.has_links(repository.id, &LinkSet::Revisions, None)?,
+        _ => false,
+    };
+    Ok(implied || facts.has_links(repository.id, set, algorithm)?)
+}
+
+/// Whether the directory of a set of links was made, or the one of an algorithm in it.
+fn links_made(
+    facts: &mut Transaction<'_>,
+    name: &RepositoryName,
+    set: &LinkSet,
+    algorithm: Option<Algorithm>,
+) -> Result<bool, Error> {
+    let repository = repository(facts, name)?;
+    Ok(match set {
         LinkSet::Layers | LinkSet::Revisions => {
             let directory = flag(set).unwrap_or_default();
             repository.directories.contains(match algorithm {
@@ -112,11 +153,5 @@ fn links_exist(
         LinkSet::Signatures(revision) => {
             facts.signatures_kept(repository.id, revision, algorithm)?
         }
-    };
-    // A repository with revisions always shows its layers' directory (see the module's text).
-    let implied = match (set, algorithm) {
-        (LinkSet::Layers, None) => facts.has_links(repository.id, &LinkSet::Revisions, None)?,
-        _ => false,
-    };
-    Ok(kept || implied || facts.has_links(repository.id, set, algorithm)?)
+    })
 }

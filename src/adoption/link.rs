@@ -1,0 +1,63 @@
+//! Links as plain files: what they say, and what is wrong with it.
+
+use super::oddity::Finding;
+use crate::digest::{Algorithm, Digest};
+use crate::name::LinkSet;
+
+/// Most bytes of a link: `sha512:` and 128 digits.
+pub(super) const BYTES_MAX: usize = 135;
+
+/// What a link says, or what is wrong with it, in words.
+pub(super) fn parse(bytes: &[u8]) -> Result<Digest, (Finding, String)> {
+    if bytes.is_empty() {
+        return Err((Finding::EmptyLink, "it has no content".into()));
+    }
+    let text = std::str::from_utf8(bytes).ok();
+    match text.and_then(|text| text.parse().ok()) {
+        Some(digest) => Ok(digest),
+        None => {
+            let shown = String::from_utf8_lossy(bytes.get(..BYTES_MAX).unwrap_or(bytes));
+            Err((Finding::MalformedLink, format!("it says {shown:?}")))
+        }
+    }
+}
+
+/// Whether a link of a set may name `target` under the path of `digest`: a blob that was pushed
+/// by another algorithm is linked by both (distribution 2.8 to 3.1, `blobwriter.go`).
+pub(super) fn may_name(set: &LinkSet, digest: &Digest, target: &Digest) -> bool {
+    let alias = *set == LinkSet::Layers
+        && digest.algorithm() != Algorithm::Sha256
+        && target.algorithm() == Algorithm::Sha256;
+    digest == target || alias
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_link_is_told() {
+        let digest = Digest::of(Algorithm::Sha256, b"x");
+        assert_eq!(parse(digest.to_string().as_bytes()), Ok(digest));
+        assert_eq!(parse(b"").unwrap_err().0, Finding::EmptyLink);
+        for bytes in [
+            format!("{digest}\n").as_bytes(),
+            digest.to_string()[..40].as_bytes(),
+            b"\xff\xfe",
+            &[0; 71],
+        ] {
+            assert_eq!(parse(bytes).unwrap_err().0, Finding::MalformedLink);
+        }
+    }
+
+    #[test]
+    fn only_a_layer_may_go_by_another_algorithm() {
+        let sha256 = Digest::of(Algorithm::Sha256, b"x");
+        let sha512 = Digest::of(Algorithm::Sha512, b"x");
+        assert!(may_name(&LinkSet::Layers, &sha512, &sha256));
+        assert!(!may_name(&LinkSet::Layers, &sha256, &sha512));
+        assert!(!may_name(&LinkSet::Revisions, &sha512, &sha256));
+        let other = Digest::of(Algorithm::Sha256, b"y");
+        assert!(!may_name(&LinkSet::Layers, &sha256, &other));
+    }
+}

@@ -1,0 +1,146 @@
+//! The walk: directories of a plain tree given to threads, the newest first.
+//!
+//! It knows nothing of what is in them. A directory's share of the whole is divided among the
+//! directories in it, so that how much is done can be told without knowing how much there is.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::Progress;
+
+/// Work that is waiting, and how many are at work.
+#[derive(Debug)]
+struct Queue<T> {
+    tasks: Vec<(T, f64)>,
+    working: usize,
+}
+
+/// A walk by several threads.
+#[derive(Debug)]
+pub(super) struct Walk<'a, T> {
+    queue: Mutex<Queue<T>>,
+    changed: Condvar,
+    failed: AtomicBool,
+    progress: &'a Progress,
+}
+
+impl<'a, T: Send> Walk<'a, T> {
+    /// A walk that begins with these tasks, which together are a share of the whole.
+    pub(super) fn new(tasks: Vec<T>, share: f64, progress: &'a Progress) -> Self {
+        let each = share / count(tasks.len());
+        Self {
+            queue: Mutex::new(Queue {
+                tasks: tasks.into_iter().map(|task| (task, each)).collect(),
+                working: 0,
+            }),
+            changed: Condvar::new(),
+            failed: AtomicBool::new(false),
+            progress,
+        }
+    }
+
+    /// Works on tasks until none are left or one has failed. `work` gives the tasks that a task
+    /// leads to, and how many items it was. Several threads call this at once.
+    pub(super) fn work<E>(
+        &self,
+        mut work: impl FnMut(T) -> Result<(Vec<T>, u64), E>,
+    ) -> Result<(), E> {
+        while let Some((task, share)) = self.next() {
+            let done = work(task);
+            let mut queue = self.queue.lock();
+            queue.working -= 1;
+            match done {
+                Ok((tasks, items)) if tasks.is_empty() => self.progress.add(share, items),
+                Ok((tasks, items)) => {
+                    self.progress.add(0.0, items);
+                    let each = share / count(tasks.len());
+                    queue
+                        .tasks
+                        .extend(tasks.into_iter().map(|task| (task, each)));
+                }
+                Err(error) => {
+                    self.failed.store(true, Ordering::Relaxed);
+                    self.changed.notify_all();
+                    return Err(error);
+                }
+            }
+            self.changed.notify_all();
+        }
+        Ok(())
+    }
+
+    fn next(&self) -> Option<(T, f64)> {
+        let mut queue = self.queue.lock();
+        loop {
+            if self.failed.load(Ordering::Relaxed) || self.progress.is_stopped() {
+                self.changed.notify_all();
+                return None;
+            }
+            if let Some(task) = queue.tasks.pop() {
+                queue.working += 1;
+                return Some(task);
+            }
+            if queue.working == 0 {
+                self.changed.notify_all();
+                return None;
+            }
+            self.changed.wait(&mut queue);
+        }
+    }
+}
+
+/// A number of tasks, to divide by.
+fn count(tasks: usize) -> f64 {
+    f64::from(u32::try_from(tasks.max(1)).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+
+    /// Each task leads to as many as its number says, down to none.
+    fn walk(threads: usize, fail_at: Option<u64>) -> (u64, bool, f64) {
+        let progress = Progress::default();
+        let (walk, done) = (Walk::new(vec![5_u64], 1.0, &progress), AtomicU64::new(0));
+        let failed = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..threads)
+                .map(|_| {
+                    scope.spawn(|| {
+                        walk.work(|task| {
+                            let number = done.fetch_add(1, Ordering::Relaxed);
+                            if Some(number) == fail_at {
+                                return Err("failed");
+                            }
+                            Ok((
+                                vec![task.saturating_sub(1); usize::try_from(task).unwrap()],
+                                1,
+                            ))
+                        })
+                    })
+                })
+                .collect();
+            let results: Vec<_> = threads.into_iter().map(|one| one.join().unwrap()).collect();
+            results.iter().any(Result::is_err)
+        });
+        (done.into_inner(), failed, progress.standing().done)
+    }
+
+    #[test]
+    fn every_task_is_done_once_by_however_many() {
+        // 1 + 5 + 20 + 60 + 120 + 120
+        for threads in [1, 2, 8] {
+            let (done, failed, share) = walk(threads, None);
+            assert_eq!((done, failed), (326, false));
+            assert!((share - 1.0).abs() < 1e-6, "{share}");
+        }
+    }
+
+    #[test]
+    fn a_failure_ends_the_walk_for_all() {
+        let (done, failed, _) = walk(4, Some(10));
+        assert!(failed && done < 326);
+    }
+}

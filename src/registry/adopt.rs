@@ -1,0 +1,418 @@
+//! Adoption: facts and bytes that another storage kept, taken over in bulk.
+//!
+//! Many facts go into one transaction; what is known already is left as it is, so that the same
+//! may be adopted again. Nothing is judged: what is wrong with it fsck says afterwards.
+//! Manifests are read, so that what they name is known.
+
+use std::path::Path;
+
+use super::directory::{ensure, repository, tag, upload};
+use super::gate::understood;
+use super::ingest::{edges, know};
+use super::{Directory, Error, Fact, INLINE_BYTES_MAX, Registry, Way};
+use crate::digest::Digest;
+use crate::index::{EDGES_AT_ONCE, Link, TagRecord, Transaction, Upload};
+use crate::manifest::Manifest;
+use crate::name::{LinkSet, RepositoryName, UploadId};
+
+/// Operations of the index that go into one transaction, by our own estimate; the index takes
+/// more.
+const OPERATIONS: usize = 600;
+/// Bytes of small blobs that go into one transaction.
+const BYTES: usize = 512 << 10;
+/// Files that are made durable at once.
+const FILES: usize = 256;
+
+/// What became of a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adopted {
+    /// It is taken over, of this length.
+    New(u64),
+    /// It was there, of this length.
+    Known(u64),
+    /// Its bytes are not what its name says but this.
+    Wrong(Digest),
+}
+
+/// Something that waits for the next transaction.
+enum Pending {
+    Fact(Fact),
+    /// A small blob.
+    Inline {
+        digest: Digest,
+        bytes: Vec<u8>,
+        created: u32,
+    },
+    /// What a manifest names.
+    Manifest {
+        digest: Digest,
+        manifest: Box<Manifest>,
+    },
+}
+
+impl Pending {
+    /// Operations of the index that it takes at most, and bytes.
+    fn cost(&self) -> (usize, usize) {
+        match self {
+            Self::Fact(Fact::Directory(_)) => (12, 0),
+            Self::Fact(_) => (24, 0),
+            Self::Inline { bytes, .. } => (12, bytes.len()),
+            Self::Manifest { manifest, .. } => (8 + 6 * manifest.references().len(), 0),
+        }
+    }
+}
+
+/// Takes over facts and blobs; what was not [flushed](Adopter::flush) is not there.
+pub struct Adopter<'a> {
+    registry: &'a Registry,
+    pending: Vec<Pending>,
+    operations: usize,
+    bytes: usize,
+    files: usize,
+}
+
+impl std::fmt::Debug for Adopter<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Adopter")
+            .field("pending", &self.pending.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Registry {
+    /// Begins to take over. Several may be at work at once.
+    pub fn adopter(&self) -> Adopter<'_> {
+        Adopter {
+            registry: self,
+            pending: Vec::new(),
+            operations: 0,
+            bytes: 0,
+            files: 0,
+        }
+    }
+
+    /// Whether the bytes of a digest are there, and how many.
+    fn known(&self, digest: &Digest) -> Result<Option<u64>, Error> {
+        let blob = self.index.view().blob(digest)?;
+        Ok(blob.filter(|blob| blob.present).map(|blob| blob.size))
+    }
+}
+
+impl Adopter<'_> {
+    /// Takes over a fact; whether it was not there. The directories that lead to it are made.
+    /// Blobs come by [`Adopter::blob`], an upload's bytes by [`Adopter::upload`].
+    pub fn fact(&mut self, fact: Fact) -> Result<bool, Error> {
+        if self.registry.has(&fact)? {
+            return Ok(false);
+        }
+        if let Fact::Link {
+            set: LinkSet::Revisions,
+            target,
+            ..
+        } = &fact
+        {
+            self.manifest(target)?;
+        }
+        self.push(Pending::Fact(fact))?;
+        Ok(true)
+    }
+
+    /// Takes over the file of a blob since `created`. Small ones are always verified, since
+    /// they are read; others if `verify` says so.
+    pub fn blob(
+        &mut self,
+        file: &Path,
+        digest: &Digest,
+        created: u32,
+        way: Way,
+        verify: bool,
+    ) -> Result<Adopted, Error> {
+        if let Some(size) = self.registry.known(digest)? {
+            return Ok(Adopted::Known(size));
+        }
+        let system = |error| crate::blobs::BlobsError::System {
+            path: file.display().to_string(),
+            error,
+        };
+        let size = std::fs::metadata(file).map_err(system)?.len();
+        if size <= INLINE_BYTES_MAX as u64 {
+            let bytes = std::fs::read(file).map_err(system)?;
+            let actual = Digest::of(digest.algorithm(), &bytes);
+            if actual != *digest {
+                return Ok(Adopted::Wrong(actual));
+            }
+            let size = bytes.len() as u64;
+            let digest = *digest;
+            self.push(Pending::Inline {
+                digest,
+                bytes,
+                created,
+            })?;
+            return Ok(Adopted::New(size));
+        }
+        if verify {
+            let actual = hash(file, digest).map_err(system)?;
+            if actual != *digest {
+                return Ok(Adopted::Wrong(actual));
+            }
+        }
+        let held = self.registry.hold(digest);
+        self.registry.blobs.take(file, digest, way)?;
+        drop(held);
+        self.files += 1;
+        self.push(Pending::Fact(Fact::Blob {
+            digest: *digest,
+            size,
+            created,
+        }))?;
+        Ok(Adopted::New(size))
+    }
+
+    /// Takes over the bytes of an upload; whether they are not what is there.
+    pub fn upload(
+        &mut self,
+        name: &RepositoryName,
+        id: &UploadId,
+        file: &Path,
+    ) -> Result<bool, Error> {
+        self.push(Pending::Fact(Fact::Directory(Directory::Upload(
+            name.clone(),
+            *id,
+        ))))?;
+        self.flush()?;
+        let system = |error| crate::blobs::BlobsError::System {
+            path: file.display().to_string(),
+            error,
+        };
+        let mut source = std::fs::File::open(file).map_err(system)?;
+        let len = source.metadata().map_err(system)?.len();
+        let staging = self.registry.create_upload_data(name, id)?;
+        if staging.len() == len && len > 0 {
+            return Ok(false);
+        }
+        staging.truncate(0)?;
+        let (mut buffer, mut offset) = (vec![0; 1 << 20], 0);
+        loop {
+            let read = std::io::Read::read(&mut source, &mut buffer).map_err(system)?;
+            if read == 0 {
+                staging.sync()?;
+                return Ok(true);
+            }
+            staging.write_at(offset, buffer.get(..read).unwrap_or_default())?;
+            offset += read as u64;
+        }
+    }
+
+    /// Learns what a manifest names, if its bytes are there.
+    fn manifest(&mut self, digest: &Digest) -> Result<(), Error> {
+        let registry = self.registry;
+        if registry.media_type(digest)?.is_some() {
+            return Ok(());
+        }
+        let bytes = registry.stored_manifest(digest)?;
+        let Some(manifest) = bytes.and_then(|bytes| understood(&bytes)) else {
+            return Ok(());
+        };
+        if manifest.references().len() > EDGES_AT_ONCE {
+            registry.learn_edges(digest, &manifest)?;
+            return registry
+                .index
+                .transact(|facts| know(facts, digest, &manifest));
+        }
+        let (digest, manifest) = (*digest, Box::new(manifest));
+        self.push(Pending::Manifest { digest, manifest })
+    }
+
+    fn push(&mut self, one: Pending) -> Result<(), Error> {
+        let (operations, bytes) = one.cost();
+        let full = self.operations + operations > OPERATIONS || self.bytes + bytes > BYTES;
+        if full || self.files > FILES {
+            self.flush()?;
+        }
+        self.operations += operations;
+        self.bytes += bytes;
+        self.pending.push(one);
+        Ok(())
+    }
+
+    /// Makes what waits facts: bytes first.
+    pub fn flush(&mut self) -> Result<(), Error> {
+        if self.files > 0 {
+            self.registry.blobs.settle()?;
+        }
+        let pending = std::mem::take(&mut self.pending);
+        (self.operations, self.bytes, self.files) = (0, 0, 0);
+        if pending.is_empty() {
+            return Ok(());
+        }
+        self.registry.index.transact(|facts| {
+            for one in &pending {
+                match one {
+                    Pending::Fact(fact) => adopt(facts, fact)?,
+                    Pending::Inline {
+                        digest,
+                        bytes,
+                        created,
+                    } => facts.put_inline(digest, bytes, *created)?,
+                    Pending::Manifest { digest, manifest } => {
+                        facts.put_edges(digest, 0, &edges(manifest))?;
+                        know(facts, digest, manifest)?;
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+/// The digest that a file has.
+fn hash(file: &Path, like: &Digest) -> std::io::Result<Digest> {
+    let mut hasher = crate::digest::Hasher::new(like.algorithm());
+    let mut file = std::fs::File::open(file)?;
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let read = std::io::Read::read(&mut file, &mut buffer)?;
+        if read == 0 {
+            return Ok(hasher.finish());
+        }
+        hasher.update(buffer.get(..read).unwrap_or_default());
+    }
+}
+
+impl Registry {
+    /// Whether a fact is there, or a newer one in its place.
+    fn has(&self, fact: &Fact) -> Result<bool, Error> {
+        let mut view = self.index.view();
+        match there(&mut view, fact) {
+            Err(Error::Missing) => Ok(false),
+            found => found,
+        }
+    }
+}
+
+fn there(facts: &mut Transaction<'_>, fact: &Fact) -> Result<bool, Error> {
+    Ok(match fact {
+        Fact::Directory(directory) => super::directory::made(facts, directory)?,
+        Fact::Link {
+            repository: name,
+            set,
+            digest,
+            target,
+            ..
+        } => {
+            let id = repository(facts, name)?.id;
+            let link = facts.link(id, set, digest)?;
+            let same = matches!(link, Some(Link::Linked { target: known, .. }) if known == *target);
+            // What a manifest names may not have been known when its link came.
+            same && (*set != LinkSet::Revisions || facts.manifest(target)?.is_some())
+        }
+        Fact::Current {
+            repository,
+            tag: label,
+            target,
+            pushed,
+        } => {
+            let current = tag(facts, repository, label)?.1.current;
+            current.is_some_and(|(known, since)| known == *target || since > *pushed)
+        }
+        Fact::Blob { digest, .. } => facts.blob(digest)?.is_some_and(|blob| blob.present),
+        Fact::StartedAt {
+            repository,
+            upload: id,
+            bytes,
+        } => upload(facts, repository, id)?.1.started_at.as_ref() == Some(bytes),
+        Fact::UploadData {
+            repository,
+            upload: id,
+        } => upload(facts, repository, id)?.1.has_data,
+        Fact::HashState {
+            repository: name,
+            upload,
+            algorithm,
+            offset,
+            bytes,
+            ..
+        } => {
+            let id = repository(facts, name)?.id;
+            let known = facts.hash_state(id, upload, *algorithm, *offset)?;
+            known.is_some_and(|(_, known)| known == *bytes)
+        }
+    })
+}
+
+/// Makes a fact, and the directories that lead to it.
+fn adopt(facts: &mut Transaction<'_>, fact: &Fact) -> Result<(), Error> {
+    match fact {
+        Fact::Directory(directory) => ensure(facts, directory),
+        Fact::Link {
+            repository: name,
+            set,
+            digest,
+            target,
+            pushed,
+        } => {
+            let (name, set) = (name.clone(), set.clone());
+            let above = Directory::LinksAlgorithm(name.clone(), set.clone(), digest.algorithm());
+            ensure(facts, &above)?;
+            let id = repository(facts, &name)?.id;
+            let link = Link::Linked {
+                target: *target,
+                pushed: *pushed,
+            };
+            Ok(facts.put_link(id, &set, digest, &link)?)
+        }
+        Fact::Current {
+            repository,
+            tag: label,
+            target,
+            pushed,
+        } => {
+            ensure(
+                facts,
+                &Directory::Current(repository.clone(), label.clone()),
+            )?;
+            let (repository, record) = tag(facts, repository, label)?;
+            let record = TagRecord {
+                current: Some((*target, *pushed)),
+                ..record
+            };
+            Ok(facts.put_tag(repository.id, label, &record)?)
+        }
+        Fact::Blob {
+            digest,
+            size,
+            created,
+        } => Ok(facts.put_blob(digest, *size, *created)?),
+        Fact::StartedAt {
+            repository,
+            upload: id,
+            bytes,
+        } => {
+            ensure(facts, &Directory::Upload(repository.clone(), *id))?;
+            let (repository, record) = upload(facts, repository, id)?;
+            let record = Upload {
+                started_at: Some(bytes.clone()),
+                ..record
+            };
+            Ok(facts.put_upload(repository.id, id, &record)?)
+        }
+        Fact::UploadData {
+            repository,
+            upload: id,
+        } => ensure(facts, &Directory::Upload(repository.clone(), *id)),
+        Fact::HashState {
+            repository: name,
+            upload,
+            algorithm,
+            offset,
+            updated,
+            bytes,
+        } => {
+            let above = Directory::HashStatesAlgorithm(name.clone(), *upload, *algorithm);
+            ensure(facts, &above)?;
+            let id = repository(facts, name)?.id;
+            let state = (*updated, bytes.as_slice());
+            Ok(facts.put_hash_state(id, upload, *algorithm, *offset, state)?)
+        }
+    }
+}

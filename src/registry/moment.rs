@@ -1,0 +1,211 @@
+//! A moment: all facts as they were when it began, and every blob that they name.
+//!
+//! While one is held, blobs that are removed are kept aside; the registry goes on meanwhile.
+
+use std::path::Path;
+
+use super::{Directory, Error, Fact, Registry};
+use crate::blobs::Way;
+use crate::digest::{Algorithm, Digest};
+use crate::index::Index;
+use crate::name::{LinkSet, Namespace, RepositoryName, UploadId};
+
+mod repository;
+
+use repository::{One, directories};
+
+/// Rows that are read at once.
+const PAGE: usize = 1_000;
+
+/// How many moments are held, and what was removed meanwhile.
+#[derive(Debug, Default)]
+pub(super) struct Moments {
+    pub(super) held: usize,
+    pub(super) removed: Vec<Digest>,
+}
+
+/// Everything as of one moment.
+#[derive(Debug)]
+pub struct Moment<'a> {
+    registry: &'a Registry,
+    index: Index,
+}
+
+impl Registry {
+    /// Holds this moment.
+    pub fn moment(&self) -> Result<Moment<'_>, Error> {
+        // Counted first: what is removed from here on is kept.
+        self.moments.lock().held += 1;
+        match self.index.snapshot() {
+            Ok(index) => Ok(Moment {
+                registry: self,
+                index,
+            }),
+            Err(error) => {
+                self.end_moment();
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Removes the bytes of a blob that no fact names any more, now or when no moment needs
+    /// them.
+    pub(super) fn remove_bytes(&self, digest: &Digest) -> Result<(), Error> {
+        let mut moments = self.moments.lock();
+        if moments.held == 0 {
+            drop(moments);
+            return Ok(self.blobs.remove(digest)?);
+        }
+        self.blobs.retire(digest)?;
+        moments.removed.push(*digest);
+        Ok(())
+    }
+
+    fn end_moment(&self) {
+        let mut moments = self.moments.lock();
+        moments.held -= 1;
+        if moments.held > 0 {
+            return;
+        }
+        for digest in std::mem::take(&mut moments.removed) {
+            if let Err(error) = self.blobs.forget(&digest) {
+                log::warn!("removed blob {digest} stays in the trash: {error}");
+            }
+        }
+    }
+}
+
+impl Drop for Moment<'_> {
+    fn drop(&mut self) {
+        self.registry.end_moment();
+    }
+}
+
+impl Moment<'_> {
+    /// The facts themselves.
+    pub(super) fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Visits every directory of blobs, and every blob.
+    pub fn blobs<E: From<Error>>(
+        &self,
+        mut visit: impl FnMut(Fact) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for algorithm in Algorithm::ALL {
+            if self.kept(algorithm)? {
+                visit(Fact::Directory(Directory::BlobAlgorithm(algorithm)))?;
+            }
+            for shard in self.index.blob_shards(algorithm).map_err(Error::from)? {
+                visit(Fact::Directory(Directory::BlobShard(algorithm, shard)))?;
+                self.shard(algorithm, shard, &mut visit)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn kept(&self, algorithm: Algorithm) -> Result<bool, Error> {
+        Ok(self.index.view().blob_algorithm_kept(algorithm)?)
+    }
+
+    fn shard<E: From<Error>>(
+        &self,
+        algorithm: Algorithm,
+        shard: u8,
+        visit: &mut impl FnMut(Fact) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut last = None;
+        loop {
+            let page = self.index.blobs(algorithm, shard, last.as_ref(), PAGE);
+            let page = page.map_err(Error::from)?;
+            let Some((end, _)) = page.last() else {
+                return Ok(());
+            };
+            last = Some(*end);
+            for (digest, blob) in page {
+                visit(if blob.present {
+                    Fact::Blob {
+                        digest,
+                        size: blob.size,
+                        created: blob.created,
+                    }
+                } else {
+                    Fact::Directory(Directory::Blob(digest))
+                })?;
+            }
+        }
+    }
+
+    /// Visits the names of all repositories and of the directories on the way to them.
+    pub fn repositories<E: From<Error>>(
+        &self,
+        mut visit: impl FnMut(Namespace) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut last = None;
+        loop {
+            let page = self.index.repositories(last.as_ref(), PAGE);
+            let page = page.map_err(Error::from)?;
+            let Some((end, _)) = page.last() else {
+                return Ok(());
+            };
+            last = Some(end.clone());
+            for (name, _) in page {
+                visit(name)?;
+            }
+        }
+    }
+
+    /// Visits every fact of a repository, or of a directory on the way to one.
+    pub fn repository<E: From<Error>>(
+        &self,
+        name: &Namespace,
+        visit: &mut impl FnMut(Fact) -> Result<(), E>,
+    ) -> Result<(), E> {
+        visit(Fact::Directory(Directory::Namespace(name.clone())))?;
+        let found = self.index.view().repository(name).map_err(Error::from)?;
+        let (Some(found), Some(name)) = (found, name.repository()) else {
+            return Ok(());
+        };
+        for directory in directories(&name, found.directories) {
+            visit(Fact::Directory(directory))?;
+        }
+        let one = One {
+            index: &self.index,
+            name,
+            found,
+        };
+        one.links(&LinkSet::Layers, visit)?;
+        one.links(&LinkSet::Revisions, visit)?;
+        one.signatures(visit)?;
+        one.tags(visit)?;
+        one.uploads(visit)
+    }
+
+    /// Bytes of a blob of that moment, which must not be many.
+    pub fn read(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
+        self.registry.read_as_of(&self.index, digest)
+    }
+
+    /// Gives a blob of that moment out as a file, which must not exist; the way in which that
+    /// was done. It is not made durable.
+    pub fn give(&self, digest: &Digest, file: &Path, way: Way) -> Result<Way, Error> {
+        if let Some(bytes) = self.index.view().inline(digest)? {
+            let written = std::fs::write(file, bytes);
+            written.map_err(|error| crate::blobs::BlobsError::System {
+                path: file.display().to_string(),
+                error,
+            })?;
+            return Ok(Way::Copy);
+        }
+        Ok(self.registry.blobs.give(digest, file, way)?)
+    }
+
+    /// The bytes of an upload as they are now.
+    pub fn upload_data(
+        &self,
+        name: &RepositoryName,
+        upload: &UploadId,
+    ) -> Result<super::Staging, Error> {
+        self.registry.upload_data(name, upload)
+    }
+}
