@@ -20,6 +20,8 @@ pub enum ExitCode {
     InUse,
     /// What was checked would be refused.
     Refused,
+    /// Something is wrong with a store, and was not repaired.
+    Found,
 }
 
 impl ExitCode {
@@ -31,6 +33,7 @@ impl ExitCode {
             Self::Usage => 2,
             Self::InUse => 3,
             Self::Refused => 4,
+            Self::Found => 5,
         }
     }
 
@@ -54,7 +57,7 @@ impl ExitCode {
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 store in use, 4 refused by a check."
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 store in use, 4 refused by a check, 5 a store has faults."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -69,6 +72,8 @@ enum Word {
     Check(CheckArguments),
     /// Take in the plain tree of a registry
     Import(ImportArguments),
+    /// Check a store: facts against each other and against the bytes
+    Fsck(FsckArguments),
     /// Give a store back as a registry's plain tree
     Export(ExportArguments),
 }
@@ -119,6 +124,17 @@ struct ImportArguments {
     /// Threads; as many as fit the machine if not given
     #[arg(long)]
     jobs: Option<usize>,
+    #[command(flatten)]
+    answering: Answering,
+}
+
+#[derive(Debug, Args)]
+struct FsckArguments {
+    /// Directory that keeps index and blobs, mounted or not
+    store: PathBuf,
+    /// Print what can be repaired, then do it; bytes that are taken out go to the trash
+    #[arg(long)]
+    repair: bool,
     #[command(flatten)]
     answering: Answering,
 }
@@ -213,6 +229,7 @@ pub fn run() -> ExitCode {
         Word::Mount(arguments) => mount(arguments).map(|()| ExitCode::Success),
         Word::Check(arguments) => check(arguments),
         Word::Import(arguments) => import(arguments),
+        Word::Fsck(arguments) => fsck(&arguments),
         Word::Export(arguments) => export(arguments),
     };
     match done {
@@ -246,6 +263,23 @@ fn import(arguments: ImportArguments) -> Result<ExitCode, CommandError> {
     };
     let done = commands::work(&arguments.store, &work)?;
     arguments.answering.answer(&done)
+}
+
+fn fsck(arguments: &FsckArguments) -> Result<ExitCode, CommandError> {
+    log_to(None)?;
+    let examine = |repair| commands::work(&arguments.store, &Work::Fsck { repair });
+    let mut done = examine(false)?;
+    if arguments.repair {
+        if !arguments.answering.json {
+            arguments.answering.answer(&done)?;
+        }
+        done = examine(true)?;
+    }
+    arguments.answering.answer(&done)?;
+    Ok(match done {
+        Done::Examined(examination) if !examination.is_clean() => ExitCode::Found,
+        _ => ExitCode::Success,
+    })
 }
 
 fn export(arguments: ExportArguments) -> Result<ExitCode, CommandError> {

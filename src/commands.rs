@@ -6,6 +6,7 @@
 mod bar;
 mod check;
 mod control;
+mod fsck;
 mod lock;
 mod mount;
 mod options;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 
 pub use crate::registry::Way;
 pub use check::{Checking, Verdict, check};
+pub use fsck::Examination;
 pub use lock::StoreLock;
 pub use mount::{Mounting, mount};
 pub use options::MountOptions;

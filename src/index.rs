@@ -25,6 +25,7 @@ mod redb;
 mod reverse;
 mod store;
 mod transaction;
+mod verify;
 
 pub use journal::Journal;
 use key::Key;
@@ -41,6 +42,7 @@ pub use store::{
     StoreError,
 };
 pub use transaction::Transaction;
+pub use verify::{Census, Flaw, FlawKind, Known};
 
 /// Edges of a manifest that fit into one transaction.
 pub const EDGES_AT_ONCE: usize = 100;

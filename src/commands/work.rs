@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bar::Bar;
 use super::control::{Answer, Question, ask};
-use super::{CommandError, StoreLock};
+use super::{CommandError, Examination, StoreLock};
 use crate::adoption::{self, Exported, Exporting, Importing, Progress, Report};
 use crate::registry::{Policy, Registry, Way};
 
@@ -34,6 +34,11 @@ pub enum Work {
         /// Threads.
         jobs: usize,
     },
+    /// To check everything, and perhaps to repair it.
+    Fsck {
+        /// Whether to repair.
+        repair: bool,
+    },
     /// To give the store back as a plain tree.
     Export {
         /// A new or empty directory.
@@ -53,6 +58,8 @@ pub enum Work {
 pub enum Done {
     /// Of an import.
     Imported(Report),
+    /// Of a check.
+    Examined(Examination),
     /// Of an export.
     Exported(Exported),
 }
@@ -61,6 +68,7 @@ impl fmt::Display for Done {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Imported(report) => report.fmt(f),
+            Self::Examined(examination) => examination.fmt(f),
             Self::Exported(exported) => exported.fmt(f),
         }
     }
@@ -76,6 +84,7 @@ impl Work {
     pub(super) fn changes_facts(&self) -> bool {
         match self {
             Self::Import { .. } => true,
+            Self::Fsck { repair } => *repair,
             Self::Export { .. } => false,
         }
     }
@@ -85,6 +94,7 @@ impl Work {
         let path = match self {
             Self::Import { plain, .. } => plain,
             Self::Export { target, .. } => target,
+            Self::Fsck { .. } => return None,
         };
         path.starts_with(mountpoint).then(|| {
             let (path, mountpoint) = (path.display(), mountpoint.display());
@@ -116,6 +126,9 @@ impl Work {
                 jobs: *jobs,
                 progress,
             })?),
+            Self::Fsck { repair } => {
+                Done::Examined(super::fsck::examine(registry, *repair, progress)?)
+            }
             Self::Export {
                 target,
                 root,

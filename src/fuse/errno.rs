@@ -43,7 +43,7 @@ fn registry(error: &Error) -> Errno {
         Error::Full { .. } => Errno::ENOSPC,
         Error::TooLarge { .. } => Errno::EFBIG,
         Error::Malformed { .. } => Errno::EINVAL,
-        Error::Store { .. } | Error::Damaged { .. } => Errno::EIO,
+        Error::Store { .. } | Error::Damaged { .. } | Error::Corrupt { .. } => Errno::EIO,
         Error::Index(error) => index(error),
         Error::Blobs(error) => blobs(error),
     }

@@ -26,6 +26,7 @@
 //! E id4 position4                      role1 id4                          what a manifest names
 //! e id4 role1 manifest4                                                   who names it
 //! K id4                                bytes                              a small blob
+//! V id4                                verified4                      a blob that was rehashed
 //! C letter                             next8                              counters
 //! ```
 //!

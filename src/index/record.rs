@@ -105,6 +105,8 @@ pub struct Blob {
     pub kept: bool,
     /// Whether the bytes are in the index.
     pub inline: bool,
+    /// Whether the bytes were found to be others than its name says.
+    pub damaged: bool,
     /// Length of the bytes.
     pub size: u64,
     /// When they, or the directory, came.
@@ -113,7 +115,10 @@ pub struct Blob {
 
 impl Blob {
     pub(super) fn encode(&self) -> Vec<u8> {
-        let flags = u8::from(self.present) | u8::from(self.kept) << 1 | u8::from(self.inline) << 2;
+        let flags = u8::from(self.present)
+            | u8::from(self.kept) << 1
+            | u8::from(self.inline) << 2
+            | u8::from(self.damaged) << 3;
         let mut value = self.id.0.to_be_bytes().to_vec();
         value.push(flags);
         value.extend(self.size.to_be_bytes());
@@ -131,6 +136,7 @@ impl Blob {
             present: flags & 1 != 0,
             kept: flags & 2 != 0,
             inline: flags & 4 != 0,
+            damaged: flags & 8 != 0,
             size,
             created,
         })

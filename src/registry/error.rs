@@ -58,6 +58,14 @@ pub enum Error {
         /// Bytes that it had.
         expected: u64,
     },
+    /// A blob's bytes are not what its name says.
+    #[error(
+        "blob {digest} is damaged: its bytes are others: regfs fsck --repair takes them out, so that it can be pushed again"
+    )]
+    Corrupt {
+        /// The blob.
+        digest: Digest,
+    },
     /// Something small (a start time, a hash state) is larger than it may be.
     #[error("{bytes} bytes are too many: at most {max}")]
     TooLarge {

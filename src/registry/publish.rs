@@ -138,7 +138,11 @@ impl Registry {
     /// Verifies bytes and puts them where they will stay.
     fn make_ready(&self, bytes: &Bytes<'_>, digest: &Digest) -> Result<Ready, Error> {
         let known = self.index.view().blob(digest)?;
-        let known = known.is_some_and(|blob| blob.present);
+        if known.is_some_and(|blob| blob.present && blob.damaged && !blob.inline) {
+            // What is in the way is worth nothing.
+            self.blobs.retire(digest)?;
+        }
+        let known = known.is_some_and(|blob| blob.present && !blob.damaged);
         let small = bytes.len() <= INLINE_BYTES_MAX as u64;
         if small || (known && matches!(bytes, Bytes::Held(_))) {
             let content = bytes.read()?;

@@ -174,6 +174,9 @@ impl Registry {
         let mut view = index.view();
         let blob = view.blob(digest)?.filter(|blob| blob.present);
         let blob = blob.ok_or(Error::Missing)?;
+        if blob.damaged {
+            return Err(Error::Corrupt { digest: *digest });
+        }
         let source = if blob.inline {
             let bytes = view.inline(digest)?.unwrap_or_default();
             Source::Inline(bytes.into())

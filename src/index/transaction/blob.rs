@@ -31,6 +31,7 @@ impl Transaction<'_> {
             present: false,
             kept: false,
             inline: false,
+            damaged: false,
             size: 0,
             created: 0,
         };
@@ -83,6 +84,7 @@ impl Transaction<'_> {
             present: true,
             kept: true,
             inline,
+            damaged: false,
             size,
             created,
             ..blob
@@ -90,6 +92,30 @@ impl Transaction<'_> {
         self.put(Key::table(b'B').digest(digest), blob.encode());
         self.keep_blob_algorithm(digest.algorithm())?;
         self.keep_blob_shard(digest.algorithm(), digest.shard())
+    }
+
+    /// When the bytes of a digest were last read and found right, or wrong.
+    pub fn verified(&mut self, digest: &Digest) -> Result<Option<u32>, IndexError> {
+        match self.blob(digest)? {
+            Some(blob) => self.record(Key::table(b'V').id(blob.id), |value| Fields(value).u32()),
+            None => Ok(None),
+        }
+    }
+
+    /// Takes note that the bytes of a digest were read, and whether they were right.
+    pub fn put_verified(
+        &mut self,
+        digest: &Digest,
+        now: u32,
+        damaged: bool,
+    ) -> Result<(), IndexError> {
+        let blob = self.intern(digest)?;
+        if blob.present && blob.damaged != damaged {
+            let blob = Blob { damaged, ..blob };
+            self.put(Key::table(b'B').digest(digest), blob.encode());
+        }
+        self.put(Key::table(b'V').id(blob.id), now.to_be_bytes().to_vec());
+        Ok(())
     }
 
     /// The bytes of a digest are not there, but their directory is.
@@ -102,6 +128,7 @@ impl Transaction<'_> {
             present: false,
             kept: true,
             inline: false,
+            damaged: false,
             size: 0,
             created: now,
             ..blob
@@ -117,6 +144,7 @@ impl Transaction<'_> {
             present: false,
             kept: false,
             inline: false,
+            damaged: false,
             size: 0,
             created: 0,
             ..blob

@@ -1,0 +1,379 @@
+//! Verification: the index against itself, table by table, as of one moment.
+//!
+//! Every row must decode, digests and repositories must be what their numbers say, and each
+//! reverse table must hold exactly what its own direction says: compared by a sum over all rows,
+//! and row by row only where the sums differ. What it learns of every digest on the way it keeps
+//! in a [`Census`], a few bytes each, for those who compare facts with bytes.
+//!
+//! It changes nothing but what [`Index::mend`] is asked to.
+
+use std::collections::HashMap;
+
+use super::key::{Fields, Key, after, algorithm_byte};
+use super::record::{Blob, DigestId, Repository, RepositoryId, Role, Upload};
+use super::store::{Batch, Change, Outcome, Precondition};
+use super::{Index, IndexError, Pair};
+use crate::digest::{Algorithm, Digest};
+use crate::name::Namespace;
+
+mod census;
+mod numbered;
+mod reverse;
+
+pub use census::{Census, Known};
+
+/// Rows that are read at once.
+const PAGE: usize = 4_096;
+
+/// What is wrong with a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FlawKind {
+    /// It cannot be read.
+    RecordDamaged,
+    /// A digest's number leads to another digest, or to none.
+    DigestWithoutNumber,
+    /// A number's digest has another number, or none.
+    NumberWithoutDigest,
+    /// A repository's number leads to another name, or to none.
+    RepositoryWithoutNumber,
+    /// A number's repository has another number, or none.
+    NumberWithoutRepository,
+    /// It belongs to a repository that does not exist.
+    RowWithoutRepository,
+    /// It is about a digest that is not known, or stands under another.
+    LinkOutOfPlace,
+    /// The reverse of a fact is not there.
+    ReverseMissing,
+    /// A reverse without its fact.
+    ReverseStale,
+    /// A hash state of an upload that does not exist.
+    HashStateWithoutUpload,
+    /// Bytes of a small blob that is none.
+    BytesWithoutBlob,
+}
+
+/// A row with which something is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flaw {
+    /// What.
+    pub kind: FlawKind,
+    /// The row's key; of a row that is missing, the one that it should have.
+    pub key: Vec<u8>,
+    /// The row's value; nothing of one that is missing.
+    pub value: Option<Vec<u8>>,
+}
+
+/// Hears of flaws.
+type Told<'a> = &'a mut dyn FnMut(Flaw);
+
+/// What a table's rows refer to.
+enum Refers {
+    /// A repository, then what the rest of the key says.
+    Repository(fn(&mut Fields<'_>) -> Option<()>),
+    /// Nothing that is checked here.
+    Nothing,
+}
+
+impl Index {
+    /// Visits every row of a table, in the order of keys; stops when told to.
+    pub(super) fn each(
+        &self,
+        table: u8,
+        mut visit: impl FnMut(Pair) -> Result<(), IndexError>,
+    ) -> Result<(), IndexError> {
+        let mut range = Key::table(table).below();
+        loop {
+            let page = self.scan(&range, PAGE)?;
+            let full = page.len() == PAGE;
+            if let Some((last, _)) = page.last() {
+                range.start = after(last.clone());
+            }
+            page.into_iter().try_for_each(&mut visit)?;
+            if !full {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Verifies every table; tells of each flaw, and gives what is known of every digest.
+    pub fn verify(&self, told: &mut dyn FnMut(Flaw)) -> Result<Census, IndexError> {
+        let mut census = Census::default();
+        self.verify_digests(&mut census, told)?;
+        self.verify_repositories(&mut census, told)?;
+        self.verify_links(&mut census, told)?;
+        self.verify_manifests(&mut census, told)?;
+        self.verify_uploads(&census, told)?;
+        self.verify_reverse(&census, told)?;
+        Ok(census)
+    }
+
+    fn verify_digests(&self, census: &mut Census, told: Told<'_>) -> Result<(), IndexError> {
+        self.each(b'B', |(key, value)| {
+            let digest = Fields(key.get(1..).unwrap_or_default()).digest();
+            match digest.zip(Blob::decode(&value)) {
+                Some((digest, blob)) if census.know(&digest, &blob) => {}
+                Some(_) => told(flaw(FlawKind::DigestWithoutNumber, key, value)),
+                None => told(flaw(FlawKind::RecordDamaged, key, value)),
+            }
+            Ok(())
+        })?;
+        self.each(b'd', |(key, value)| {
+            let id = Fields(key.get(1..).unwrap_or_default()).id();
+            match id.zip(Fields(&value).digest()) {
+                Some((id, digest)) if census.number(id, &digest) => {}
+                Some(_) => told(flaw(FlawKind::NumberWithoutDigest, key, value)),
+                None => told(flaw(FlawKind::RecordDamaged, key, value)),
+            }
+            Ok(())
+        })?;
+        for id in census.unnumbered() {
+            let key = Key::table(b'd').id(id).done();
+            let kind = FlawKind::DigestWithoutNumber;
+            let value = None;
+            told(Flaw { kind, key, value });
+        }
+        self.each(b'K', |(key, value)| {
+            let id = Fields(key.get(1..).unwrap_or_default()).id();
+            let inline = id.and_then(|id| census.get(id)).map(|one| one.inline);
+            match inline {
+                Some(true) => census.has_bytes(id.unwrap_or(DigestId(0))),
+                Some(false) | None => told(flaw(FlawKind::BytesWithoutBlob, key, value)),
+            }
+            Ok(())
+        })
+    }
+
+    fn verify_repositories(&self, census: &mut Census, told: Told<'_>) -> Result<(), IndexError> {
+        let mut numbers: HashMap<RepositoryId, Namespace> = HashMap::new();
+        self.each(b'n', |(key, value)| {
+            let id = Fields(key.get(1..).unwrap_or_default()).u32();
+            let name = String::from_utf8(value.clone()).ok();
+            let name = name.and_then(|name| name.parse().ok());
+            match id.zip(name) {
+                Some((id, name)) => drop(numbers.insert(RepositoryId(id), name)),
+                None => told(flaw(FlawKind::RecordDamaged, key, value)),
+            }
+            Ok(())
+        })?;
+        self.each(b'N', |(key, value)| {
+            let name = String::from_utf8_lossy(key.get(1..).unwrap_or_default()).replace('\0', "/");
+            let name: Option<Namespace> = name.parse().ok();
+            match name.zip(Repository::decode(&value)) {
+                Some((name, one)) => {
+                    if numbers.get(&one.id) == Some(&name) {
+                        numbers.remove(&one.id);
+                    } else {
+                        let kind = FlawKind::RepositoryWithoutNumber;
+                        told(flaw(kind, key, value));
+                    }
+                    census.repositories.insert(one.id, name);
+                }
+                None => told(flaw(FlawKind::RecordDamaged, key, value)),
+            }
+            Ok(())
+        })?;
+        for (id, name) in numbers {
+            let key = Key::table(b'n').repository(id).done();
+            let value = name.as_str().as_bytes().to_vec();
+            told(flaw(FlawKind::NumberWithoutRepository, key, value));
+        }
+        Ok(())
+    }
+
+    /// Tables whose rows are about a repository and a digest.
+    fn verify_links(&self, census: &mut Census, told: Told<'_>) -> Result<(), IndexError> {
+        for (table, refers) in [
+            (b'L', Refers::Repository(|_| Some(()))),
+            (b'R', Refers::Repository(|_| Some(()))),
+            (b'I', Refers::Repository(skip_tag)),
+            (b'S', Refers::Repository(|key| key.id().map(drop))),
+        ] {
+            self.each(table, |(key, value)| {
+                if let Err(kind) = link(census, &refers, &key, &value) {
+                    told(flaw(kind, key, value));
+                }
+                Ok(())
+            })?;
+        }
+        for (table, refers) in [
+            (b'T', Refers::Repository(skip_tag)),
+            (b'G', Refers::Repository(|_| Some(()))),
+            (b'U', Refers::Repository(|_| Some(()))),
+            (b'P', Refers::Nothing),
+        ] {
+            self.each(table, |(key, value)| {
+                let mut fields = Fields(key.get(1..).unwrap_or_default());
+                let decoded = match table {
+                    b'T' => tag_value(census, &value),
+                    b'U' => Upload::decode(&value).map(drop),
+                    _ => Some(()),
+                };
+                let kind = match refers_to(census, &refers, &mut fields) {
+                    Ok(()) if decoded.is_some() => return Ok(()),
+                    Ok(()) => FlawKind::RecordDamaged,
+                    Err(kind) => kind,
+                };
+                told(flaw(kind, key, value));
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn verify_manifests(&self, census: &mut Census, told: Told<'_>) -> Result<(), IndexError> {
+        self.each(b'M', |(key, value)| {
+            let id = Fields(key.get(1..).unwrap_or_default()).id();
+            match id.filter(|_| std::str::from_utf8(&value).is_ok()) {
+                Some(id) if census.get(id).is_some() => census.is_manifest(id),
+                Some(_) => told(flaw(FlawKind::LinkOutOfPlace, key, value)),
+                None => told(flaw(FlawKind::RecordDamaged, key, value)),
+            }
+            Ok(())
+        })?;
+        self.each(b'E', |(key, value)| {
+            let manifest = Fields(key.get(1..).unwrap_or_default()).id();
+            let mut fields = Fields(&value);
+            let role = fields.u8().and_then(Role::of);
+            match manifest.zip(role).zip(fields.id()) {
+                Some(((manifest, _), target)) if census.get(manifest).is_some() => {
+                    if census.get(target).is_some() {
+                        census.use_of(target);
+                    } else {
+                        told(flaw(FlawKind::LinkOutOfPlace, key, value));
+                    }
+                }
+                Some(_) => told(flaw(FlawKind::LinkOutOfPlace, key, value)),
+                None => told(flaw(FlawKind::RecordDamaged, key, value)),
+            }
+            Ok(())
+        })
+    }
+
+    fn verify_uploads(&self, census: &Census, told: Told<'_>) -> Result<(), IndexError> {
+        self.each(b'H', |(key, value)| {
+            let upload = key.get(1..21).unwrap_or_default();
+            let there = self.store.get(&[b"U", upload].concat())?.is_some();
+            let mut fields = Fields(key.get(1..).unwrap_or_default());
+            let refers = Refers::Repository(|_| Some(()));
+            let kind = match refers_to(census, &refers, &mut fields) {
+                Err(kind) => kind,
+                Ok(()) if !there => FlawKind::HashStateWithoutUpload,
+                Ok(()) => return Ok(()),
+            };
+            told(flaw(kind, key, value));
+            Ok(())
+        })
+    }
+
+    /// Mends a flaw, if it is as it was found; whether it could be. A row that cannot be right
+    /// is removed, a reverse that is missing is written.
+    pub fn mend(&self, flaw: &Flaw) -> Result<bool, IndexError> {
+        let (precondition, change) = match (&flaw.value, flaw.kind) {
+            (None, FlawKind::ReverseMissing) => (
+                Precondition::Absent(flaw.key.clone()),
+                Change::Put(flaw.key.clone(), Vec::new()),
+            ),
+            (None, FlawKind::DigestWithoutNumber) => return self.mend_number(&flaw.key),
+            (None, _) => return Ok(false),
+            (Some(value), _) => (
+                Precondition::Equals(flaw.key.clone(), value.clone()),
+                Change::Delete(flaw.key.clone()),
+            ),
+        };
+        let batch = Batch {
+            preconditions: vec![precondition],
+            changes: vec![change],
+        };
+        Ok(self.store.commit(batch)? == Outcome::Committed)
+    }
+
+    /// Writes the digest of a number that a known digest has.
+    fn mend_number(&self, key: &[u8]) -> Result<bool, IndexError> {
+        let wanted = Fields(key.get(1..).unwrap_or_default()).id();
+        let mut found = None;
+        self.each(b'B', |(key, value)| {
+            let digest = Fields(key.get(1..).unwrap_or_default()).digest();
+            if let Some((digest, blob)) = digest.zip(Blob::decode(&value))
+                && Some(blob.id) == wanted
+            {
+                found = Some(digest);
+            }
+            Ok(())
+        })?;
+        let Some(digest) = found else {
+            return Ok(false);
+        };
+        let mut value = vec![algorithm_byte(digest.algorithm())];
+        value.extend_from_slice(digest.as_bytes());
+        let batch = Batch {
+            preconditions: vec![Precondition::Absent(key.to_vec())],
+            changes: vec![Change::Put(key.to_vec(), value)],
+        };
+        Ok(self.store.commit(batch)? == Outcome::Committed)
+    }
+}
+
+fn flaw(kind: FlawKind, key: Vec<u8>, value: Vec<u8>) -> Flaw {
+    Flaw {
+        kind,
+        key,
+        value: Some(value),
+    }
+}
+
+/// Passes over a tag and what ends it.
+fn skip_tag(fields: &mut Fields<'_>) -> Option<()> {
+    let end = fields.0.iter().position(|byte| *byte == 0)?;
+    fields.take(end + 1).map(drop)
+}
+
+/// Whether a key begins with a repository that exists, and goes on as it should.
+fn refers_to(census: &Census, refers: &Refers, fields: &mut Fields<'_>) -> Result<(), FlawKind> {
+    let Refers::Repository(rest) = refers else {
+        return Ok(());
+    };
+    let id = fields.u32().ok_or(FlawKind::RecordDamaged)?;
+    if !census.repositories.contains_key(&RepositoryId(id)) {
+        return Err(FlawKind::RowWithoutRepository);
+    }
+    rest(fields).ok_or(FlawKind::RecordDamaged)
+}
+
+/// Whether a link stands under its digest, and names one that is known.
+fn link(census: &mut Census, refers: &Refers, key: &[u8], value: &[u8]) -> Result<(), FlawKind> {
+    let mut fields = Fields(key.get(1..).unwrap_or_default());
+    refers_to(census, refers, &mut fields)?;
+    let row = (fields.algorithm(), fields.u64(), fields.id());
+    let (Some(algorithm), Some(prefix), Some(id)) = row else {
+        return Err(FlawKind::RecordDamaged);
+    };
+    let known = census.get(id).ok_or(FlawKind::LinkOutOfPlace)?;
+    if (known.algorithm, known.prefix) != (algorithm, prefix) || !fields.0.is_empty() {
+        return Err(FlawKind::LinkOutOfPlace);
+    }
+    if value.is_empty() {
+        return Ok(());
+    }
+    let mut fields = Fields(value);
+    fields.u32().ok_or(FlawKind::RecordDamaged)?;
+    let target = match fields.0.len() {
+        0 => id,
+        _ => fields.id().ok_or(FlawKind::RecordDamaged)?,
+    };
+    census.get(target).ok_or(FlawKind::LinkOutOfPlace)?;
+    census.use_of(target);
+    Ok(())
+}
+
+/// Whether a tag's value can be read, and names a digest that is known.
+fn tag_value(census: &mut Census, value: &[u8]) -> Option<()> {
+    let mut fields = Fields(value);
+    fields.u8()?;
+    if fields.0.is_empty() {
+        return Some(());
+    }
+    let (id, _pushed) = (fields.id()?, fields.u32()?);
+    census.get(id)?;
+    census.use_of(id);
+    Some(())
+}

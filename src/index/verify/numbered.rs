@@ -1,0 +1,113 @@
+//! Facts by number: what a repository holds, without the digests themselves, for who goes
+//! through all of them.
+
+use super::{Fields, Key, PAGE, skip_tag};
+use crate::digest::Digest;
+use crate::index::key::after;
+use crate::index::record::{Blob, DigestId, RepositoryId, Role};
+use crate::index::{Index, IndexError, Pair};
+use crate::name::{LinkSet, Tag};
+
+impl Index {
+    /// Visits the rows of a key's range.
+    fn rows(
+        &self,
+        key: Key,
+        mut visit: impl FnMut(Pair) -> Result<(), IndexError>,
+    ) -> Result<(), IndexError> {
+        let mut range = key.below();
+        loop {
+            let page = self.scan(&range, PAGE)?;
+            let full = page.len() == PAGE;
+            if let Some((last, _)) = page.last() {
+                range.start = after(last.clone());
+            }
+            page.into_iter().try_for_each(&mut visit)?;
+            if !full {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Visits the links of a repository's layers or revisions: the digest of each, and what it
+    /// names. Directories and rows that cannot be read are passed over.
+    pub fn each_link(
+        &self,
+        repository: RepositoryId,
+        set: &LinkSet,
+        mut visit: impl FnMut(DigestId, DigestId),
+    ) -> Result<(), IndexError> {
+        let Some(key) = self.view().set(repository, set)? else {
+            return Ok(());
+        };
+        self.rows(key, |(key, value)| {
+            let id = key.last_chunk().map(|id| DigestId(u32::from_be_bytes(*id)));
+            let mut fields = Fields(&value);
+            if let (Some(id), Some(_pushed)) = (id, fields.u32()) {
+                visit(id, fields.id().unwrap_or(id));
+            }
+            Ok(())
+        })
+    }
+
+    /// Visits the tags of a repository that are at a manifest. Rows that cannot be read are
+    /// passed over.
+    pub fn each_tag(
+        &self,
+        repository: RepositoryId,
+        mut visit: impl FnMut(Tag, DigestId),
+    ) -> Result<(), IndexError> {
+        self.rows(Key::table(b'T').repository(repository), |(key, value)| {
+            let rest = key.get(5..).unwrap_or_default();
+            let mut fields = Fields(rest);
+            let end = skip_tag(&mut fields).and_then(|()| rest.len().checked_sub(1));
+            let tag = end.and_then(|end| std::str::from_utf8(rest.get(..end)?).ok());
+            let tag = tag.and_then(|tag| tag.parse().ok());
+            let mut value = Fields(&value);
+            let id = value.u8().and_then(|_| value.id());
+            if let Some((tag, id)) = tag.zip(id) {
+                visit(tag, id);
+            }
+            Ok(())
+        })
+    }
+
+    /// What a manifest names, by number.
+    pub fn names_of(&self, manifest: DigestId) -> Result<Vec<(Role, DigestId)>, IndexError> {
+        let rows = self.scan(&Key::table(b'E').id(manifest).below(), usize::MAX)?;
+        let rows = rows.into_iter().filter_map(|(_, value)| {
+            let mut fields = Fields(&value);
+            Some((Role::of(fields.u8()?)?, fields.id()?))
+        });
+        Ok(rows.collect())
+    }
+
+    /// The digest of a number.
+    pub fn digest_of(&self, id: DigestId) -> Result<Digest, IndexError> {
+        self.digest(id)
+    }
+
+    /// Visits every digest that is known, in order. Rows that cannot be read are passed over.
+    pub fn each_blob<E: From<IndexError>>(
+        &self,
+        mut visit: impl FnMut(Digest, Blob) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut range = Key::table(b'B').below();
+        loop {
+            let page = self.scan(&range, PAGE)?;
+            let full = page.len() == PAGE;
+            if let Some((last, _)) = page.last() {
+                range.start = after(last.clone());
+            }
+            for (key, value) in page {
+                let digest = Fields(key.get(1..).unwrap_or_default()).digest();
+                if let Some((digest, blob)) = digest.zip(Blob::decode(&value)) {
+                    visit(digest, blob)?;
+                }
+            }
+            if !full {
+                return Ok(());
+            }
+        }
+    }
+}

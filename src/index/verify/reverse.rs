@@ -1,0 +1,148 @@
+//! Reverse tables against their facts: by sums first, row by row where these differ.
+
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::{Census, Flaw, FlawKind, Told, flaw, skip_tag};
+use crate::index::key::{Fields, Key};
+use crate::index::record::{DigestId, RepositoryId};
+use crate::index::{Index, IndexError};
+
+/// The reverse keys that one table's rows ask for, in the order of that table.
+#[derive(Clone, Copy, Debug)]
+enum Direction {
+    /// Revisions, and who holds them.
+    Revisions,
+    /// Tags, and which are at a digest.
+    Tags,
+    /// What a manifest names, and who names it.
+    Edges,
+}
+
+impl Direction {
+    const ALL: [Self; 3] = [Self::Revisions, Self::Tags, Self::Edges];
+
+    fn table(self) -> u8 {
+        match self {
+            Self::Revisions => b'R',
+            Self::Tags => b'T',
+            Self::Edges => b'E',
+        }
+    }
+
+    fn reverse(self) -> u8 {
+        match self {
+            Self::Revisions => b'r',
+            Self::Tags => b't',
+            Self::Edges => b'e',
+        }
+    }
+
+    /// The reverse key that a row asks for, if it asks for one.
+    fn wanted(self, key: &[u8], value: &[u8]) -> Option<Vec<u8>> {
+        let mut fields = Fields(key.get(1..)?);
+        let mut value = Fields(value);
+        match self {
+            Self::Revisions => {
+                let repository = RepositoryId(fields.u32()?);
+                let id = DigestId(u32::from_be_bytes(*key.last_chunk()?));
+                value.u32()?;
+                Some(Key::table(b'r').id(id).repository(repository).done())
+            }
+            Self::Tags => {
+                let repository = RepositoryId(fields.u32()?);
+                let rest = fields.0;
+                skip_tag(&mut fields)?;
+                let tag = rest.get(..rest.len() - fields.0.len() - 1)?;
+                value.u8()?;
+                let id = value.id()?;
+                let key = Key::table(b't').id(id).repository(repository);
+                Some(key.bytes(tag).done())
+            }
+            Self::Edges => {
+                let manifest = fields.id()?;
+                let (role, target) = (value.u8()?, value.id()?);
+                Some(Key::table(b'e').id(target).byte(role).id(manifest).done())
+            }
+        }
+    }
+}
+
+fn sum(total: &mut u64, key: &[u8]) {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    *total = total.wrapping_add(hasher.finish());
+}
+
+impl Index {
+    /// Verifies every reverse table.
+    pub(super) fn verify_reverse(
+        &self,
+        _census: &Census,
+        told: Told<'_>,
+    ) -> Result<(), IndexError> {
+        for direction in Direction::ALL {
+            let (mut wanted, mut there) = (0, 0);
+            self.each_wanted(direction, |key| {
+                sum(&mut wanted, &key);
+                Ok(())
+            })?;
+            self.each(direction.reverse(), |(key, _)| {
+                sum(&mut there, &key);
+                Ok(())
+            })?;
+            if wanted != there {
+                self.compare(direction, told)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Visits every reverse key that a table asks for, once.
+    fn each_wanted(
+        &self,
+        direction: Direction,
+        mut visit: impl FnMut(Vec<u8>) -> Result<(), IndexError>,
+    ) -> Result<(), IndexError> {
+        // A manifest may name the same twice; its rows stand together.
+        let (mut manifest, mut seen) = (Vec::new(), BTreeSet::new());
+        self.each(direction.table(), |(key, value)| {
+            let Some(wanted) = direction.wanted(&key, &value) else {
+                return Ok(());
+            };
+            if matches!(direction, Direction::Edges) {
+                let of = key.get(..5).unwrap_or_default();
+                if manifest != of {
+                    manifest = of.to_vec();
+                    seen.clear();
+                }
+                if !seen.insert(wanted.clone()) {
+                    return Ok(());
+                }
+            }
+            visit(wanted)
+        })
+    }
+
+    /// Finds what differs.
+    fn compare(&self, direction: Direction, told: Told<'_>) -> Result<(), IndexError> {
+        let mut wanted = BTreeSet::new();
+        self.each_wanted(direction, |key| {
+            if self.store.get(&key)?.is_none() {
+                told(Flaw {
+                    kind: FlawKind::ReverseMissing,
+                    key: key.clone(),
+                    value: None,
+                });
+            }
+            wanted.insert(key);
+            Ok(())
+        })?;
+        self.each(direction.reverse(), |(key, value)| {
+            if !wanted.contains(&key) {
+                told(flaw(FlawKind::ReverseStale, key, value));
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,169 @@
+//! Blobs: facts against files, and small blobs against their names.
+
+use super::bytes::Files;
+use super::{Check, Cure, Discovery, Fault, KEPT};
+use crate::digest::Digest;
+use crate::index::DigestId;
+use crate::manifest::Need;
+use crate::name::RepositoryName;
+use crate::registry::{Error, gate};
+
+impl Check<'_> {
+    /// Blobs against their files.
+    pub(super) fn blobs(&mut self) -> Result<(), Error> {
+        let index = self.moment.index();
+        let mut files = Files::of(self.registry.blobs.as_ref());
+        let (mut extra, mut missing, mut short) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut damaged, mut digests) = (Vec::new(), 0);
+        index.each_blob(|digest, blob| {
+            digests += 1;
+            if !blob.present || blob.inline {
+                return Ok::<_, Error>(());
+            }
+            if blob.damaged {
+                damaged.push(digest);
+            }
+            while let Some((file, _)) = files.peek()?.filter(|(file, _)| *file < digest) {
+                extra.push(file);
+                files.next();
+            }
+            match files.peek()?.filter(|(file, _)| *file == digest) {
+                Some((_, len)) => {
+                    files.next();
+                    if len != blob.size {
+                        short.push((digest, len, blob.size));
+                    }
+                }
+                None => missing.push(digest),
+            }
+            Ok(())
+        })?;
+        while let Some((file, _)) = files.peek()? {
+            extra.push(file);
+            files.next();
+        }
+        self.found.digests = digests;
+        for digest in missing {
+            self.missing(&digest)?;
+        }
+        for (digest, len, size) in short {
+            let detail = format!("{len} bytes, where {size} were published");
+            self.about(Fault::BlobSize, &digest, detail, Cure::TakeOut(digest))?;
+        }
+        for digest in damaged {
+            let detail = "its bytes are not what its name says".to_owned();
+            self.about(Fault::BlobDamaged, &digest, detail, Cure::TakeOut(digest))?;
+        }
+        for digest in extra {
+            self.extra(&digest)?;
+        }
+        Ok(())
+    }
+
+    /// A blob whose file was not there: is it still so?
+    fn missing(&mut self, digest: &Digest) -> Result<(), Error> {
+        let held = self.registry.hold(digest);
+        let blob = self.registry.index.view().blob(digest)?;
+        let there = blob.is_some_and(|blob| blob.present && !blob.inline);
+        let gone = there && self.registry.blobs.open(digest).is_err();
+        drop(held);
+        if !gone {
+            return Ok(());
+        }
+        let detail = "its file is gone".to_owned();
+        self.about(Fault::BlobMissing, digest, detail, Cure::Missing(*digest))
+    }
+
+    /// A file that no fact named: is it still so?
+    fn extra(&mut self, digest: &Digest) -> Result<(), Error> {
+        let held = self.registry.hold(digest);
+        let blob = self.registry.index.view().blob(digest)?;
+        let named = blob.is_some_and(|blob| blob.present && !blob.inline);
+        let there = self.registry.blobs.open(digest).is_ok();
+        drop(held);
+        if named || !there {
+            return Ok(());
+        }
+        let detail = "a file that no fact names".to_owned();
+        self.about(Fault::BlobWithoutFact, digest, detail, Cure::Adopt(*digest))
+    }
+
+    /// Small blobs, whose bytes are read.
+    pub(super) fn inline(&mut self) -> Result<(), Error> {
+        let index = self.moment.index();
+        let mut wrong = Vec::new();
+        for id in self.census.without_bytes() {
+            wrong.push((index.digest_of(id)?, "its bytes are gone"));
+        }
+        for id in self.census.with_bytes() {
+            let digest = index.digest_of(id)?;
+            let bytes = index.view().inline(&digest)?.unwrap_or_default();
+            if Digest::of(digest.algorithm(), &bytes) != digest {
+                wrong.push((digest, "its bytes are not what its name says"));
+            }
+        }
+        for (digest, detail) in wrong {
+            let cure = Cure::TakeOut(digest);
+            self.about(Fault::BlobDamaged, &digest, detail.into(), cure)?;
+        }
+        Ok(())
+    }
+
+    /// A revision that is not known as a manifest: can it be?
+    pub(super) fn unlearned(
+        &mut self,
+        name: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<(), Error> {
+        // Its bytes may have been damaged, or be no manifest that we understand.
+        let Ok(Some(bytes)) = self.registry.stored_manifest(digest) else {
+            return Ok(());
+        };
+        let known = self.registry.media_type(digest)?.is_some();
+        if known || gate::understood(&bytes).is_none() {
+            return Ok(());
+        }
+        self.found.add(Discovery {
+            fault: Fault::EdgesMissing,
+            subject: format!("{name}@{digest}"),
+            detail: "what this manifest names was never noted".into(),
+            needed_by: Vec::new(),
+            cure: Cure::Learn(*digest),
+        });
+        Ok(())
+    }
+
+    /// Whether a manifest says that what it names is elsewhere (foreign layers).
+    pub(super) fn may_be_elsewhere(
+        &self,
+        manifest: &Digest,
+        named: &Digest,
+    ) -> Result<bool, Error> {
+        let bytes = self.moment.read(manifest)?;
+        let Some(manifest) = gate::understood(&bytes) else {
+            return Ok(true);
+        };
+        let mut references = manifest.references().iter();
+        Ok(references.any(|one| one.named.digest() == Some(named) && one.need == Need::Nothing))
+    }
+
+    /// Blobs that nothing names: what collection would remove.
+    pub(super) fn unused(&mut self) -> Result<(), Error> {
+        let unused: Vec<DigestId> = self.census.unused().collect();
+        let count = unused.len() as u64;
+        for id in unused.into_iter().take(KEPT) {
+            let digest = self.moment.index().digest_of(id)?;
+            self.found.add(Discovery {
+                fault: Fault::BlobWithoutLink,
+                subject: digest.to_string(),
+                detail: "no link and no manifest names it".into(),
+                needed_by: Vec::new(),
+                cure: Cure::Nothing,
+            });
+        }
+        if count > 0 {
+            self.found.counts.insert(Fault::BlobWithoutLink, count);
+        }
+        Ok(())
+    }
+}
