@@ -129,7 +129,11 @@ impl fmt::Display for Examination {
                 writeln!(f, "  {finding}")?;
             }
             if usize::try_from(*count).is_ok_and(|count| count > shown) {
-                writeln!(f, "  and {} more (--json lists up to 1,000)", count - shown as u64)?;
+                writeln!(
+                    f,
+                    "  and {} more (--json lists up to 1,000)",
+                    count - shown as u64
+                )?;
             }
         }
         let verdict = match (self.is_clean(), self.repair) {

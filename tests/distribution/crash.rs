@@ -12,6 +12,7 @@ use super::http;
 use super::image::{self, MANIFEST, digest};
 use super::registry::{Registry, Setup, Version};
 use super::root::{Root, wait};
+use super::store::must_be_clean;
 
 /// Pushes at once.
 pub(crate) const PUSHERS: u64 = 4;
@@ -132,6 +133,7 @@ fn crash(version: Version) {
         });
         drop(registry);
         root.mount();
+        must_be_clean(&root.store());
         check_tree(&root.path().join("docker/registry/v2"));
         let registry = Registry::start(version, &root.path(), &Setup::default());
         let told = told.into_inner().unwrap();

@@ -13,6 +13,7 @@ use super::disk::Disk;
 use super::image::digest;
 use super::registry::{Registry, Setup, Version};
 use super::root::Root;
+use super::store::must_be_clean;
 
 /// Rounds, unless the environment says how many.
 const ROUNDS: u64 = 3;
@@ -114,6 +115,7 @@ fn round(
     check_dropped(&v2, &all.dropped);
     drop(registry);
     check_tree(&v2);
+    must_be_clean(&disk.path().join("store"));
 }
 
 fn cuts(kind: &str) {

@@ -124,7 +124,10 @@ impl Drop for Root {
         if let Some(mut mount) = self.mount.take() {
             unmount(&self.path());
             let ended = mount.wait();
-            assert!(std::thread::panicking() || ended.unwrap().success());
+            if !std::thread::panicking() {
+                assert!(ended.unwrap().success());
+                super::store::must_be_sound(&self.store());
+            }
         }
     }
 }

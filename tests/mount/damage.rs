@@ -3,7 +3,8 @@
 use std::fs::{self, File};
 
 use super::drops::manifest;
-use super::mounted::{Mounted, errno, hex};
+use super::mounted::{Mounted, errno, hex, regfs};
+use super::store::{findings, fsck};
 
 /// More than the index keeps of one blob.
 fn layer(seed: u8) -> Vec<u8> {
@@ -46,6 +47,35 @@ fn a_blob_that_was_cut_short_or_is_gone_is_an_io_error_and_everything_else_is_se
     fs::create_dir(tag.join("tags")).unwrap_err();
     fs::write(tag.join("tags/v1"), manifest("after damage")).unwrap();
     assert!(tag.join("tags/v1/current/link").exists());
+    // Found on the mounted store, and mended there: what is gone can be stored again.
+    let faults = |expected: &[&str]| {
+        let (code, examination) = fsck(&mounted.store());
+        let damage = findings(&examination, "damage");
+        assert_eq!(
+            (code, damage.len()),
+            (if expected.is_empty() { 0 } else { 5 }, expected.len())
+        );
+        for (finding, fault) in damage.iter().zip(expected) {
+            assert!(finding.contains(fault), "{finding}");
+        }
+    };
+    faults(&["blob-missing", "blob-size"]);
+    let repaired = regfs()
+        .args(["fsck", "--repair"])
+        .arg(mounted.store())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(repaired.stdout).unwrap();
+    assert!(
+        repaired.status.success() && text.contains("2 repaired"),
+        "{text}"
+    );
+    faults(&[]);
+    assert_eq!((errno(read(0)), errno(read(1))), (2, 2));
+    for seed in 0..2 {
+        fs::write(mounted.repository("_layers/layer"), layer(seed)).unwrap();
+        assert_eq!(read(seed).unwrap(), layer(seed));
+    }
 }
 
 #[test]

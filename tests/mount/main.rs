@@ -26,3 +26,6 @@ mod table;
 
 #[path = "../installed/tool.rs"]
 mod tool;
+
+#[path = "../examined/store.rs"]
+mod store;

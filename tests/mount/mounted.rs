@@ -142,7 +142,10 @@ impl Drop for Mounted {
         if let Some(mut process) = self.process.take() {
             let _unmounted = Command::new("umount").arg("-l").arg(self.top()).status();
             let ended = process.wait();
-            assert!(std::thread::panicking() || ended.unwrap().success());
+            if !std::thread::panicking() {
+                assert!(ended.unwrap().success());
+                super::store::must_be_sound(&self.store());
+            }
         }
     }
 }

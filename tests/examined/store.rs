@@ -1,0 +1,41 @@
+//! Stores looked at by fsck: after every test nothing may contradict itself.
+
+use std::path::Path;
+use std::process::Command;
+
+/// What fsck says of a store, mounted or not: its exit code, and its JSON.
+pub(crate) fn fsck(store: &Path) -> (i32, serde_json::Value) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_regfs"));
+    let output = command.args(["fsck", "--json"]).arg(store).output();
+    let output = output.unwrap();
+    let code = output.status.code().unwrap();
+    assert!(
+        code == 0 || code == 5,
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    (code, serde_json::from_slice(&output.stdout).unwrap())
+}
+
+/// The findings of this severity.
+pub(crate) fn findings(examination: &serde_json::Value, severity: &str) -> Vec<String> {
+    let findings = examination["findings"].as_array().unwrap().iter();
+    findings
+        .filter(|one| one["severity"] == severity)
+        .map(ToString::to_string)
+        .collect()
+}
+
+/// Fails if a store contradicts itself.
+pub(crate) fn must_be_sound(store: &Path) {
+    let (_, examination) = fsck(store);
+    let damage = findings(&examination, "damage");
+    assert!(damage.is_empty(), "{}: {damage:#?}", store.display());
+}
+
+/// Fails if anything is wrong with a store; what registries leave behind is not.
+#[allow(dead_code, reason = "not every suite needs it")]
+pub(crate) fn must_be_clean(store: &Path) {
+    let (code, examination) = fsck(store);
+    assert_eq!(code, 0, "{}: {examination:#}", store.display());
+}
