@@ -20,7 +20,7 @@ mod report;
 mod walk;
 
 pub use export::{Exported, Exporting, export};
-pub use import::{Importing, import};
+pub use import::{Importing, find, import};
 pub use oddity::{Finding, Oddity, Remedy};
 pub use progress::{Progress, Standing};
 pub use report::Report;

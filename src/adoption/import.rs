@@ -72,7 +72,7 @@ struct Reader<'a> {
 /// Imports a tree.
 pub fn import(importing: &Importing<'_>) -> Result<Report, AdoptionError> {
     let began = Instant::now();
-    let tree = top(importing)?;
+    let tree = top(importing.plain, importing.root)?;
     let shared = Shared {
         importing,
         quarantine: importing
@@ -101,19 +101,21 @@ pub fn import(importing: &Importing<'_>) -> Result<Report, AdoptionError> {
     Ok(report)
 }
 
+/// Whether there is a registry's tree to import.
+pub fn find(plain: &Path, root: &str) -> Result<(), AdoptionError> {
+    top(plain, root).map(drop)
+}
+
 /// The directory that holds blobs and repositories.
-fn top(importing: &Importing<'_>) -> Result<PathBuf, AdoptionError> {
-    let tree = importing
-        .plain
-        .join(importing.root.trim_matches('/'))
-        .join(layout::TOP);
+fn top(plain: &Path, root: &str) -> Result<PathBuf, AdoptionError> {
+    let tree = plain.join(root.trim_matches('/')).join(layout::TOP);
     let parts = [Node::Blobs, Node::Repositories];
     if parts.iter().any(|part| tree.join(part.name()).is_dir()) {
         return Ok(tree);
     }
     Err(AdoptionError::NoTree {
         path: tree,
-        root: importing.root.into(),
+        root: root.into(),
     })
 }
 

@@ -16,6 +16,8 @@ pub enum Finding {
     WrongLink,
     /// A tag's current link that names nothing, and no index entry to mend it by.
     TagWithoutTarget,
+    /// A revision whose manifest is not there: collection would end at it.
+    RevisionWithoutBlob,
     /// A blob of no bytes whose digest is of some.
     EmptyBlob,
     /// A blob whose bytes are not what its digest says.
@@ -58,6 +60,7 @@ impl Finding {
             Self::MalformedLink => "malformed-link",
             Self::WrongLink => "wrong-link",
             Self::TagWithoutTarget => "tag-without-target",
+            Self::RevisionWithoutBlob => "revision-without-blob",
             Self::EmptyBlob => "empty-blob",
             Self::WrongBlob => "wrong-blob",
             Self::BlobSize => "blob-size",

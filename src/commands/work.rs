@@ -189,6 +189,10 @@ pub fn work(store: &Path, work: &Work) -> Result<Done, CommandError> {
         let text = format!("{} is no store: it holds no index", store.display());
         return Err(CommandError::Usage(text));
     }
+    if let Work::Import { plain, root, .. } = work {
+        // Before a store is made for nothing.
+        adoption::find(plain, root)?;
+    }
     let lock = StoreLock::take(store)?;
     let registry = Registry::open(store, Policy::default())?;
     let progress = Progress::default();

@@ -91,6 +91,11 @@ impl Registry {
         }
     }
 
+    /// Whether the bytes of a digest are there.
+    pub fn has_blob(&self, digest: &Digest) -> Result<bool, Error> {
+        Ok(self.known(digest)?.is_some())
+    }
+
     /// Whether the bytes of a digest are there, and how many.
     fn known(&self, digest: &Digest) -> Result<Option<u64>, Error> {
         let blob = self.index.view().blob(digest)?;
@@ -175,21 +180,22 @@ impl Adopter<'_> {
         id: &UploadId,
         file: &Path,
     ) -> Result<bool, Error> {
-        self.push(Pending::Fact(Fact::Directory(Directory::Upload(
-            name.clone(),
-            *id,
-        ))))?;
-        self.flush()?;
         let system = |error| crate::blobs::BlobsError::System {
             path: file.display().to_string(),
             error,
         };
         let mut source = std::fs::File::open(file).map_err(system)?;
         let len = source.metadata().map_err(system)?.len();
-        let staging = self.registry.create_upload_data(name, id)?;
-        if staging.len() == len && len > 0 {
-            return Ok(false);
+        match self.registry.upload_data(name, id) {
+            // Its registry may have gone on with it here.
+            Ok(known) if known.len() >= len => return Ok(false),
+            Ok(_) | Err(Error::Missing) => {}
+            Err(error) => return Err(error),
         }
+        let directory = Directory::Upload(name.clone(), *id);
+        self.push(Pending::Fact(Fact::Directory(directory)))?;
+        self.flush()?;
+        let staging = self.registry.create_upload_data(name, id)?;
         staging.truncate(0)?;
         let (mut buffer, mut offset) = (vec![0; 1 << 20], 0);
         loop {

@@ -61,6 +61,8 @@ pub(super) enum Cure {
     Missing(Digest),
     /// The bytes are taken out, and the fact withdrawn.
     TakeOut(Digest),
+    /// The link is removed.
+    Unlink(RepositoryName, Digest),
     /// The file becomes a blob if its bytes are right, and is taken out otherwise.
     Adopt(Digest),
 }
@@ -209,7 +211,7 @@ impl Check<'_> {
         self.found.links += (layers.len() + bare.len() + held.len()) as u64 + tags;
         for digest in bare {
             let digest = index.digest_of(digest)?;
-            self.in_repository(Fault::LayerWithoutBlob, name, &digest)?;
+            self.in_repository(Fault::LayerWithoutBlob, name, &digest, Cure::Nothing)?;
         }
         for (tag, target) in dangling {
             let target = index.digest_of(target)?;
@@ -239,7 +241,8 @@ impl Check<'_> {
         let index = self.moment.index();
         let Some(known) = self.census.get(target).filter(|known| known.present) else {
             let digest = index.digest_of(id)?;
-            return self.in_repository(Fault::RevisionWithoutBlob, name, &digest);
+            let cure = Cure::Unlink(name.clone(), digest);
+            return self.in_repository(Fault::RevisionWithoutBlob, name, &digest, cure);
         };
         if !known.manifest {
             let digest = index.digest_of(target)?;
@@ -270,12 +273,13 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Something about a digest of a repository that only a push can mend.
+    /// Something about a digest of a repository whose bytes only a push can bring.
     fn in_repository(
         &mut self,
         fault: Fault,
         name: &RepositoryName,
         digest: &Digest,
+        cure: Cure,
     ) -> Result<(), Error> {
         let tags = self.registry.tags_of(digest, Some(name));
         let tags = match tags {
@@ -288,7 +292,7 @@ impl Check<'_> {
             subject: format!("{name}@{digest}"),
             detail: "its bytes are not there".into(),
             needed_by: needing.map(|(name, tag)| format!("{name}:{tag}")).collect(),
-            cure: Cure::Nothing,
+            cure,
         });
         Ok(())
     }

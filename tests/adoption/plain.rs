@@ -9,21 +9,21 @@ use regfs::digest::{Algorithm, Digest};
 
 /// How large a tree is.
 #[derive(Clone, Copy, Debug)]
-pub struct Shape {
+pub(crate) struct Shape {
     /// Repositories.
-    pub repositories: usize,
+    pub(crate) repositories: usize,
     /// Tags, and images, of each.
-    pub tags: usize,
+    pub(crate) tags: usize,
     /// Layers of each image; every repository's are its own links to blobs that all share.
-    pub layers: usize,
+    pub(crate) layers: usize,
     /// Layer blobs that there are.
-    pub pool: usize,
+    pub(crate) pool: usize,
     /// Bytes of each layer blob.
-    pub layer_bytes: usize,
+    pub(crate) layer_bytes: usize,
 }
 
 /// A small one, of which every part is there.
-pub const SMALL: Shape = Shape {
+pub(crate) const SMALL: Shape = Shape {
     repositories: 6,
     tags: 5,
     layers: 3,
@@ -32,12 +32,12 @@ pub const SMALL: Shape = Shape {
 };
 
 /// The directory of a registry's tree below its rootdirectory.
-pub fn v2(root: &Path) -> PathBuf {
+pub(crate) fn v2(root: &Path) -> PathBuf {
     root.join("docker/registry/v2")
 }
 
 /// The directory of a blob below `v2`.
-pub fn blob(digest: &Digest) -> String {
+pub(crate) fn blob(digest: &Digest) -> String {
     let hex = digest.hex();
     format!("blobs/{}/{}/{hex}", digest.algorithm(), &hex[..2])
 }
@@ -47,7 +47,7 @@ fn sha256(bytes: &[u8]) -> Digest {
 }
 
 /// Writes a file and the directories that lead to it.
-pub fn put(path: &Path, bytes: &[u8]) {
+pub(crate) fn put(path: &Path, bytes: &[u8]) {
     let mut file = fs::File::create(path)
         .or_else(|_| {
             fs::create_dir_all(path.parent().unwrap())?;
@@ -58,20 +58,20 @@ pub fn put(path: &Path, bytes: &[u8]) {
 }
 
 /// Writes a blob; its digest.
-pub fn put_blob(v2: &Path, bytes: &[u8]) -> Digest {
+pub(crate) fn put_blob(v2: &Path, bytes: &[u8]) -> Digest {
     let digest = sha256(bytes);
     put(&v2.join(blob(&digest)).join("data"), bytes);
     digest
 }
 
 /// Writes a link to a digest in a directory of links.
-pub fn put_link(links: &Path, digest: &Digest) {
+pub(crate) fn put_link(links: &Path, digest: &Digest) {
     let path = links.join(format!("{}/{}/link", digest.algorithm(), digest.hex()));
     put(&path, digest.to_string().as_bytes());
 }
 
 /// Bytes of a layer that are the same whenever they are made.
-pub fn layer(number: usize, len: usize) -> Vec<u8> {
+pub(crate) fn layer(number: usize, len: usize) -> Vec<u8> {
     let mut state = number as u64 + 1;
     let mut bytes = format!("layer {number}\n").into_bytes();
     while bytes.len() < len {
@@ -83,7 +83,11 @@ pub fn layer(number: usize, len: usize) -> Vec<u8> {
 }
 
 /// A manifest that names a configuration and layers.
-pub fn manifest(config: (&Digest, usize), layers: &[(Digest, usize)], note: &str) -> Vec<u8> {
+pub(crate) fn manifest(
+    config: (&Digest, usize),
+    layers: &[(Digest, usize)],
+    note: &str,
+) -> Vec<u8> {
     let layers: Vec<String> = layers
         .iter()
         .map(|(digest, size)| {
@@ -102,7 +106,7 @@ pub fn manifest(config: (&Digest, usize), layers: &[(Digest, usize)], note: &str
 }
 
 /// The name of a repository of a generated tree.
-pub fn repository(number: usize) -> String {
+pub(crate) fn repository(number: usize) -> String {
     match number % 3 {
         0 => format!("library/app{number}"),
         1 => format!("team{}/group/app{number}", number % 7),
@@ -111,7 +115,7 @@ pub fn repository(number: usize) -> String {
 }
 
 /// Writes a tree.
-pub fn write(root: &Path, shape: &Shape) {
+pub(crate) fn write(root: &Path, shape: &Shape) {
     let v2 = v2(root);
     fs::create_dir_all(v2.join("blobs")).unwrap();
     let pool: Vec<(Digest, usize)> = (0..shape.pool)

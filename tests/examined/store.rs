@@ -39,3 +39,24 @@ pub(crate) fn must_be_clean(store: &Path) {
     let (code, examination) = fsck(store);
     assert_eq!(code, 0, "{}: {examination:#}", store.display());
 }
+
+/// Every path below a directory, with the content of files that are not large.
+#[allow(dead_code, reason = "not every suite needs it")]
+pub(crate) fn listing(directory: &Path) -> Vec<(String, Vec<u8>)> {
+    fn add(top: &Path, directory: &Path, rows: &mut Vec<(String, Vec<u8>)>) {
+        for row in std::fs::read_dir(directory).unwrap() {
+            let path = row.unwrap().path();
+            let name = path.strip_prefix(top).unwrap().display().to_string();
+            if path.is_dir() {
+                rows.push((name, Vec::new()));
+                add(top, &path, rows);
+            } else {
+                rows.push((name, std::fs::read(&path).unwrap()));
+            }
+        }
+    }
+    let mut rows = Vec::new();
+    add(directory, directory, &mut rows);
+    rows.sort();
+    rows
+}

@@ -72,7 +72,7 @@ impl Reader<'_> {
                 }
             }
             Node::Link(repository, set, digest) => {
-                self.link(at, name, repository, set, digest)?;
+                return self.link(at, name, repository, set, digest);
             }
             Node::CurrentLink(repository, tag) => {
                 return self.current(at, name, repository, tag);
@@ -198,7 +198,7 @@ impl Reader<'_> {
         repository: &RepositoryName,
         set: &LinkSet,
         digest: &Digest,
-    ) -> Result<(), AdoptionError> {
+    ) -> Result<bool, AdoptionError> {
         let tally = &self.shared.tally;
         one(match set {
             LinkSet::Layers => &tally.layers,
@@ -218,13 +218,32 @@ impl Reader<'_> {
                 (*digest, pushed.unwrap_or_default())
             }
         };
+        if *set == LinkSet::Revisions && !self.has_blob(&target)? {
+            let detail = format!("the bytes of {target} are not there");
+            let finding = Finding::RevisionWithoutBlob;
+            self.shared.odd(finding, &path, Remedy::SetAside, detail);
+            return Ok(false);
+        }
         self.adopt(Fact::Link {
             repository: repository.clone(),
             set: set.clone(),
             digest: *digest,
             target,
             pushed,
-        })
+        })?;
+        Ok(true)
+    }
+
+    /// Whether a blob's bytes are there: in the store by now, or in the tree if nothing is
+    /// taken in.
+    fn has_blob(&self, digest: &Digest) -> Result<bool, AdoptionError> {
+        match self.shared.importing.registry {
+            Some(registry) => Ok(registry.has_blob(digest)?),
+            None => {
+                let data = Node::BlobData(*digest).to_string();
+                Ok(self.shared.tree.join(data).is_file())
+            }
+        }
     }
 
     /// Says that what was there was mended; what it was is kept if it was anything.

@@ -5,6 +5,7 @@
 use super::{Cure, Discovery};
 use crate::blobs::BlobsError;
 use crate::digest::{Digest, Hasher};
+use crate::name::{LinkSet, RepositoryName};
 use crate::registry::{Error, Registry, now};
 
 impl Cure {
@@ -19,6 +20,7 @@ impl Cure {
                 Some("take its bytes back from the trash, or else forget it until it is pushed")
             }
             Self::TakeOut(_) => Some("take it out, so that it can be pushed again"),
+            Self::Unlink(..) => Some("remove the link, at which collection would end"),
             Self::Adopt(_) => Some("make it a blob if its bytes are right, or else take it out"),
         }
     }
@@ -38,6 +40,7 @@ impl Registry {
             }
             Cure::Missing(digest) => self.bring_back(digest),
             Cure::TakeOut(digest) => self.take_out(digest),
+            Cure::Unlink(name, digest) => self.unlink(name, digest),
             Cure::Adopt(digest) => self.adopt_file(digest),
         }
     }
@@ -68,6 +71,21 @@ impl Registry {
         self.blobs.retire(digest)?;
         drop(held);
         Ok(true)
+    }
+
+    /// Removes the link of a revision whose bytes are still not there.
+    fn unlink(&self, name: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
+        let held = self.hold(digest);
+        let removed = match self.link(name, &LinkSet::Revisions, digest) {
+            Ok((target, _)) if !self.has_blob(&target)? => {
+                self.remove_link(name, &LinkSet::Revisions, digest)?;
+                true
+            }
+            Ok(_) | Err(Error::Missing) => false,
+            Err(error) => return Err(error),
+        };
+        drop(held);
+        Ok(removed)
     }
 
     /// A blob is not here any more, and not known as a manifest.

@@ -1,0 +1,16 @@
+//! Adoption by the real program: plain trees taken in, mended, checked, and given back.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on must fail"
+)]
+
+mod faults;
+mod kills;
+mod plain;
+mod round_trip;
+mod site;
+
+#[path = "../examined/store.rs"]
+mod store;
