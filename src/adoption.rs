@@ -70,6 +70,11 @@ fn go_on(progress: &Progress) -> Result<(), AdoptionError> {
     Ok(())
 }
 
+/// Copies files that are not of the layout, as they are; how many.
+pub fn copy_files(from: &Path, to: &Path) -> Result<u64, AdoptionError> {
+    outside::copy(from, to, Path::new(""))
+}
+
 /// Says of an error which file it is about.
 fn about(path: &Path) -> impl FnOnce(io::Error) -> AdoptionError {
     let path = path.to_owned();

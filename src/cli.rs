@@ -1,11 +1,19 @@
 //! The command line: words in, a command called, an exit code out.
 
 use std::io::Write;
-use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::Parser;
 
-use crate::commands::{self, Checking, CommandError, Done, MountOptions, Mounting, Way, Work};
+use crate::commands::{
+    self, Checking, CommandError, Done, Inquiry, MountOptions, Mounting, Way, Work,
+};
+
+mod words;
+
+use words::{
+    Answering, CheckArguments, Cli, ExportArguments, FsckArguments, ImportArguments,
+    InquiryArguments, MountArguments, ScrubArguments, Word,
+};
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,164 +61,6 @@ impl ExitCode {
     }
 }
 
-/// A filesystem that is a container registry's storage.
-#[derive(Debug, Parser)]
-#[command(
-    version,
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 store in use, 4 refused by a check, 5 a store has faults."
-)]
-struct Cli {
-    #[command(subcommand)]
-    command: Word,
-}
-
-#[derive(Debug, Subcommand)]
-enum Word {
-    /// Show a store at a mountpoint, as a registry's storage
-    Mount(MountArguments),
-    /// Tell whether a manifest would be admitted, and if not, why
-    Check(CheckArguments),
-    /// Take in the plain tree of a registry
-    Import(ImportArguments),
-    /// Check a store: facts against each other and against the bytes
-    Fsck(FsckArguments),
-    /// Give a store back as a registry's plain tree
-    Export(ExportArguments),
-}
-
-/// How a work on a store is answered.
-#[derive(Debug, Args)]
-struct Answering {
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-}
-
-/// How blobs come, one of these; hard links if none is given, copies where those cannot be.
-#[derive(Debug, Args)]
-#[group(multiple = false)]
-struct Ways {
-    /// Share files by hard links where the filesystem can (the default)
-    #[arg(long)]
-    hardlink: bool,
-    /// Copy by reference, on filesystems that can (xfs, btrfs)
-    #[arg(long)]
-    reflink: bool,
-    /// Copy
-    #[arg(long)]
-    copy: bool,
-}
-
-#[derive(Debug, Args)]
-struct ImportArguments {
-    /// The registry's rootdirectory
-    plain: PathBuf,
-    /// Directory that keeps index and blobs; made if it does not exist
-    store: PathBuf,
-    #[command(flatten)]
-    ways: Ways,
-    /// Move blobs instead: the tree is not a registry's any more afterwards
-    #[arg(long = "move", conflicts_with_all = ["hardlink", "reflink", "copy"])]
-    moving: bool,
-    /// Verify every blob; otherwise only those of up to 16 KiB, which are read anyway
-    #[arg(long)]
-    verify: bool,
-    /// Only tell what is there and what is odd about it
-    #[arg(long)]
-    dry_run: bool,
-    /// Path of the registry's root below its rootdirectory; empty if v2 stands at the top
-    #[arg(long, default_value = ROOT)]
-    root: String,
-    /// Threads; as many as fit the machine if not given
-    #[arg(long)]
-    jobs: Option<usize>,
-    #[command(flatten)]
-    answering: Answering,
-}
-
-#[derive(Debug, Args)]
-struct FsckArguments {
-    /// Directory that keeps index and blobs, mounted or not
-    store: PathBuf,
-    /// Print what can be repaired, then do it; bytes that are taken out go to the trash
-    #[arg(long)]
-    repair: bool,
-    #[command(flatten)]
-    answering: Answering,
-}
-
-#[derive(Debug, Args)]
-struct ExportArguments {
-    /// Directory that keeps index and blobs, mounted or not
-    store: PathBuf,
-    /// New or empty directory: the rootdirectory of a registry from then on
-    directory: PathBuf,
-    #[command(flatten)]
-    ways: Ways,
-    /// Path of the registry's root below it; empty to put v2 at the top
-    #[arg(long, default_value = ROOT)]
-    root: String,
-    /// Threads; as many as fit the machine if not given
-    #[arg(long)]
-    jobs: Option<usize>,
-    #[command(flatten)]
-    answering: Answering,
-}
-
-/// Where distribution puts `v2` below its rootdirectory.
-const ROOT: &str = "docker/registry";
-
-impl Ways {
-    fn way(&self) -> Way {
-        match (self.reflink, self.copy) {
-            (true, _) => Way::Reflink,
-            (_, true) => Way::Copy,
-            _ => Way::Link,
-        }
-    }
-}
-
-#[derive(Debug, Args)]
-struct CheckArguments {
-    /// The manifest; - for the standard input
-    file: PathBuf,
-    /// Repository that must hold what the manifest references
-    #[arg(long, requires = "store")]
-    repository: Option<crate::name::RepositoryName>,
-    /// Store that keeps the repository, mounted or not
-    #[arg(long, requires = "repository")]
-    store: Option<PathBuf>,
-    /// Options as for mount: references=, schema1=, `max_manifest_size=`; of a mounted store its
-    /// mount's own apply
-    #[arg(short = 'o', value_name = "OPTIONS")]
-    options: Vec<String>,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, Args)]
-struct MountArguments {
-    /// Directory that keeps index and blobs; made if it does not exist
-    store: PathBuf,
-    /// Existing directory to mount at: the registry's rootdirectory
-    mountpoint: PathBuf,
-    /// Options: ro, `allow_other`, uid=N, gid=N, delete=guarded|permissive,
-    /// references=require|skip, schema1=refuse|accept, audit=off|warn|enforce,
-    /// sync=always|data|lazy, `max_manifest_size=BYTES`, noexec
-    #[arg(short = 'o', value_name = "OPTIONS")]
-    options: Vec<String>,
-    /// Path of the registry's root below the mountpoint; empty to put v2 at the top
-    #[arg(long, default_value = ROOT)]
-    root: String,
-    /// Serve in this process instead of in the background
-    #[arg(short, long, overrides_with = "foreground")]
-    foreground: bool,
-    /// Write the log here; in the background, STORE/regfs.log otherwise
-    #[arg(long, value_name = "FILE")]
-    log: Option<PathBuf>,
-}
-
 /// Does what the program's arguments say.
 pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -230,6 +80,41 @@ pub fn run() -> ExitCode {
         Word::Check(arguments) => check(arguments),
         Word::Import(arguments) => import(arguments),
         Word::Fsck(arguments) => fsck(&arguments),
+        Word::Scrub(arguments) => scrub(&arguments),
+        Word::Ls(arguments) => inquire(&arguments, list(arguments.name.as_deref())),
+        Word::Du(arguments) => inquire(&arguments, Ok(Inquiry::Sizes(arguments.name.clone()))),
+        Word::History(arguments) => inquire(&arguments, history(arguments.name.as_deref())),
+        Word::Stats(arguments) => {
+            let store = commands::store_of(&arguments.store);
+            answer(
+                &store,
+                &Work::Inquire(Inquiry::Totals),
+                &arguments.answering,
+            )
+        }
+        Word::Undelete(arguments) => {
+            let digests = arguments.digests;
+            answer(
+                &arguments.store,
+                &Work::Undelete { digests },
+                &arguments.answering,
+            )
+        }
+        Word::Backup(arguments) => commands::absolute(&arguments.directory).and_then(|target| {
+            answer(
+                &arguments.store,
+                &Work::Backup { target },
+                &arguments.answering,
+            )
+        }),
+        Word::Restore(arguments) => {
+            let way = arguments.ways.way();
+            let restored = commands::restore(&arguments.directory, &arguments.store, way);
+            restored.map(|blobs| {
+                println!("restored: all facts, and {blobs} blobs that are files");
+                ExitCode::Success
+            })
+        }
         Word::Export(arguments) => export(arguments),
     };
     match done {
@@ -282,6 +167,55 @@ fn fsck(arguments: &FsckArguments) -> Result<ExitCode, CommandError> {
     })
 }
 
+/// Has a work done, and prints what came of it.
+fn answer(
+    store: &std::path::Path,
+    work: &Work,
+    answering: &Answering,
+) -> Result<ExitCode, CommandError> {
+    log_to(None)?;
+    answering.answer(&commands::work(store, work)?)
+}
+
+fn inquire(
+    arguments: &InquiryArguments,
+    inquiry: Result<Inquiry, CommandError>,
+) -> Result<ExitCode, CommandError> {
+    let work = Work::Inquire(inquiry?);
+    answer(&arguments.store, &work, &arguments.answering)
+}
+
+/// What a listing is of: everything, a repository, or an image.
+fn list(name: Option<&str>) -> Result<Inquiry, CommandError> {
+    Ok(match name.map(|name| (name, name.rsplit_once(':'))) {
+        None => Inquiry::Repositories,
+        Some((_, Some((name, tag)))) => Inquiry::Image(name.into(), tag.into()),
+        Some((name, None)) => Inquiry::Tags(name.into()),
+    })
+}
+
+fn history(name: Option<&str>) -> Result<Inquiry, CommandError> {
+    let image = name.and_then(|name| name.rsplit_once(':'));
+    let (name, tag) = image.ok_or_else(|| {
+        CommandError::Usage("history is of a tag: expected REPOSITORY:TAG".into())
+    })?;
+    Ok(Inquiry::History(name.into(), tag.into()))
+}
+
+fn scrub(arguments: &ScrubArguments) -> Result<ExitCode, CommandError> {
+    log_to(None)?;
+    let work = Work::Scrub {
+        rate: arguments.rate,
+        age: arguments.age.as_secs(),
+    };
+    let done = commands::work(&arguments.store, &work)?;
+    arguments.answering.answer(&done)?;
+    Ok(match done {
+        Done::Scrubbed(scrubbed) if !scrubbed.damaged.is_empty() => ExitCode::Found,
+        _ => ExitCode::Success,
+    })
+}
+
 fn export(arguments: ExportArguments) -> Result<ExitCode, CommandError> {
     log_to(None)?;
     let work = Work::Export {
@@ -304,7 +238,7 @@ impl Answering {
     /// Prints what came of a work, for people or machines.
     fn answer(&self, done: &Done) -> Result<ExitCode, CommandError> {
         let text = if self.json {
-            serde_json::to_string(done).unwrap_or_default()
+            done.json().to_string()
         } else {
             done.to_string()
         };

@@ -3,23 +3,31 @@
 //! They print nothing but what they are for; errors go up, with their cause, to be printed
 //! once.
 
+mod backup;
 mod bar;
 mod check;
 mod control;
 mod fsck;
+mod inventory;
 mod lock;
 mod mount;
 mod options;
+mod scrub;
+mod trash;
 mod work;
 
 use std::path::PathBuf;
 
 pub use crate::registry::Way;
+pub use backup::{BackedUp, restore};
 pub use check::{Checking, Verdict, check};
 pub use fsck::Examination;
+pub use inventory::{Inquiry, Inventory};
 pub use lock::StoreLock;
 pub use mount::{Mounting, mount};
 pub use options::MountOptions;
+pub use scrub::Scrubbed;
+pub use trash::Trash;
 pub use work::{Done, Work, survey, work};
 
 /// Why a command could not do its work.
@@ -89,6 +97,23 @@ pub fn absolute(path: &std::path::Path) -> Result<PathBuf, CommandError> {
             _ => absolute,
         },
     )
+}
+
+/// The store of a path, which is the store itself or where it is mounted.
+pub fn store_of(path: &std::path::Path) -> PathBuf {
+    let found = || -> Option<PathBuf> {
+        let mountpoint = path.canonicalize().ok()?;
+        let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
+        let mut rows = mounts.lines().rev().filter_map(|line| {
+            let mut words = line.split(' ');
+            Some((words.next()?, words.next()?, words.next()?))
+        });
+        let (source, _, _) = rows.find(|(_, at, kind)| {
+            mountpoint == std::path::Path::new(at) && kind.starts_with("fuse")
+        })?;
+        Some(source.into())
+    };
+    found().unwrap_or_else(|| path.to_owned())
 }
 
 /// Says of an error which path it is about.

@@ -9,12 +9,14 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 
 use crate::digest::Digest;
 
+mod copy;
 mod journal;
 mod key;
 mod listing;
@@ -127,6 +129,12 @@ impl Index {
     /// The facts as of now, which do not change any more.
     pub fn snapshot(&self) -> Result<Self, IndexError> {
         Ok(Self::new(self.store.snapshot()?))
+    }
+
+    /// Writes these facts, but for uploads, as a store of its own into a file, which takes the
+    /// place of one that is there when it is whole and durable.
+    pub fn copy(&self, path: &Path) -> Result<(), IndexError> {
+        copy::to_file(self, path)
     }
 
     /// Returns when everything committed before is durable.

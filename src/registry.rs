@@ -19,6 +19,7 @@ use crate::digest::Digest;
 use crate::index::{Index, Store};
 
 mod adopt;
+mod backup;
 mod blob;
 mod directory;
 mod error;
@@ -27,6 +28,7 @@ mod facts;
 mod fsck;
 mod gate;
 mod ingest;
+mod inventory;
 mod link;
 mod moment;
 mod open;
@@ -34,21 +36,28 @@ mod policy;
 mod publish;
 mod read;
 mod room;
+mod scrub;
 mod staging;
+mod trash;
 mod upload;
 
+pub use crate::blobs::Retired;
 pub use crate::blobs::Way;
 pub use adopt::{Adopted, Adopter};
+pub use backup::{BackedUp, is_backup, prepare, restore};
 pub use directory::Directory;
 pub use error::Error;
 pub use fact::Fact;
 pub use fsck::{Diagnosis, Discovery, Fault, Severity};
 pub use gate::judge;
 pub use ingest::{Destination, Ingested};
+pub use inventory::{Earlier, Holding, Totals};
 pub use moment::Moment;
 pub use policy::{Audit, Policy, References, Removal, Schema1, Sync, Uploads};
 pub use publish::{Bytes, INLINE_BYTES_MAX};
+pub use scrub::{Rotten, Scrubbed, Scrubbing};
 pub use staging::{Lent, Reading, Staging};
+pub use trash::Restored;
 pub use upload::NOTE_BYTES_MAX;
 
 /// A registry's storage: facts in the index, bytes among the blobs.

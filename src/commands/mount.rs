@@ -15,9 +15,9 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::control::{Control, Served};
-use super::{CommandError, MountOptions, StoreLock, about};
+use super::{CommandError, MountOptions, StoreLock, about, absolute};
 use crate::fuse::{Mount, Options};
-use crate::registry::Registry;
+use crate::registry::{self, Registry};
 use crate::tree::Tree;
 
 /// What to mount, where, and how.
@@ -59,6 +59,12 @@ fn check(mounting: &Mounting) -> Result<PathBuf, CommandError> {
         return usage(format!(
             "--root {}: expected a relative path",
             mounting.root
+        ));
+    }
+    if registry::is_backup(&mounting.store) && !mounting.options.read_only {
+        return usage(format!(
+            "{} is a backup: mount it with -o ro, or restore it into a store",
+            mounting.store.display()
         ));
     }
     revive(&mounting.mountpoint);
@@ -133,7 +139,7 @@ fn serve(mounting: &Mounting, mountpoint: &Path) -> Result<(), CommandError> {
     let plain = mounting.store.join("files");
     let tree = Tree::new(registry, plain, &mounting.root, options.read_only)?;
     let kernel = Options {
-        source: mounting.store.display().to_string(),
+        source: absolute(&mounting.store)?.display().to_string(),
         read_only: options.read_only,
         allow_other: options.allow_other,
         uid: options

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::bar::Bar;
 use super::control::{Answer, Question, ask};
-use super::{CommandError, Examination, StoreLock};
+use super::{BackedUp, CommandError, Examination, Inquiry, Inventory, Scrubbed, StoreLock, Trash};
 use crate::adoption::{self, Exported, Exporting, Importing, Progress, Report};
-use crate::registry::{Policy, Registry, Way};
+use crate::registry::{self, Policy, Registry, Way};
 
 /// How often who watches is told how far it is.
 const TOLD: Duration = Duration::from_millis(200);
@@ -39,6 +39,25 @@ pub enum Work {
         /// Whether to repair.
         repair: bool,
     },
+    /// To read every blob that was not read for some time.
+    Scrub {
+        /// Most bytes a second.
+        rate: Option<u64>,
+        /// That time, in seconds.
+        age: u64,
+    },
+    /// To tell what is there.
+    Inquire(Inquiry),
+    /// To list the trash, or take these blobs back from it.
+    Undelete {
+        /// Their digests.
+        digests: Vec<String>,
+    },
+    /// To back everything up.
+    Backup {
+        /// A new or empty directory, or an earlier backup.
+        target: PathBuf,
+    },
     /// To give the store back as a plain tree.
     Export {
         /// A new or empty directory.
@@ -54,14 +73,38 @@ pub enum Work {
 
 /// What came of a work.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(untagged)]
 pub enum Done {
     /// Of an import.
     Imported(Report),
     /// Of a check.
     Examined(Examination),
+    /// Of a scrub.
+    Scrubbed(Scrubbed),
+    /// Of an inquiry.
+    Told(Inventory),
+    /// Of the trash.
+    Trash(Trash),
+    /// Of a backup.
+    BackedUp(BackedUp),
     /// Of an export.
     Exported(Exported),
+}
+
+impl Done {
+    /// What came of it, for machines: one object.
+    pub fn json(&self) -> serde_json::Value {
+        // Over the socket each object is in one that says what it is.
+        let inner = |value: serde_json::Value| match value {
+            serde_json::Value::Object(map) => map.into_iter().next().map(|(_, value)| value),
+            _ => None,
+        };
+        let value = serde_json::to_value(self).ok().and_then(inner);
+        let value = match self {
+            Self::Told(_) => value.and_then(inner),
+            _ => value,
+        };
+        value.unwrap_or_default()
+    }
 }
 
 impl fmt::Display for Done {
@@ -69,6 +112,10 @@ impl fmt::Display for Done {
         match self {
             Self::Imported(report) => report.fmt(f),
             Self::Examined(examination) => examination.fmt(f),
+            Self::Scrubbed(scrubbed) => scrubbed.fmt(f),
+            Self::Told(inventory) => inventory.fmt(f),
+            Self::Trash(trash) => trash.fmt(f),
+            Self::BackedUp(backed_up) => backed_up.fmt(f),
             Self::Exported(exported) => exported.fmt(f),
         }
     }
@@ -83,9 +130,10 @@ impl Work {
     /// Whether facts may be other ones afterwards.
     pub(super) fn changes_facts(&self) -> bool {
         match self {
-            Self::Import { .. } => true,
+            Self::Import { .. } | Self::Scrub { .. } => true,
             Self::Fsck { repair } => *repair,
-            Self::Export { .. } => false,
+            Self::Undelete { digests } => !digests.is_empty(),
+            Self::Export { .. } | Self::Inquire(_) | Self::Backup { .. } => false,
         }
     }
 
@@ -93,8 +141,10 @@ impl Work {
     pub(super) fn writes_below(&self, mountpoint: &Path) -> Option<String> {
         let path = match self {
             Self::Import { plain, .. } => plain,
-            Self::Export { target, .. } => target,
-            Self::Fsck { .. } => return None,
+            Self::Export { target, .. } | Self::Backup { target } => target,
+            Self::Fsck { .. } | Self::Scrub { .. } | Self::Inquire(_) | Self::Undelete { .. } => {
+                return None;
+            }
         };
         path.starts_with(mountpoint).then(|| {
             let (path, mountpoint) = (path.display(), mountpoint.display());
@@ -128,6 +178,21 @@ impl Work {
             })?),
             Self::Fsck { repair } => {
                 Done::Examined(super::fsck::examine(registry, *repair, progress)?)
+            }
+            Self::Scrub { rate, age } => {
+                let age = Duration::from_secs(*age);
+                Done::Scrubbed(super::scrub::scrub(registry, *rate, age, progress)?)
+            }
+            Self::Inquire(inquiry) => Done::Told(super::inventory::inquire(registry, inquiry)?),
+            Self::Undelete { digests } => {
+                let digests: Result<Vec<_>, _> = digests.iter().map(|one| one.parse()).collect();
+                let digests = digests.map_err(|error: crate::digest::DigestError| {
+                    CommandError::Usage(error.to_string())
+                })?;
+                Done::Trash(super::trash::undelete(registry, &digests)?)
+            }
+            Self::Backup { target } => {
+                Done::BackedUp(super::backup::backup(store, registry, target, progress)?)
             }
             Self::Export {
                 target,
@@ -192,6 +257,10 @@ pub fn work(store: &Path, work: &Work) -> Result<Done, CommandError> {
     if let Work::Import { plain, root, .. } = work {
         // Before a store is made for nothing.
         adoption::find(plain, root)?;
+        if registry::is_backup(store) {
+            let text = format!("{} is a backup: restore it first", store.display());
+            return Err(CommandError::Usage(text));
+        }
     }
     let lock = StoreLock::take(store)?;
     let registry = Registry::open(store, Policy::default())?;
@@ -203,7 +272,7 @@ pub fn work(store: &Path, work: &Work) -> Result<Done, CommandError> {
 }
 
 /// Runs a work and shows meanwhile how far it is.
-fn watched<T>(
+pub(super) fn watched<T>(
     progress: &Progress,
     work: impl FnOnce() -> Result<T, CommandError>,
 ) -> Result<T, CommandError> {

@@ -41,6 +41,7 @@ fn registry(error: &Error) -> Errno {
         Error::Refused { refusal, .. } => rule(refusal.rule),
         Error::Referenced { .. } => Errno::EPERM,
         Error::Full { .. } => Errno::ENOSPC,
+        Error::Stopped => Errno::EINTR,
         Error::TooLarge { .. } => Errno::EFBIG,
         Error::Malformed { .. } => Errno::EINVAL,
         Error::Store { .. } | Error::Damaged { .. } | Error::Corrupt { .. } => Errno::EIO,

@@ -66,6 +66,9 @@ pub enum Error {
         /// The blob.
         digest: Digest,
     },
+    /// Nobody waited for a long work any more.
+    #[error("it was stopped before it was done: the same again goes on")]
+    Stopped,
     /// Something small (a start time, a hash state) is larger than it may be.
     #[error("{bytes} bytes are too many: at most {max}")]
     TooLarge {

@@ -20,6 +20,7 @@ mod fault;
 mod repair;
 
 pub use fault::{Fault, Severity};
+pub(super) use repair::hash;
 
 /// Findings that are kept of one kind; more are counted only.
 const KEPT: usize = 1_000;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Error, Policy, Registry};
@@ -19,6 +19,16 @@ const JOURNAL: &str = "journal";
 /// Whether a directory is a store.
 pub(super) fn exists(store: &Path) -> bool {
     store.join(INDEX).exists()
+}
+
+/// Where a store keeps its index.
+pub(super) fn index(store: &Path) -> PathBuf {
+    store.join(INDEX)
+}
+
+/// Where a store keeps what stands in front of its index.
+pub(super) fn journal(store: &Path) -> PathBuf {
+    store.join(JOURNAL)
 }
 
 /// Opens the registry kept in a directory, or makes it.

@@ -35,6 +35,8 @@ enum Attribute {
     Referrers,
     /// Since when the link is there, or the blob.
     Pushed,
+    /// When the bytes were last read and found right, by scrub.
+    Verified,
     /// The document as it was signed, of a schema 1 manifest.
     Signed,
     /// Why the newest write was refused, of a repository's manifests or layers.
@@ -42,7 +44,7 @@ enum Attribute {
 }
 
 impl Attribute {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Digest,
         Self::MediaType,
         Self::Size,
@@ -51,6 +53,7 @@ impl Attribute {
         Self::References,
         Self::Referrers,
         Self::Pushed,
+        Self::Verified,
         Self::Signed,
         Self::Error,
     ];
@@ -65,6 +68,7 @@ impl Attribute {
             Self::References => "references",
             Self::Referrers => "referrers",
             Self::Pushed => "pushed",
+            Self::Verified => "verified",
             Self::Signed => "signed",
             Self::Error => "error",
         }
@@ -172,6 +176,11 @@ impl Tree {
             Attribute::Pushed => Timestamp::try_from(subject.since)
                 .ok()
                 .map(|when| when.to_string()),
+            Attribute::Verified => {
+                let verified = self.registry.verified(digest)?;
+                let when = verified.and_then(|when| Timestamp::from_second(when.into()).ok());
+                when.map(|when| when.to_string())
+            }
             Attribute::Signed => {
                 let Some(repository) = repository else {
                     return Ok(None);

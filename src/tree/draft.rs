@@ -116,6 +116,13 @@ impl Draft {
         state.version == 1 && matches!(state.target, Target::Layer(..))
     }
 
+    /// Whether all that was written has become facts: what is written by its name from here on
+    /// is another file, even if the kernel has not told us yet that this one was closed.
+    pub(super) fn is_whole(&self) -> bool {
+        let state = self.state.lock();
+        state.target != Target::Later && state.version > 0 && state.committed == state.version
+    }
+
     /// Whether it waits for a rename, and so outlives the files open on it.
     pub(super) fn waits(&self) -> bool {
         let state = self.state.lock();

@@ -144,7 +144,8 @@ impl Tree {
     /// A file being written; where it was written a moment ago, a new one in its place.
     fn open_draft(&self, id: u64, access: Access, writer: Writer) -> Result<Arc<Draft>, TreeError> {
         let draft = self.draft(id)?;
-        if access == Access::Read || self.drafts.get(id).is_some() {
+        let written = self.drafts.get(id).is_none() || draft.is_whole();
+        if access == Access::Read || !written {
             return Ok(draft);
         }
         let (name, target) = draft.stood().ok_or(TreeError::NotFound)?;

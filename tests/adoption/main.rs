@@ -6,10 +6,13 @@
     reason = "a test that cannot go on must fail"
 )]
 
+mod backup;
 mod faults;
+mod inventory;
 mod kills;
 mod plain;
 mod round_trip;
+mod scrub;
 mod site;
 
 #[path = "../examined/store.rs"]

@@ -1,6 +1,6 @@
 //! Manifests and layers written by people, with the programs that people use.
 
-use std::fs;
+use std::fs::{self, File};
 use std::process::Command;
 
 use super::mounted::{Mounted, attribute, hex};
@@ -216,4 +216,23 @@ fn two_writers_of_one_tag_leave_one_of_them() {
             });
         }
     });
+}
+
+#[test]
+fn a_name_that_is_used_again_at_once_takes_nothing_of_what_was_stored_under_it() {
+    let mounted = Mounted::new();
+    mounted.stock();
+    let path = mounted.repository("_layers/layer");
+    let write = |bytes: &[u8]| {
+        let mut file = File::create(&path).unwrap();
+        std::io::Write::write_all(&mut file, bytes).unwrap();
+        // Closed as far as the program knows, and stored; open as far as the kernel does.
+        file.try_clone().unwrap()
+    };
+    let kept: Vec<File> = (0..5_u8).map(|seed| write(&[seed; 40_000])).collect();
+    for seed in 0..5_u8 {
+        let link = format!("_layers/sha256/{}/link", hex(&[seed; 40_000]));
+        assert!(mounted.repository(&link).exists(), "layer {seed} is gone");
+    }
+    drop(kept);
 }

@@ -396,3 +396,71 @@ fn damaged_segments_are_set_aside() {
     let kept = cut.directory.path().join("damaged-7/000000.segment");
     assert_eq!(fs::read(kept).unwrap(), bytes);
 }
+
+/// Writes numbers to two tables at once, and takes old ones out, until told to stop.
+fn write_twins(store: &dyn Store, stop: &std::sync::atomic::AtomicBool) -> u32 {
+    let mut number = 0_u32;
+    while !stop.load(Ordering::Relaxed) {
+        let key = |table: u8, number: u32| [&[table][..], &number.to_be_bytes()].concat();
+        let mut changes = Vec::new();
+        for table in [b'a', b'z'] {
+            // Elsewhere in the order, as digests are.
+            let place = number.wrapping_mul(0x9e37_79b9);
+            changes.push(Change::Put(key(table, place), vec![7; 40]));
+            let old = number.wrapping_sub(2_000).wrapping_mul(0x9e37_79b9);
+            changes.push(Change::Delete(key(table, old)));
+        }
+        let batch = Batch {
+            preconditions: vec![],
+            changes,
+        };
+        assert_eq!(store.commit(batch).unwrap(), Outcome::Committed);
+        if number % 97 == 0 {
+            store.sync().unwrap();
+        }
+        number += 1;
+    }
+    number
+}
+
+/// The numbers of a table, read in pages.
+fn twins(store: &dyn Store, table: u8) -> Vec<Vec<u8>> {
+    let (mut start, end, mut found) = (vec![table], vec![table + 1], Vec::new());
+    loop {
+        let page = store.scan(&start..&end, 300).unwrap();
+        let Some((last, _)) = page.last() else {
+            return found;
+        };
+        start.clone_from(last);
+        start.push(0);
+        found.extend(page.into_iter().map(|(key, _)| key[1..].to_vec()));
+    }
+}
+
+#[test]
+fn a_snapshot_is_one_moment_however_long_it_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let redb = Arc::new(crate::index::Redb::open(&directory.path().join("index.redb")).unwrap());
+    let journal = Journal::open(redb, &directory.path().join("journal")).unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| write_twins(&journal, &stop));
+        let until = std::time::Instant::now() + Duration::from_secs(3);
+        let mut snapshots = 0;
+        while std::time::Instant::now() < until {
+            let snapshot = journal.snapshot().unwrap();
+            for _ in 0..3 {
+                let (a, z) = (twins(snapshot.as_ref(), b'a'), twins(snapshot.as_ref(), b'z'));
+                if a != z {
+                    stop.store(true, Ordering::Relaxed);
+                }
+                assert!(a == z, "{} and {} at once", a.len(), z.len());
+            }
+            snapshots += 1;
+        }
+        stop.store(true, Ordering::Relaxed);
+        let written = writer.join().unwrap();
+        println!("{snapshots} snapshots while {written} batches were written");
+        assert!(snapshots > 10 && written > 3_000);
+    });
+}

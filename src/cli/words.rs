@@ -1,0 +1,304 @@
+//! The words of the command line: what may be said, and the help that explains it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands::Way;
+
+/// A filesystem that is a container registry's storage.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 store in use, 4 refused by a check, 5 a store has faults."
+)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Word,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Word {
+    /// Show a store at a mountpoint, as a registry's storage
+    Mount(MountArguments),
+    /// Tell whether a manifest would be admitted, and if not, why
+    Check(CheckArguments),
+    /// Take in the plain tree of a registry
+    Import(ImportArguments),
+    /// Check a store: facts against each other and against the bytes
+    Fsck(FsckArguments),
+    /// Read every blob again, and mark those that are not what their name says
+    Scrub(ScrubArguments),
+    /// List repositories, the tags of one, or what a tag is at
+    Ls(InquiryArguments),
+    /// Tell how many bytes repositories hold: all, those that no other holds, those that others do
+    Du(InquiryArguments),
+    /// Tell which manifests a tag was at
+    History(InquiryArguments),
+    /// Tell how much of everything there is
+    Stats(StatsArguments),
+    /// List what is in the trash, or take blobs back from it
+    Undelete(UndeleteArguments),
+    /// Copy facts and blobs as of one moment into a directory, which brings only what is new
+    Backup(BackupArguments),
+    /// Make a new store of a backup
+    Restore(RestoreArguments),
+    /// Give a store back as a registry's plain tree
+    Export(ExportArguments),
+}
+
+/// How a work on a store is answered.
+#[derive(Debug, Args)]
+pub(super) struct Answering {
+    /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// How blobs come, one of these; hard links if none is given, copies where those cannot be.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(super) struct Ways {
+    /// Share files by hard links where the filesystem can (the default)
+    #[arg(long)]
+    pub(super) hardlink: bool,
+    /// Copy by reference, on filesystems that can (xfs, btrfs)
+    #[arg(long)]
+    pub(super) reflink: bool,
+    /// Copy
+    #[arg(long)]
+    pub(super) copy: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ImportArguments {
+    /// The registry's rootdirectory
+    pub(super) plain: PathBuf,
+    /// Directory that keeps index and blobs; made if it does not exist
+    pub(super) store: PathBuf,
+    #[command(flatten)]
+    pub(super) ways: Ways,
+    /// Move blobs instead: the tree is not a registry's any more afterwards
+    #[arg(long = "move", conflicts_with_all = ["hardlink", "reflink", "copy"])]
+    pub(super) moving: bool,
+    /// Verify every blob; otherwise only those of up to 16 KiB, which are read anyway
+    #[arg(long)]
+    pub(super) verify: bool,
+    /// Only tell what is there and what is odd about it
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Path of the registry's root below its rootdirectory; empty if v2 stands at the top
+    #[arg(long, default_value = ROOT)]
+    pub(super) root: String,
+    /// Threads; as many as fit the machine if not given
+    #[arg(long)]
+    pub(super) jobs: Option<usize>,
+    #[command(flatten)]
+    pub(super) answering: Answering,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct FsckArguments {
+    /// Directory that keeps index and blobs, mounted or not
+    pub(super) store: PathBuf,
+    /// Print what can be repaired, then do it; bytes that are taken out go to the trash
+    #[arg(long)]
+    pub(super) repair: bool,
+    #[command(flatten)]
+    pub(super) answering: Answering,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExportArguments {
+    /// Directory that keeps index and blobs, mounted or not
+    pub(super) store: PathBuf,
+    /// New or empty directory: the rootdirectory of a registry from then on
+    pub(super) directory: PathBuf,
+    #[command(flatten)]
+    pub(super) ways: Ways,
+    /// Path of the registry's root below it; empty to put v2 at the top
+    #[arg(long, default_value = ROOT)]
+    pub(super) root: String,
+    /// Threads; as many as fit the machine if not given
+    #[arg(long)]
+    pub(super) jobs: Option<usize>,
+    #[command(flatten)]
+    pub(super) answering: Answering,
+}
+
+/// Where distribution puts `v2` below its rootdirectory.
+pub(super) const ROOT: &str = "docker/registry";
+
+impl Ways {
+    pub(super) fn way(&self) -> Way {
+        match (self.reflink, self.copy) {
+            (true, _) => Way::Reflink,
+            (_, true) => Way::Copy,
+            _ => Way::Link,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArguments {
+    /// The manifest; - for the standard input
+    pub(super) file: PathBuf,
+    /// Repository that must hold what the manifest references
+    #[arg(long, requires = "store")]
+    pub(super) repository: Option<crate::name::RepositoryName>,
+    /// Store that keeps the repository, mounted or not
+    #[arg(long, requires = "repository")]
+    pub(super) store: Option<PathBuf>,
+    /// Options as for mount: references=, schema1=, `max_manifest_size=`; of a mounted store its
+    /// mount's own apply
+    #[arg(short = 'o', value_name = "OPTIONS")]
+    pub(super) options: Vec<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct MountArguments {
+    /// Directory that keeps index and blobs; made if it does not exist
+    pub(super) store: PathBuf,
+    /// Existing directory to mount at: the registry's rootdirectory
+    pub(super) mountpoint: PathBuf,
+    /// Options: ro, `allow_other`, uid=N, gid=N, delete=guarded|permissive,
+    /// references=require|skip, schema1=refuse|accept, audit=off|warn|enforce,
+    /// sync=always|data|lazy, `max_manifest_size=BYTES`, noexec
+    #[arg(short = 'o', value_name = "OPTIONS")]
+    pub(super) options: Vec<String>,
+    /// Path of the registry's root below the mountpoint; empty to put v2 at the top
+    #[arg(long, default_value = ROOT)]
+    pub(super) root: String,
+    /// Serve in this process instead of in the background
+    #[arg(short, long, overrides_with = "foreground")]
+    pub(super) foreground: bool,
+    /// Write the log here; in the background, STORE/regfs.log otherwise
+    #[arg(long, value_name = "FILE")]
+    pub(super) log: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ScrubArguments {
+    /// Directory that keeps index and blobs, mounted or not
+    pub(super) store: PathBuf,
+    /// Most bytes to read in a second, as in 50MB/s; as fast as the disk if not given
+    #[arg(long, value_parser = rate)]
+    pub(super) rate: Option<u64>,
+    /// Pass over blobs that were read in this time, as in 12h or 7d: a scrub that was stopped
+    /// goes on where it was
+    #[arg(long, default_value = "7d", value_parser = duration)]
+    pub(super) age: std::time::Duration,
+    #[command(flatten)]
+    pub(super) answering: Answering,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InquiryArguments {
+    /// Directory that keeps index and blobs, mounted or not
+    pub(super) store: PathBuf,
+    /// A repository, or REPOSITORY:TAG
+    pub(super) name: Option<String>,
+    #[command(flatten)]
+    pub(super) answering: Answering,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StatsArguments {
+    /// Directory that keeps index and blobs, mounted or not; or where it is mounted
+    pub(super) store: PathBuf,
+    #[command(flatten)]
+    pub(super) answering: Answering,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UndeleteArguments {
+    /// Directory that keeps index and blobs, mounted or not
+    pub(super) store: PathBuf,
+    /// Digests of blobs to take back
+    pub(super) digests: Vec<String>,
+    #[command(flatten)]
+    pub(super) answering: Answering,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BackupArguments {
+    /// Directory that keeps index and blobs, mounted or not
+    pub(super) store: PathBuf,
+    /// New or empty directory, or an earlier backup
+    pub(super) directory: PathBuf,
+    #[command(flatten)]
+    pub(super) answering: Answering,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RestoreArguments {
+    /// A backup
+    pub(super) directory: PathBuf,
+    /// Directory of the store; it must not exist, or be empty
+    pub(super) store: PathBuf,
+    #[command(flatten)]
+    pub(super) ways: Ways,
+}
+
+/// A number of bytes a second: `50MB/s`, `50M`, `1000000`.
+fn rate(text: &str) -> Result<u64, String> {
+    let number = text.trim_end_matches("/s").trim_end_matches('B');
+    let (digits, factor) = match number.chars().last() {
+        Some('k' | 'K') => (number.get(..number.len() - 1), 1_000),
+        Some('M') => (number.get(..number.len() - 1), 1_000_000),
+        Some('G') => (number.get(..number.len() - 1), 1_000_000_000),
+        _ => (Some(number), 1),
+    };
+    let parsed = digits.and_then(|digits| digits.parse::<u64>().ok());
+    let rate = parsed.and_then(|number| number.checked_mul(factor));
+    rate.filter(|rate| *rate > 0)
+        .ok_or_else(|| "expected a number of bytes a second, as in 50MB/s".into())
+}
+
+/// A time: `90s`, `12h`, `7d`.
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let (digits, unit) = text
+        .split_at_checked(text.len().saturating_sub(1))
+        .unwrap_or_default();
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => 0,
+    };
+    let number = digits.parse::<u64>().ok().filter(|_| seconds > 0);
+    let seconds = number.and_then(|number| number.checked_mul(seconds));
+    seconds
+        .map(std::time::Duration::from_secs)
+        .ok_or_else(|| "expected a number and s, m, h or d, as in 7d".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_and_times_are_read_as_people_write_them() {
+        for text in ["50MB/s", "50M", "50000000", "50000k", "50000kB/s"] {
+            assert_eq!(rate(text), Ok(50_000_000), "{text}");
+        }
+        for text in ["", "0", "fast", "50 MB", "-1", "99999999999999999999G"] {
+            assert!(rate(text).is_err(), "{text}");
+        }
+        assert_eq!(duration("7d").unwrap().as_secs(), 604_800);
+        assert_eq!(duration("0s").unwrap().as_secs(), 0);
+        for text in ["", "d", "7", "7w", "é"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_words_fit_each_other() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,50 @@
+//! Copies: facts written as a store of their own.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::key::after;
+use super::store::{BATCH_BYTES_MAX, Batch, Change, Store};
+use super::{Index, IndexError, Redb, StoreError};
+
+/// Pairs that are written at once.
+const PAIRS: usize = 1_000;
+/// Their bytes: less than a batch may have, by more than the largest pair.
+const BYTES: usize = BATCH_BYTES_MAX / 2;
+/// Tables that are left out: uploads and their hash states.
+const LEFT_OUT: [u8; 2] = [b'U', b'H'];
+
+/// Writes everything but what is left out into a file.
+pub(super) fn to_file(index: &Index, path: &Path) -> Result<(), IndexError> {
+    let system = |error: io::Error| IndexError::from(StoreError::System(Arc::new(error)));
+    let next = path.with_extension("next");
+    match fs::remove_file(&next) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(system(error)),
+        Err(_) | Ok(()) => {}
+    }
+    let copy = Redb::open(&next)?;
+    // Before all tables stands what stores note about themselves.
+    let (mut range, mut batch, mut bytes) = (vec![1]..vec![u8::MAX; 2], Batch::default(), 0);
+    loop {
+        let page = index.scan(&range, PAIRS)?;
+        let Some((last, _)) = page.last() else { break };
+        range.start = after(last.clone());
+        for (key, value) in page {
+            if key.first().is_some_and(|table| LEFT_OUT.contains(table)) {
+                continue;
+            }
+            bytes += key.len() + value.len();
+            batch.changes.push(Change::Put(key, value));
+            if bytes > BYTES || batch.changes.len() == PAIRS {
+                copy.commit(std::mem::take(&mut batch))?;
+                bytes = 0;
+            }
+        }
+    }
+    copy.commit(batch)?;
+    copy.sync()?;
+    drop(copy);
+    fs::rename(&next, path).map_err(system)
+}

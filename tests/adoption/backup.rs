@@ -1,0 +1,202 @@
+//! Backups: consistent, incremental, whole after an interruption, and stores themselves.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::Value;
+
+use super::plain::{SMALL, layer, manifest, put};
+use super::site::{Site, json, regfs};
+use super::store::{must_be_clean, must_be_sound};
+
+fn back_up(site: &Site) -> Value {
+    let target = site.top().join("backup");
+    let mut command = regfs();
+    command
+        .args(["backup", "--json"])
+        .arg(site.store())
+        .arg(target);
+    json(&command.output().unwrap())
+}
+
+fn restore(site: &Site, store: &str) {
+    let mut command = regfs();
+    command.arg("restore").arg(site.top().join("backup"));
+    let output = command.arg(site.top().join(store)).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// Exports a store beside the site's own.
+fn export(site: &Site, store: &str, target: &str) {
+    let mut command = regfs();
+    command.arg("export").arg(site.top().join(store));
+    let output = command.arg(site.top().join(target)).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn a_backup_is_restored_to_the_same_and_brings_only_what_is_new() {
+    let site = Site::with(&SMALL);
+    put(&site.plain().join("scheduler-state.json"), b"{}");
+    site.import(&[]);
+    let first = back_up(&site);
+    assert_eq!((&first["blobs"], &first["new"]), (&12.into(), &12.into()));
+    let again = back_up(&site);
+    assert_eq!((&again["blobs"], &again["new"]), (&12.into(), &0.into()));
+    restore(&site, "restored");
+    export(&site, "restored", "back");
+    site.must_be_the_same("plain", "back");
+    must_be_clean(&site.top().join("restored"));
+    // A backup is a store, into which anybody may look; it stays a backup.
+    must_be_clean(&site.top().join("backup"));
+    assert_eq!(back_up(&site)["new"], 0);
+    fs::create_dir(site.top().join("mnt")).unwrap();
+    let mut mount = regfs();
+    mount.args(["mount", "backup", "mnt"]);
+    let refused = mount.current_dir(site.top()).output().unwrap();
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert!(text.contains("is a backup: mount it with -o ro"), "{text}");
+}
+
+/// Ends the storm with whoever holds it.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Drops images until told to stop; each is named by all that it needs.
+fn storm(v2: &Path, pusher: usize, stop: &AtomicBool) -> usize {
+    let repository = v2.join(format!("repositories/storm/app{pusher}"));
+    fs::create_dir_all(repository.join("_layers")).unwrap();
+    fs::create_dir_all(repository.join("_manifests/tags")).unwrap();
+    let mut pushed = 0;
+    // If anything fails everybody ends.
+    let ends = Ends(stop);
+    while !stop.load(Ordering::Relaxed) {
+        let bytes = layer(1_000_000 * (pusher + 1) + pushed, 40_000);
+        put(&repository.join("_layers/layer"), &bytes);
+        put(&repository.join("_layers/config"), b"{}");
+        let digest =
+            |bytes: &[u8]| regfs::digest::Digest::of(regfs::digest::Algorithm::Sha256, bytes);
+        let layers = [(digest(&bytes), bytes.len())];
+        let image = manifest((&digest(b"{}"), 2), &layers, &format!("{pusher} {pushed}"));
+        put(
+            &repository.join(format!("_manifests/tags/t{pushed}")),
+            &image,
+        );
+        pushed += 1;
+        // Some go again while they are copied.
+        if pushed % 5 == 0 {
+            let old = pushed - 5;
+            let tag = repository.join(format!("_manifests/tags/t{old}"));
+            let link = fs::read_to_string(tag.join("current/link")).unwrap();
+            fs::remove_dir_all(&tag).unwrap();
+            fs::remove_dir_all(
+                repository
+                    .join("_manifests/revisions/sha256")
+                    .join(&link[7..]),
+            )
+            .unwrap();
+            let layer = digest(&layer(1_000_000 * (pusher + 1) + old, 40_000));
+            fs::remove_dir_all(repository.join("_layers/sha256").join(layer.hex())).unwrap();
+            fs::remove_file(v2.join(super::plain::blob(&layer)).join("data")).unwrap();
+        }
+    }
+    drop(ends);
+    pushed
+}
+
+#[test]
+fn a_backup_in_the_middle_of_a_storm_is_consistent() {
+    let mut site = Site::with(&SMALL);
+    site.import(&[]);
+    let v2 = site.mount().join("docker/registry/v2");
+    let stop = AtomicBool::new(false);
+    let (backups, pushed) = std::thread::scope(|scope| {
+        let pushers: Vec<_> = (0..4)
+            .map(|pusher| {
+                let (v2, stop) = (&v2, &stop);
+                scope.spawn(move || storm(v2, pusher, stop))
+            })
+            .collect();
+        let (mut backups, ends) = (0, Ends(&stop));
+        for round in 0..4 {
+            // Not all in the same breath: the storm is to be in another state each time.
+            std::thread::park_timeout(std::time::Duration::from_millis(150));
+            // The store itself, as of any moment.
+            must_be_clean(&site.store());
+            let told = back_up(&site);
+            assert_eq!(told["missing"], 0, "{told}");
+            backups += 1;
+            let restored = format!("restored{round}");
+            restore(&site, &restored);
+            // Everything that is tagged there has all that it needs.
+            must_be_clean(&site.top().join(&restored));
+            let scrubbed = regfs()
+                .arg("scrub")
+                .arg(site.top().join(&restored))
+                .output()
+                .unwrap();
+            assert!(scrubbed.status.success(), "{scrubbed:?}");
+        }
+        drop(ends);
+        let pushed: usize = pushers.into_iter().map(|one| one.join().unwrap()).sum();
+        (backups, pushed)
+    });
+    println!("{backups} backups while {pushed} images were pushed");
+    assert!(pushed > 20);
+    must_be_sound(&site.store());
+    let trash = fs::read_dir(site.store().join("trash")).unwrap().count();
+    assert_eq!(trash, 0, "what was kept for the backups has stayed");
+}
+
+#[test]
+fn a_backup_that_was_killed_leaves_the_one_before() {
+    let site = Site::with(&SMALL);
+    site.import(&[]);
+    back_up(&site);
+    for number in 0..200 {
+        super::plain::put_blob(&site.v2(), &layer(7_000 + number, 60_000));
+    }
+    site.import(&[]);
+    for kill in 1..6 {
+        let mut command = regfs();
+        command.arg("backup").arg(site.store());
+        let mut backup = command.arg(site.top().join("backup")).spawn().unwrap();
+        std::thread::park_timeout(std::time::Duration::from_millis(4 * kill));
+        backup.kill().unwrap();
+        backup.wait().unwrap();
+        let restored = format!("restored{kill}");
+        restore(&site, &restored);
+        must_be_clean(&site.top().join(restored));
+    }
+    assert_eq!(back_up(&site)["blobs"], 212);
+}
+
+#[test]
+fn only_a_backup_is_restored_and_only_an_own_place_is_backed_up_into() {
+    let site = Site::with(&SMALL);
+    site.import(&[]);
+    let refused = |words: [&str; 3]| {
+        let output = regfs()
+            .args(words)
+            .current_dir(site.top())
+            .output()
+            .unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let text = refused(["backup", "store", "plain"]);
+    assert!(text.contains("neither empty nor a backup"), "{text}");
+    let text = refused(["restore", "store", "other"]);
+    assert!(text.contains("holds no backup"), "{text}");
+    back_up(&site);
+    let text = refused(["restore", "backup", "store"]);
+    assert!(text.contains("is not empty"), "{text}");
+    let refs = fs::read_dir(site.plain()).unwrap().count();
+    assert_eq!(refs, 1, "a refused backup left something behind");
+}
