@@ -34,6 +34,7 @@ fn in_process(directory: &Path, writers: usize, seconds: f64) -> std::io::Result
                     let batch = Batch {
                         preconditions: Vec::new(),
                         changes: (0..5).map(put).collect(),
+                        as_of: None,
                     };
                     if journal.commit(batch).and_then(|_| journal.sync()).is_err() {
                         return;

@@ -1,6 +1,7 @@
 //! Starting after a crash: how long a store takes to open whose process was killed, with many
 //! links in its index and a full journal in front; and what a link costs. Run by
-//! `scripts/measure start`.
+//! `scripts/measure start`; with a third word `bytes` what is linked is there too, so that fsck
+//! finds nothing wrong.
 
 use std::path::Path;
 use std::process::Command;
@@ -31,7 +32,7 @@ fn digest(number: u32, links: u32) -> Digest {
 }
 
 /// Makes the links, and dies.
-fn fill(store: &Path, links: u32) -> Result<(), IndexError> {
+fn fill(store: &Path, links: u32, bytes: bool) -> Result<(), IndexError> {
     let index = open(store)?;
     for first in (0..links).step_by(AT_ONCE as usize) {
         index.transact(|facts| {
@@ -43,6 +44,9 @@ fn fill(store: &Path, links: u32) -> Result<(), IndexError> {
                     continue;
                 };
                 let digest = digest(number, links);
+                if bytes && number < links / 10 {
+                    facts.put_inline(&digest, &number.to_be_bytes(), 1_700_000_000)?;
+                }
                 let link = Link::Linked {
                     target: digest,
                     pushed: 1_700_000_000,
@@ -62,7 +66,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let ([word, store, ..], Some(links)) = (arguments.as_slice(), number(2))
         && word == "fill"
     {
-        return Ok(fill(Path::new(store), links)?);
+        let bytes = arguments.get(3).is_some_and(|word| word == "bytes");
+        return Ok(fill(Path::new(store), links, bytes)?);
     }
     let (Some(store), Some(links)) = (arguments.first(), number(1)) else {
         eprintln!("usage: start STORE LINKS");
@@ -71,7 +76,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::create_dir_all(store)?;
     let start = Instant::now();
     let mut fill = Command::new(std::env::current_exe()?);
-    let ended = fill.args(["fill", store, &links.to_string()]).status()?;
+    fill.args(["fill", store, &links.to_string()]);
+    let ended = fill.args(arguments.get(2)).status()?;
     println!(
         "made {links} links in {:.0?} and died: {ended}",
         start.elapsed()

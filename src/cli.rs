@@ -107,6 +107,7 @@ pub fn run() -> ExitCode {
                 &arguments.answering,
             )
         }),
+        Word::Man { directory } => man(&directory),
         Word::Restore(arguments) => {
             let way = arguments.ways.way();
             let restored = commands::restore(&arguments.directory, &arguments.store, way);
@@ -165,6 +166,17 @@ fn fsck(arguments: &FsckArguments) -> Result<ExitCode, CommandError> {
         Done::Examined(examination) if !examination.is_clean() => ExitCode::Found,
         _ => ExitCode::Success,
     })
+}
+
+/// Writes a page for the program and one for each of its words.
+fn man(directory: &std::path::Path) -> Result<ExitCode, CommandError> {
+    let command = <Cli as clap::CommandFactory>::command();
+    let written = clap_mangen::generate_to(command, directory);
+    written.map_err(|error| CommandError::Path {
+        path: directory.to_owned(),
+        error,
+    })?;
+    Ok(ExitCode::Success)
 }
 
 /// Has a work done, and prints what came of it.

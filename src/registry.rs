@@ -70,6 +70,8 @@ pub struct Registry {
     shards: Vec<Mutex<()>>,
     uploads: upload::Open,
     moments: Mutex<moment::Moments>,
+    /// Whose turn it is of those who adopt facts.
+    adopting: Mutex<()>,
 }
 
 impl std::fmt::Debug for Registry {
@@ -96,6 +98,7 @@ impl Registry {
             shards,
             uploads: upload::Open::default(),
             moments: Mutex::default(),
+            adopting: Mutex::default(),
         };
         registry.clear_staging()?;
         Ok(registry)

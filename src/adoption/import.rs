@@ -264,7 +264,12 @@ impl<'a> Reader<'a> {
 
     fn finish(mut self) -> Result<(), AdoptionError> {
         match &mut self.adopter {
-            Some(adopter) => Ok(adopter.flush()?),
+            Some(adopter) => {
+                adopter.flush()?;
+                let new = &self.shared.tally.new;
+                new.fetch_add(adopter.new_facts(), std::sync::atomic::Ordering::Relaxed);
+                Ok(())
+            }
             None => Ok(()),
         }
     }
@@ -334,12 +339,10 @@ impl<'a> Reader<'a> {
     }
 
     fn adopt(&mut self, fact: Fact) -> Result<(), AdoptionError> {
-        if let Some(adopter) = &mut self.adopter
-            && adopter.fact(fact)?
-        {
-            super::report::one(&self.shared.tally.new);
+        match &mut self.adopter {
+            Some(adopter) => Ok(adopter.fact(fact)?),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn unreadable(&self, path: &Path, error: &std::io::Error) {

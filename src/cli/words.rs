@@ -43,6 +43,11 @@ pub(super) enum Word {
     Backup(BackupArguments),
     /// Make a new store of a backup
     Restore(RestoreArguments),
+    /// Write man pages into a directory
+    Man {
+        /// An existing directory
+        directory: PathBuf,
+    },
     /// Give a store back as a registry's plain tree
     Export(ExportArguments),
 }

@@ -422,6 +422,7 @@ mod tests {
             .commit(Batch {
                 preconditions: vec![],
                 changes: vec![put],
+                as_of: None,
             })
             .unwrap();
         drop(store);

@@ -45,6 +45,9 @@ pub struct Batch {
     pub preconditions: Vec<Precondition>,
     /// What changes, in this order.
     pub changes: Vec<Change>,
+    /// The [position](Store::position) at which everything was as it must be, where somebody
+    /// counts: if nothing was committed since, nobody needs to look again.
+    pub as_of: Option<u64>,
 }
 
 impl Batch {
@@ -176,6 +179,7 @@ pub trait Store: Send + Sync {
             let batch = Batch {
                 preconditions: vec![precondition],
                 changes: vec![put],
+                as_of: None,
             };
             if self.commit(batch)? == Outcome::Committed {
                 return Ok(start..end);
@@ -198,6 +202,7 @@ pub(crate) mod contract {
         let batch = Batch {
             preconditions: vec![],
             changes,
+            as_of: None,
         };
         assert_eq!(store.commit(batch).unwrap(), Outcome::Committed);
     }
@@ -265,6 +270,7 @@ pub(crate) mod contract {
             let batch = Batch {
                 preconditions: vec![precondition],
                 changes: vec![put(b"z", b"")],
+                as_of: None,
             };
             assert!(matches!(store.commit(batch).unwrap(), Outcome::Conflict(_)));
             assert_eq!(store.get(b"z").unwrap(), None);
@@ -277,6 +283,7 @@ pub(crate) mod contract {
         let batch = Batch {
             preconditions,
             changes: vec![put(b"z", b"")],
+            as_of: None,
         };
         assert_eq!(store.commit(batch).unwrap(), Outcome::Committed);
     }
@@ -302,6 +309,7 @@ pub(crate) mod contract {
             let refused = store.commit(Batch {
                 preconditions: vec![],
                 changes,
+                as_of: None,
             });
             assert!(matches!(refused, Err(StoreError::BatchTooLarge { .. })));
         }
@@ -332,6 +340,7 @@ pub(crate) mod contract {
         let refused = snapshot.commit(Batch {
             preconditions: vec![],
             changes: vec![put(b"a", b"3")],
+            as_of: None,
         });
         assert!(matches!(refused, Err(StoreError::Snapshot)));
         let again = snapshot.snapshot().unwrap();

@@ -27,6 +27,8 @@ pub struct Transaction<'a> {
     read: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     written: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     empty: Vec<Range<Vec<u8>>>,
+    /// How far the store had come before anything was read.
+    began: u64,
 }
 
 impl std::fmt::Debug for Transaction<'_> {
@@ -45,6 +47,7 @@ impl<'a> Transaction<'a> {
             read: BTreeMap::new(),
             written: BTreeMap::new(),
             empty: Vec::new(),
+            began: store.position(),
         }
     }
 
@@ -67,6 +70,7 @@ impl<'a> Transaction<'a> {
         Some(Batch {
             preconditions,
             changes: changes.collect(),
+            as_of: Some(self.began),
         })
     }
 

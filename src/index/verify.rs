@@ -283,6 +283,7 @@ impl Index {
         let batch = Batch {
             preconditions: vec![precondition],
             changes: vec![change],
+            as_of: None,
         };
         Ok(self.store.commit(batch)? == Outcome::Committed)
     }
@@ -308,6 +309,7 @@ impl Index {
         let batch = Batch {
             preconditions: vec![Precondition::Absent(key.to_vec())],
             changes: vec![Change::Put(key.to_vec(), value)],
+            as_of: None,
         };
         Ok(self.store.commit(batch)? == Outcome::Committed)
     }

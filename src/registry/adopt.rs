@@ -69,6 +69,7 @@ pub struct Adopter<'a> {
     operations: usize,
     bytes: usize,
     files: usize,
+    new: u64,
 }
 
 impl std::fmt::Debug for Adopter<'_> {
@@ -88,6 +89,7 @@ impl Registry {
             operations: 0,
             bytes: 0,
             files: 0,
+            new: 0,
         }
     }
 
@@ -104,12 +106,9 @@ impl Registry {
 }
 
 impl Adopter<'_> {
-    /// Takes over a fact; whether it was not there. The directories that lead to it are made.
+    /// Takes over a fact, if it is not there. The directories that lead to it are made.
     /// Blobs come by [`Adopter::blob`], an upload's bytes by [`Adopter::upload`].
-    pub fn fact(&mut self, fact: Fact) -> Result<bool, Error> {
-        if self.registry.has(&fact)? {
-            return Ok(false);
-        }
+    pub fn fact(&mut self, fact: Fact) -> Result<(), Error> {
         if let Fact::Link {
             set: LinkSet::Revisions,
             target,
@@ -118,8 +117,7 @@ impl Adopter<'_> {
         {
             self.manifest(target)?;
         }
-        self.push(Pending::Fact(fact))?;
-        Ok(true)
+        self.push(Pending::Fact(fact))
     }
 
     /// Takes over the file of a blob since `created`. Small ones are always verified, since
@@ -241,6 +239,11 @@ impl Adopter<'_> {
         Ok(())
     }
 
+    /// How many facts were not there, of those that were [flushed](Adopter::flush).
+    pub fn new_facts(&self) -> u64 {
+        self.new
+    }
+
     /// Makes what waits facts: bytes first.
     pub fn flush(&mut self) -> Result<(), Error> {
         if self.files > 0 {
@@ -251,23 +254,35 @@ impl Adopter<'_> {
         if pending.is_empty() {
             return Ok(());
         }
-        self.registry.index.transact(|facts| {
+        // One at a time: what nobody else changes meanwhile need not be looked at twice.
+        let turn = self.registry.adopting.lock();
+        self.new += self.registry.index.transact(|facts| {
+            let mut new = 0;
             for one in &pending {
                 match one {
-                    Pending::Fact(fact) => adopt(facts, fact)?,
+                    Pending::Fact(fact) if has(facts, fact)? => {}
+                    Pending::Fact(fact) => {
+                        new += 1;
+                        adopt(facts, fact)?;
+                    }
                     Pending::Inline {
                         digest,
                         bytes,
                         created,
-                    } => facts.put_inline(digest, bytes, *created)?,
+                    } => {
+                        new += 1;
+                        facts.put_inline(digest, bytes, *created)?;
+                    }
                     Pending::Manifest { digest, manifest } => {
                         facts.put_edges(digest, 0, &edges(manifest))?;
                         know(facts, digest, manifest)?;
                     }
                 }
             }
-            Ok(())
-        })
+            Ok::<_, Error>(new)
+        })?;
+        drop(turn);
+        Ok(())
     }
 }
 
@@ -285,14 +300,11 @@ fn hash(file: &Path, like: &Digest) -> std::io::Result<Digest> {
     }
 }
 
-impl Registry {
-    /// Whether a fact is there, or a newer one in its place.
-    fn has(&self, fact: &Fact) -> Result<bool, Error> {
-        let mut view = self.index.view();
-        match there(&mut view, fact) {
-            Err(Error::Missing) => Ok(false),
-            found => found,
-        }
+/// Whether a fact is there, or a newer one in its place.
+fn has(facts: &mut Transaction<'_>, fact: &Fact) -> Result<bool, Error> {
+    match there(facts, fact) {
+        Err(Error::Missing) => Ok(false),
+        found => found,
     }
 }
 
@@ -308,9 +320,7 @@ fn there(facts: &mut Transaction<'_>, fact: &Fact) -> Result<bool, Error> {
         } => {
             let id = repository(facts, name)?.id;
             let link = facts.link(id, set, digest)?;
-            let same = matches!(link, Some(Link::Linked { target: known, .. }) if known == *target);
-            // What a manifest names may not have been known when its link came.
-            same && (*set != LinkSet::Revisions || facts.manifest(target)?.is_some())
+            matches!(link, Some(Link::Linked { target: known, .. }) if known == *target)
         }
         Fact::Current {
             repository,

@@ -84,12 +84,11 @@ pub struct Diagnosis {
 }
 
 impl Diagnosis {
-    fn add(&mut self, discovery: Discovery) {
-        let count = self.counts.entry(discovery.fault).or_default();
+    /// Counts one more; whether it is to be told of.
+    fn count(&mut self, fault: Fault) -> bool {
+        let count = self.counts.entry(fault).or_default();
         *count += 1;
-        if usize::try_from(*count).is_ok_and(|count| count <= KEPT) {
-            self.discoveries.push(discovery);
-        }
+        usize::try_from(*count).is_ok_and(|count| count <= KEPT)
     }
 }
 
@@ -108,13 +107,16 @@ impl Registry {
         let mut found = Diagnosis::default();
         told("index", 0.0);
         let census = moment.index().verify(&mut |flaw| {
-            found.add(Discovery {
-                fault: Fault::of(flaw.kind),
-                subject: row(&flaw.key),
-                detail: flaw.kind_in_words().into(),
-                needed_by: Vec::new(),
-                cure: Cure::Mend(flaw),
-            });
+            let fault = Fault::of(flaw.kind);
+            if found.count(fault) {
+                found.discoveries.push(Discovery {
+                    fault,
+                    subject: row(&flaw.key),
+                    detail: flaw.kind_in_words().into(),
+                    needed_by: Vec::new(),
+                    cure: Cure::Mend(flaw),
+                });
+            }
         })?;
         let mut check = Check {
             registry: self,
@@ -159,8 +161,11 @@ impl Check<'_> {
         detail: String,
         cure: Cure,
     ) -> Result<(), Error> {
+        if !self.found.count(fault) {
+            return Ok(());
+        }
         let needed_by = self.needed_by(digest)?;
-        self.found.add(Discovery {
+        self.found.discoveries.push(Discovery {
             fault,
             subject: digest.to_string(),
             detail,
@@ -215,8 +220,11 @@ impl Check<'_> {
             self.in_repository(Fault::LayerWithoutBlob, name, &digest, Cure::Nothing)?;
         }
         for (tag, target) in dangling {
+            if !self.found.count(Fault::DanglingTag) {
+                continue;
+            }
             let target = index.digest_of(target)?;
-            self.found.add(Discovery {
+            self.found.discoveries.push(Discovery {
                 fault: Fault::DanglingTag,
                 subject: format!("{name}:{tag}"),
                 detail: format!("it is at {target}, which the repository does not hold"),
@@ -262,8 +270,11 @@ impl Check<'_> {
             if self.may_be_elsewhere(&manifest, &named)? {
                 continue;
             }
+            if !self.found.count(Fault::MissingReference) {
+                continue;
+            }
             let needed_by = self.needed_by(&manifest)?;
-            self.found.add(Discovery {
+            self.found.discoveries.push(Discovery {
                 fault: Fault::MissingReference,
                 subject: format!("{name}@{manifest}"),
                 detail: format!("{} {named} is not there", role.name()),
@@ -282,13 +293,16 @@ impl Check<'_> {
         digest: &Digest,
         cure: Cure,
     ) -> Result<(), Error> {
+        if !self.found.count(fault) {
+            return Ok(());
+        }
         let tags = self.registry.tags_of(digest, Some(name));
         let tags = match tags {
             Err(Error::Missing) => Vec::new(),
             tags => tags?,
         };
         let needing = tags.iter().take(NEEDING);
-        self.found.add(Discovery {
+        self.found.discoveries.push(Discovery {
             fault,
             subject: format!("{name}@{digest}"),
             detail: "its bytes are not there".into(),

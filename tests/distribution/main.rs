@@ -7,6 +7,7 @@
     reason = "a test that cannot go on must fail"
 )]
 
+mod adoption;
 mod clients;
 mod crash;
 mod differential;

@@ -1,12 +1,13 @@
 //! What the kernel keeps: after changes from every side, what it shows from memory is what it is
 //! shown when it has forgotten everything.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::drops::manifest;
 use super::fuzz::Numbers;
-use super::mounted::{Mounted, hex, tree};
+use super::mounted::{Mounted, hex, regfs, tree};
 
 /// Changes between two looks; `REGFS_CHANGES` says how many there are in all.
 const STEP: usize = 8;
@@ -35,6 +36,45 @@ fn upload(mounted: &Mounted, repository: &Path, content: &[u8]) -> std::io::Resu
     fs::remove_dir_all(upload)
 }
 
+/// A command that changes the mounted store behind the kernel's back; what it refuses is no
+/// matter.
+fn command(words: &[&OsStr], mounted: &Mounted, blobs: &[&str]) -> std::io::Result<()> {
+    let digests = blobs.iter().map(|hex| format!("sha256:{hex}"));
+    let mut command = regfs();
+    command.args(words).arg(mounted.store()).args(digests);
+    command.output().map(drop)
+}
+
+/// A plain tree with an image and a layer of a repository, imported into the mounted store.
+fn adopt(
+    mounted: &Mounted,
+    repository: &Path,
+    tag: &Path,
+    layer: &str,
+    document: &str,
+) -> std::io::Result<()> {
+    let plain = mounted.store().with_file_name("plain");
+    let v2 = plain.join("docker/registry/v2");
+    let at = |path: &Path| v2.join(path.strip_prefix(mounted.v2("")).unwrap());
+    for bytes in [layer, document] {
+        let hex = hex(bytes.as_bytes());
+        let blob = v2.join(format!("blobs/sha256/{}/{hex}/data", &hex[..2]));
+        put(&blob, bytes.as_bytes(), false)?;
+    }
+    let link = |directory: &Path, bytes: &str| {
+        let hex = hex(bytes.as_bytes());
+        let link = at(directory).join("sha256").join(&hex).join("link");
+        put(&link, format!("sha256:{hex}").as_bytes(), false)
+    };
+    link(&repository.join("_layers"), layer)?;
+    link(&repository.join("_manifests/revisions"), document)?;
+    link(&tag.join("index"), document)?;
+    let current = format!("sha256:{}", hex(document.as_bytes()));
+    put(&at(tag).join("current/link"), current.as_bytes(), false)?;
+    command(&[OsStr::new("import"), plain.as_os_str()], mounted, &[])?;
+    fs::remove_dir_all(plain)
+}
+
 /// One change; what is not there or not admitted is no matter.
 fn change(mounted: &Mounted, numbers: &mut Numbers) -> std::io::Result<()> {
     let name = numbers.of(&["team/app", "team/other", "alone"]);
@@ -48,7 +88,7 @@ fn change(mounted: &Mounted, numbers: &mut Numbers) -> std::io::Result<()> {
     let link = |set: &str, hex: &str| repository.join(set).join("sha256").join(hex).join("link");
     let renamed = numbers.next(2) == 0;
     let blob = |hex: &str| mounted.v2(&format!("blobs/sha256/{}/{hex}/data", &hex[..2]));
-    match numbers.next(15) {
+    match numbers.next(18) {
         0 | 1 => {
             fs::create_dir_all(repository.join("_manifests/tags"))?;
             fs::create_dir_all(repository.join("_layers"))?;
@@ -86,6 +126,13 @@ fn change(mounted: &Mounted, numbers: &mut Numbers) -> std::io::Result<()> {
         12 => fs::remove_dir_all(blob(&layer_hex).parent().unwrap()),
         13 if numbers.next(6) == 0 => fs::remove_dir_all(repository),
         13 => fs::remove_dir_all(blob(&manifest_hex).parent().unwrap()),
+        15 => adopt(mounted, &repository, &tag, &layer, &document),
+        16 => command(&[OsStr::new("fsck"), OsStr::new("--repair")], mounted, &[]),
+        17 => command(
+            &[OsStr::new("undelete")],
+            mounted,
+            &[&layer_hex, &manifest_hex],
+        ),
         _ => fs::create_dir_all(link("_layers", &layer_hex).parent().unwrap()),
     }
 }

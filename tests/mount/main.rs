@@ -13,6 +13,7 @@ mod drops;
 mod fuzz;
 mod gate;
 mod lifecycle;
+mod man;
 mod manifests;
 mod mounted;
 mod passthrough;

@@ -148,7 +148,7 @@ impl Reader<'_> {
             importing.verify,
         );
         match adopted {
-            Ok(Adopted::New(_)) => one(&tally.new),
+            Ok(Adopted::New(_)) => {}
             Ok(Adopted::Known(known)) if known != size => {
                 let detail = format!("{size} bytes here, {known} in the store");
                 let (finding, remedy) = (Finding::BlobSize, Remedy::SetAside);

@@ -146,6 +146,7 @@ fn a_failed_flush_poisons_and_what_was_durable_stays_readable() {
     let refused = journal.commit(Batch {
         preconditions: vec![],
         changes: vec![put(b"c", b"1")],
+        as_of: None,
     });
     assert!(matches!(refused, Err(StoreError::Poisoned(_))));
     assert_eq!(journal.get(b"a").unwrap().unwrap(), b"1");
@@ -165,6 +166,7 @@ fn a_store_below_that_takes_nothing_is_told_and_nothing_is_lost() {
         let batch = Batch {
             preconditions: vec![],
             changes: vec![put(&number.to_be_bytes(), &value)],
+            as_of: None,
         };
         if let Err(error) = journal.commit(batch) {
             refused = Some(error);
@@ -366,7 +368,7 @@ proptest! {
                     let layer = overlay.freeze();
                     for (key, value) in layer.iter() {
                         let change = value.clone().map_or(Change::Delete(key.clone()), |value| Change::Put(key.clone(), value));
-                        below.commit(Batch { preconditions: vec![], changes: vec![change] }).unwrap();
+                        below.commit(Batch { preconditions: vec![], changes: vec![change], as_of: None }).unwrap();
                     }
                     if value % 2 == 0 {
                         overlay.thaw();
@@ -413,6 +415,7 @@ fn write_twins(store: &dyn Store, stop: &std::sync::atomic::AtomicBool) -> u32 {
         let batch = Batch {
             preconditions: vec![],
             changes,
+            as_of: None,
         };
         assert_eq!(store.commit(batch).unwrap(), Outcome::Committed);
         if number % 97 == 0 {
@@ -450,7 +453,10 @@ fn a_snapshot_is_one_moment_however_long_it_is_read() {
         while std::time::Instant::now() < until {
             let snapshot = journal.snapshot().unwrap();
             for _ in 0..3 {
-                let (a, z) = (twins(snapshot.as_ref(), b'a'), twins(snapshot.as_ref(), b'z'));
+                let (a, z) = (
+                    twins(snapshot.as_ref(), b'a'),
+                    twins(snapshot.as_ref(), b'z'),
+                );
                 if a != z {
                     stop.store(true, Ordering::Relaxed);
                 }

@@ -123,7 +123,10 @@ impl Check<'_> {
         if known || gate::understood(&bytes).is_none() {
             return Ok(());
         }
-        self.found.add(Discovery {
+        if !self.found.count(Fault::EdgesMissing) {
+            return Ok(());
+        }
+        self.found.discoveries.push(Discovery {
             fault: Fault::EdgesMissing,
             subject: format!("{name}@{digest}"),
             detail: "what this manifest names was never noted".into(),
@@ -153,7 +156,7 @@ impl Check<'_> {
         let count = unused.len() as u64;
         for id in unused.into_iter().take(KEPT) {
             let digest = self.moment.index().digest_of(id)?;
-            self.found.add(Discovery {
+            self.found.discoveries.push(Discovery {
                 fault: Fault::BlobWithoutLink,
                 subject: digest.to_string(),
                 detail: "no link and no manifest names it".into(),
