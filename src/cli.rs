@@ -75,13 +75,19 @@ pub fn run() -> ExitCode {
             };
         }
     };
+    // The mount's own log may go elsewhere.
+    if !matches!(cli.command, Word::Mount(_))
+        && let Err(error) = log_to(None)
+    {
+        eprintln!("regfs: {error}");
+    }
     let done = match cli.command {
         Word::Mount(arguments) => mount(arguments).map(|()| ExitCode::Success),
         Word::Check(arguments) => check(arguments),
         Word::Import(arguments) => import(arguments),
         Word::Fsck(arguments) => fsck(&arguments),
         Word::Scrub(arguments) => scrub(&arguments),
-        Word::Ls(arguments) => inquire(&arguments, list(arguments.name.as_deref())),
+        Word::Ls(arguments) => inquire(&arguments, Ok(list(arguments.name.as_deref()))),
         Word::Du(arguments) => inquire(&arguments, Ok(Inquiry::Sizes(arguments.name.clone()))),
         Word::History(arguments) => inquire(&arguments, history(arguments.name.as_deref())),
         Word::Stats(arguments) => {
@@ -128,12 +134,12 @@ pub fn run() -> ExitCode {
 }
 
 fn import(arguments: ImportArguments) -> Result<ExitCode, CommandError> {
-    log_to(None)?;
     let (root, jobs) = (arguments.root, threads(arguments.jobs));
     let plain = commands::absolute(&arguments.plain)?;
     if arguments.dry_run {
         let report = commands::survey(&plain, &root, jobs)?;
-        return arguments.answering.answer(&Done::Imported(report));
+        arguments.answering.answer(&Done::Imported(report));
+        return Ok(ExitCode::Success);
     }
     let way = if arguments.moving {
         Way::Move
@@ -147,21 +153,19 @@ fn import(arguments: ImportArguments) -> Result<ExitCode, CommandError> {
         verify: arguments.verify,
         jobs,
     };
-    let done = commands::work(&arguments.store, &work)?;
-    arguments.answering.answer(&done)
+    answer(&arguments.store, &work, &arguments.answering)
 }
 
 fn fsck(arguments: &FsckArguments) -> Result<ExitCode, CommandError> {
-    log_to(None)?;
     let examine = |repair| commands::work(&arguments.store, &Work::Fsck { repair });
     let mut done = examine(false)?;
     if arguments.repair {
         if !arguments.answering.json {
-            arguments.answering.answer(&done)?;
+            arguments.answering.answer(&done);
         }
         done = examine(true)?;
     }
-    arguments.answering.answer(&done)?;
+    arguments.answering.answer(&done);
     Ok(match done {
         Done::Examined(examination) if !examination.is_clean() => ExitCode::Found,
         _ => ExitCode::Success,
@@ -185,8 +189,8 @@ fn answer(
     work: &Work,
     answering: &Answering,
 ) -> Result<ExitCode, CommandError> {
-    log_to(None)?;
-    answering.answer(&commands::work(store, work)?)
+    answering.answer(&commands::work(store, work)?);
+    Ok(ExitCode::Success)
 }
 
 fn inquire(
@@ -198,12 +202,12 @@ fn inquire(
 }
 
 /// What a listing is of: everything, a repository, or an image.
-fn list(name: Option<&str>) -> Result<Inquiry, CommandError> {
-    Ok(match name.map(|name| (name, name.rsplit_once(':'))) {
+fn list(name: Option<&str>) -> Inquiry {
+    match name.map(|name| (name, name.rsplit_once(':'))) {
         None => Inquiry::Repositories,
         Some((_, Some((name, tag)))) => Inquiry::Image(name.into(), tag.into()),
         Some((name, None)) => Inquiry::Tags(name.into()),
-    })
+    }
 }
 
 fn history(name: Option<&str>) -> Result<Inquiry, CommandError> {
@@ -215,13 +219,12 @@ fn history(name: Option<&str>) -> Result<Inquiry, CommandError> {
 }
 
 fn scrub(arguments: &ScrubArguments) -> Result<ExitCode, CommandError> {
-    log_to(None)?;
     let work = Work::Scrub {
         rate: arguments.rate,
         age: arguments.age.as_secs(),
     };
     let done = commands::work(&arguments.store, &work)?;
-    arguments.answering.answer(&done)?;
+    arguments.answering.answer(&done);
     Ok(match done {
         Done::Scrubbed(scrubbed) if !scrubbed.damaged.is_empty() => ExitCode::Found,
         _ => ExitCode::Success,
@@ -229,15 +232,13 @@ fn scrub(arguments: &ScrubArguments) -> Result<ExitCode, CommandError> {
 }
 
 fn export(arguments: ExportArguments) -> Result<ExitCode, CommandError> {
-    log_to(None)?;
     let work = Work::Export {
         target: commands::absolute(&arguments.directory)?,
         root: arguments.root,
         way: arguments.ways.way(),
         jobs: threads(arguments.jobs),
     };
-    let done = commands::work(&arguments.store, &work)?;
-    arguments.answering.answer(&done)
+    answer(&arguments.store, &work, &arguments.answering)
 }
 
 /// Threads to work with: some wait for the disk while others work.
@@ -248,7 +249,7 @@ fn threads(wanted: Option<usize>) -> usize {
 
 impl Answering {
     /// Prints what came of a work, for people or machines.
-    fn answer(&self, done: &Done) -> Result<ExitCode, CommandError> {
+    fn answer(&self, done: &Done) {
         let text = if self.json {
             done.json().to_string()
         } else {
@@ -257,7 +258,6 @@ impl Answering {
         let mut out = std::io::stdout().lock();
         // Who asked may have gone.
         let _gone = writeln!(out, "{text}");
-        Ok(ExitCode::Success)
     }
 }
 
@@ -277,7 +277,6 @@ fn mount(arguments: MountArguments) -> Result<(), CommandError> {
 }
 
 fn check(arguments: CheckArguments) -> Result<ExitCode, CommandError> {
-    log_to(None)?;
     let verdict = commands::check(&Checking {
         file: arguments.file,
         within: arguments.store.zip(arguments.repository),

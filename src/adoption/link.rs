@@ -13,13 +13,10 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Digest, (Finding, String)> {
         return Err((Finding::EmptyLink, "it has no content".into()));
     }
     let text = std::str::from_utf8(bytes).ok();
-    match text.and_then(|text| text.parse().ok()) {
-        Some(digest) => Ok(digest),
-        None => {
-            let shown = String::from_utf8_lossy(bytes.get(..BYTES_MAX).unwrap_or(bytes));
-            Err((Finding::MalformedLink, format!("it says {shown:?}")))
-        }
-    }
+    text.and_then(|text| text.parse().ok()).ok_or_else(|| {
+        let shown = String::from_utf8_lossy(bytes.get(..BYTES_MAX).unwrap_or(bytes));
+        (Finding::MalformedLink, format!("it says {shown:?}"))
+    })
 }
 
 /// Whether a link of a set may name `target` under the path of `digest`: a blob that was pushed
@@ -42,7 +39,7 @@ mod tests {
         assert_eq!(parse(b"").unwrap_err().0, Finding::EmptyLink);
         for bytes in [
             format!("{digest}\n").as_bytes(),
-            digest.to_string()[..40].as_bytes(),
+            &digest.to_string().as_bytes()[..40],
             b"\xff\xfe",
             &[0; 71],
         ] {

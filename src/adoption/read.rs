@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat, fstat, openat, statat};
 
 /// Bytes that one call may list.
-const LISTED_AT_ONCE: usize = 32 << 10;
+const LISTED_AT_ONCE: usize = 16 << 10;
 
 /// An open directory, and where it is below the tree.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use rustix::fs::{CWD, RenameFlags, renameat_with, statvfs};
@@ -21,6 +21,7 @@ use crate::digest::{Algorithm, Digest};
 
 mod exchange;
 mod staged;
+mod trash;
 
 use staged::Staged;
 
@@ -229,48 +230,23 @@ impl Blobs for Local {
     }
 
     fn retire(&self, digest: &Digest) -> Result<(), BlobsError> {
-        let (path, retired) = (self.blob_path(digest), self.retired_path(digest));
-        match fs::rename(&path, &retired) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            renamed => renamed.map_err(about(&path))?,
-        }
-        touch(&retired)?;
-        sync_directory(&self.directory.join("trash"))?;
-        sync_directory(&self.shard_path(digest))
+        self.retire_file(digest)
+    }
+
+    fn restore(&self, digest: &Digest) -> Result<(), BlobsError> {
+        self.restore_file(digest)
+    }
+
+    fn retired(&self) -> Result<Vec<Retired>, BlobsError> {
+        self.retired_files()
     }
 
     fn open_retired(&self, digest: &Digest) -> Result<Arc<dyn Content>, BlobsError> {
         open_stored(self.retired_path(digest), digest)
     }
 
-    fn restore(&self, digest: &Digest) -> Result<(), BlobsError> {
-        let shard = self.make_shard(digest)?;
-        let path = self.retired_path(digest);
-        fs::rename(&path, self.blob_path(digest)).map_err(about(&path))?;
-        sync_directory(&shard)?;
-        sync_directory(&self.directory.join("trash"))
-    }
-
     fn forget(&self, digest: &Digest) -> Result<(), BlobsError> {
         remove_file(&self.retired_path(digest)).map(drop)
-    }
-
-    fn retired(&self) -> Result<Vec<Retired>, BlobsError> {
-        let path = self.directory.join("trash");
-        let mut found = Vec::new();
-        for row in fs::read_dir(&path).map_err(about(&path))? {
-            let row = row.map_err(about(&path))?;
-            let name = row.file_name().to_string_lossy().replacen('-', ":", 1);
-            let Ok(digest) = name.parse() else { continue };
-            let metadata = row.metadata().map_err(about(&path))?;
-            found.push(Retired {
-                digest,
-                len: metadata.len(),
-                since: metadata.modified().map_err(about(&path))?,
-            });
-        }
-        found.sort_unstable_by_key(|one| one.digest);
-        Ok(found)
     }
 
     fn take(&self, file: &Path, digest: &Digest, way: Way) -> Result<Way, BlobsError> {
@@ -369,12 +345,6 @@ fn list_shard(
     }
     found.sort_unstable();
     Ok(found)
-}
-
-/// Sets a file's time to now.
-fn touch(path: &Path) -> Result<(), BlobsError> {
-    let file = File::open(path).map_err(about(path))?;
-    file.set_modified(SystemTime::now()).map_err(about(path))
 }
 
 /// Opens the file of a blob.

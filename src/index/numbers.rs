@@ -46,7 +46,7 @@ mod tests {
         for _ in 0..3 {
             // As after a restart: what was left of a block is passed over.
             let numbers = Numbers::default();
-            for _ in 0..BLOCK + 1 {
+            for _ in 0..=BLOCK {
                 assert!(given.insert(numbers.next(&store, b'd').unwrap()));
             }
         }

@@ -102,6 +102,10 @@ impl Repository {
 }
 
 /// A digest that is known, and perhaps a blob.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and one bit on the disk"
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blob {
     /// The digest's number.

@@ -8,6 +8,7 @@
 //! needs and does not have, only a push can bring, and the finding says which tags those are.
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 
 use super::{Error, Moment, Registry};
 use crate::digest::Digest;
@@ -142,8 +143,12 @@ impl Registry {
 /// A row of the index, for people: its table, and the rest in hexadecimal.
 fn row(key: &[u8]) -> String {
     let (table, rest) = key.split_at_checked(1).unwrap_or_default();
-    let rest: String = rest.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{} {rest}", String::from_utf8_lossy(table))
+    let mut shown = format!("{} ", String::from_utf8_lossy(table));
+    for byte in rest {
+        // Writing to a string does not fail.
+        let _ok = write!(shown, "{byte:02x}");
+    }
+    shown
 }
 
 impl Check<'_> {

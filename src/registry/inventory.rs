@@ -226,7 +226,7 @@ impl Moment<'_> {
                 });
             }
         }
-        found.sort_by(|a, b| (b.current, b.since).cmp(&(a.current, a.since)));
+        found.sort_by_key(|one| std::cmp::Reverse((one.current, one.since)));
         Ok(found)
     }
 

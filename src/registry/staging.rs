@@ -161,37 +161,7 @@ impl Registry {
 
     /// A blob's bytes, which stay readable through this even after the blob's removal.
     pub fn read_blob(&self, digest: &Digest) -> Result<Reading, Error> {
-        self.read_in(&self.index, digest, |digest| self.blobs.open(digest))
-    }
-
-    /// The same of facts as of another moment; `open` opens the file.
-    fn read_in(
-        &self,
-        index: &Index,
-        digest: &Digest,
-        open: impl FnOnce(&Digest) -> Result<Arc<dyn Content>, BlobsError>,
-    ) -> Result<Reading, Error> {
-        let mut view = index.view();
-        let blob = view.blob(digest)?.filter(|blob| blob.present);
-        let blob = blob.ok_or(Error::Missing)?;
-        if blob.damaged {
-            return Err(Error::Corrupt { digest: *digest });
-        }
-        let source = if blob.inline {
-            let bytes = view.inline(digest)?.unwrap_or_default();
-            Source::Inline(bytes.into())
-        } else {
-            Source::Content(open(digest)?)
-        };
-        let reading = Reading(source);
-        if reading.len() != blob.size {
-            return Err(Error::Damaged {
-                digest: *digest,
-                actual: reading.len(),
-                expected: blob.size,
-            });
-        }
-        Ok(reading)
+        read_in(&self.index, digest, |digest| self.blobs.open(digest))
     }
 
     /// All of a blob's bytes, which must not be many.
@@ -201,12 +171,41 @@ impl Registry {
 
     /// All of the bytes that a blob had at a moment that is held.
     pub(super) fn read_as_of(&self, index: &Index, digest: &Digest) -> Result<Vec<u8>, Error> {
-        let reading = self.read_in(index, digest, |digest| match self.blobs.open(digest) {
+        let reading = read_in(index, digest, |digest| match self.blobs.open(digest) {
             Err(BlobsError::Missing(_)) => self.blobs.open_retired(digest),
             opened => opened,
         })?;
         whole(&reading)
     }
+}
+
+/// A blob's bytes, by the facts of an index; `open` opens its file.
+fn read_in(
+    index: &Index,
+    digest: &Digest,
+    open: impl FnOnce(&Digest) -> Result<Arc<dyn Content>, BlobsError>,
+) -> Result<Reading, Error> {
+    let mut view = index.view();
+    let blob = view.blob(digest)?.filter(|blob| blob.present);
+    let blob = blob.ok_or(Error::Missing)?;
+    if blob.damaged {
+        return Err(Error::Corrupt { digest: *digest });
+    }
+    let source = if blob.inline {
+        let bytes = view.inline(digest)?.unwrap_or_default();
+        Source::Inline(bytes.into())
+    } else {
+        Source::Content(open(digest)?)
+    };
+    let reading = Reading(source);
+    if reading.len() != blob.size {
+        return Err(Error::Damaged {
+            digest: *digest,
+            actual: reading.len(),
+            expected: blob.size,
+        });
+    }
+    Ok(reading)
 }
 
 /// All of the bytes.

@@ -73,25 +73,25 @@ fn storm(v2: &Path, pusher: usize, stop: &AtomicBool) -> usize {
     let repository = v2.join(format!("repositories/storm/app{pusher}"));
     fs::create_dir_all(repository.join("_layers")).unwrap();
     fs::create_dir_all(repository.join("_manifests/tags")).unwrap();
-    let mut pushed = 0;
+    let mut images = 0;
     // If anything fails everybody ends.
     let ends = Ends(stop);
     while !stop.load(Ordering::Relaxed) {
-        let bytes = layer(1_000_000 * (pusher + 1) + pushed, 40_000);
+        let bytes = layer(1_000_000 * (pusher + 1) + images, 40_000);
         put(&repository.join("_layers/layer"), &bytes);
         put(&repository.join("_layers/config"), b"{}");
         let digest =
             |bytes: &[u8]| regfs::digest::Digest::of(regfs::digest::Algorithm::Sha256, bytes);
         let layers = [(digest(&bytes), bytes.len())];
-        let image = manifest((&digest(b"{}"), 2), &layers, &format!("{pusher} {pushed}"));
+        let image = manifest((&digest(b"{}"), 2), &layers, &format!("{pusher} {images}"));
         put(
-            &repository.join(format!("_manifests/tags/t{pushed}")),
+            &repository.join(format!("_manifests/tags/t{images}")),
             &image,
         );
-        pushed += 1;
+        images += 1;
         // Some go again while they are copied.
-        if pushed % 5 == 0 {
-            let old = pushed - 5;
+        if images % 5 == 0 {
+            let old = images - 5;
             let tag = repository.join(format!("_manifests/tags/t{old}"));
             let link = fs::read_to_string(tag.join("current/link")).unwrap();
             fs::remove_dir_all(&tag).unwrap();
@@ -107,7 +107,7 @@ fn storm(v2: &Path, pusher: usize, stop: &AtomicBool) -> usize {
         }
     }
     drop(ends);
-    pushed
+    images
 }
 
 #[test]

@@ -94,6 +94,15 @@ impl Image {
 
     /// Does one thing wrong; what must be said of it.
     fn spoil(&self, kind: usize) -> Expected {
+        match kind {
+            0..=7 => self.spoil_link(kind),
+            11..=15 | 17..=22 => self.spoil_name(kind),
+            _ => self.spoil_content(kind),
+        }
+    }
+
+    /// A link that does not say what it should.
+    fn spoil_link(&self, kind: usize) -> Expected {
         let number = self.number;
         let other = Digest::of(Algorithm::Sha256, format!("other {number}").as_bytes());
         let digest = self.digest.to_string();
@@ -129,25 +138,18 @@ impl Image {
                 self.write(&link, other.to_string().as_bytes());
                 Odd("wrong-link", link, "mended")
             }
-            7 => {
+            _ => {
                 self.write(&self.revision(), other.to_string().as_bytes());
                 Odd("wrong-link", self.revision(), "mended")
             }
-            8 => {
-                fs::remove_file(self.v2.join(blob(&self.digest)).join("data")).unwrap();
-                Odd("revision-without-blob", self.revision(), "set-aside")
-            }
-            9 => {
-                let data = Path::new(&blob(&self.digest)).join("data");
-                self.write(&data, b"something else");
-                Odd("wrong-blob", data, "set-aside")
-            }
-            10 => {
-                let (digest, _) = self.layer();
-                let data = Path::new(&blob(&digest)).join("data");
-                self.write(&data, b"");
-                Odd("empty-blob", data, "set-aside")
-            }
+        }
+    }
+
+    /// A name or a kind of file that does not belong there.
+    fn spoil_name(&self, kind: usize) -> Expected {
+        let number = self.number;
+        let digest = self.digest.to_string();
+        match kind {
             11 => {
                 let path = self.path(&format!("UPPER{number}"));
                 fs::create_dir_all(self.v2.join(&path).join("_layers")).unwrap();
@@ -173,12 +175,6 @@ impl Image {
                 let path = self.path("_uploads").join(upload);
                 self.write(&path.join("hashstates/sha256/0"), b"sha\x03");
                 Odd("unfinished-upload", path, "kept")
-            }
-            16 => {
-                let (_, link) = self.layer();
-                let file = self.v2.join(&link);
-                fs::set_permissions(file, fs::Permissions::from_mode(0)).unwrap();
-                Odd("unreadable", link, "mended")
             }
             17 => {
                 let path = self.path(&format!("loop{number}"));
@@ -212,12 +208,40 @@ impl Image {
                 self.write(&link.join("inside"), b"a directory where a link belongs");
                 Odd("wrong-kind", link, "set-aside")
             }
-            22 => {
+            _ => {
                 let upload = format!("01890a5d-ac96-774b-bcce-{number:012x}");
                 let path = self.path("_uploads").join(upload);
                 self.write(&path.join("data"), b"");
                 self.write(&path.join("startedat"), &[b'x'; 3_000]);
                 Odd("oversized-note", path.join("startedat"), "set-aside")
+            }
+        }
+    }
+
+    /// Bytes or a fact that are not there, or cannot be read.
+    fn spoil_content(&self, kind: usize) -> Expected {
+        let number = self.number;
+        match kind {
+            8 => {
+                fs::remove_file(self.v2.join(blob(&self.digest)).join("data")).unwrap();
+                Odd("revision-without-blob", self.revision(), "set-aside")
+            }
+            9 => {
+                let data = Path::new(&blob(&self.digest)).join("data");
+                self.write(&data, b"something else");
+                Odd("wrong-blob", data, "set-aside")
+            }
+            10 => {
+                let (digest, _) = self.layer();
+                let data = Path::new(&blob(&digest)).join("data");
+                self.write(&data, b"");
+                Odd("empty-blob", data, "set-aside")
+            }
+            16 => {
+                let (_, link) = self.layer();
+                let file = self.v2.join(&link);
+                fs::set_permissions(file, fs::Permissions::from_mode(0o0)).unwrap();
+                Odd("unreadable", link, "mended")
             }
             23 => {
                 // A layer that a tagged image needs, gone.

@@ -1,7 +1,6 @@
 //! Adoption by the real program: plain trees taken in, mended, checked, and given back.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::indexing_slicing,
     reason = "a test that cannot go on must fail"
 )]

@@ -122,7 +122,7 @@ fn a_tag_that_was_moved_in_the_store_is_not_moved_back() {
     let tags = "docker/registry/v2/repositories/library/app0/_manifests/tags";
     let other = fs::read_to_string(mounted.join(tags).join("v1/current/link")).unwrap();
     // Times have the precision of a second.
-    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+    let old = std::time::SystemTime::now() - std::time::Duration::from_mins(1);
     let plain = site
         .v2()
         .join("repositories/library/app0/_manifests/tags/v0/current/link");

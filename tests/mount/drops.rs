@@ -229,9 +229,9 @@ fn a_name_that_is_used_again_at_once_takes_nothing_of_what_was_stored_under_it()
         // Closed as far as the program knows, and stored; open as far as the kernel does.
         file.try_clone().unwrap()
     };
-    let kept: Vec<File> = (0..5_u8).map(|seed| write(&[seed; 40_000])).collect();
+    let kept: Vec<File> = (0..5_u8).map(|seed| write(&vec![seed; 40_000])).collect();
     for seed in 0..5_u8 {
-        let link = format!("_layers/sha256/{}/link", hex(&[seed; 40_000]));
+        let link = format!("_layers/sha256/{}/link", hex(&vec![seed; 40_000]));
         assert!(mounted.repository(&link).exists(), "layer {seed} is gone");
     }
     drop(kept);

@@ -140,21 +140,20 @@ impl Reader<'_> {
         };
         let file = self.shared.tree.join(&path);
         let importing = self.shared.importing;
-        let adopted = adopter.blob(
+        let outcome = adopter.blob(
             &file,
             digest,
             modified(&stat),
             importing.way,
             importing.verify,
         );
-        match adopted {
-            Ok(Adopted::New(_)) => {}
+        match outcome {
             Ok(Adopted::Known(known)) if known != size => {
                 let detail = format!("{size} bytes here, {known} in the store");
                 let (finding, remedy) = (Finding::BlobSize, Remedy::SetAside);
                 self.shared.odd(finding, &path, remedy, detail);
             }
-            Ok(Adopted::Known(_)) => {}
+            Ok(Adopted::New(_) | Adopted::Known(_)) => {}
             Ok(Adopted::Wrong(actual)) => {
                 let finding = if size == 0 {
                     Finding::EmptyBlob
@@ -175,21 +174,6 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// What a link says, where it says something that it may; or what is wrong.
-    fn read_link(
-        &self,
-        at: &Open,
-        name: &OsStr,
-    ) -> Result<(Digest, u32), (Finding, String, Option<u32>)> {
-        match at.read(name, link::BYTES_MAX) {
-            Err(error) => Err((Finding::Unreadable, error.to_string(), None)),
-            Ok(content) => match link::parse(&content.bytes) {
-                Ok(digest) => Ok((digest, content.modified)),
-                Err((finding, detail)) => Err((finding, detail, Some(content.modified))),
-            },
-        }
-    }
-
     /// A link under a digest: what it should say follows from its path.
     fn link(
         &mut self,
@@ -206,7 +190,7 @@ impl Reader<'_> {
             LinkSet::TagIndex(_) | LinkSet::Signatures(_) => &tally.others,
         });
         let path = at.path.join(name);
-        let (target, pushed) = match self.read_link(at, name) {
+        let (target, pushed) = match read_link(at, name) {
             Ok((target, pushed)) if may_name(set, digest, &target) => (target, pushed),
             Ok((target, pushed)) => {
                 let detail = format!("it says {target}");
@@ -237,13 +221,11 @@ impl Reader<'_> {
     /// Whether a blob's bytes are there: in the store by now, or in the tree if nothing is
     /// taken in.
     fn has_blob(&self, digest: &Digest) -> Result<bool, AdoptionError> {
-        match self.shared.importing.registry {
-            Some(registry) => Ok(registry.has_blob(digest)?),
-            None => {
-                let data = Node::BlobData(*digest).to_string();
-                Ok(self.shared.tree.join(data).is_file())
-            }
+        if let Some(registry) = self.shared.importing.registry {
+            return Ok(registry.has_blob(digest)?);
         }
+        let data = Node::BlobData(*digest).to_string();
+        Ok(self.shared.tree.join(data).is_file())
     }
 
     /// Says that what was there was mended; what it was is kept if it was anything.
@@ -265,21 +247,19 @@ impl Reader<'_> {
         tag: &Tag,
     ) -> Result<bool, AdoptionError> {
         let path = at.path.join(name);
-        let (target, pushed) = match self.read_link(at, name) {
+        let (target, pushed) = match read_link(at, name) {
             Ok(found) => found,
-            Err((finding, detail, _)) => match self.newest(repository, tag) {
-                Some(newest) => {
-                    let detail = format!("{detail}; its index says {}", newest.0);
-                    self.mended(finding, &path, detail);
-                    newest
-                }
-                None => {
+            Err((finding, detail, _)) => {
+                let Some(newest) = self.newest(repository, tag) else {
                     let detail = format!("{detail}, and its index is empty");
                     let (finding, remedy) = (Finding::TagWithoutTarget, Remedy::SetAside);
                     self.shared.odd(finding, &path, remedy, detail);
                     return Ok(false);
-                }
-            },
+                };
+                let detail = format!("{detail}; its index says {}", newest.0);
+                self.mended(finding, &path, detail);
+                newest
+            }
         };
         self.adopt(Fact::Current {
             repository: repository.clone(),
@@ -313,5 +293,17 @@ impl Reader<'_> {
         let (written, digest) = newest?;
         let seconds = written.duration_since(std::time::UNIX_EPOCH).ok()?;
         Some((digest, u32::try_from(seconds.as_secs()).unwrap_or_default()))
+    }
+}
+
+/// What a link says, and since when; or what is wrong, in words, and since when if that can be
+/// told.
+fn read_link(at: &Open, name: &OsStr) -> Result<(Digest, u32), (Finding, String, Option<u32>)> {
+    match at.read(name, link::BYTES_MAX) {
+        Err(error) => Err((Finding::Unreadable, error.to_string(), None)),
+        Ok(content) => match link::parse(&content.bytes) {
+            Ok(digest) => Ok((digest, content.modified)),
+            Err((finding, detail)) => Err((finding, detail, Some(content.modified))),
+        },
     }
 }

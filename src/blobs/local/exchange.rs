@@ -4,7 +4,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, RenameFlags, ioctl_ficlone, linkat, renameat_with};
 use rustix::io::Errno;
@@ -55,12 +55,6 @@ fn keep_time(source: &File, target: &File) -> io::Result<()> {
 }
 
 impl Local {
-    /// Where a blob is kept that was removed.
-    pub(super) fn retired_path(&self, digest: &Digest) -> PathBuf {
-        let name = format!("{}-{}", digest.algorithm(), digest.hex());
-        self.directory.join("trash").join(name)
-    }
-
     /// Takes in a file; the way in which it was done.
     pub(super) fn take_file(
         &self,

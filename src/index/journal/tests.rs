@@ -418,7 +418,7 @@ fn write_twins(store: &dyn Store, stop: &std::sync::atomic::AtomicBool) -> u32 {
             as_of: None,
         };
         assert_eq!(store.commit(batch).unwrap(), Outcome::Committed);
-        if number % 97 == 0 {
+        if number.is_multiple_of(97) {
             store.sync().unwrap();
         }
         number += 1;

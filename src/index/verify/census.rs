@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::{Algorithm, Blob, Digest, DigestId, Namespace, RepositoryId};
 
 /// What is known of a digest.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known {
     /// Its algorithm.

@@ -176,9 +176,10 @@ impl Flaw {
     pub(super) fn kind_in_words(&self) -> &'static str {
         match self.kind {
             FlawKind::RecordDamaged => "the row cannot be read",
-            FlawKind::DigestWithoutNumber => "its number leads elsewhere or nowhere",
+            FlawKind::DigestWithoutNumber | FlawKind::RepositoryWithoutNumber => {
+                "its number leads elsewhere or nowhere"
+            }
             FlawKind::NumberWithoutDigest => "no digest has this number",
-            FlawKind::RepositoryWithoutNumber => "its number leads elsewhere or nowhere",
             FlawKind::NumberWithoutRepository => "no repository has this number",
             FlawKind::RowWithoutRepository => "its repository does not exist",
             FlawKind::LinkOutOfPlace => "it is under another digest, or names an unknown one",

@@ -3,7 +3,7 @@
 //! Bytes are never thrown away: what is taken out is in the trash.
 
 use super::{Cure, Discovery};
-use crate::blobs::BlobsError;
+use crate::blobs::{BlobsError, Content};
 use crate::digest::{Digest, Hasher};
 use crate::name::{LinkSet, RepositoryName};
 use crate::registry::{Error, Registry, now};
@@ -128,7 +128,7 @@ impl Registry {
 
 /// The digest that bytes have.
 pub(in crate::registry) fn hash(
-    content: &dyn crate::blobs::Content,
+    content: &dyn Content,
     like: &Digest,
 ) -> Result<Digest, BlobsError> {
     let (mut hasher, mut offset) = (Hasher::new(like.algorithm()), 0);
