@@ -11,7 +11,10 @@ use crate::digest::{Algorithm, Digest};
 use crate::index::{Directories, Transaction, Upload};
 use crate::name::{LinkSet, RepositoryName, UploadId};
 
-/// Largest blob that is kept in the index, in bytes.
+/// Largest blob that is kept in the index, in bytes. Measured (`scripts/measure inline`), the
+/// index is faster up to 128 KiB at least: a durable write in a fifth of the time, a read in
+/// half. Nearly every manifest and configuration fits into this; more would make an index that
+/// is copied whole by a backup as large as what it indexes.
 pub const INLINE_BYTES_MAX: usize = 16 << 10;
 /// Bytes that are copied at once.
 const COPIED_AT_ONCE: usize = 1 << 20;

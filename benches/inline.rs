@@ -1,0 +1,101 @@
+//! Where small blobs are better kept: each size made durable in the index, and as a file of its
+//! own, one at a time; and read again. Run by `scripts/measure inline`.
+//!
+//! usage: inline DIRECTORY [BLOBS]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use regfs::blobs::{Blobs, Local};
+use regfs::digest::{Algorithm, Digest};
+use regfs::index::{Index, IndexError, Journal, Redb, Store};
+
+type Failed = Box<dyn std::error::Error>;
+
+/// The median, in microseconds.
+fn median(mut times: Vec<Duration>) -> f64 {
+    times.sort_unstable();
+    times
+        .get(times.len() / 2)
+        .map_or(0.0, |time| time.as_secs_f64() * 1e6)
+}
+
+fn bytes(number: u32, size: usize) -> (Vec<u8>, Digest) {
+    let mut bytes = number.to_be_bytes().to_vec();
+    let mut state = u64::from(number) + 1;
+    while bytes.len() < size {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        bytes.extend_from_slice(&state.to_be_bytes());
+    }
+    bytes.truncate(size);
+    let digest = Digest::of(Algorithm::Sha256, &bytes);
+    (bytes, digest)
+}
+
+fn main() -> Result<(), Failed> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let directory = arguments.first().ok_or("usage: inline DIRECTORY [BLOBS]")?;
+    let blobs: u32 = arguments.get(1).map_or(Ok(200), |text| text.parse())?;
+    println!(
+        "{:>8} {:>12} {:>12} {:>12} {:>12}",
+        "bytes", "index us", "file us", "index read", "file read"
+    );
+    for kib in [1, 4, 8, 16, 32, 64, 128] {
+        one(
+            &Path::new(directory).join(kib.to_string()),
+            kib << 10,
+            blobs,
+        )?;
+    }
+    Ok(())
+}
+
+fn one(store: &Path, size: usize, blobs: u32) -> Result<(), Failed> {
+    std::fs::create_dir_all(store)?;
+    let below: Arc<dyn Store> = Arc::new(Redb::open(&store.join("index.redb"))?);
+    let index = Index::new(Arc::new(Journal::open(below, &store.join("journal"))?));
+    let files = Local::open(store)?;
+    let (mut inline, mut as_file, mut read_inline, mut read_file) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    // In turn, so that neither has the quieter disk.
+    for number in 0..blobs {
+        let (content, digest) = bytes(number * 2, size);
+        let begun = Instant::now();
+        index.transact(|facts| {
+            facts
+                .put_inline(&digest, &content, 1)
+                .map_err(IndexError::from)
+        })?;
+        index.sync()?;
+        inline.push(begun.elapsed());
+        let (content, digest) = bytes(number * 2 + 1, size);
+        let begun = Instant::now();
+        let draft = files.draft(u64::from(number))?;
+        draft.write_at(0, &content)?;
+        let len = files.publish(draft.as_ref(), &digest)?;
+        index.transact(|facts| facts.put_blob(&digest, len, 1).map_err(IndexError::from))?;
+        index.sync()?;
+        as_file.push(begun.elapsed());
+    }
+    for number in 0..blobs {
+        let (_, digest) = bytes(number * 2, size);
+        let begun = Instant::now();
+        let found = index.view().inline(&digest)?.ok_or("it is gone")?;
+        read_inline.push(begun.elapsed());
+        assert_eq!(found.len(), size);
+        let (_, digest) = bytes(number * 2 + 1, size);
+        let begun = Instant::now();
+        let mut buffer = vec![0; size];
+        files.open(&digest)?.read_at(0, &mut buffer)?;
+        read_file.push(begun.elapsed());
+    }
+    println!(
+        "{size:>8} {:>12.0} {:>12.0} {:>12.1} {:>12.1}",
+        median(inline),
+        median(as_file),
+        median(read_inline),
+        median(read_file)
+    );
+    Ok(())
+}
