@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use regfs::blobs::{Blobs, Local};
 use regfs::digest::{Algorithm, Digest};
-use regfs::index::{Index, IndexError, Journal, Redb, Store};
+use regfs::index::{Index, Journal, Redb, Store};
 
 type Failed = Box<dyn std::error::Error>;
 
@@ -62,11 +62,7 @@ fn one(store: &Path, size: usize, blobs: u32) -> Result<(), Failed> {
     for number in 0..blobs {
         let (content, digest) = bytes(number * 2, size);
         let begun = Instant::now();
-        index.transact(|facts| {
-            facts
-                .put_inline(&digest, &content, 1)
-                .map_err(IndexError::from)
-        })?;
+        index.transact(|facts| facts.put_inline(&digest, &content, 1))?;
         index.sync()?;
         inline.push(begun.elapsed());
         let (content, digest) = bytes(number * 2 + 1, size);
@@ -74,7 +70,7 @@ fn one(store: &Path, size: usize, blobs: u32) -> Result<(), Failed> {
         let draft = files.draft(u64::from(number))?;
         draft.write_at(0, &content)?;
         let len = files.publish(draft.as_ref(), &digest)?;
-        index.transact(|facts| facts.put_blob(&digest, len, 1).map_err(IndexError::from))?;
+        index.transact(|facts| facts.put_blob(&digest, len, 1))?;
         index.sync()?;
         as_file.push(begun.elapsed());
     }

@@ -36,12 +36,15 @@
 //!    (`tests/distribution/differential.rs`), with one exception: a repository that holds a
 //!    manifest always shows `_layers` and `_manifests`, without which distribution's own
 //!    collection would destroy it.
-//! 5. After any failed write, reopening finds everything acknowledged and nothing half-done
+//! 5. What is imported is exported byte for byte, and a stock registry runs on it
+//!    (`tests/distribution/adoption.rs`, `tests/adoption/`).
+//! 6. After any failed write, reopening finds everything acknowledged, nothing half-done, and
+//!    fsck nothing wrong
 //!    (`tests/registry/faults.rs`, `tests/registry/io.rs`, `tests/distribution/crash.rs`,
 //!    `tests/distribution/powercut.rs`).
-//! 6. Only `fuse` knows the kernel, only `index/redb.rs` knows redb, and only `blobs/local`,
+//! 7. Only `fuse` knows the kernel, only `index/redb.rs` knows redb, and only `blobs/local`,
 //!    `index/journal/segment.rs`, `index/redb.rs` and plain files make bytes durable.
-//! 7. Nothing done through the mount makes it panic, hang, or show an invalid link
+//! 8. Nothing done through the mount makes it panic, hang, or show an invalid link
 //!    (`tests/mount/fuzz.rs`). What is unsafe is in `fuse/ring/queue.rs` and
 //!    `fuse/passthrough.rs` only.
 //!
@@ -77,6 +80,22 @@
 //! by, a link at its first fsync, what goes with the last fact) is told to the kernel before the
 //! change is answered (`tests/mount/coherent.rs`). Not kept: what does not exist, tags' current
 //! links, our own files.
+//!
+//! # Coming, going, and looking after
+//!
+//! A registry's plain tree is walked by several threads, blobs first, and each file that the
+//! layout has becomes a fact (`adoption/import.rs`): what the path or the tag's index says
+//! mends a link that says nothing, what cannot be mended is set aside and named. Export visits
+//! the facts of one [moment](registry::Moment) and writes each where the layout says. A moment
+//! is a snapshot of the index; blobs that are removed while one is held are kept aside for it.
+//! Backup, fsck and the listings of the command line go by moments too, so that the store is
+//! never held up for them.
+//!
+//! fsck verifies the index by itself, table by table, with a few bytes of memory for each digest
+//! (`index/verify.rs`), then facts against files and against each other (`registry/fsck.rs`);
+//! what seemed wrong on a store in use is looked at once more as it is now. Works on a mounted
+//! store go over a socket in it to the process that has it (`commands/control.rs`); afterwards
+//! the kernel is told to look at everything anew.
 //!
 //! # When something fails
 //!

@@ -28,8 +28,8 @@ fn an_import_that_was_killed_goes_on_to_the_same_end() {
     let mut finished = 0;
     for kill in 0..kills {
         std::fs::remove_dir_all(site.store()).unwrap();
-        // Spread over all of the work, and a little beyond.
-        let after = whole * (kill + 1) / kills;
+        // Spread over most of the work: with what is cached by then it takes less time.
+        let after = whole * 6 / 10 * (kill + 1) / kills;
         let mut command = regfs();
         command.arg("import").arg(site.plain()).arg(site.store());
         let mut import = command.stdout(Stdio::null()).spawn().unwrap();
