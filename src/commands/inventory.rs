@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::CommandError;
 use crate::digest::Digest;
 use crate::name::{RepositoryName, Tag};
-use crate::registry::{Error, Registry};
+use crate::registry::{Error, Registry, Totals};
 
 /// What is asked for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,7 +51,7 @@ pub enum Inventory {
         history: Vec<EarlierRow>,
     },
     /// How much of everything there is.
-    Totals(TotalsRow),
+    Totals(Totals),
 }
 
 /// A repository.
@@ -125,21 +125,6 @@ pub struct EarlierRow {
     pub current: bool,
     /// Whether it can still be pulled.
     pub held: bool,
-}
-
-/// How much of everything there is.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct TotalsRow {
-    pub repositories: u64,
-    pub tags: u64,
-    pub revisions: u64,
-    pub layers: u64,
-    pub blobs: u64,
-    pub bytes: u64,
-    pub small_blobs: u64,
-    pub damaged: u64,
-    pub trash: u64,
-    pub trash_bytes: u64,
 }
 
 /// A time, for people and machines.
@@ -217,21 +202,7 @@ pub(super) fn inquire(registry: &Registry, inquiry: &Inquiry) -> Result<Inventor
                 history: history.collect(),
             }
         }
-        Inquiry::Totals => {
-            let totals = moment.totals(registry)?;
-            Inventory::Totals(TotalsRow {
-                repositories: totals.repositories,
-                tags: totals.tags,
-                revisions: totals.revisions,
-                layers: totals.layers,
-                blobs: totals.blobs,
-                bytes: totals.bytes,
-                small_blobs: totals.small_blobs,
-                damaged: totals.damaged,
-                trash: totals.trash,
-                trash_bytes: totals.trash_bytes,
-            })
-        }
+        Inquiry::Totals => Inventory::Totals(moment.totals(registry)?),
     })
 }
 

@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 
-use super::key::{Fields, Key, after, algorithm_byte};
+use super::key::{Fields, Key, algorithm_byte};
 use super::record::{Blob, DigestId, Repository, RepositoryId, Role, Upload};
 use super::store::{Batch, Change, Outcome, Precondition};
 use super::{Index, IndexError, Pair};
@@ -75,24 +75,13 @@ enum Refers {
 }
 
 impl Index {
-    /// Visits every row of a table, in the order of keys; stops when told to.
+    /// Visits every row of a table.
     pub(super) fn each(
         &self,
         table: u8,
-        mut visit: impl FnMut(Pair) -> Result<(), IndexError>,
+        visit: impl FnMut(Pair) -> Result<(), IndexError>,
     ) -> Result<(), IndexError> {
-        let mut range = Key::table(table).below();
-        loop {
-            let page = self.scan(&range, PAGE)?;
-            let full = page.len() == PAGE;
-            if let Some((last, _)) = page.last() {
-                range.start = after(last.clone());
-            }
-            page.into_iter().try_for_each(&mut visit)?;
-            if !full {
-                return Ok(());
-            }
-        }
+        self.rows(Key::table(table), visit)
     }
 
     /// Verifies every table; tells of each flaw, and gives what is known of every digest.

@@ -34,14 +34,7 @@ impl Registry {
             let staging = self.stage_again(digest)?;
             self.blobs.publish(staging.draft(), digest)?;
         }
-        let was_manifest = self.index.transact(|facts| {
-            facts.put_blob_directory(digest, now())?;
-            let was_manifest = facts.manifest(digest)?.is_some();
-            facts.forget_manifest(digest)?;
-            Ok::<_, Error>(was_manifest)
-        })?;
-        // The fact must be gone for good before the bytes are.
-        self.index.sync()?;
+        let was_manifest = self.withdraw_fact(digest)?;
         if needed_by.is_some() {
             self.blobs.retire(digest)?;
         } else if !blob.inline {
@@ -52,6 +45,19 @@ impl Registry {
         }
         drop(held);
         Ok(())
+    }
+
+    /// Says that a blob is not here, and for good: only then may its bytes go. Whether it was
+    /// known as a manifest, whose edges are to be forgotten then.
+    pub(super) fn withdraw_fact(&self, digest: &Digest) -> Result<bool, Error> {
+        let was_manifest = self.index.transact(|facts| {
+            facts.put_blob_directory(digest, now())?;
+            let was_manifest = facts.manifest(digest)?.is_some();
+            facts.forget_manifest(digest)?;
+            Ok::<_, Error>(was_manifest)
+        })?;
+        self.index.sync()?;
+        Ok(was_manifest)
     }
 
     /// A manifest that some repository holds and that cannot be served without these bytes.

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::time::SystemTime;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Error, Moment, Registry, time};
 use crate::digest::{Algorithm, Digest};
 use crate::index::{DigestId, Link, RepositoryId};
@@ -42,7 +44,7 @@ pub struct Earlier {
 }
 
 /// How much of everything there is.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Totals {
     /// Repositories.
     pub repositories: u64,

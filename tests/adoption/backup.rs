@@ -52,10 +52,7 @@ fn a_backup_is_restored_to_the_same_and_brings_only_what_is_new() {
     must_be_clean(&site.top().join("backup"));
     assert_eq!(back_up(&site)["new"], 0);
     fs::create_dir(site.top().join("mnt")).unwrap();
-    let mut mount = regfs();
-    mount.args(["mount", "backup", "mnt"]);
-    let refused = mount.current_dir(site.top()).output().unwrap();
-    let text = String::from_utf8(refused.stderr).unwrap();
+    let text = site.refused(&["mount", "backup", "mnt"]);
     assert!(text.contains("is a backup: mount it with -o ro"), "{text}");
 }
 
@@ -181,21 +178,12 @@ fn a_backup_that_was_killed_leaves_the_one_before() {
 fn only_a_backup_is_restored_and_only_an_own_place_is_backed_up_into() {
     let site = Site::with(&SMALL);
     site.import(&[]);
-    let refused = |words: [&str; 3]| {
-        let output = regfs()
-            .args(words)
-            .current_dir(site.top())
-            .output()
-            .unwrap();
-        assert!(!output.status.success());
-        String::from_utf8(output.stderr).unwrap()
-    };
-    let text = refused(["backup", "store", "plain"]);
+    let text = site.refused(&["backup", "store", "plain"]);
     assert!(text.contains("neither empty nor a backup"), "{text}");
-    let text = refused(["restore", "store", "other"]);
+    let text = site.refused(&["restore", "store", "other"]);
     assert!(text.contains("holds no backup"), "{text}");
     back_up(&site);
-    let text = refused(["restore", "backup", "store"]);
+    let text = site.refused(&["restore", "backup", "store"]);
     assert!(text.contains("is not empty"), "{text}");
     let refs = fs::read_dir(site.plain()).unwrap().count();
     assert_eq!(refs, 1, "a refused backup left something behind");

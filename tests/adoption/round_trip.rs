@@ -199,22 +199,13 @@ fn blobs_may_be_shared_or_moved() {
 #[test]
 fn what_is_no_registry_is_refused() {
     let site = Site::with(&SMALL);
-    let refused = |words: &[&str]| {
-        let output = regfs()
-            .args(words)
-            .current_dir(site.top())
-            .output()
-            .unwrap();
-        assert!(!output.status.success());
-        String::from_utf8(output.stderr).unwrap()
-    };
     fs::create_dir(site.top().join("nothing")).unwrap();
-    let text = refused(&["import", "nothing", "store"]);
+    let text = site.refused(&["import", "nothing", "store"]);
     assert!(text.contains("neither blobs nor repositories"), "{text}");
     assert!(!site.store().exists(), "a store was made for nothing");
-    let text = refused(&["fsck", "nothing"]);
+    let text = site.refused(&["fsck", "nothing"]);
     assert!(text.contains("is no store"), "{text}");
     site.import(&[]);
-    let text = refused(&["export", "store", "plain"]);
+    let text = site.refused(&["export", "store", "plain"]);
     assert!(text.contains("is not empty"), "{text}");
 }

@@ -72,6 +72,14 @@ impl Site {
         json(&output.unwrap())
     }
 
+    /// What a command that is refused says; its words are about files of the site.
+    pub(crate) fn refused(&self, words: &[&str]) -> String {
+        let output = regfs().args(words).current_dir(self.top()).output();
+        let output = output.unwrap();
+        assert!(!output.status.success(), "{words:?} was not refused");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
     /// Fails if two directories differ in anything but times.
     pub(crate) fn must_be_the_same(&self, one: &str, other: &str) {
         let output = Command::new("diff")

@@ -9,12 +9,12 @@ use crate::index::{Index, IndexError, Pair};
 use crate::name::{LinkSet, Tag};
 
 impl Index {
-    /// Visits the rows of a key's range.
-    fn rows(
+    /// Visits the rows of a key's range, in the order of keys; stops at an error.
+    pub(super) fn rows<E: From<IndexError>>(
         &self,
         key: Key,
-        mut visit: impl FnMut(Pair) -> Result<(), IndexError>,
-    ) -> Result<(), IndexError> {
+        mut visit: impl FnMut(Pair) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut range = key.below();
         loop {
             let page = self.scan(&range, PAGE)?;
@@ -92,22 +92,12 @@ impl Index {
         &self,
         mut visit: impl FnMut(Digest, Blob) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut range = Key::table(b'B').below();
-        loop {
-            let page = self.scan(&range, PAGE)?;
-            let full = page.len() == PAGE;
-            if let Some((last, _)) = page.last() {
-                range.start = after(last.clone());
+        self.rows(Key::table(b'B'), |(key, value)| {
+            let digest = Fields(key.get(1..).unwrap_or_default()).digest();
+            match digest.zip(Blob::decode(&value)) {
+                Some((digest, blob)) => visit(digest, blob),
+                None => Ok(()),
             }
-            for (key, value) in page {
-                let digest = Fields(key.get(1..).unwrap_or_default()).digest();
-                if let Some((digest, blob)) = digest.zip(Blob::decode(&value)) {
-                    visit(digest, blob)?;
-                }
-            }
-            if !full {
-                return Ok(());
-            }
-        }
+        })
     }
 }

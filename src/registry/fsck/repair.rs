@@ -59,7 +59,7 @@ impl Registry {
             self.blobs.restore(digest)?;
             return Ok(true);
         }
-        self.withdraw_fact(digest)?;
+        self.forget_blob(digest)?;
         drop(held);
         Ok(true)
     }
@@ -67,7 +67,7 @@ impl Registry {
     /// Takes a blob's bytes out; the fact goes first.
     fn take_out(&self, digest: &Digest) -> Result<bool, Error> {
         let held = self.hold(digest);
-        self.withdraw_fact(digest)?;
+        self.forget_blob(digest)?;
         self.blobs.retire(digest)?;
         drop(held);
         Ok(true)
@@ -89,15 +89,8 @@ impl Registry {
     }
 
     /// A blob is not here any more, and not known as a manifest.
-    fn withdraw_fact(&self, digest: &Digest) -> Result<(), Error> {
-        let was_manifest = self.index.transact(|facts| {
-            facts.put_blob_directory(digest, now())?;
-            let was_manifest = facts.manifest(digest)?.is_some();
-            facts.forget_manifest(digest)?;
-            Ok::<_, Error>(was_manifest)
-        })?;
-        self.index.sync()?;
-        if was_manifest {
+    fn forget_blob(&self, digest: &Digest) -> Result<(), Error> {
+        if self.withdraw_fact(digest)? {
             self.forget_edges(digest)?;
         }
         Ok(())
