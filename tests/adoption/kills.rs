@@ -8,7 +8,7 @@ use super::site::{Site, regfs};
 use super::store::must_be_clean;
 
 /// Kills, unless the environment says how many.
-const KILLS: u32 = 8;
+const KILLS: u32 = 4;
 
 const SHAPE: Shape = Shape {
     repositories: 40,

@@ -38,6 +38,28 @@ fn round_trip(plain: &Path, work: &Path, name: &str) -> (std::path::PathBuf, std
     (store, back)
 }
 
+/// oras' own steps for pushing and pulling a file.
+const ORAS: &str = "
+import os, sys
+import oras.client
+verb, host, work = sys.argv[1:]
+client = oras.client.OrasClient(hostname=host, insecure=True, tls_verify=False)
+target = host + '/clients/note:v1'
+os.chdir(work)
+if verb == 'push':
+    open('note.txt', 'w').write('a note')
+    client.push(target=target, files=['note.txt:text/plain'])
+else:
+    [pulled] = client.pull(target=target, outdir=work + '/by-oras', overwrite=True)
+    assert open(pulled).read() == 'a note', pulled
+";
+
+fn oras(verb: &str, port: u16, work: &Path) {
+    let mut python = Command::new(tool("python/bin/python"));
+    python.args(["-c", ORAS, verb, &format!("127.0.0.1:{port}")]);
+    run(python.arg(work).env("HOME", work));
+}
+
 /// Pulls an image with every client.
 fn pull_with_every_client(port: u16, work: &Path, digest: &str) {
     let name = format!("127.0.0.1:{port}/clients/app");
@@ -65,6 +87,7 @@ fn pull_with_every_client(port: u16, work: &Path, digest: &str) {
     let host = format!("reg=127.0.0.1:{port},tls=disabled");
     regctl.args(["--host", &host, "manifest", "head", &format!("{name}:v1")]);
     assert!(run(&mut regctl).contains(digest));
+    oras("pull", port, work);
 }
 
 fn adopt(version: Version) {
@@ -92,6 +115,7 @@ fn adopt(version: Version) {
             "docker://127.0.0.1:{}/clients/app:v1",
             registry.port
         )));
+    oras("push", registry.port, work.path());
     let catalog = |port| {
         let answer = http::request(port, "GET", "/v2/_catalog", &[], b"").unwrap();
         String::from_utf8(answer.body).unwrap()

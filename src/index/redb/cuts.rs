@@ -1,0 +1,215 @@
+//! Power cuts below the database, simulated: of what was written since the last flush any
+//! sectors are there and any are not. What was synced is there whole, and nothing by halves.
+
+use std::collections::BTreeMap;
+
+use redb::StorageBackend;
+
+use super::*;
+use crate::index::store::contract::put;
+
+/// What a disk writes at once, in bytes.
+const SECTOR: usize = 512;
+/// Cuts, unless the environment says how many.
+const CUTS: usize = 300;
+/// Syncs of one run.
+const SYNCS: u64 = 60;
+
+type Model = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// What was done to a disk.
+#[derive(Clone, Debug)]
+enum Done {
+    Wrote(usize, Vec<u8>),
+    Resized(usize),
+    Flushed,
+    /// A sync of this state began.
+    Began(usize),
+    /// It returned.
+    Returned(usize),
+}
+
+/// A disk that remembers what was done to it.
+#[derive(Clone, Debug, Default)]
+struct Disk(Arc<Mutex<(Vec<u8>, Vec<Done>)>>);
+
+fn place(number: u64) -> usize {
+    usize::try_from(number).unwrap()
+}
+
+impl StorageBackend for Disk {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.lock().0.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let state = self.0.lock();
+        let from = place(offset);
+        let bytes = state.0.get(from..from + out.len());
+        out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut state = self.0.lock();
+        state.0.resize(place(len), 0);
+        state.1.push(Done::Resized(place(len)));
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.lock().1.push(Done::Flushed);
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut state = self.0.lock();
+        let from = place(offset);
+        state.0[from..from + data.len()].copy_from_slice(data);
+        state.1.push(Done::Wrote(from, data.to_vec()));
+        Ok(())
+    }
+}
+
+/// Numbers that look random, the same in every run that begins with the same.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(11);
+        (self.0 >> 33) % end
+    }
+}
+
+fn store(disk: &Disk) -> Redb {
+    let database = builder().create_with_backend(disk.clone()).unwrap();
+    Redb {
+        path: "simulated".into(),
+        database: RwLock::new(Some(database)),
+        view: RwLock::default(),
+        changes: Mutex::default(),
+    }
+}
+
+/// Commits and syncs; what was done to the disk, and every state that was synced.
+fn run(random: &mut Random) -> (Vec<Done>, Vec<Model>) {
+    let disk = Disk::default();
+    let store = store(&disk);
+    let (mut model, mut states) = (Model::new(), Vec::new());
+    for number in 0..SYNCS {
+        for _ in 0..=random.below(3) {
+            let mut changes = Vec::new();
+            for _ in 0..random.below(60) {
+                let key = random.below(400).to_be_bytes().to_vec();
+                if random.below(4) == 0 {
+                    model.remove(&key);
+                    changes.push(Change::Delete(key));
+                } else {
+                    let len = place(random.below(90));
+                    let value = number.to_be_bytes().repeat(1 + len);
+                    model.insert(key.clone(), value.clone());
+                    changes.push(put(&key, &value));
+                }
+            }
+            let batch = Batch {
+                changes,
+                ..Batch::default()
+            };
+            assert_eq!(store.commit(batch).unwrap(), Outcome::Committed);
+        }
+        disk.0.lock().1.push(Done::Began(states.len()));
+        store.sync().unwrap();
+        disk.0.lock().1.push(Done::Returned(states.len()));
+        states.push(model.clone());
+    }
+    let done = disk.0.lock().1.clone();
+    (done, states)
+}
+
+/// Does to an image what was done to a disk, as far as chance has it.
+fn replay(image: &mut Vec<u8>, done: &Done, mut happens: impl FnMut() -> bool) {
+    match done {
+        Done::Wrote(offset, bytes) => {
+            for (number, sector) in bytes.chunks(SECTOR).enumerate() {
+                let from = offset + number * SECTOR;
+                if happens() {
+                    image.resize(image.len().max(from + sector.len()), 0);
+                    image[from..from + sector.len()].copy_from_slice(sector);
+                }
+            }
+        }
+        Done::Resized(len) if happens() => image.resize(*len, 0),
+        Done::Resized(_) | Done::Flushed | Done::Began(_) | Done::Returned(_) => {}
+    }
+}
+
+/// Cuts the power at one moment; whether it lay behind the first sync.
+fn cut(done: &[Done], at: usize, states: &[Model], random: &mut Random) -> bool {
+    let done = &done[..at];
+    let flushed = done.iter().rposition(|one| matches!(one, Done::Flushed));
+    let (durable, rest) = done.split_at(flushed.map_or(0, |at| at + 1));
+    let mut image = Vec::new();
+    for one in durable {
+        replay(&mut image, one, || true);
+    }
+    // From nearly nothing to nearly everything.
+    let chance = random.below(101);
+    for one in rest {
+        replay(&mut image, one, || random.below(100) < chance);
+    }
+    let number = |returned: bool| {
+        done.iter().rev().find_map(|one| match one {
+            Done::Returned(number) if returned => Some(*number),
+            Done::Began(number) if !returned => Some(*number),
+            _ => None,
+        })
+    };
+    let Some(synced) = number(true) else {
+        return false;
+    };
+    let disk = Disk(Arc::new(Mutex::new((image, Vec::new()))));
+    let store = store(&disk);
+    let there = store.scan(&[0][..]..&[255; 9][..], usize::MAX).unwrap();
+    let there: Model = there.into_iter().collect();
+    let begun = number(false).map_or(synced, |begun| begun.max(synced));
+    assert!(
+        there == states[synced] || there == states[begun],
+        "cut at {at}: neither state {synced} nor {begun}"
+    );
+    true
+}
+
+#[test]
+fn after_a_power_cut_everything_synced_is_there_and_nothing_by_halves() {
+    let cuts = std::env::var("REGFS_CUTS").map_or(CUTS, |text| text.parse().unwrap());
+    let mut random = Random(u64::from(std::process::id()));
+    let mut behind = 0;
+    let (mut done, mut states) = run(&mut random);
+    for number in 0..cuts {
+        if number % 500 == 499 {
+            (done, states) = run(&mut random);
+        }
+        let at = place(random.below(done.len() as u64 + 1));
+        behind += usize::from(cut(&done, at, &states, &mut random));
+    }
+    println!("{cuts} cuts, {behind} of them behind a sync");
+    assert!(behind > cuts / 2, "{behind} of {cuts}");
+}
+
+#[test]
+fn a_disk_that_does_not_flush_is_caught() {
+    let mut random = Random(7);
+    let (done, states) = run(&mut random);
+    let never = |one: &Done| !matches!(one, Done::Flushed);
+    let done: Vec<Done> = done.into_iter().filter(never).collect();
+    let caught = (0..50).any(|_| {
+        let at = done.len() / 2 + place(random.below(done.len() as u64 / 2));
+        let mut random = Random(random.below(1 << 30));
+        let cut = std::panic::AssertUnwindSafe(|| cut(&done, at, &states, &mut random));
+        std::panic::catch_unwind(cut).is_err()
+    });
+    assert!(
+        caught,
+        "fifty cuts without any flush, and nothing was missed"
+    );
+}
