@@ -8,6 +8,7 @@
 )]
 
 mod adoption;
+mod backup;
 mod clients;
 mod crash;
 mod differential;

@@ -1,0 +1,79 @@
+//! Backups while registries push: restored elsewhere, every image in them pulls.
+
+use std::process::Command;
+use std::sync::Mutex;
+
+use super::clients::run;
+use super::crash::{PUSHERS, push};
+use super::http;
+use super::image::{MANIFEST, digest};
+use super::registry::{Registry, Setup, Version};
+use super::root::{Root, wait};
+use super::store::must_be_clean;
+
+fn get(port: u16, path: &str) -> http::Answer {
+    let answer = http::request(port, "GET", path, &[("Accept", MANIFEST)], b"").unwrap();
+    assert_eq!(answer.status, 200, "{path}");
+    answer
+}
+
+fn names(answer: &http::Answer, field: &str) -> Vec<String> {
+    let value: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    let names = value[field].as_array().into_iter().flatten();
+    names.map(|one| one.as_str().unwrap().to_owned()).collect()
+}
+
+/// Pulls every image of a registry; how many there are.
+fn pull_all(port: u16) -> usize {
+    let mut images = 0;
+    for repository in names(&get(port, "/v2/_catalog?n=1000"), "repositories") {
+        for tag in names(&get(port, &format!("/v2/{repository}/tags/list")), "tags") {
+            let manifest = get(port, &format!("/v2/{repository}/manifests/{tag}"));
+            let text = String::from_utf8(manifest.body).unwrap();
+            for named in text.split('"').filter(|word| word.starts_with("sha256:")) {
+                let blob = get(port, &format!("/v2/{repository}/blobs/{named}"));
+                assert_eq!(digest(&blob.body), named, "{repository}:{tag}");
+            }
+            images += 1;
+        }
+    }
+    images
+}
+
+#[test]
+fn every_image_of_a_backup_in_a_push_storm_pulls() {
+    let root = Root::mounted();
+    let work = tempfile::tempdir().unwrap();
+    let (backup, restored) = (work.path().join("backup"), work.path().join("restored"));
+    let told = Mutex::new(Vec::new());
+    let mut registry = Registry::start(Version::V3_1, &root.path(), &Setup::default());
+    let regfs = |words: [&std::path::Path; 3]| {
+        run(Command::new(env!("CARGO_BIN_EXE_regfs")).args(words));
+    };
+    let before = std::thread::scope(|scope| {
+        for pusher in 0..PUSHERS {
+            let (port, told) = (registry.port, &told);
+            scope.spawn(move || push(port, pusher, 1, told));
+        }
+        let mut before = 0;
+        for images in [10, 30] {
+            wait("some pushes", || told.lock().unwrap().len() >= images);
+            before = told.lock().unwrap().len();
+            regfs(["backup".as_ref(), &root.store(), &backup]);
+        }
+        registry.stop();
+        before
+    });
+    regfs(["restore".as_ref(), &backup, &restored]);
+    must_be_clean(&restored);
+    let elsewhere = Root::of_store(&restored, "rw");
+    let registry = Registry::start(Version::V3_1, &elsewhere.path(), &Setup::default());
+    let images = pull_all(registry.port);
+    let all = told.into_inner().unwrap().len();
+    println!("{images} images in the backup, of {before} before it and {all} in all");
+    // Everything that was confirmed before the last backup began is in it.
+    assert!(
+        images >= before && before >= 30 && images < all,
+        "{before} {images} {all}"
+    );
+}
