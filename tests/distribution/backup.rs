@@ -4,7 +4,7 @@ use std::process::Command;
 use std::sync::Mutex;
 
 use super::clients::run;
-use super::crash::{PUSHERS, push};
+use super::crash::{PUSHERS, check_told, push};
 use super::http;
 use super::image::{MANIFEST, digest};
 use super::registry::{Registry, Setup, Version};
@@ -23,12 +23,19 @@ fn names(answer: &http::Answer, field: &str) -> Vec<String> {
     names.map(|one| one.as_str().unwrap().to_owned()).collect()
 }
 
-/// Pulls every image of a registry; how many there are.
-fn pull_all(port: u16) -> usize {
-    let mut images = 0;
+/// Pulls every image of a registry; how many there are, and how many tags were just being made
+/// and are at nothing yet.
+fn pull_all(port: u16) -> (usize, u64) {
+    let (mut images, mut begun) = (0, 0);
     for repository in names(&get(port, "/v2/_catalog?n=1000"), "repositories") {
         for tag in names(&get(port, &format!("/v2/{repository}/tags/list")), "tags") {
-            let manifest = get(port, &format!("/v2/{repository}/manifests/{tag}"));
+            let path = format!("/v2/{repository}/manifests/{tag}");
+            let manifest = http::request(port, "GET", &path, &[("Accept", MANIFEST)], b"").unwrap();
+            if manifest.status == 404 {
+                begun += 1;
+                continue;
+            }
+            assert_eq!(manifest.status, 200, "{path}");
             let text = String::from_utf8(manifest.body).unwrap();
             for named in text.split('"').filter(|word| word.starts_with("sha256:")) {
                 let blob = get(port, &format!("/v2/{repository}/blobs/{named}"));
@@ -37,7 +44,7 @@ fn pull_all(port: u16) -> usize {
             images += 1;
         }
     }
-    images
+    (images, begun)
 }
 
 #[test]
@@ -61,6 +68,9 @@ fn every_image_of_a_backup_in_a_push_storm_pulls() {
             before = told.lock().unwrap().len();
             regfs(["backup".as_ref(), &root.store(), &backup]);
         }
+        wait("pushes behind the backup", || {
+            told.lock().unwrap().len() > before
+        });
         registry.stop();
         before
     });
@@ -68,12 +78,15 @@ fn every_image_of_a_backup_in_a_push_storm_pulls() {
     must_be_clean(&restored);
     let elsewhere = Root::of_store(&restored, "rw");
     let registry = Registry::start(Version::V3_1, &elsewhere.path(), &Setup::default());
-    let images = pull_all(registry.port);
-    let all = told.into_inner().unwrap().len();
-    println!("{images} images in the backup, of {before} before it and {all} in all");
-    // Everything that was confirmed before the last backup began is in it.
-    assert!(
-        images >= before && before >= 30 && images < all,
-        "{before} {images} {all}"
+    let (images, begun) = pull_all(registry.port);
+    let told = told.into_inner().unwrap();
+    println!(
+        "{images} images in the backup, of {before} before it and {} in all",
+        told.len()
     );
+    // Everything that was confirmed before the last backup began is in it; of each pusher at
+    // most one tag was in the making.
+    check_told(registry.port, &told[..before]);
+    assert!(begun <= PUSHERS, "{begun} tags are at nothing");
+    assert!(images >= before && before >= 30, "{before} {images}");
 }
