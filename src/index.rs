@@ -108,7 +108,7 @@ impl Index {
     ) -> Result<T, E> {
         let mut last = Vec::new();
         for _ in 0..TRIES {
-            let mut transaction = Transaction::new(self.store.as_ref(), &self.numbers);
+            let mut transaction = Transaction::begin(self.store.as_ref(), &self.numbers);
             let value = body(&mut transaction)?;
             let Some(batch) = transaction.batch() else {
                 return Ok(value);

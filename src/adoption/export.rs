@@ -9,8 +9,9 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::walk::Walk;
-use super::{AdoptionError, Progress, about, go_on, outside};
+use super::walk::{Walk, on_threads};
+use super::{AdoptionError, Progress, about, copy_files, go_on};
+use crate::digest::Digest;
 use crate::layout::{self, Node};
 use crate::name::{Namespace, RepositoryName, UploadId};
 use crate::registry::{Fact, Moment, Registry, Way};
@@ -99,15 +100,14 @@ pub fn export(exporting: &Exporting<'_>) -> Result<Exported, AdoptionError> {
     exporting.progress.begin("blobs");
     shared.moment.blobs(|fact| {
         go_on(exporting.progress)?;
-        shared.write(&fact)
+        shared.write(fact)
     })?;
     exporting.progress.add(0.4, 0);
     exporting.progress.begin("repositories");
     shared.repositories()?;
     let files = exporting.store.join("files");
     if files.is_dir() {
-        let none = Path::new("");
-        let outside = outside::copy(&files, target, none)?;
+        let outside = copy_files(&files, target)?;
         shared.files.fetch_add(outside, Ordering::Relaxed);
     }
     let directory = File::open(target).map_err(about(target))?;
@@ -145,28 +145,15 @@ impl Shared<'_> {
             Ok::<_, AdoptionError>(())
         })?;
         let walk = Walk::new(names, 0.6, self.exporting.progress);
-        std::thread::scope(|scope| {
-            let work = || {
-                walk.work(|name: Namespace| {
-                    let mut count = 0;
-                    self.moment.repository(&name, &mut |fact| {
-                        count += 1;
-                        self.write(&fact)
-                    })?;
-                    Ok::<_, AdoptionError>((Vec::new(), count))
-                })
-            };
-            let threads: Vec<_> = (1..self.exporting.jobs)
-                .map(|_| scope.spawn(work))
-                .collect();
-            let mut done = work();
-            for thread in threads {
-                let theirs = thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                done = done.and(theirs);
-            }
-            done
+        on_threads(self.exporting.jobs, || {
+            walk.work(|name: Namespace| {
+                let mut count = 0;
+                self.moment.repository(&name, &mut |fact| {
+                    count += 1;
+                    self.write(fact)
+                })?;
+                Ok::<_, AdoptionError>((Vec::new(), count))
+            })
         })?;
         go_on(self.exporting.progress)
     }
@@ -197,8 +184,8 @@ impl Shared<'_> {
     }
 
     /// Writes a fact as the file or directory that it is.
-    fn write(&self, fact: &Fact) -> Result<(), AdoptionError> {
-        match fact.clone() {
+    fn write(&self, fact: Fact) -> Result<(), AdoptionError> {
+        match fact {
             Fact::Directory(directory) => self.directory(&tree::at(&directory)),
             Fact::Link {
                 repository,
@@ -221,7 +208,7 @@ impl Shared<'_> {
             }
             Fact::Blob {
                 digest, created, ..
-            } => self.blob(&Node::BlobData(digest), created),
+            } => self.blob(digest, created),
             Fact::StartedAt {
                 repository,
                 upload,
@@ -242,15 +229,12 @@ impl Shared<'_> {
         }
     }
 
-    fn blob(&self, node: &Node, created: u32) -> Result<(), AdoptionError> {
-        let Node::BlobData(digest) = node else {
-            return Ok(());
-        };
-        let path = self.path(node);
+    fn blob(&self, digest: Digest, created: u32) -> Result<(), AdoptionError> {
+        let path = self.path(&Node::BlobData(digest));
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(about(parent))?;
         }
-        match self.moment.give(digest, &path, self.exporting.way) {
+        match self.moment.give(&digest, &path, self.exporting.way) {
             Ok(Way::Link) => drop(self.linked.fetch_add(1, Ordering::Relaxed)),
             Ok(_) => {
                 let time = UNIX_EPOCH + Duration::from_secs(u64::from(created));

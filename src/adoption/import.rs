@@ -15,7 +15,7 @@ use super::oddity::{Finding, Oddity, Remedy};
 use super::quarantine::{self, Quarantine};
 use super::read::Open;
 use super::report::Tally;
-use super::walk::Walk;
+use super::walk::{Walk, on_threads};
 use super::{AdoptionError, Progress, Report, about, go_on, outside};
 use crate::layout::{self, Node};
 use crate::registry::{Adopter, Fact, Registry, Way};
@@ -50,7 +50,7 @@ pub struct Importing<'a> {
 /// A directory to go through, or some names of one.
 enum Task {
     Directory(Arc<Open>, OsString, Node),
-    Names(Arc<Open>, Node, Vec<(OsString, FileType)>, bool),
+    Names(Arc<Open>, Node, Vec<(OsString, FileType)>),
 }
 
 /// What the threads share.
@@ -131,23 +131,10 @@ impl Shared<'_> {
         }
         let first = Task::Directory(Arc::new(top), name, part.clone());
         let walk = Walk::new(vec![first], share, progress);
-        std::thread::scope(|scope| {
-            let work = || {
-                let mut reader = Reader::new(self);
-                walk.work(|task| reader.run(task))?;
-                reader.finish()
-            };
-            let threads: Vec<_> = (1..self.importing.jobs)
-                .map(|_| scope.spawn(work))
-                .collect();
-            let mut done = work();
-            for thread in threads {
-                let theirs = thread.join().unwrap_or_else(|panic| {
-                    std::panic::resume_unwind(panic);
-                });
-                done = done.and(theirs);
-            }
-            done
+        on_threads(self.importing.jobs, || {
+            let mut reader = Reader::new(self);
+            walk.work(|task| reader.run(task))?;
+            reader.finish()
         })?;
         go_on(progress)
     }
@@ -251,9 +238,8 @@ impl<'a> Reader<'a> {
                 Ok(at) => self.directory(&Arc::new(at), &node)?,
                 Err(error) => self.unreadable(&above.path.join(&name), &error),
             },
-            Task::Names(at, node, names, rest) => {
-                let held = self.names(&at, &node, names)?;
-                self.empty(&node, held || rest)?;
+            Task::Names(at, node, names) => {
+                self.names(&at, &node, names)?;
             }
         }
         Ok((
@@ -289,7 +275,7 @@ impl<'a> Reader<'a> {
         let rest = names.len() > NAMES_AT_ONCE;
         while names.len() > NAMES_AT_ONCE {
             let part = names.split_off(names.len() - NAMES_AT_ONCE);
-            let task = Task::Names(Arc::clone(at), node.clone(), part, rest);
+            let task = Task::Names(Arc::clone(at), node.clone(), part);
             self.tasks.push(task);
         }
         let held = self.names(at, node, names)?;

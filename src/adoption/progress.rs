@@ -1,10 +1,14 @@
 //! Progress: how much of a long work is done, for those who watch.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+
+/// How often who watches is told.
+const TOLD: Duration = Duration::from_millis(200);
 
 /// How far a work has come. Each part of it is a share of the whole, which its own parts divide
 /// among themselves.
@@ -66,6 +70,25 @@ impl Progress {
     /// Whether it is to end early.
     pub fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// Does a work, and tells meanwhile how far it is.
+    pub fn watched<T>(
+        &self,
+        mut tell: impl FnMut(&Standing) + Send,
+        work: impl FnOnce() -> T,
+    ) -> T {
+        std::thread::scope(|scope| {
+            let (ended, ending) = channel::<()>();
+            scope.spawn(move || {
+                while let Err(RecvTimeoutError::Timeout) = ending.recv_timeout(TOLD) {
+                    tell(&self.standing());
+                }
+            });
+            let done = work();
+            drop(ended);
+            done
+        })
     }
 
     /// How far it is now.

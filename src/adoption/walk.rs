@@ -90,6 +90,25 @@ impl<'a, T: Send> Walk<'a, T> {
     }
 }
 
+/// Has so many threads do the same work, this one among them; what the first of them could not
+/// do, if any could not.
+pub(super) fn on_threads<E: Send>(
+    jobs: usize,
+    work: impl Fn() -> Result<(), E> + Sync,
+) -> Result<(), E> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (1..jobs).map(|_| scope.spawn(&work)).collect();
+        let mut done = work();
+        for thread in threads {
+            let theirs = thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            done = done.and(theirs);
+        }
+        done
+    })
+}
+
 /// A number of tasks, to divide by.
 fn count(tasks: usize) -> f64 {
     f64::from(u32::try_from(tasks.max(1)).unwrap_or(u32::MAX))

@@ -1,8 +1,8 @@
 //! The control socket: how commands reach the process that has a store mounted.
 //!
-//! One line of JSON asks; lines of JSON tell how far it is, and the last one answers. The socket stands in the store and belongs to the
-//! one who mounted it. A process that was killed leaves it behind; nobody answers there, and
-//! the next mount replaces it.
+//! One line of JSON asks; lines of JSON tell how far it is, and the last one answers. The socket
+//! stands in the store and belongs to the one who mounted it. A process that was killed leaves
+//! it behind; nobody answers there, and the next mount replaces it.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -12,7 +12,6 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -30,8 +29,6 @@ const SOCKET: &str = "socket";
 const QUESTION_MAX: u64 = 32 << 20;
 /// How long either side waits for the other.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How often who waits for a work is told how far it is.
-const TOLD: Duration = Duration::from_millis(200);
 
 /// What can be asked.
 #[derive(Debug, Serialize, Deserialize)]
@@ -191,21 +188,15 @@ fn perform(stream: &UnixStream, served: &Served, ending: &AtomicBool, work: &Wor
         return Answer::Failed(reason);
     }
     let progress = Progress::default();
-    let done = std::thread::scope(|scope| {
-        let (ended, told) = channel::<()>();
-        let progress = &progress;
-        scope.spawn(move || {
-            while let Err(RecvTimeoutError::Timeout) = told.recv_timeout(TOLD) {
-                let heard = say(stream, &Line::Standing(progress.standing()));
-                if heard.is_err() || ending.load(Ordering::Acquire) {
-                    progress.stop();
-                }
-            }
-        });
-        let work = || work.perform(&served.store, &served.registry, progress);
-        let done = catch_unwind(AssertUnwindSafe(work));
-        drop(ended);
-        done
+    let tell = |standing: &Standing| {
+        let heard = say(stream, &Line::Standing(standing.clone()));
+        if heard.is_err() || ending.load(Ordering::Acquire) {
+            progress.stop();
+        }
+    };
+    let done = progress.watched(tell, || {
+        let work = || work.perform(&served.store, &served.registry, &progress);
+        catch_unwind(AssertUnwindSafe(work))
     });
     if work.changes_facts()
         && let Some(refresh) = served.refresh.get()

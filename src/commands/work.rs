@@ -15,9 +15,6 @@ use super::{BackedUp, CommandError, Examination, Inquiry, Inventory, Scrubbed, S
 use crate::adoption::{self, Exported, Exporting, Importing, Progress, Report};
 use crate::registry::{self, Policy, Registry, Way};
 
-/// How often who watches is told how far it is.
-const TOLD: Duration = Duration::from_millis(200);
-
 /// What is to be done to a store.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Work {
@@ -276,16 +273,6 @@ pub(super) fn watched<T>(
     progress: &Progress,
     work: impl FnOnce() -> Result<T, CommandError>,
 ) -> Result<T, CommandError> {
-    std::thread::scope(|scope| {
-        let (ended, ending) = std::sync::mpsc::channel::<()>();
-        scope.spawn(move || {
-            let mut bar = Bar::new();
-            while let Err(std::sync::mpsc::RecvTimeoutError::Timeout) = ending.recv_timeout(TOLD) {
-                bar.show(&progress.standing());
-            }
-        });
-        let done = work();
-        drop(ended);
-        done
-    })
+    let mut bar = Bar::new();
+    progress.watched(move |standing| bar.show(standing), work)
 }

@@ -27,8 +27,8 @@ pub struct Transaction<'a> {
     read: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     written: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     empty: Vec<Range<Vec<u8>>>,
-    /// How far the store had come before anything was read.
-    began: u64,
+    /// How far the store had come before anything was read; nothing if nothing is committed.
+    began: Option<u64>,
 }
 
 impl std::fmt::Debug for Transaction<'_> {
@@ -47,7 +47,15 @@ impl<'a> Transaction<'a> {
             read: BTreeMap::new(),
             written: BTreeMap::new(),
             empty: Vec::new(),
-            began: store.position(),
+            began: None,
+        }
+    }
+
+    /// One whose changes will be committed.
+    pub(super) fn begin(store: &'a dyn Store, numbers: &'a Numbers) -> Self {
+        Self {
+            began: Some(store.position()),
+            ..Self::new(store, numbers)
         }
     }
 
@@ -70,7 +78,7 @@ impl<'a> Transaction<'a> {
         Some(Batch {
             preconditions,
             changes: changes.collect(),
-            as_of: Some(self.began),
+            as_of: self.began,
         })
     }
 

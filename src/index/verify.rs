@@ -66,13 +66,8 @@ pub struct Flaw {
 /// Hears of flaws.
 type Told<'a> = &'a mut dyn FnMut(Flaw);
 
-/// What a table's rows refer to.
-enum Refers {
-    /// A repository, then what the rest of the key says.
-    Repository(fn(&mut Fields<'_>) -> Option<()>),
-    /// Nothing that is checked here.
-    Nothing,
-}
+/// Reads what stands in a key behind its repository; nothing if it is not there.
+type Rest = fn(&mut Fields<'_>) -> Option<()>;
 
 impl Index {
     /// Visits every row of a table.
@@ -92,7 +87,7 @@ impl Index {
         self.verify_links(&mut census, told)?;
         self.verify_manifests(&mut census, told)?;
         self.verify_uploads(&census, told)?;
-        self.verify_reverse(&census, told)?;
+        self.verify_reverse(told)?;
         Ok(census)
     }
 
@@ -171,25 +166,22 @@ impl Index {
 
     /// Tables whose rows are about a repository and a digest.
     fn verify_links(&self, census: &mut Census, told: Told<'_>) -> Result<(), IndexError> {
-        for (table, refers) in [
-            (b'L', Refers::Repository(|_| Some(()))),
-            (b'R', Refers::Repository(|_| Some(()))),
-            (b'I', Refers::Repository(skip_tag)),
-            (b'S', Refers::Repository(|key| key.id().map(drop))),
-        ] {
+        let tables: [(u8, Rest); 4] = [
+            (b'L', nothing),
+            (b'R', nothing),
+            (b'I', skip_tag),
+            (b'S', |key| key.id().map(drop)),
+        ];
+        for (table, rest) in tables {
             self.each(table, |(key, value)| {
-                if let Err(kind) = link(census, &refers, &key, &value) {
+                if let Err(kind) = link(census, rest, &key, &value) {
                     told(flaw(kind, key, value));
                 }
                 Ok(())
             })?;
         }
-        for (table, refers) in [
-            (b'T', Refers::Repository(skip_tag)),
-            (b'G', Refers::Repository(|_| Some(()))),
-            (b'U', Refers::Repository(|_| Some(()))),
-            (b'P', Refers::Nothing),
-        ] {
+        let tables: [(u8, Rest); 3] = [(b'T', skip_tag), (b'G', nothing), (b'U', nothing)];
+        for (table, rest) in tables {
             self.each(table, |(key, value)| {
                 let mut fields = Fields(key.get(1..).unwrap_or_default());
                 let decoded = match table {
@@ -197,7 +189,7 @@ impl Index {
                     b'U' => Upload::decode(&value).map(drop),
                     _ => Some(()),
                 };
-                let kind = match refers_to(census, &refers, &mut fields) {
+                let kind = match refers_to(census, rest, &mut fields) {
                     Ok(()) if decoded.is_some() => return Ok(()),
                     Ok(()) => FlawKind::RecordDamaged,
                     Err(kind) => kind,
@@ -243,8 +235,7 @@ impl Index {
             let upload = key.get(1..21).unwrap_or_default();
             let there = self.store.get(&[b"U", upload].concat())?.is_some();
             let mut fields = Fields(key.get(1..).unwrap_or_default());
-            let refers = Refers::Repository(|_| Some(()));
-            let kind = match refers_to(census, &refers, &mut fields) {
+            let kind = match refers_to(census, nothing, &mut fields) {
                 Err(kind) => kind,
                 Ok(()) if !there => FlawKind::HashStateWithoutUpload,
                 Ok(()) => return Ok(()),
@@ -281,14 +272,11 @@ impl Index {
     fn mend_number(&self, key: &[u8]) -> Result<bool, IndexError> {
         let wanted = Fields(key.get(1..).unwrap_or_default()).id();
         let mut found = None;
-        self.each(b'B', |(key, value)| {
-            let digest = Fields(key.get(1..).unwrap_or_default()).digest();
-            if let Some((digest, blob)) = digest.zip(Blob::decode(&value))
-                && Some(blob.id) == wanted
-            {
+        self.each_blob(|digest, blob| {
+            if Some(blob.id) == wanted {
                 found = Some(digest);
             }
-            Ok(())
+            Ok::<_, IndexError>(())
         })?;
         let Some(digest) = found else {
             return Ok(false);
@@ -312,6 +300,12 @@ fn flaw(kind: FlawKind, key: Vec<u8>, value: Vec<u8>) -> Flaw {
     }
 }
 
+/// Behind the repository stands what is looked at elsewhere.
+#[expect(clippy::unnecessary_wraps, reason = "it is one of several")]
+fn nothing(_fields: &mut Fields<'_>) -> Option<()> {
+    Some(())
+}
+
 /// Passes over a tag and what ends it.
 fn skip_tag(fields: &mut Fields<'_>) -> Option<()> {
     let end = fields.0.iter().position(|byte| *byte == 0)?;
@@ -319,10 +313,7 @@ fn skip_tag(fields: &mut Fields<'_>) -> Option<()> {
 }
 
 /// Whether a key begins with a repository that exists, and goes on as it should.
-fn refers_to(census: &Census, refers: &Refers, fields: &mut Fields<'_>) -> Result<(), FlawKind> {
-    let Refers::Repository(rest) = refers else {
-        return Ok(());
-    };
+fn refers_to(census: &Census, rest: Rest, fields: &mut Fields<'_>) -> Result<(), FlawKind> {
     let id = fields.u32().ok_or(FlawKind::RecordDamaged)?;
     if !census.repositories.contains_key(&RepositoryId(id)) {
         return Err(FlawKind::RowWithoutRepository);
@@ -331,9 +322,9 @@ fn refers_to(census: &Census, refers: &Refers, fields: &mut Fields<'_>) -> Resul
 }
 
 /// Whether a link stands under its digest, and names one that is known.
-fn link(census: &mut Census, refers: &Refers, key: &[u8], value: &[u8]) -> Result<(), FlawKind> {
+fn link(census: &mut Census, rest: Rest, key: &[u8], value: &[u8]) -> Result<(), FlawKind> {
     let mut fields = Fields(key.get(1..).unwrap_or_default());
-    refers_to(census, refers, &mut fields)?;
+    refers_to(census, rest, &mut fields)?;
     let row = (fields.algorithm(), fields.u64(), fields.id());
     let (Some(algorithm), Some(prefix), Some(id)) = row else {
         return Err(FlawKind::RecordDamaged);

@@ -13,40 +13,36 @@ use super::{COPY, Local, about, remove_file};
 use crate::blobs::{BlobsError, Way};
 use crate::digest::Digest;
 
-/// What says that two names cannot share one file: other filesystems, too many names, or a
-/// filesystem or policy without hard links.
-const UNLINKABLE: [Errno; 5] = [
-    Errno::XDEV,
-    Errno::MLINK,
-    Errno::PERM,
-    Errno::OPNOTSUPP,
-    Errno::NOSYS,
-];
+/// What says that two names cannot share one file: too many names, or a filesystem or policy
+/// without hard links.
+const UNLINKABLE: [Errno; 4] = [Errno::MLINK, Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS];
 
-/// Makes `to`, which must not exist, hold the bytes of `from`; the way in which it was done.
-fn transfer(from: &Path, to: &Path, way: Way) -> io::Result<Way> {
-    match way {
-        Way::Link => match linkat(CWD, from, CWD, to, AtFlags::empty()) {
-            Err(error) if UNLINKABLE.contains(&error) => transfer(from, to, Way::Copy),
-            linked => Ok(linked.map(|()| Way::Link)?),
-        },
-        Way::Reflink => {
-            let (source, target) = (File::open(from)?, File::create_new(to)?);
-            ioctl_ficlone(&target, &source)?;
-            keep_time(&source, &target)?;
-            Ok(Way::Reflink)
-        }
-        Way::Copy => {
-            let (source, mut target) = (File::open(from)?, File::create_new(to)?);
-            io::copy(&mut &source, &mut target)?;
-            keep_time(&source, &target)?;
-            Ok(Way::Copy)
-        }
-        Way::Move => match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-            Err(Errno::XDEV) => transfer(from, to, Way::Copy),
-            moved => Ok(moved.map(|()| Way::Move)?),
-        },
+/// Gives a file another name, or its only other one; whether the filesystem can.
+fn rename_or_link(from: &Path, to: &Path, way: Way) -> io::Result<bool> {
+    let done = match way {
+        Way::Link => linkat(CWD, from, CWD, to, AtFlags::empty()),
+        Way::Move => renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE),
+        Way::Reflink | Way::Copy => return Ok(false),
+    };
+    match done {
+        Err(Errno::XDEV) => Ok(false),
+        Err(error) if way == Way::Link && UNLINKABLE.contains(&error) => Ok(false),
+        done => Ok(done.map(|()| true)?),
     }
+}
+
+/// Copies a file to where none is, by reference if that is asked for; how it was done.
+fn copy(from: &Path, to: &Path, way: Way) -> io::Result<Way> {
+    let (source, mut target) = (File::open(from)?, File::create_new(to)?);
+    let done = if way == Way::Reflink {
+        ioctl_ficlone(&target, &source)?;
+        Way::Reflink
+    } else {
+        io::copy(&mut &source, &mut target)?;
+        Way::Copy
+    };
+    keep_time(&source, &target)?;
+    Ok(done)
 }
 
 /// The time of a copy is that of what was copied.
@@ -66,19 +62,14 @@ impl Local {
         let path = self.blob_path(digest);
         // No fact names what may be here: it is what a crash has left.
         remove_file(&path)?;
-        if matches!(way, Way::Link | Way::Move) {
-            match transfer(source, &path, way) {
-                Ok(Way::Copy) => {}
-                done => return done.map_err(about(source)),
-            }
+        if rename_or_link(source, &path, way).map_err(about(source))? {
+            return Ok(way);
         }
         // What is copied is there by its name when it is whole.
         let staged = self.directory.join("staging");
         let staged = staged.join(format!("{}.{COPY}", digest.hex()));
-        remove_file(&path)?;
         remove_file(&staged)?;
-        let way = if way == Way::Reflink { way } else { Way::Copy };
-        let done = transfer(source, &staged, way).map_err(about(source))?;
+        let done = copy(source, &staged, way).map_err(about(source))?;
         fs::rename(&staged, &path).map_err(about(&path))?;
         Ok(done)
     }
@@ -90,16 +81,20 @@ impl Local {
         target: &Path,
         way: Way,
     ) -> Result<Way, BlobsError> {
-        let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        // A blob is never given away.
         let way = if way == Way::Move { Way::Copy } else { way };
-        match transfer(&self.blob_path(digest), target, way) {
-            Err(error) if gone(&error) => {}
-            done => return done.map_err(about(target)),
+        for path in [self.blob_path(digest), self.retired_path(digest)] {
+            let given = match rename_or_link(&path, target, way) {
+                Ok(true) => Ok(way),
+                Ok(false) => copy(&path, target, way),
+                Err(error) => Err(error),
+            };
+            match given {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                done => return done.map_err(about(target)),
+            }
         }
-        match transfer(&self.retired_path(digest), target, way) {
-            Err(error) if gone(&error) => Err(BlobsError::Missing(*digest)),
-            done => done.map_err(about(target)),
-        }
+        Err(BlobsError::Missing(*digest))
     }
 
     /// Makes everything durable that was taken in before.

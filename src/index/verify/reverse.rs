@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::{Census, Flaw, FlawKind, Told, flaw, skip_tag};
+use super::{Flaw, FlawKind, Told, flaw, skip_tag};
 use crate::index::key::{Fields, Key};
 use crate::index::record::{DigestId, RepositoryId};
 use crate::index::{Index, IndexError};
@@ -76,11 +76,7 @@ fn sum(total: &mut u64, key: &[u8]) {
 
 impl Index {
     /// Verifies every reverse table.
-    pub(super) fn verify_reverse(
-        &self,
-        _census: &Census,
-        told: Told<'_>,
-    ) -> Result<(), IndexError> {
+    pub(super) fn verify_reverse(&self, told: Told<'_>) -> Result<(), IndexError> {
         for direction in Direction::ALL {
             let (mut wanted, mut there) = (0, 0);
             self.each_wanted(direction, |key| {

@@ -5,7 +5,7 @@
 use super::super::Error;
 use super::{Directory, flag, repository, tag, upload};
 use crate::digest::Algorithm;
-use crate::index::{Directories, Link, TagDirectories, Transaction};
+use crate::index::{Directories, Link, Repository, TagDirectories, Transaction};
 use crate::name::{LinkSet, RepositoryName};
 
 /// When the directory changed (0 where nothing is kept of that), or nothing.
@@ -27,10 +27,11 @@ pub(in crate::registry) fn made(
     let found = match directory {
         Directory::Namespace(namespace) => Ok(facts.repository(namespace)?.is_some()),
         Directory::Manifests(name) => flagged(facts, name, Directories::MANIFESTS),
-        Directory::Links(name, set) => links_made(facts, name, set, None),
-        Directory::LinksAlgorithm(name, set, algorithm) => {
-            links_made(facts, name, set, Some(*algorithm))
+        Directory::Links(name, set) => {
+            repository(facts, name).and_then(|repository| links_made(facts, repository, set, None))
         }
+        Directory::LinksAlgorithm(name, set, algorithm) => repository(facts, name)
+            .and_then(|repository| links_made(facts, repository, set, Some(*algorithm))),
         Directory::Current(name, label) => tag(facts, name, label)
             .map(|(_, record)| record.directories.contains(TagDirectories::CURRENT)),
         _ => return Ok(exists(facts, directory)?.is_some()),
@@ -115,7 +116,7 @@ fn links_exist(
     algorithm: Option<Algorithm>,
 ) -> Result<bool, Error> {
     let repository = repository(facts, name)?;
-    if links_made(facts, name, set, algorithm)? {
+    if links_made(facts, repository, set, algorithm)? {
         return Ok(true);
     }
     // A repository with revisions always shows its layers' directory (see the module's text).
@@ -129,11 +130,10 @@ fn links_exist(
 /// Whether the directory of a set of links was made, or the one of an algorithm in it.
 fn links_made(
     facts: &mut Transaction<'_>,
-    name: &RepositoryName,
+    repository: Repository,
     set: &LinkSet,
     algorithm: Option<Algorithm>,
 ) -> Result<bool, Error> {
-    let repository = repository(facts, name)?;
     Ok(match set {
         LinkSet::Layers | LinkSet::Revisions => {
             let directory = flag(set).unwrap_or_default();
