@@ -7,12 +7,9 @@
 //!
 //! It does not know what the facts mean to each other: that is the registry's business.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-
-use parking_lot::RwLock;
 
 use crate::digest::Digest;
 
@@ -22,6 +19,7 @@ mod key;
 mod listing;
 mod memory;
 mod numbers;
+mod recent;
 mod record;
 mod redb;
 mod reverse;
@@ -50,8 +48,6 @@ pub use verify::{Census, Flaw, FlawKind, Known};
 pub const EDGES_AT_ONCE: usize = 100;
 /// How often a transaction is tried before it gives up.
 const TRIES: usize = 1_000;
-/// Numbers of digests remembered; forgotten all at once when full.
-const KNOWN_MAX: usize = 1 << 16;
 
 /// Why a fact could not be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -80,8 +76,6 @@ pub enum IndexError {
 pub struct Index {
     store: Arc<dyn Store>,
     numbers: Numbers,
-    /// Digests by number. Numbers are never reused, so that nothing here ever goes stale.
-    known: RwLock<HashMap<DigestId, Digest>>,
 }
 
 impl std::fmt::Debug for Index {
@@ -96,7 +90,6 @@ impl Index {
         Self {
             store,
             numbers: Numbers::default(),
-            known: RwLock::default(),
         }
     }
 
@@ -166,16 +159,7 @@ impl Index {
 
     /// The digest of a number.
     fn digest(&self, id: DigestId) -> Result<Digest, IndexError> {
-        if let Some(digest) = self.known.read().get(&id) {
-            return Ok(*digest);
-        }
-        let digest = self.view().digest(id)?;
-        let mut known = self.known.write();
-        if known.len() >= KNOWN_MAX {
-            known.clear();
-        }
-        known.insert(id, digest);
-        Ok(digest)
+        self.view().digest(id)
     }
 }
 

@@ -31,6 +31,7 @@ mod lingering;
 mod listing;
 mod node;
 mod own;
+mod packed;
 mod plain;
 mod rejected;
 mod remove;
@@ -42,6 +43,7 @@ pub use error::TreeError;
 pub use handle::{Access, Caching, Direct, Handle};
 pub use node::{at, directory};
 pub use own::OwnFile;
+pub use packed::Packed;
 
 use draft::{Draft, Drafts};
 use lingering::Lingering;

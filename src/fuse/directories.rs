@@ -7,11 +7,12 @@
 //! other, and programs that walk trees go on with a directory after hundreds of thousands
 //! below it.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::sync::Arc;
 
 use fuser::Errno;
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use super::service::{Service, logged};

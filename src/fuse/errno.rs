@@ -28,6 +28,7 @@ pub(super) fn errno(error: &TreeError) -> Errno {
         TreeError::TooLarge { .. } => Errno::EFBIG,
         TreeError::NotOpen(_) => Errno::EBADF,
         TreeError::NoAttribute => Errno::ENODATA,
+        TreeError::NoSuchAttributes => Errno::EOPNOTSUPP,
         TreeError::Registry(error) => registry(error),
         TreeError::Plain { error, .. } => system(error),
     }

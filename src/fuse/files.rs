@@ -1,9 +1,9 @@
 //! Open files: opened, read, written, closed.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use fuser::{Errno, FopenFlags};
+use hashbrown::HashMap;
 use parking_lot::RwLock;
 
 use super::access::Caller;
@@ -99,9 +99,12 @@ impl Service {
     }
 
     fn opened(&self, ino: u64, handle: Arc<Handle>, access: Access) -> Result<Opened, Errno> {
-        let caching = self.tree.caching(&handle);
-        let direct = self.tree.direct(&handle);
-        let direct = direct.filter(|_| !self.inodes.is_through_us(ino));
+        let through_us = self.inodes.is_through_us(ino);
+        let direct = self.tree.direct(&handle).filter(|_| !through_us);
+        let caching = match self.tree.caching(&handle) {
+            Caching::Keep if through_us => Caching::Direct,
+            caching => caching,
+        };
         let (mut flags, backing, cached, direct) = match self.passthrough.open(ino, direct, caching)
         {
             Way::Passthrough(backing, direct) => {
@@ -286,7 +289,10 @@ impl Service {
     }
 
     /// Whether open(2) of an inode may.
-    pub(super) fn open_may_wait(&self, ino: u64) -> bool {
+    pub(super) fn open_may_wait(&self, ino: u64, flags: i32) -> bool {
+        if access(flags) == Access::Write && self.passthrough.is_cached(ino) {
+            return true;
+        }
         let place = self.inodes.place(ino);
         place.is_some_and(|place| self.tree.open_may_wait(&place))
     }
@@ -300,6 +306,9 @@ impl Service {
         self.passthrough
             .close(file.ino, passed, file.cached, file.caching);
         drop(file.direct);
+        if file.caching == Caching::Writing {
+            self.inodes.allow(ino);
+        }
         let outcome = self.tree.release(&file.handle);
         self.settle(ino, &outcome)
     }

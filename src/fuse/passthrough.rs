@@ -5,15 +5,16 @@
 //! it, and nobody has it open in another way meanwhile. Who would, gets a new inode.
 #![expect(unsafe_code, reason = "the numbers of files behind are ours to close")]
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use fuser::{BackingId, FileHandle, FopenFlags, Generation, ReplyCreate, ReplyOpen};
-use parking_lot::Mutex;
+use hashbrown::HashMap;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use rustix::ioctl::{Opcode, Setter, ioctl, opcode};
 
 use super::files::Opened;
@@ -23,6 +24,9 @@ use crate::tree::{Caching, Direct};
 /// `FUSE_DEV_IOC_BACKING_CLOSE`
 const CLOSE: Opcode = opcode::write::<u32>(229, 2);
 
+/// How long who writes a file waits until those have closed it who read it.
+const CLOSED: Duration = Duration::from_millis(100);
+
 /// The files behind inodes.
 #[derive(Debug, Default)]
 pub(super) struct Passthrough {
@@ -30,6 +34,8 @@ pub(super) struct Passthrough {
     /// Whether the kernel offers it; then, whether it works.
     pub(super) works: AtomicBool,
     inodes: Mutex<HashMap<u64, Inode>>,
+    /// Wakes who waits for files to be closed.
+    closed: Condvar,
 }
 
 /// How an inode is open.
@@ -91,6 +97,11 @@ impl Passthrough {
                 Way::Passthrough(*backing, direct)
             }
             (Some(Inode::Passthrough { .. }), _) => Way::Elsewhere,
+            // The kernel would take the length of what is written for that of what it caches, and
+            // show those who read zeros.
+            (Some(Inode::Ours { cached: 1.., .. }), _) if caching == Caching::Writing => {
+                self.alone(&mut inodes, ino)
+            }
             (Some(Inode::Ours { cached, writing }), _) => ours(cached, writing, caching),
             (None, direct) => {
                 if let Some((backing, direct)) = direct.and_then(|direct| self.back(direct)) {
@@ -110,6 +121,33 @@ impl Passthrough {
                 way
             }
         }
+    }
+
+    /// Opens for writing what others read from the kernel's memory, once they have closed it;
+    /// whoever opens it meanwhile reads through us.
+    fn alone(&self, inodes: &mut MutexGuard<'_, HashMap<u64, Inode>>, ino: u64) -> Way {
+        let until = Instant::now() + CLOSED;
+        let mut late = false;
+        if let Some(Inode::Ours { writing, .. }) = inodes.get_mut(&ino) {
+            *writing += 1;
+        }
+        while let Some(Inode::Ours { cached, writing }) = inodes.get_mut(&ino) {
+            if *cached == 0 {
+                return Way::Ours { cached: false };
+            }
+            if late {
+                *writing -= 1;
+                break;
+            }
+            late = self.closed.wait_until(inodes, until).timed_out();
+        }
+        Way::Elsewhere
+    }
+
+    /// Whether the kernel may be caching an inode that is open.
+    pub(super) fn is_cached(&self, ino: u64) -> bool {
+        let inodes = self.inodes.lock();
+        matches!(inodes.get(&ino), Some(Inode::Ours { cached: 1.., .. }))
     }
 
     /// Tells the kernel of a file.
@@ -138,6 +176,7 @@ impl Passthrough {
             }) if !passed => {
                 *keep -= usize::from(cached);
                 *writing -= usize::from(caching == Caching::Writing);
+                self.closed.notify_all();
                 (*keep + *writing == 0).then_some(None)
             }
             _ => None,

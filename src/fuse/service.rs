@@ -40,7 +40,7 @@ pub(super) struct Service {
 
 impl Service {
     pub(super) fn new(tree: Tree, owner: Owner, kernel: Kernel) -> Self {
-        let inodes = Inodes::new(tree.top());
+        let inodes = Inodes::new(&tree.top());
         Self {
             tree,
             inodes,

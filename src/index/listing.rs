@@ -100,8 +100,8 @@ impl Index {
             // A digest that was ever listed keeps its number, even if its link is gone.
             let first = last.as_bytes().get(..8).unwrap_or_default();
             let prefix = [&range.start[..], first].concat();
-            range.start = match view.blob(last)? {
-                Some(blob) => after([&prefix[..], &blob.id.0.to_be_bytes()].concat()),
+            range.start = match view.number_of(last)? {
+                Some(id) => after([&prefix[..], &id.0.to_be_bytes()].concat()),
                 None => successor(prefix),
             };
         }

@@ -1,34 +1,76 @@
 //! Numbers: what repositories and digests are known by inside, given out once each.
 //!
 //! They are taken from the store in blocks. What is left of a block when the process ends is
-//! never given out: there are enough.
+//! never given out: there are enough. Which digest has which number never changes once it is
+//! committed, so that it can be remembered.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
-use parking_lot::Mutex;
+use hashbrown::HashMap;
+use parking_lot::{Mutex, RwLock};
 
 use super::IndexError;
 use super::key::Key;
+use super::record::DigestId;
 use super::store::Store;
+use crate::digest::Digest;
 
 /// Numbers that are taken from the store at once.
 const BLOCK: u64 = 64;
 
-/// What is left of the blocks that were taken, by counter.
+/// Digests remembered with their numbers; forgotten all at once when full.
+const KNOWN_MAX: usize = 1 << 15;
+
+/// Numbers to give out, and digests' numbers.
 #[derive(Debug, Default)]
-pub(super) struct Numbers(Mutex<HashMap<u8, Range<u64>>>);
+pub(super) struct Numbers {
+    /// What is left of the blocks that were taken, by counter.
+    blocks: Mutex<HashMap<u8, Range<u64>>>,
+    known: RwLock<Known>,
+}
+
+/// Digests and numbers, both ways.
+#[derive(Debug, Default)]
+struct Known {
+    digests: HashMap<DigestId, Digest>,
+    numbers: HashMap<Digest, DigestId>,
+}
 
 impl Numbers {
     /// The next number of a counter.
     pub(super) fn next(&self, store: &dyn Store, counter: u8) -> Result<u32, IndexError> {
-        let mut blocks = self.0.lock();
+        let mut blocks = self.blocks.lock();
         let block = blocks.entry(counter).or_default();
         if block.is_empty() {
             *block = store.allocate(&Key::table(b'C').byte(counter).done(), BLOCK)?;
         }
         let number = block.next().and_then(|number| u32::try_from(number).ok());
         number.ok_or(IndexError::Exhausted)
+    }
+
+    /// The digest of a number, if it is remembered.
+    pub(super) fn digest(&self, id: DigestId) -> Option<Digest> {
+        self.known.read().digests.get(&id).copied()
+    }
+
+    /// The number of a digest, if it is remembered.
+    pub(super) fn number(&self, digest: &Digest) -> Option<DigestId> {
+        self.known.read().numbers.get(digest).copied()
+    }
+
+    /// Remembers a digest and its number, as they are committed.
+    pub(super) fn remember(&self, digest: &Digest, id: DigestId) {
+        let mut known = self.known.write();
+        if known.digests.len() >= KNOWN_MAX {
+            *known = Known::default();
+        }
+        known.digests.insert(id, *digest);
+        known.numbers.insert(*digest, id);
+    }
+
+    /// Forgets all digests: what is committed was found wrong, and mended.
+    pub(super) fn forget(&self) {
+        *self.known.write() = Known::default();
     }
 }
 

@@ -20,6 +20,7 @@ use redb::{
     TableDefinition,
 };
 
+use super::recent::Recent;
 use super::store::{Batch, Change, Outcome, Pair, Precondition, Store, StoreError};
 
 const TABLE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("facts");
@@ -31,8 +32,32 @@ const CACHE_BYTES: usize = 64 << 20;
 /// How long a recovery waits for readers to be done with the failed database.
 const READERS_DONE: Duration = Duration::from_secs(5);
 
-/// The table as of one moment.
-type View = ReadOnlyTable<&'static [u8], &'static [u8]>;
+/// The table as of one moment, and what was read of it lately.
+struct View {
+    table: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    recent: Recent,
+}
+
+impl View {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, redb::StorageError> {
+        self.recent.get(key, || {
+            Ok(self.table.get(key)?.map(|value| value.value().to_vec()))
+        })
+    }
+
+    fn scan(&self, range: Range<&[u8]>, limit: usize) -> Result<Vec<Pair>, redb::StorageError> {
+        if range.start >= range.end {
+            return Ok(Vec::new());
+        }
+        let pairs = self.table.range(range)?.take(limit).map(|pair| {
+            let (key, value) = pair?;
+            Ok((key.value().to_vec(), value.value().to_vec()))
+        });
+        let pairs = pairs.collect::<Result<Vec<Pair>, redb::StorageError>>()?;
+        self.recent.listed(&pairs);
+        Ok(pairs)
+    }
+}
 
 /// A store in one file.
 pub struct Redb {
@@ -93,9 +118,11 @@ impl Redb {
         }
         let database = self.database.read();
         let database = database.as_ref().ok_or_else(|| self.closed())?;
-        let read =
-            || -> Result<View, redb::Error> { Ok(database.begin_read()?.open_table(TABLE)?) };
-        let view = read().map_err(|error| self.engine(&error))?;
+        let read = || -> Result<_, redb::Error> { Ok(database.begin_read()?.open_table(TABLE)?) };
+        let view = View {
+            table: read().map_err(|error| self.engine(&error))?,
+            recent: Recent::default(),
+        };
         Ok(Arc::clone(slot.insert(Arc::new(view))))
     }
 
@@ -220,11 +247,13 @@ fn durable(database: &Database) -> Result<redb::WriteTransaction, redb::Error> {
 
 impl Store for Redb {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        get(&*self.view()?, key, &self.path)
+        let found = self.view()?.get(key);
+        found.map_err(|error| self.engine(&error))
     }
 
     fn scan(&self, range: Range<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
-        scan(&*self.view()?, range, limit, &self.path)
+        let found = self.view()?.scan(range, limit);
+        found.map_err(|error| self.engine(&error))
     }
 
     fn commit(&self, batch: Batch) -> Result<Outcome, StoreError> {
@@ -280,32 +309,6 @@ impl Store for Redb {
     }
 }
 
-/// The value of a key in a table.
-fn get(table: &View, key: &[u8], path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
-    let value = table.get(key).map_err(|error| engine(path, &error))?;
-    Ok(value.map(|value| value.value().to_vec()))
-}
-
-/// At most `limit` pairs of a range of a table.
-fn scan(
-    table: &View,
-    range: Range<&[u8]>,
-    limit: usize,
-    path: &Path,
-) -> Result<Vec<Pair>, StoreError> {
-    if range.start >= range.end {
-        return Ok(Vec::new());
-    }
-    let pairs = table.range(range).map_err(|error| engine(path, &error))?;
-    pairs
-        .take(limit)
-        .map(|pair| {
-            let (key, value) = pair.map_err(|error| engine(path, &error))?;
-            Ok((key.value().to_vec(), value.value().to_vec()))
-        })
-        .collect()
-}
-
 /// The table as of one moment, as a store of its own.
 struct Snapshot {
     path: PathBuf,
@@ -314,11 +317,13 @@ struct Snapshot {
 
 impl Store for Snapshot {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        get(&self.view, key, &self.path)
+        let found = self.view.get(key);
+        found.map_err(|error| engine(&self.path, &error))
     }
 
     fn scan(&self, range: Range<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
-        scan(&self.view, range, limit, &self.path)
+        let found = self.view.scan(range, limit);
+        found.map_err(|error| engine(&self.path, &error))
     }
 
     fn commit(&self, _batch: Batch) -> Result<Outcome, StoreError> {

@@ -9,21 +9,21 @@ use crate::name::{Namespace, Tag};
 impl Index {
     /// Whether any repository holds this digest as a revision.
     pub fn is_revision(&self, digest: &Digest) -> Result<bool, IndexError> {
-        let Some(blob) = self.view().blob(digest)? else {
+        let Some(id) = self.view().number_of(digest)? else {
             return Ok(false);
         };
-        let range = Key::table(b'r').id(blob.id).below();
+        let range = Key::table(b'r').id(id).below();
         Ok(!self.scan(&range, 1)?.is_empty())
     }
 
     /// The manifests that name this digest in one of these roles.
     pub fn named_by(&self, digest: &Digest, roles: &[Role]) -> Result<Vec<Digest>, IndexError> {
-        let Some(blob) = self.view().blob(digest)? else {
+        let Some(id) = self.view().number_of(digest)? else {
             return Ok(Vec::new());
         };
         let mut manifests = Vec::new();
         for role in roles {
-            let range = Key::table(b'e').id(blob.id).byte(role.byte()).below();
+            let range = Key::table(b'e').id(id).byte(role.byte()).below();
             for (key, _) in self.scan(&range, usize::MAX)? {
                 let id = key.last_chunk().map(|id| DigestId(u32::from_be_bytes(*id)));
                 manifests.push(self.digest(id.ok_or(IndexError::Record { key })?)?);
@@ -34,10 +34,10 @@ impl Index {
 
     /// What a manifest names, in its own order; nothing of what is no manifest.
     pub fn names(&self, manifest: &Digest) -> Result<Vec<(Role, Digest)>, IndexError> {
-        let Some(blob) = self.view().blob(manifest)? else {
+        let Some(id) = self.view().number_of(manifest)? else {
             return Ok(Vec::new());
         };
-        let rows = self.scan(&Key::table(b'E').id(blob.id).below(), usize::MAX)?;
+        let rows = self.scan(&Key::table(b'E').id(id).below(), usize::MAX)?;
         rows.into_iter()
             .map(|(key, value)| {
                 let mut fields = Fields(&value);
@@ -55,10 +55,10 @@ impl Index {
         repository: Option<RepositoryId>,
         limit: usize,
     ) -> Result<Vec<(RepositoryId, Tag)>, IndexError> {
-        let Some(blob) = self.view().blob(digest)? else {
+        let Some(id) = self.view().number_of(digest)? else {
             return Ok(Vec::new());
         };
-        let all = Key::table(b't').id(blob.id);
+        let all = Key::table(b't').id(id);
         let skip = all.clone().done().len();
         let range = repository
             .map_or(all.clone(), |one| all.repository(one))

@@ -248,6 +248,12 @@ impl Index {
     /// Mends a flaw, if it is as it was found; whether it could be. A row that cannot be right
     /// is removed, a reverse that is missing is written.
     pub fn mend(&self, flaw: &Flaw) -> Result<bool, IndexError> {
+        let mended = self.mend_row(flaw);
+        self.numbers.forget();
+        mended
+    }
+
+    fn mend_row(&self, flaw: &Flaw) -> Result<bool, IndexError> {
         let (precondition, change) = match (&flaw.value, flaw.kind) {
             (None, FlawKind::ReverseMissing) => (
                 Precondition::Absent(flaw.key.clone()),

@@ -59,11 +59,8 @@ pub enum Directory {
 impl Registry {
     /// When this directory was last known to change, or nothing if it does not exist.
     pub fn directory(&self, directory: &Directory) -> Result<Option<SystemTime>, Error> {
-        // Reads of one directory are a few gets; a transaction that changes nothing commits
-        // nothing, and gives what it read as one consistent moment.
-        self.index
-            .transact(|facts| exists(facts, directory))
-            .map(|found| found.map(time))
+        let found = exists(&mut self.index.view(), directory)?;
+        Ok(found.map(time))
     }
 
     /// Makes a directory in one that exists.

@@ -13,8 +13,9 @@ use crate::name::{LinkSet, RepositoryName, Tag};
 
 /// Most bytes that the kernel takes for one attribute (`XATTR_SIZE_MAX`).
 const VALUE_MAX: usize = 65_536;
-/// What the names of all attributes begin with.
+/// What the names of all attributes begin with, and the only kind of attributes there are.
 const PREFIX: &str = "user.regfs.";
+const KIND: &[u8] = b"user.";
 
 /// What can be asked of a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,8 +89,12 @@ struct Subject<'a> {
 }
 
 impl Tree {
-    /// The value of an extended attribute.
+    /// The value of an extended attribute. That there are no access lists and labels is said of
+    /// the whole filesystem: ls then asks for those of the first file only.
     pub fn extended(&self, place: &Place, name: &OsStr) -> Result<Vec<u8>, TreeError> {
+        if !name.as_encoded_bytes().starts_with(KIND) {
+            return Err(TreeError::NoSuchAttributes);
+        }
         let attribute = Attribute::from_name(name).ok_or(TreeError::NoAttribute)?;
         let Place::Node(node) = place else {
             return Err(TreeError::NoAttribute);

@@ -51,6 +51,9 @@ pub enum TreeError {
     /// No such extended attribute.
     #[error("no such attribute")]
     NoAttribute,
+    /// No attributes of this kind, on any file.
+    #[error("attributes of this kind are not kept")]
+    NoSuchAttributes,
     /// The registry refused.
     #[error(transparent)]
     Registry(registry::Error),

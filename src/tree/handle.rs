@@ -128,14 +128,7 @@ impl Tree {
             Place::Node(node) => {
                 let (content, kept) = self.content(node)?;
                 let attributes = Attributes::file(content.len() as u64, self.dated(kept));
-                // A writer makes the kernel believe that the file is longer than what is in it
-                // now, and fill up what others cache with zeros. People write through a tag's
-                // link; other links always have the same bytes.
-                let caching = match node {
-                    Node::CurrentLink(..) => Caching::Direct,
-                    _ => Caching::Keep,
-                };
-                Open::Bytes(content, attributes, caching)
+                Open::Bytes(content, attributes, Caching::Keep)
             }
         };
         Ok(Handle::new(open, access))

@@ -1,6 +1,7 @@
 //! The kernel's cache: what it shows is what is there, right after every change.
 
 use std::fs;
+use std::io::{Read, Write};
 
 use super::drops::manifest;
 use super::mounted::{Mounted, hex};
@@ -41,4 +42,38 @@ fn after_a_drop_every_path_is_right_at_once() {
     let hex = hex(manifest("through the link").as_bytes());
     assert_eq!(fs::read_to_string(&link).unwrap(), format!("sha256:{hex}"));
     assert_eq!(fs::metadata(&link).unwrap().len(), 71);
+}
+
+#[test]
+fn who_reads_a_tag_that_somebody_writes_through_sees_digests_only() {
+    let mounted = Mounted::new();
+    mounted.stock();
+    let tag = mounted.repository("_manifests/tags/v1");
+    fs::write(&tag, manifest("first")).unwrap();
+    let link = tag.join("current/link");
+    let digest = |document: &str| format!("sha256:{}", hex(document.as_bytes()));
+    let mut before = digest(&manifest("first"));
+    for round in 0..50 {
+        // Open, and kept by the kernel, while somebody writes a longer text to the same file.
+        let mut reader = fs::File::open(&link).unwrap();
+        assert_eq!(fs::read_to_string(&link).unwrap(), before);
+        let mut writer = fs::File::options()
+            .write(true)
+            .truncate(true)
+            .open(&link)
+            .unwrap();
+        let document = manifest(&round.to_string());
+        let (begun, rest) = document.split_at(100);
+        writer.write_all(begun.as_bytes()).unwrap();
+        let mut read = String::new();
+        reader.read_to_string(&mut read).unwrap();
+        assert_eq!(read, before);
+        assert_eq!(fs::read_to_string(&link).unwrap(), before);
+        writer.write_all(rest.as_bytes()).unwrap();
+        drop(writer);
+        let after = digest(&document);
+        assert_eq!(fs::read_to_string(&link).unwrap(), after);
+        assert_eq!(fs::metadata(&link).unwrap().len(), 71);
+        before = after;
+    }
 }

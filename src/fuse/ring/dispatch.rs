@@ -41,7 +41,7 @@ fn waits(service: &Service, request: &Request) -> bool {
         | Operation::Sync(handle)
         | Operation::Flush(handle) => service.may_wait(*handle),
         Operation::Rename(_, _, from, _) => service.rename_may_wait(request.ino, from),
-        Operation::Open(_) => service.open_may_wait(request.ino),
+        Operation::Open(flags) => service.open_may_wait(request.ino, *flags),
         Operation::Set(setting) => setting.size.is_some_and(|size| size > 0),
         Operation::Remove(..) => true,
         _ => false,

@@ -14,10 +14,44 @@ impl Transaction<'_> {
 
     /// The digest of a number.
     pub fn digest(&mut self, id: DigestId) -> Result<Digest, IndexError> {
+        if let Some(digest) = self.numbers.digest(id) {
+            return Ok(digest);
+        }
         let key = Key::table(b'd').id(id);
-        let missing = key.clone().done();
+        let known = key.clone().done();
         let digest = self.record(key, |value| Fields(value).digest())?;
-        digest.ok_or(IndexError::Record { key: missing })
+        if let Some(digest) = digest.filter(|_| !self.written.contains_key(&known)) {
+            self.numbers.remember(&digest, id);
+        }
+        digest.ok_or(IndexError::Record { key: known })
+    }
+
+    /// The number of a digest that is known.
+    pub(in crate::index) fn number_of(
+        &mut self,
+        digest: &Digest,
+    ) -> Result<Option<DigestId>, IndexError> {
+        if let Some(id) = self.numbers.number(digest) {
+            return Ok(Some(id));
+        }
+        let Some(blob) = self.blob(digest)? else {
+            return Ok(None);
+        };
+        if !self
+            .written
+            .contains_key(&Key::table(b'B').digest(digest).done())
+        {
+            self.numbers.remember(digest, blob.id);
+        }
+        Ok(Some(blob.id))
+    }
+
+    /// The number of a digest, which becomes known if it was not.
+    pub(super) fn interned(&mut self, digest: &Digest) -> Result<DigestId, IndexError> {
+        match self.number_of(digest)? {
+            Some(id) => Ok(id),
+            None => Ok(self.intern(digest)?.id),
+        }
     }
 
     /// The record of a digest, which becomes known if it was not.
@@ -58,15 +92,15 @@ impl Transaction<'_> {
         now: u32,
     ) -> Result<(), IndexError> {
         self.put_present(digest, bytes.len() as u64, now, true)?;
-        let id = self.intern(digest)?.id;
+        let id = self.interned(digest)?;
         self.put(Key::table(b'K').id(id), bytes.to_vec());
         Ok(())
     }
 
     /// The bytes of a digest that are here.
     pub fn inline(&mut self, digest: &Digest) -> Result<Option<Vec<u8>>, IndexError> {
-        match self.blob(digest)? {
-            Some(blob) => self.get(Key::table(b'K').id(blob.id).done()),
+        match self.number_of(digest)? {
+            Some(id) => self.get(Key::table(b'K').id(id).done()),
             None => Ok(None),
         }
     }
@@ -96,8 +130,8 @@ impl Transaction<'_> {
 
     /// When the bytes of a digest were last read and found right, or wrong.
     pub fn verified(&mut self, digest: &Digest) -> Result<Option<u32>, IndexError> {
-        match self.blob(digest)? {
-            Some(blob) => self.record(Key::table(b'V').id(blob.id), |value| Fields(value).u32()),
+        match self.number_of(digest)? {
+            Some(id) => self.record(Key::table(b'V').id(id), |value| Fields(value).u32()),
             None => Ok(None),
         }
     }

@@ -20,10 +20,10 @@ impl Transaction<'_> {
             LinkSet::Revisions => Key::table(b'R').repository(repository),
             LinkSet::TagIndex(tag) => Key::table(b'I').repository(repository).tag(tag),
             LinkSet::Signatures(revision) => {
-                let Some(blob) = self.blob(revision)? else {
+                let Some(id) = self.number_of(revision)? else {
                     return Ok(None);
                 };
-                Key::table(b'S').repository(repository).id(blob.id)
+                Key::table(b'S').repository(repository).id(id)
             }
         }))
     }
@@ -51,13 +51,13 @@ impl Transaction<'_> {
         set: &LinkSet,
         digest: &Digest,
     ) -> Result<Option<Link>, IndexError> {
-        let Some(blob) = self.blob(digest)? else {
+        let Some(id) = self.number_of(digest)? else {
             return Ok(None);
         };
         let Some(key) = self.set(repository, set)? else {
             return Ok(None);
         };
-        let key = key.prefix(digest).id(blob.id).done();
+        let key = key.prefix(digest).id(id).done();
         let Some(value) = self.get(key.clone())? else {
             return Ok(None);
         };
@@ -96,7 +96,7 @@ impl Transaction<'_> {
         if let LinkSet::Signatures(revision) = set {
             self.intern(revision)?;
         }
-        let id = self.intern(digest)?.id;
+        let id = self.interned(digest)?;
         let Some(key) = self.set(repository, set)? else {
             return Ok(());
         };
@@ -105,7 +105,7 @@ impl Transaction<'_> {
             Link::Linked { target, pushed } => {
                 let mut value = pushed.to_be_bytes().to_vec();
                 if target != digest {
-                    value.extend(self.intern(target)?.id.0.to_be_bytes());
+                    value.extend(self.interned(target)?.0.to_be_bytes());
                 }
                 value
             }
@@ -128,15 +128,15 @@ impl Transaction<'_> {
         set: &LinkSet,
         digest: &Digest,
     ) -> Result<(), IndexError> {
-        let Some(blob) = self.blob(digest)? else {
+        let Some(id) = self.number_of(digest)? else {
             return Ok(());
         };
         let Some(key) = self.set(repository, set)? else {
             return Ok(());
         };
-        self.delete(key.prefix(digest).id(blob.id));
+        self.delete(key.prefix(digest).id(id));
         if *set == LinkSet::Revisions {
-            self.delete(Key::table(b'r').id(blob.id).repository(repository));
+            self.delete(Key::table(b'r').id(id).repository(repository));
         }
         Ok(())
     }

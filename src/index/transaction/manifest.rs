@@ -9,16 +9,16 @@ use crate::index::{EDGES_AT_ONCE, IndexError};
 impl Transaction<'_> {
     /// The media type of a manifest that is known as one.
     pub fn manifest(&mut self, digest: &Digest) -> Result<Option<String>, IndexError> {
-        let Some(blob) = self.blob(digest)? else {
+        let Some(id) = self.number_of(digest)? else {
             return Ok(None);
         };
-        let key = Key::table(b'M').id(blob.id);
+        let key = Key::table(b'M').id(id);
         self.record(key, |value| String::from_utf8(value.to_vec()).ok())
     }
 
     /// A digest is known as a manifest of this media type.
     pub fn put_manifest(&mut self, digest: &Digest, media_type: &str) -> Result<(), IndexError> {
-        let id = self.intern(digest)?.id;
+        let id = self.interned(digest)?;
         self.put(Key::table(b'M').id(id), media_type.as_bytes().to_vec());
         Ok(())
     }
@@ -31,9 +31,9 @@ impl Transaction<'_> {
         first: u32,
         edges: &[(Role, Digest)],
     ) -> Result<(), IndexError> {
-        let id = self.intern(digest)?.id;
+        let id = self.interned(digest)?;
         for (position, (role, target)) in (first..).zip(edges) {
-            let target = self.intern(target)?.id;
+            let target = self.interned(target)?;
             let value = [&[role.byte()][..], &target.0.to_be_bytes()].concat();
             self.put(
                 Key::table(b'E').id(id).bytes(&position.to_be_bytes()),
@@ -49,8 +49,8 @@ impl Transaction<'_> {
 
     /// A digest is not known as a manifest any more.
     pub fn forget_manifest(&mut self, digest: &Digest) -> Result<(), IndexError> {
-        if let Some(blob) = self.blob(digest)? {
-            self.delete(Key::table(b'M').id(blob.id));
+        if let Some(id) = self.number_of(digest)? {
+            self.delete(Key::table(b'M').id(id));
         }
         Ok(())
     }
@@ -58,16 +58,16 @@ impl Transaction<'_> {
     /// Forgets what a manifest names, as much as fits into one transaction; whether that was
     /// all there is to forget, or the caller must come again.
     pub fn forget_edges(&mut self, digest: &Digest) -> Result<bool, IndexError> {
-        let Some(blob) = self.blob(digest)? else {
+        let Some(id) = self.number_of(digest)? else {
             return Ok(false);
         };
-        let range = Key::table(b'E').id(blob.id).below();
+        let range = Key::table(b'E').id(id).below();
         let rows = self.store.scan(&range.start..&range.end, EDGES_AT_ONCE)?;
         let more = rows.len() == EDGES_AT_ONCE;
         for (key, value) in rows {
             let mut fields = Fields(&value);
             if let (Some(role), Some(target)) = (fields.u8(), fields.id()) {
-                self.delete(Key::table(b'e').id(target).byte(role).id(blob.id));
+                self.delete(Key::table(b'e').id(target).byte(role).id(id));
             }
             self.written.insert(key, None);
         }

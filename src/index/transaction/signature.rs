@@ -20,7 +20,7 @@ impl Transaction<'_> {
         repository: RepositoryId,
         revision: &Digest,
     ) -> Result<Key, IndexError> {
-        let id = self.intern(revision)?.id;
+        let id = self.interned(revision)?;
         Ok(Key::table(b'G').repository(repository).id(id))
     }
 
@@ -31,7 +31,7 @@ impl Transaction<'_> {
         revision: &Digest,
         algorithm: Option<Algorithm>,
     ) -> Result<bool, IndexError> {
-        if self.blob(revision)?.is_none() {
+        if self.number_of(revision)?.is_none() {
             return Ok(false);
         }
         let key = row(self.signatures(repository, revision)?, algorithm);

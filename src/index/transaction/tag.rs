@@ -50,7 +50,7 @@ impl Transaction<'_> {
         self.forget_tag_target(repository, tag)?;
         let mut value = vec![record.directories.0];
         if let Some((digest, pushed)) = &record.current {
-            let id = self.intern(digest)?.id;
+            let id = self.interned(digest)?;
             value.extend(id.0.to_be_bytes());
             value.extend(pushed.to_be_bytes());
             let reverse = Key::table(b't').id(id).repository(repository);
@@ -69,7 +69,7 @@ impl Transaction<'_> {
 
     fn forget_tag_target(&mut self, repository: RepositoryId, tag: &Tag) -> Result<(), IndexError> {
         if let Some((digest, _)) = self.tag(repository, tag)?.and_then(|record| record.current) {
-            let id = self.intern(&digest)?.id;
+            let id = self.interned(&digest)?;
             let reverse = Key::table(b't').id(id).repository(repository);
             self.delete(reverse.bytes(tag.as_str().as_bytes()));
         }

@@ -1,0 +1,81 @@
+//! Recent: records that were read lately, as of one moment. Who walks a tree asks for the same
+//! records, and for those that were just listed, again and again.
+//!
+//! It belongs to a state that does not change, and goes with it.
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+
+use super::store::Pair;
+
+/// Records that are remembered; forgotten all at once when there are more.
+const RECORDS_MAX: usize = 1 << 13;
+/// Bytes of a value above which it is not remembered, and rows of a listing above which they
+/// are not: nobody asks for them one by one.
+const VALUE_BYTES_MAX: usize = 128;
+const ROWS_MAX: usize = 256;
+
+/// Values by key; nothing where it is known that there is none.
+#[derive(Debug, Default)]
+pub(super) struct Recent(Mutex<HashMap<Vec<u8>, Option<Vec<u8>>>>);
+
+impl Recent {
+    /// The value of a key, if that is remembered, or what `read` finds.
+    pub(super) fn get<E>(
+        &self,
+        key: &[u8],
+        read: impl FnOnce() -> Result<Option<Vec<u8>>, E>,
+    ) -> Result<Option<Vec<u8>>, E> {
+        if let Some(value) = self.0.lock().get(key) {
+            return Ok(value.clone());
+        }
+        let value = read()?;
+        self.remember([(key, value.as_ref())].into_iter());
+        Ok(value)
+    }
+
+    /// Remembers what was listed.
+    pub(super) fn listed(&self, rows: &[Pair]) {
+        if rows.len() <= ROWS_MAX {
+            self.remember(rows.iter().map(|(key, value)| (&**key, Some(value))));
+        }
+    }
+
+    fn remember<'a>(&self, rows: impl Iterator<Item = (&'a [u8], Option<&'a Vec<u8>>)>) {
+        let mut records = self.0.lock();
+        if records.len() >= RECORDS_MAX {
+            records.clear();
+        }
+        let small = rows.filter(|(_, value)| value.map_or(0, Vec::len) <= VALUE_BYTES_MAX);
+        records.extend(small.map(|(key, value)| (key.to_vec(), value.cloned())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Read = Result<Option<Vec<u8>>, ()>;
+
+    #[test]
+    fn what_was_read_or_listed_is_not_read_again() {
+        let recent = Recent::default();
+        assert_eq!(
+            recent.get(b"a", || Ok::<_, ()>(Some(vec![1]))),
+            Ok(Some(vec![1]))
+        );
+        assert_eq!(recent.get(b"b", || Ok::<_, ()>(None)), Ok(None));
+        recent.listed(&[(b"c".to_vec(), vec![3])]);
+        let never = || -> Read { Err(()) };
+        assert_eq!(recent.get(b"a", never), Ok(Some(vec![1])));
+        assert_eq!(recent.get(b"b", never), Ok(None));
+        assert_eq!(recent.get(b"c", never), Ok(Some(vec![3])));
+        assert_eq!(recent.get(b"d", never), Err(()));
+        let large = vec![0; VALUE_BYTES_MAX + 1];
+        assert_eq!(
+            recent.get(b"d", || Ok::<_, ()>(Some(large.clone()))),
+            Ok(Some(large))
+        );
+        assert_eq!(recent.get(b"d", never), Err(()));
+    }
+}

@@ -1,0 +1,180 @@
+//! Packed: a node in little room, for tables that hold very many.
+//!
+//! What there is most of (links, tags, blobs, each with its directories) takes 72 bytes besides
+//! the names that it shares with others; the rest is kept aside. It says nothing that the node
+//! does not.
+
+use super::Node;
+use crate::digest::{Algorithm, Digest};
+use crate::name::{LinkSet, RepositoryName, Tag};
+
+/// A node in little room. Two are equal if their nodes are.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Packed(Form);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Form {
+    /// `blobs/sha256/<2 hex>/<hex>`, or `data` below.
+    Blob { digest: [u8; 32], data: bool },
+    /// A layer's link by sha256, or its directory.
+    Layer {
+        repository: RepositoryName,
+        digest: [u8; 32],
+        link: bool,
+    },
+    /// The same of a revision.
+    Revision {
+        repository: RepositoryName,
+        digest: [u8; 32],
+        link: bool,
+    },
+    /// The same of a tag's index.
+    Index {
+        repository: RepositoryName,
+        tag: Tag,
+        digest: [u8; 32],
+        link: bool,
+    },
+    /// A tag and what is fixed below it.
+    Tag(RepositoryName, Tag, Part),
+    /// Any other.
+    Aside(Box<Node>),
+}
+
+/// The tag's directory and what is fixed below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Part {
+    Directory,
+    Current,
+    CurrentLink,
+    Index,
+    IndexAlgorithm(Algorithm),
+}
+
+impl From<&Node> for Packed {
+    fn from(node: &Node) -> Self {
+        let tag = |repository: &RepositoryName, tag: &Tag, part| {
+            Form::Tag(repository.clone(), tag.clone(), part)
+        };
+        let form = match node {
+            Node::BlobDirectory(digest) => blob(digest, false),
+            Node::BlobData(digest) => blob(digest, true),
+            Node::LinkDirectory(repository, set, digest) => link(repository, set, digest, false),
+            Node::Link(repository, set, digest) => link(repository, set, digest, true),
+            Node::Tag(repository, label) => Some(tag(repository, label, Part::Directory)),
+            Node::Current(repository, label) => Some(tag(repository, label, Part::Current)),
+            Node::CurrentLink(repository, label) => Some(tag(repository, label, Part::CurrentLink)),
+            Node::Links(repository, LinkSet::TagIndex(label)) => {
+                Some(tag(repository, label, Part::Index))
+            }
+            Node::LinksAlgorithm(repository, LinkSet::TagIndex(label), algorithm) => {
+                Some(tag(repository, label, Part::IndexAlgorithm(*algorithm)))
+            }
+            _ => None,
+        };
+        Self(form.unwrap_or_else(|| Form::Aside(Box::new(node.clone()))))
+    }
+}
+
+fn blob(digest: &Digest, data: bool) -> Option<Form> {
+    match digest {
+        Digest::Sha256(bytes) => Some(Form::Blob {
+            digest: *bytes,
+            data,
+        }),
+        Digest::Sha384(_) | Digest::Sha512(_) => None,
+    }
+}
+
+fn link(repository: &RepositoryName, set: &LinkSet, digest: &Digest, link: bool) -> Option<Form> {
+    let Digest::Sha256(digest) = *digest else {
+        return None;
+    };
+    let repository = repository.clone();
+    Some(match set {
+        LinkSet::Layers => Form::Layer {
+            repository,
+            digest,
+            link,
+        },
+        LinkSet::Revisions => Form::Revision {
+            repository,
+            digest,
+            link,
+        },
+        LinkSet::TagIndex(tag) => Form::Index {
+            repository,
+            tag: tag.clone(),
+            digest,
+            link,
+        },
+        LinkSet::Signatures(_) => return None,
+    })
+}
+
+/// A link, or its directory.
+fn unpack(repository: &RepositoryName, set: LinkSet, digest: [u8; 32], link: bool) -> Node {
+    let (repository, digest) = (repository.clone(), Digest::Sha256(digest));
+    if link {
+        Node::Link(repository, set, digest)
+    } else {
+        Node::LinkDirectory(repository, set, digest)
+    }
+}
+
+impl From<&Packed> for Node {
+    fn from(packed: &Packed) -> Self {
+        match &packed.0 {
+            Form::Blob { digest, data } => {
+                let digest = Digest::Sha256(*digest);
+                if *data {
+                    Self::BlobData(digest)
+                } else {
+                    Self::BlobDirectory(digest)
+                }
+            }
+            Form::Layer {
+                repository,
+                digest,
+                link,
+            } => unpack(repository, LinkSet::Layers, *digest, *link),
+            Form::Revision {
+                repository,
+                digest,
+                link,
+            } => unpack(repository, LinkSet::Revisions, *digest, *link),
+            Form::Index {
+                repository,
+                tag,
+                digest,
+                link,
+            } => unpack(repository, LinkSet::TagIndex(tag.clone()), *digest, *link),
+            Form::Tag(repository, tag, part) => part.below(repository.clone(), tag.clone()),
+            Form::Aside(node) => (**node).clone(),
+        }
+    }
+}
+
+impl Part {
+    fn below(self, repository: RepositoryName, tag: Tag) -> Node {
+        match self {
+            Self::Directory => Node::Tag(repository, tag),
+            Self::Current => Node::Current(repository, tag),
+            Self::CurrentLink => Node::CurrentLink(repository, tag),
+            Self::Index => Node::Links(repository, LinkSet::TagIndex(tag)),
+            Self::IndexAlgorithm(algorithm) => {
+                Node::LinksAlgorithm(repository, LinkSet::TagIndex(tag), algorithm)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_takes_little_room() {
+        assert!(size_of::<Packed>() <= 72, "{}", size_of::<Packed>());
+    }
+}
