@@ -139,17 +139,19 @@ impl Digest {
 
     /// The value in lower-case hexadecimal.
     pub fn hex(&self) -> String {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let digit = |nibble: u8| {
-            DIGITS
-                .get(usize::from(nibble))
-                .copied()
-                .map_or('0', char::from)
-        };
-        self.as_bytes()
-            .iter()
-            .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-            .collect()
+        let digit = |nibble: u8| char::from(nibble + if nibble < 10 { b'0' } else { b'a' - 10 });
+        let mut text = String::with_capacity(2 * self.as_bytes().len());
+        for byte in self.as_bytes() {
+            text.push(digit(byte >> 4));
+            text.push(digit(byte & 15));
+        }
+        text
+    }
+
+    /// Length of the digest as text, `sha256:<hex>`, in bytes.
+    pub fn text_len(&self) -> usize {
+        let algorithm = self.algorithm();
+        algorithm.name().len() + 1 + 2 * algorithm.len_bytes()
     }
 }
 

@@ -180,34 +180,37 @@ impl Node {
         }
     }
 
-    /// The nodes below this one whose names the layout fixes, in no order.
+    /// The nodes below this one whose names the layout fixes, in the order of their names.
     pub fn fixed_children(&self) -> Vec<Self> {
-        let names = [
-            "blobs",
-            "current",
-            "data",
-            "hashstates",
-            "index",
-            "link",
-            "repositories",
-            "revisions",
-            "signatures",
-            "startedat",
-            "tags",
-        ];
-        if matches!(
-            self,
-            Self::Repositories | Self::Namespace(_) | Self::Tags(_)
-        ) {
-            // Any of these names may be a repository's or a tag's there.
-            return Vec::new();
-        }
-        let algorithms = Algorithm::ALL.iter().map(|algorithm| algorithm.name());
-        names
-            .into_iter()
-            .chain(algorithms)
-            .filter_map(|name| self.child(name))
-            .collect()
+        let names: &[&str] = match self {
+            Self::Root => &["blobs", "repositories"],
+            Self::Blobs | Self::Links(..) | Self::HashStates(..) => {
+                let algorithms = Algorithm::ALL.iter().map(|algorithm| algorithm.name());
+                return algorithms.filter_map(|name| self.child(name)).collect();
+            }
+            Self::BlobDirectory(_) => &["data"],
+            Self::Manifests(_) => &["revisions", "tags"],
+            Self::Tag(..) => &["current", "index"],
+            Self::Current(..) => &["link"],
+            Self::LinkDirectory(..) => &["link", "signatures"],
+            Self::Upload(..) => &["data", "hashstates", "startedat"],
+            // Any name, or none.
+            Self::BlobAlgorithm(_)
+            | Self::BlobShard(..)
+            | Self::BlobData(_)
+            | Self::Repositories
+            | Self::Namespace(_)
+            | Self::Tags(_)
+            | Self::CurrentLink(..)
+            | Self::LinksAlgorithm(..)
+            | Self::Link(..)
+            | Self::Uploads(_)
+            | Self::StartedAt(..)
+            | Self::UploadData(..)
+            | Self::HashStatesAlgorithm(..)
+            | Self::HashState(..) => &[],
+        };
+        names.iter().filter_map(|name| self.child(name)).collect()
     }
 
     /// The node of a path below `v2`, components separated by `/`; the empty path is the root.

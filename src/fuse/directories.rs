@@ -46,10 +46,19 @@ enum Key {
 struct Pages {
     /// The names before pages, by number, the oldest first.
     behind: BTreeMap<u64, OsString>,
-    kept: HashMap<Key, Page>,
+    kept: HashMap<Key, Kept>,
     /// Those that are kept, the oldest first.
     order: VecDeque<Key>,
     last: u64,
+}
+
+/// What is kept of a page.
+#[derive(Clone, Debug)]
+enum Kept {
+    /// All of it.
+    Page(Page),
+    /// All of it was given out, up to this place, and nothing is behind it.
+    End { place: usize, version: u32 },
 }
 
 /// A page of a listing.
@@ -84,8 +93,8 @@ impl Key {
 
 impl Pages {
     /// Keeps a page as it is for a while.
-    fn keep(&mut self, key: Key, page: &Page) {
-        if self.kept.insert(key, page.clone()).is_none() {
+    fn keep(&mut self, key: Key, page: Kept) {
+        if self.kept.insert(key, page).is_none() {
             self.order.push_back(key);
         }
         if self.order.len() > KEPT
@@ -141,11 +150,14 @@ impl Service {
             }
         }
         let (mut key, mut place) = Key::at(ino, offset);
-        let mut page = self.page(&directory, key, version, offset > DOTS)?;
+        let goes_on = (offset > DOTS).then_some(place);
+        let mut page = self.page(&directory, key, version, goes_on)?;
         loop {
             for row in page.names.get(place..).unwrap_or_default() {
                 place += 1;
                 if add(key.offset(place), &Row::Name(row)) {
+                    let kept = Kept::Page(page.clone());
+                    self.directories.pages.lock().keep(key, kept);
                     return Ok(Vec::new());
                 }
             }
@@ -153,27 +165,36 @@ impl Service {
                 break;
             };
             key = self.directories.pages.lock().number(last.name.clone());
-            page = self.page(&directory, key, page.version, false)?;
+            page = self.page(&directory, key, page.version, None)?;
             place = 0;
         }
+        let version = page.version;
+        let end = Kept::End { place, version };
+        self.directories.pages.lock().keep(key, end);
         // What changed while it was listed the kernel may have been told of before it had put
         // the listing away.
         let stale = page.version != self.inodes.listed(ino);
         Ok(stale.then_some(ino).into_iter().collect())
     }
 
-    /// A page: as it was, if the listing `goes_on` and it is kept, else as it is.
+    /// A page: as it was, if the listing `goes_on` at a place in it and it is kept, else as it
+    /// is.
     fn page(
         &self,
         directory: &Place,
         key: Key,
         version: u32,
-        goes_on: bool,
+        goes_on: Option<usize>,
     ) -> Result<Page, Errno> {
         let behind = {
             let pages = self.directories.pages.lock();
-            if let Some(page) = pages.kept.get(&key).filter(|_| goes_on) {
-                return Ok(page.clone());
+            match pages.kept.get(&key).filter(|_| goes_on.is_some()) {
+                Some(Kept::Page(page)) => return Ok(page.clone()),
+                Some(Kept::End { place, version }) if goes_on == Some(*place) => {
+                    let (names, version) = (Arc::default(), *version);
+                    return Ok(Page { names, version });
+                }
+                Some(Kept::End { .. }) | None => {}
             }
             match key {
                 Key::First(_) => None,
@@ -187,9 +208,7 @@ impl Service {
         let names = self.tree.list(directory, behind.as_deref(), PAGE);
         let names = Arc::new(names.map_err(|error| logged(&error))?);
         // How old the listing is that goes on with a page read again, nobody knows.
-        let version = version.wrapping_sub(u32::from(goes_on));
-        let page = Page { names, version };
-        self.directories.pages.lock().keep(key, &page);
-        Ok(page)
+        let version = version.wrapping_sub(u32::from(goes_on.is_some()));
+        Ok(Page { names, version })
     }
 }

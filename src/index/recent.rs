@@ -3,7 +3,9 @@
 //!
 //! It belongs to a state that does not change, and goes with it.
 
-use hashbrown::HashMap;
+use std::ops::Range;
+
+use hashbrown::{HashMap, HashSet};
 use parking_lot::Mutex;
 
 use super::store::Pair;
@@ -15,9 +17,14 @@ const RECORDS_MAX: usize = 1 << 13;
 const VALUE_BYTES_MAX: usize = 128;
 const ROWS_MAX: usize = 256;
 
-/// Values by key; nothing where it is known that there is none.
+/// What is remembered.
 #[derive(Debug, Default)]
-pub(super) struct Recent(Mutex<HashMap<Vec<u8>, Option<Vec<u8>>>>);
+pub(super) struct Recent {
+    /// Values by key; nothing where it is known that there is none.
+    records: Mutex<HashMap<Vec<u8>, Option<Vec<u8>>>>,
+    /// Ranges in which there is nothing, as their two ends.
+    empty: Mutex<HashSet<[Vec<u8>; 2]>>,
+}
 
 impl Recent {
     /// The value of a key, if that is remembered, or what `read` finds.
@@ -26,7 +33,7 @@ impl Recent {
         key: &[u8],
         read: impl FnOnce() -> Result<Option<Vec<u8>>, E>,
     ) -> Result<Option<Vec<u8>>, E> {
-        if let Some(value) = self.0.lock().get(key) {
+        if let Some(value) = self.records.lock().get(key) {
             return Ok(value.clone());
         }
         let value = read()?;
@@ -34,15 +41,27 @@ impl Recent {
         Ok(value)
     }
 
-    /// Remembers what was listed.
-    pub(super) fn listed(&self, rows: &[Pair]) {
-        if rows.len() <= ROWS_MAX {
+    /// Whether a range is remembered to be empty.
+    pub(super) fn is_empty(&self, range: &Range<&[u8]>) -> bool {
+        let ends = [range.start.to_vec(), range.end.to_vec()];
+        self.empty.lock().contains(&ends)
+    }
+
+    /// Remembers what was listed of a range.
+    pub(super) fn listed(&self, range: &Range<&[u8]>, rows: &[Pair]) {
+        if rows.is_empty() {
+            let mut empty = self.empty.lock();
+            if empty.len() >= RECORDS_MAX {
+                empty.clear();
+            }
+            empty.insert([range.start.to_vec(), range.end.to_vec()]);
+        } else if rows.len() <= ROWS_MAX {
             self.remember(rows.iter().map(|(key, value)| (&**key, Some(value))));
         }
     }
 
     fn remember<'a>(&self, rows: impl Iterator<Item = (&'a [u8], Option<&'a Vec<u8>>)>) {
-        let mut records = self.0.lock();
+        let mut records = self.records.lock();
         if records.len() >= RECORDS_MAX {
             records.clear();
         }
@@ -65,7 +84,10 @@ mod tests {
             Ok(Some(vec![1]))
         );
         assert_eq!(recent.get(b"b", || Ok::<_, ()>(None)), Ok(None));
-        recent.listed(&[(b"c".to_vec(), vec![3])]);
+        let range = |start: &'static str| start.as_bytes()..&b"z"[..];
+        recent.listed(&range("c"), &[(b"c".to_vec(), vec![3])]);
+        recent.listed(&range("d"), &[]);
+        assert!(recent.is_empty(&range("d")) && !recent.is_empty(&range("c")));
         let never = || -> Read { Err(()) };
         assert_eq!(recent.get(b"a", never), Ok(Some(vec![1])));
         assert_eq!(recent.get(b"b", never), Ok(None));

@@ -46,15 +46,17 @@ impl View {
     }
 
     fn scan(&self, range: Range<&[u8]>, limit: usize) -> Result<Vec<Pair>, redb::StorageError> {
-        if range.start >= range.end {
+        if range.start >= range.end || self.recent.is_empty(&range) {
             return Ok(Vec::new());
         }
-        let pairs = self.table.range(range)?.take(limit).map(|pair| {
+        let pairs = self.table.range(range.clone())?.take(limit).map(|pair| {
             let (key, value) = pair?;
             Ok((key.value().to_vec(), value.value().to_vec()))
         });
         let pairs = pairs.collect::<Result<Vec<Pair>, redb::StorageError>>()?;
-        self.recent.listed(&pairs);
+        if limit > 0 {
+            self.recent.listed(&range, &pairs);
+        }
         Ok(pairs)
     }
 }

@@ -88,8 +88,15 @@ impl<'a> Transaction<'a> {
             return Ok(value.clone());
         }
         let value = self.store.get(&key)?;
-        self.read.insert(key, value.clone());
+        if !self.only_reads() {
+            self.read.insert(key, value.clone());
+        }
         Ok(value)
+    }
+
+    /// Whether nothing will be committed.
+    fn only_reads(&self) -> bool {
+        self.began.is_none()
     }
 
     fn put(&mut self, key: Key, value: Vec<u8>) {

@@ -181,7 +181,15 @@ impl Tree {
                 });
                 sorted(nodes.collect(), last, limit)
             }
-            _ => sorted(node.fixed_children(), last, limit),
+            _ => {
+                let mut nodes = node.fixed_children();
+                nodes.retain(|node| last.is_none_or(|last| *node.name() > *last));
+                nodes
+                    .into_iter()
+                    .take(limit)
+                    .map(|node| (node, None))
+                    .collect()
+            }
         })
     }
 

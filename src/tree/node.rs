@@ -3,7 +3,6 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Attributes, Tree, TreeError};
-use crate::digest::Digest;
 use crate::layout::Node;
 use crate::registry::Directory;
 
@@ -66,11 +65,6 @@ pub fn at(directory: &Directory) -> Node {
     }
 }
 
-/// Bytes of a link that names this digest.
-fn link_len(digest: &Digest) -> u64 {
-    digest.to_string().len() as u64
-}
-
 impl Tree {
     /// A kept time, or that of the mount where none is kept.
     pub(super) fn dated(&self, kept: SystemTime) -> SystemTime {
@@ -105,12 +99,16 @@ impl Tree {
             let data = self.registry.upload_data(repository, id)?;
             return Ok((data.len(), self.mounted));
         }
-        if let Node::Link(repository, set, digest) = node {
-            let (target, pushed) = self.registry.link(repository, set, digest)?;
-            return Ok((link_len(&target), pushed));
-        }
-        let (content, kept) = self.content(node)?;
-        Ok((content.len() as u64, kept))
+        let named = match node {
+            Node::Link(repository, set, digest) => self.registry.link(repository, set, digest),
+            Node::CurrentLink(repository, tag) => self.registry.current(repository, tag),
+            _ => {
+                let (content, kept) = self.content(node)?;
+                return Ok((content.len() as u64, kept));
+            }
+        };
+        let (target, pushed) = named?;
+        Ok((target.text_len() as u64, pushed))
     }
 
     /// The content of a small file, and its time.

@@ -38,6 +38,23 @@ impl Transaction<'_> {
         Ok(self.get(key.done())?.is_some())
     }
 
+    /// Whether no revision of a repository has signatures or directories for some, which saves
+    /// who only reads from asking of each. Who changes something must.
+    pub fn surely_without_signatures(
+        &mut self,
+        repository: RepositoryId,
+    ) -> Result<bool, IndexError> {
+        if !self.only_reads() {
+            return Ok(false);
+        }
+        for table in [b'G', b'S'] {
+            if self.any(&Key::table(table).repository(repository).below())? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Makes the directory of a revision's signatures, or of an algorithm in it.
     pub fn keep_signatures(
         &mut self,

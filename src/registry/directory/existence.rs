@@ -116,6 +116,9 @@ fn links_exist(
     algorithm: Option<Algorithm>,
 ) -> Result<bool, Error> {
     let repository = repository(facts, name)?;
+    if matches!(set, LinkSet::Signatures(_)) && facts.surely_without_signatures(repository.id)? {
+        return Ok(false);
+    }
     if links_made(facts, repository, set, algorithm)? {
         return Ok(true);
     }
