@@ -69,7 +69,7 @@ fn one(store: &Path, size: usize, blobs: u32) -> Result<(), Failed> {
         let begun = Instant::now();
         let draft = files.draft(u64::from(number))?;
         draft.write_at(0, &content)?;
-        let len = files.publish(draft.as_ref(), &digest)?;
+        let len = files.publish(draft.as_ref(), &digest)?.len;
         index.transact(|facts| facts.put_blob(&digest, len, 1))?;
         index.sync()?;
         as_file.push(begun.elapsed());

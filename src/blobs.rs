@@ -2,7 +2,8 @@
 //!
 //! The seam: [`Blobs`] may keep them in local files, in memory, or in an object store. Bytes on
 //! their way in are [drafts](Draft), known by a number; publication verifies them and makes
-//! them durable before it returns. It knows no facts: what a blob is for, and whether it may
+//! them durable before it returns, under their digest or still under their number. It knows no
+//! facts: what a blob is for, and whether it may
 //! go, is the registry's business.
 
 use std::fs::File;
@@ -78,7 +79,7 @@ pub trait Draft: Content {
     /// Cuts off, or fills up with zeros.
     fn truncate(&self, len: u64) -> Result<(), BlobsError>;
     /// Makes the content durable; free if nothing changed since the last time. A power cut may
-    /// still take a draft that was never published.
+    /// still take a draft in which there is nothing.
     fn sync(&self) -> Result<(), BlobsError>;
     /// The digest of the whole content.
     fn digest(&self, algorithm: Algorithm) -> Result<Digest, BlobsError>;
@@ -114,6 +115,16 @@ pub struct Space {
     pub available: u64,
 }
 
+/// A draft that became a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Its length in bytes.
+    pub len: u64,
+    /// Whether its bytes will be found by their digest after a crash. If not, they may be found
+    /// by the draft's number instead, and [`Blobs::finish`] puts them right.
+    pub settled: bool,
+}
+
 /// A blob that was retired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retired {
@@ -137,9 +148,13 @@ pub trait Blobs: Send + Sync {
     fn drafts(&self) -> Result<Vec<u64>, BlobsError>;
     /// Removes a draft, which need not exist; what is open stays readable.
     fn discard(&self, id: u64) -> Result<(), BlobsError>;
-    /// Publishes a draft as `digest`, if that is what it hashes to, and returns its length. Its
-    /// number is free then. A blob that is there stays; the draft is verified all the same.
-    fn publish(&self, draft: &dyn Draft, digest: &Digest) -> Result<u64, BlobsError>;
+    /// Publishes a draft as `digest`, if that is what it hashes to; its bytes are durable then.
+    /// Its number is free, unless the blob is not settled. A blob that is there stays; the draft
+    /// is verified all the same.
+    fn publish(&self, draft: &dyn Draft, digest: &Digest) -> Result<Published, BlobsError>;
+    /// Ends a publication that a crash may have undone: the bytes of the draft of this number
+    /// are those of `digest` again. Nothing to do if the blob is there.
+    fn finish(&self, id: u64, digest: &Digest) -> Result<(), BlobsError>;
     /// Removes a blob, which need not exist; what is open stays readable.
     fn remove(&self, digest: &Digest) -> Result<(), BlobsError>;
     /// Removes a blob, but keeps its bytes in the trash.
@@ -155,7 +170,7 @@ pub trait Blobs: Send + Sync {
     /// Takes in a file as a blob that no fact names yet, unverified; the way in which that was
     /// done. Not durable before [`Blobs::settle`].
     fn take(&self, file: &Path, digest: &Digest, way: Way) -> Result<Way, BlobsError>;
-    /// Returns when all that was taken in is durable.
+    /// Returns when all that was taken in or published is durable by its digest.
     fn settle(&self) -> Result<(), BlobsError>;
     /// Gives a blob, also a retired one, out as a file that must not exist; the way in which
     /// that was done. It is not made durable.

@@ -37,6 +37,7 @@ mod publish;
 mod read;
 mod room;
 mod scrub;
+mod settling;
 mod staging;
 mod trash;
 mod upload;
@@ -62,13 +63,14 @@ pub use upload::NOTE_BYTES_MAX;
 
 /// A registry's storage: facts in the index, bytes among the blobs.
 pub struct Registry {
-    index: Index,
+    index: Arc<Index>,
     blobs: Arc<dyn Blobs>,
     policy: Policy,
     /// One lock for each first byte of a digest: publication and removal of the same bytes
     /// must not overlap, or the one's fact would name what the other has just removed.
     shards: Vec<Mutex<()>>,
     uploads: upload::Open,
+    settling: settling::Settling,
     moments: Mutex<moment::Moments>,
     /// Whose turn it is of those who adopt facts.
     adopting: Mutex<()>,
@@ -90,16 +92,18 @@ impl Registry {
         policy: Policy,
     ) -> Result<Self, Error> {
         let shards = (0..=u8::MAX).map(|_| Mutex::new(())).collect();
-        let index = Index::new(store);
+        let index = Arc::new(Index::new(store));
         let registry = Self {
             index,
             blobs,
             policy,
             shards,
             uploads: upload::Open::default(),
+            settling: settling::Settling::default(),
             moments: Mutex::default(),
             adopting: Mutex::default(),
         };
+        registry.finish_publications()?;
         registry.clear_staging()?;
         Ok(registry)
     }

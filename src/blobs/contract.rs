@@ -112,7 +112,13 @@ fn wrong_bytes_are_never_published(blobs: &dyn Blobs) {
         Err(BlobsError::Missing(_))
     ));
     draft.write_at(0, b"right").unwrap();
-    assert_eq!(blobs.publish(draft.as_ref(), &sha256(b"right")).unwrap(), 5);
+    assert_eq!(
+        blobs
+            .publish(draft.as_ref(), &sha256(b"right"))
+            .unwrap()
+            .len,
+        5
+    );
 }
 
 fn what_is_published_can_be_read_and_not_changed(blobs: &dyn Blobs) {
@@ -130,14 +136,17 @@ fn what_is_published_can_be_read_and_not_changed(blobs: &dyn Blobs) {
     assert!(matches!(draft.truncate(0), Err(BlobsError::Published)));
     assert_eq!(read(draft.as_ref()), b"layer");
     let empty = blobs.draft(2).unwrap();
-    assert_eq!(blobs.publish(empty.as_ref(), &sha256(b"")).unwrap(), 0);
+    assert_eq!(blobs.publish(empty.as_ref(), &sha256(b"")).unwrap().len, 0);
     assert!(blobs.open(&sha256(b"")).unwrap().is_empty());
 }
 
 fn a_blob_that_exists_is_kept(blobs: &dyn Blobs) {
     for id in [1, 2] {
         let draft = write(blobs, id, b"same");
-        assert_eq!(blobs.publish(draft.as_ref(), &sha256(b"same")).unwrap(), 4);
+        assert_eq!(
+            blobs.publish(draft.as_ref(), &sha256(b"same")).unwrap().len,
+            4
+        );
         assert!(blobs.drafts().unwrap().is_empty());
     }
     let draft = write(blobs, 3, b"other");

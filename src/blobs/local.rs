@@ -1,33 +1,26 @@
 //! Local files: `blobs/<alg>/<2 hex>/<hex>` and `staging/<number>` below one directory.
-//!
-//! Publication: verify, make the file durable, rename it without replacing anything, make the
-//! directory durable. Only then may a fact name the bytes.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
-use rustix::fs::{CWD, RenameFlags, renameat_with, statvfs};
+use rustix::fs::statvfs;
 
 use super::hasher::{Follower, Following};
-use super::{Blobs, BlobsError, Content, Draft, Retired, Space, Way};
+use super::{Blobs, BlobsError, Content, Draft, Published, Retired, Space, Way};
 use crate::digest::{Algorithm, Digest};
 
 mod exchange;
+mod publication;
 mod staged;
 mod trash;
 
 use staged::Staged;
-
-/// How long a publication waits for files that were lent: they are closed by then, but we may
-/// not have been told yet.
-const RETURNED: Duration = Duration::from_millis(500);
 
 /// What the name of a draft's copy ends with.
 const COPY: &str = "copy";
@@ -120,7 +113,14 @@ impl Local {
         Ok(path)
     }
 
-    fn stage(&self, id: u64, file: File, path: PathBuf) -> Result<Arc<dyn Draft>, BlobsError> {
+    /// Opens staged bytes, which are `new` if nobody ever wrote any.
+    fn stage(
+        &self,
+        id: u64,
+        file: File,
+        path: PathBuf,
+        new: bool,
+    ) -> Result<Arc<dyn Draft>, BlobsError> {
         let len = file.metadata().map_err(about(&path))?.len();
         let staged = Arc::new(Staged {
             id,
@@ -129,6 +129,7 @@ impl Local {
             len: AtomicU64::new(len),
             writers: RwLock::new(()),
             synced: Mutex::new(None),
+            untouched: AtomicBool::new(new),
             published: AtomicBool::new(false),
             follower: self.follower.sender(),
         });
@@ -157,7 +158,7 @@ impl Blobs for Local {
             .create_new(true)
             .open(&path);
         let file = file.map_err(about(&path))?;
-        self.stage(id, file, path)
+        self.stage(id, file, path, true)
     }
 
     fn resume(&self, id: u64) -> Result<Arc<dyn Draft>, BlobsError> {
@@ -169,7 +170,7 @@ impl Blobs for Local {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(BlobsError::MissingDraft(id))
             }
-            opened => self.stage(id, opened.map_err(about(&path))?, path),
+            opened => self.stage(id, opened.map_err(about(&path))?, path, false),
         }
     }
 
@@ -188,38 +189,12 @@ impl Blobs for Local {
         remove_file(&self.staging_path(id)).map(drop)
     }
 
-    fn publish(&self, draft: &dyn Draft, digest: &Digest) -> Result<u64, BlobsError> {
-        let staged = self
-            .staged(draft.id())
-            .ok_or(BlobsError::MissingDraft(draft.id()))?;
-        // From here on nobody writes: what was hashed is what is published.
-        let quiet = staged.writers.write();
-        if !staged.following.wait_for_return(RETURNED) {
-            drop(quiet);
-            return self.publish_copy(&staged, digest);
-        }
-        let (actual, size) = (staged.hash(digest.algorithm())?, staged.len());
-        if actual != *digest {
-            return Err(BlobsError::Mismatch {
-                expected: *digest,
-                actual,
-                size,
-            });
-        }
-        if staged.published.load(Ordering::SeqCst) {
-            return Ok(size);
-        }
-        staged.make_durable()?;
-        let shard = self.make_shard(digest)?;
-        let path = self.blob_path(digest);
-        match renameat_with(CWD, &staged.path, CWD, &path, RenameFlags::NOREPLACE) {
-            Err(rustix::io::Errno::EXIST) => drop(remove_file(&staged.path)?),
-            renamed => renamed.map_err(|error| about(&path)(error.into()))?,
-        }
-        staged.published.store(true, Ordering::SeqCst);
-        drop(quiet);
-        sync_directory(&shard)?;
-        Ok(size)
+    fn publish(&self, draft: &dyn Draft, digest: &Digest) -> Result<Published, BlobsError> {
+        self.publish_file(draft.id(), digest)
+    }
+
+    fn finish(&self, id: u64, digest: &Digest) -> Result<(), BlobsError> {
+        self.finish_file(id, digest)
     }
 
     fn remove(&self, digest: &Digest) -> Result<(), BlobsError> {
@@ -292,23 +267,6 @@ impl Blobs for Local {
 }
 
 impl Local {
-    /// Publishes a copy of what somebody may still be writing without our being told.
-    fn publish_copy(&self, staged: &Arc<Staged>, digest: &Digest) -> Result<u64, BlobsError> {
-        let path = staged.path.with_extension(COPY);
-        fs::copy(&staged.path, &path).map_err(about(&path))?;
-        let file = File::options().read(true).write(true).open(&path);
-        // Under the draft's own number, which nobody needs any more once this is published.
-        let copy = self.stage(staged.id, file.map_err(about(&path))?, path.clone())?;
-        let published = self.publish(copy.as_ref(), digest);
-        if published.is_ok() {
-            remove_file(&staged.path)?;
-        } else {
-            remove_file(&path)?;
-            self.open.lock().insert(staged.id, Arc::downgrade(staged));
-        }
-        published
-    }
-
     /// Removes copies that an earlier process did not come to publish.
     fn clear_copies(&self) -> Result<(), BlobsError> {
         let path = self.directory.join("staging");
@@ -441,6 +399,6 @@ mod tests {
         assert_eq!(draft.len(), 7);
         draft.write_at(7, b"finished").unwrap();
         let digest = Digest::of(Algorithm::Sha256, b"begun, finished");
-        assert_eq!(blobs.publish(draft.as_ref(), &digest).unwrap(), 15);
+        assert_eq!(blobs.publish(draft.as_ref(), &digest).unwrap().len, 15);
     }
 }

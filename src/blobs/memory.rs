@@ -12,7 +12,7 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
-use super::{Blobs, BlobsError, Content, Draft, Retired, Space, Way};
+use super::{Blobs, BlobsError, Content, Draft, Published, Retired, Space, Way};
 use crate::digest::{Algorithm, Digest};
 
 /// Blobs that live as long as the process.
@@ -27,6 +27,8 @@ struct State {
     blobs: BTreeMap<Digest, Arc<Vec<u8>>>,
     retired: BTreeMap<Digest, Arc<Vec<u8>>>,
     drafts: BTreeMap<u64, Arc<Written>>,
+    /// Published, but a crash makes them drafts again.
+    unsettled: BTreeMap<Digest, Arc<Written>>,
 }
 
 /// Fails the n-th write from now, and all after it.
@@ -62,10 +64,17 @@ impl Memory {
         *self.fault.0.lock() = None;
     }
 
-    /// Loses drafts that were not synced, and heals what was made to fail.
+    /// Loses drafts that were not synced and undoes publications that are not settled; heals
+    /// what was made to fail.
     pub fn crash(&self) {
         self.heal();
-        self.state.lock().drafts.retain(|_, draft| draft.crash());
+        let mut state = self.state.lock();
+        state.drafts.retain(|_, draft| draft.crash());
+        for (digest, draft) in std::mem::take(&mut state.unsettled) {
+            draft.content.lock().published = false;
+            state.blobs.remove(&digest);
+            state.drafts.insert(draft.id, draft);
+        }
     }
 
     /// Makes the `n`-th write from now (counted from 1) fail, and all after it.
@@ -121,39 +130,59 @@ impl Blobs for Memory {
         Ok(())
     }
 
-    fn publish(&self, draft: &dyn Draft, digest: &Digest) -> Result<u64, BlobsError> {
+    fn publish(&self, draft: &dyn Draft, digest: &Digest) -> Result<Published, BlobsError> {
         let mut state = self.state.lock();
         let known = state.drafts.get(&draft.id()).cloned();
         let written = known.ok_or(BlobsError::MissingDraft(draft.id()))?;
         let mut content = written.content.lock();
         let actual = Digest::of(digest.algorithm(), &content.bytes);
-        let size = content.bytes.len() as u64;
+        let len = content.bytes.len() as u64;
         if actual != *digest {
             return Err(BlobsError::Mismatch {
                 expected: *digest,
                 actual,
-                size,
+                size: len,
             });
         }
         self.fault.write()?;
         content.published = true;
-        state
-            .blobs
-            .entry(*digest)
-            .or_insert_with(|| Arc::new(content.bytes.clone()));
         state.drafts.remove(&draft.id());
-        Ok(size)
+        let settled = state.blobs.contains_key(digest);
+        if !settled {
+            let bytes = Arc::new(content.bytes.clone());
+            state.blobs.insert(*digest, bytes);
+            content.durable = Some(content.bytes.clone());
+            drop(content);
+            state.unsettled.insert(*digest, written);
+        }
+        Ok(Published { len, settled })
+    }
+
+    fn finish(&self, id: u64, digest: &Digest) -> Result<(), BlobsError> {
+        self.fault.write()?;
+        let mut state = self.state.lock();
+        if state.blobs.contains_key(digest) {
+            return Ok(());
+        }
+        let draft = state.drafts.remove(&id);
+        let draft = draft.ok_or(BlobsError::Missing(*digest))?;
+        let bytes = draft.content.lock().bytes.clone();
+        state.blobs.insert(*digest, Arc::new(bytes));
+        Ok(())
     }
 
     fn remove(&self, digest: &Digest) -> Result<(), BlobsError> {
         self.fault.write()?;
-        self.state.lock().blobs.remove(digest);
+        let mut state = self.state.lock();
+        state.blobs.remove(digest);
+        state.unsettled.remove(digest);
         Ok(())
     }
 
     fn retire(&self, digest: &Digest) -> Result<(), BlobsError> {
         self.fault.write()?;
         let mut state = self.state.lock();
+        state.unsettled.remove(digest);
         if let Some(bytes) = state.blobs.remove(digest) {
             state.retired.insert(*digest, bytes);
         }
@@ -200,7 +229,9 @@ impl Blobs for Memory {
     }
 
     fn settle(&self) -> Result<(), BlobsError> {
-        self.fault.write()
+        self.fault.write()?;
+        self.state.lock().unsettled.clear();
+        Ok(())
     }
 
     fn give(&self, digest: &Digest, file: &Path, _way: Way) -> Result<Way, BlobsError> {

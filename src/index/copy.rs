@@ -13,8 +13,8 @@ use super::{Index, IndexError, Redb, StoreError};
 const PAIRS: usize = 1_000;
 /// Their bytes: less than a batch may have, by more than the largest pair.
 const BYTES: usize = BATCH_BYTES_MAX / 2;
-/// Tables that are left out: uploads and their hash states.
-const LEFT_OUT: [u8; 2] = [b'U', b'H'];
+/// Tables that are left out: uploads and their hash states, and what is about staging.
+const LEFT_OUT: [u8; 3] = [b'U', b'H', b'Y'];
 
 /// Writes everything but what is left out into a file.
 pub(super) fn to_file(index: &Index, path: &Path) -> Result<(), IndexError> {

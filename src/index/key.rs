@@ -26,7 +26,8 @@
 //! E id4 position4                      role1 id4                          what a manifest names
 //! e id4 role1 manifest4                                                   who names it
 //! K id4                                bytes                              a small blob
-//! V id4                                verified4                      a blob that was rehashed
+//! V id4                                verified4                           a blob that was rehashed
+//! Y alg1 digest                        staging8                            a blob that may be there by that number still
 //! C letter                             next8                              counters
 //! ```
 //!

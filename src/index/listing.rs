@@ -235,6 +235,18 @@ pub(super) fn decode_hash_state(value: &[u8]) -> Option<(u32, Vec<u8>)> {
 
 /// Listings of blobs, and who needs them.
 impl Index {
+    /// The blobs that a crash may bring back to a number in staging, and the numbers.
+    pub fn unsettled(&self) -> Result<Vec<(Digest, u64)>, IndexError> {
+        let rows = self.scan(&Key::table(b'Y').below(), usize::MAX)?;
+        rows.into_iter()
+            .map(|(key, value)| {
+                let digest = Fields(key.get(1..).unwrap_or_default()).digest();
+                let row = digest.zip(Fields(&value).u64());
+                row.ok_or(IndexError::Record { key })
+            })
+            .collect()
+    }
+
     /// The shards of an algorithm that have a directory.
     pub fn blob_shards(&self, algorithm: Algorithm) -> Result<Vec<u8>, IndexError> {
         let mut range = Key::table(b'P').algorithm(algorithm).below();

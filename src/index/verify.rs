@@ -231,6 +231,13 @@ impl Index {
     }
 
     fn verify_uploads(&self, census: &Census, told: Told<'_>) -> Result<(), IndexError> {
+        self.each(b'Y', |(key, value)| {
+            let digest = Fields(key.get(1..).unwrap_or_default()).digest();
+            if digest.is_none() || Fields(&value).u64().is_none() {
+                told(flaw(FlawKind::RecordDamaged, key, value));
+            }
+            Ok(())
+        })?;
         self.each(b'H', |(key, value)| {
             let upload = key.get(1..21).unwrap_or_default();
             let there = self.store.get(&[b"U", upload].concat())?.is_some();

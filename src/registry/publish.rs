@@ -60,8 +60,9 @@ impl Bytes<'_> {
 enum Ready {
     /// They come with the fact.
     Inline(Vec<u8>),
-    /// They are durable among the blobs, of this length.
-    File(u64),
+    /// They are durable among the blobs, of this length; or, after a crash, still under this
+    /// number in staging.
+    File(u64, Option<u64>),
     /// They and the fact are there.
     Known,
 }
@@ -124,7 +125,12 @@ impl Registry {
                 for (digest, bytes) in &ready {
                     match bytes {
                         Ready::Inline(bytes) => facts.put_inline(digest, bytes, now())?,
-                        Ready::File(size) => facts.put_blob(digest, *size, now())?,
+                        Ready::File(len, staged) => {
+                            facts.put_blob(digest, *len, now())?;
+                            if let Some(number) = staged {
+                                facts.put_unsettled(digest, *number);
+                            }
+                        }
                         Ready::Known => {}
                     }
                 }
@@ -135,6 +141,8 @@ impl Registry {
         if published.is_err() {
             self.withdraw(&ready);
         }
+        let unsettled = |bytes: &Ready| matches!(bytes, Ready::File(_, Some(_)));
+        self.unsettled(ready.iter().filter(|(_, bytes)| unsettled(bytes)).count());
         published
     }
 
@@ -164,25 +172,30 @@ impl Registry {
                 Ready::Inline(content)
             });
         }
-        let size = match bytes {
-            Bytes::Staged(staging) => self.blobs.publish(staging.draft(), digest)?,
+        match bytes {
+            Bytes::Staged(staging) => self.move_in(staging, digest, known),
             Bytes::Held(bytes) => {
                 let staging = self.stage()?;
                 staging.write_at(0, bytes)?;
-                self.blobs.publish(staging.draft(), digest)?
+                self.move_in(&staging, digest, known)
             }
-        };
-        Ok(if known {
-            Ready::Known
-        } else {
-            Ready::File(size)
-        })
+        }
+    }
+
+    /// Moves staged bytes to where they will stay.
+    fn move_in(&self, staging: &Staging, digest: &Digest, known: bool) -> Result<Ready, Error> {
+        let published = self.blobs.publish(staging.draft(), digest)?;
+        if known {
+            return Ok(Ready::Known);
+        }
+        let staged = (!published.settled).then(|| staging.draft().id());
+        Ok(Ready::File(published.len, staged))
     }
 
     /// Removes bytes that no fact names. What cannot be removed now fsck finds.
     fn withdraw(&self, ready: &[(Digest, Ready)]) {
         for (digest, bytes) in ready {
-            if !matches!(bytes, Ready::File(_)) {
+            if !matches!(bytes, Ready::File(..)) {
                 continue;
             }
             match self.blobs.remove(digest) {

@@ -191,12 +191,12 @@ impl Registry {
         })
     }
 
-    /// Makes uploads and staging agree after a crash: bytes that no upload names are removed,
-    /// and uploads whose bytes did not survive have none.
+    /// Makes uploads and staging agree after a crash: bytes that no upload names are removed. A
+    /// file in which nothing was durable is there again, empty.
     pub(super) fn clear_staging(&self) -> Result<(), Error> {
         let staged = self.blobs.drafts()?;
         let mut named = Vec::new();
-        for (repository, id, record) in self.index.all_uploads()? {
+        for (_, _, record) in self.index.all_uploads()? {
             if !record.has_data {
                 continue;
             }
@@ -204,12 +204,8 @@ impl Registry {
                 named.push(record.staging);
                 continue;
             }
-            let record = Upload {
-                has_data: false,
-                ..record
-            };
-            self.index
-                .transact(|facts| Ok::<_, Error>(facts.put_upload(repository, &id, &record)?))?;
+            self.blobs.draft(record.staging)?;
+            named.push(record.staging);
         }
         for id in staged.into_iter().filter(|id| !named.contains(id)) {
             self.blobs.discard(id)?;

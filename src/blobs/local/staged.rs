@@ -45,6 +45,9 @@ pub(super) struct Staged {
     /// What the file was like when it was last made durable: who was lent it writes without
     /// telling.
     pub(super) synced: Mutex<Option<Stamp>>,
+    /// Whether it is new, and nobody wrote or cut it through us: as long as nothing is in it
+    /// there is nothing to make durable.
+    pub(super) untouched: AtomicBool,
     pub(super) published: AtomicBool,
     pub(super) follower: Sender<Message>,
 }
@@ -54,7 +57,8 @@ impl Staged {
     pub(super) fn make_durable(&self) -> Result<(), BlobsError> {
         let mut synced = self.synced.lock();
         let now = Stamp::of(self.file_ref()).map_err(about(&self.path))?;
-        if *synced != Some(now) {
+        let untouched = now.len == 0 && self.untouched.load(Ordering::SeqCst);
+        if *synced != Some(now) && !untouched {
             *synced = None;
             self.file_ref().sync_data().map_err(about(&self.path))?;
             *synced = Some(now);
@@ -107,6 +111,7 @@ impl Draft for Staged {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), BlobsError> {
         let _shared = self.writers.read();
         self.writable()?;
+        self.untouched.store(false, Ordering::SeqCst);
         *self.synced.lock() = None;
         self.file_ref()
             .write_all_at(bytes, offset)
@@ -120,6 +125,7 @@ impl Draft for Staged {
     fn truncate(&self, len: u64) -> Result<(), BlobsError> {
         let _alone = self.writers.write();
         self.writable()?;
+        self.untouched.store(false, Ordering::SeqCst);
         *self.synced.lock() = None;
         self.file_ref().set_len(len).map_err(about(&self.path))?;
         let old = self.len.swap(len, Ordering::SeqCst);

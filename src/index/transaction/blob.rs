@@ -84,6 +84,33 @@ impl Transaction<'_> {
         self.put_present(digest, size, now, false)
     }
 
+    /// The bytes of a digest are there, but a crash may bring them back to this number in
+    /// staging.
+    pub fn put_unsettled(&mut self, digest: &Digest, staging: u64) {
+        self.put(
+            Key::table(b'Y').digest(digest),
+            staging.to_be_bytes().to_vec(),
+        );
+    }
+
+    /// No crash will bring the bytes of a digest back to this number any more.
+    pub fn settled(&mut self, digest: &Digest, staging: u64) -> Result<(), IndexError> {
+        let key = Key::table(b'Y').digest(digest);
+        if self.get(key.clone().done())? == Some(staging.to_be_bytes().to_vec()) {
+            self.delete(key);
+        }
+        Ok(())
+    }
+
+    /// The bytes of a digest go: no number brings them back.
+    fn forget_unsettled(&mut self, blob: &Blob, digest: &Digest) -> Result<(), IndexError> {
+        let key = Key::table(b'Y').digest(digest);
+        if blob.present && self.get(key.clone().done())?.is_some() {
+            self.delete(key);
+        }
+        Ok(())
+    }
+
     /// The bytes of a digest are there, here.
     pub fn put_inline(
         &mut self,
@@ -113,6 +140,7 @@ impl Transaction<'_> {
         inline: bool,
     ) -> Result<(), IndexError> {
         let blob = self.intern(digest)?;
+        self.forget_unsettled(&blob, digest)?;
         let created = if blob.present { blob.created } else { now };
         let blob = Blob {
             present: true,
@@ -155,6 +183,7 @@ impl Transaction<'_> {
     /// The bytes of a digest are not there, but their directory is.
     pub fn put_blob_directory(&mut self, digest: &Digest, now: u32) -> Result<(), IndexError> {
         let blob = self.intern(digest)?;
+        self.forget_unsettled(&blob, digest)?;
         if blob.inline {
             self.delete(Key::table(b'K').id(blob.id));
         }
@@ -174,6 +203,7 @@ impl Transaction<'_> {
     /// Neither the bytes of a digest nor their directory are there.
     pub fn remove_blob(&mut self, digest: &Digest) -> Result<(), IndexError> {
         let blob = self.intern(digest)?;
+        self.forget_unsettled(&blob, digest)?;
         let blob = Blob {
             present: false,
             kept: false,

@@ -1,0 +1,98 @@
+//! Publication: verify, make the file durable, rename it without replacing anything. Only then
+//! may a fact name the bytes. That the rename is durable nobody waits for: until it is, a crash
+//! may give the file its old name back, which the fact says too.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use super::{COPY, Local, Staged, about, remove_file, sync_directory};
+use crate::blobs::{BlobsError, Content, Published};
+use crate::digest::Digest;
+
+/// How long a publication waits for files that were lent: they are closed by then, but we may
+/// not have been told yet.
+const RETURNED: Duration = Duration::from_millis(500);
+
+/// Gives a file a name that nothing has; whether nothing had.
+fn rename_new(from: &Path, to: &Path) -> io::Result<bool> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(rustix::io::Errno::EXIST) => Ok(false),
+        renamed => Ok(renamed.map(|()| true)?),
+    }
+}
+
+impl Local {
+    /// Publishes the draft of this number.
+    pub(super) fn publish_file(&self, id: u64, digest: &Digest) -> Result<Published, BlobsError> {
+        let staged = self.staged(id).ok_or(BlobsError::MissingDraft(id))?;
+        // From here on nobody writes: what was hashed is what is published.
+        let quiet = staged.writers.write();
+        if !staged.following.wait_for_return(RETURNED) {
+            drop(quiet);
+            return self.publish_copy(&staged, digest);
+        }
+        let (actual, len) = (staged.hash(digest.algorithm())?, staged.len());
+        if actual != *digest {
+            return Err(BlobsError::Mismatch {
+                expected: *digest,
+                actual,
+                size: len,
+            });
+        }
+        if staged.published.load(Ordering::SeqCst) {
+            let settled = false;
+            return Ok(Published { len, settled });
+        }
+        staged.make_durable()?;
+        let shard = self.make_shard(digest)?;
+        let path = self.blob_path(digest);
+        let moved = rename_new(&staged.path, &path).map_err(about(&path))?;
+        if !moved {
+            remove_file(&staged.path)?;
+        }
+        staged.published.store(true, Ordering::SeqCst);
+        drop(quiet);
+        // A copy has a name that says no number, and what was there may not be durable by its.
+        let settled = !moved || staged.path != self.staging_path(staged.id);
+        if settled {
+            sync_directory(&shard)?;
+        }
+        Ok(Published { len, settled })
+    }
+
+    /// Gives staged bytes their name once more.
+    pub(super) fn finish_file(&self, id: u64, digest: &Digest) -> Result<(), BlobsError> {
+        self.make_shard(digest)?;
+        let (staged, path) = (self.staging_path(id), self.blob_path(digest));
+        match rename_new(&staged, &path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !path.exists() => {
+                Err(BlobsError::Missing(*digest))
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(about(&path)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Publishes a copy of what somebody may still be writing without our being told.
+    fn publish_copy(&self, staged: &Arc<Staged>, digest: &Digest) -> Result<Published, BlobsError> {
+        let path = staged.path.with_extension(COPY);
+        fs::copy(&staged.path, &path).map_err(about(&path))?;
+        let file = File::options().read(true).write(true).open(&path);
+        // Under the draft's own number, which nobody needs any more once this is published.
+        let copy = self.stage(staged.id, file.map_err(about(&path))?, path.clone(), false)?;
+        let published = self.publish_file(copy.id(), digest);
+        if published.is_ok() {
+            remove_file(&staged.path)?;
+        } else {
+            remove_file(&path)?;
+            self.open.lock().insert(staged.id, Arc::downgrade(staged));
+        }
+        published
+    }
+}

@@ -1,0 +1,127 @@
+//! Settling: blobs whose names may not be durable yet.
+//!
+//! Publication moves staged bytes, which are durable, to where their digest says; that the move
+//! is durable it does not wait for. The fact that names the bytes says their number in staging
+//! too, and until a number of such blobs are settled at once, off everybody's way, a crash may
+//! bring bytes back there, from where opening moves them again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+
+use super::{Error, Registry};
+use crate::blobs::{Blobs, BlobsError};
+use crate::index::Index;
+
+/// Blobs that are settled at once: what opening after a crash has to look at.
+const UNSETTLED: usize = 128;
+/// Facts that are changed in one transaction.
+const AT_ONCE: usize = 100;
+
+/// How many blobs are to be settled, and who is at it.
+#[derive(Debug, Default)]
+pub(super) struct Settling {
+    published: AtomicUsize,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Settling {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.lock().take() {
+            // One that panicked has left the facts as they are, which the next opening reads.
+            let _ended = thread.join();
+        }
+    }
+}
+
+impl Registry {
+    /// Takes note of blobs that are not settled; settles all when there are many.
+    pub(super) fn unsettled(&self, count: usize) {
+        let before = self.settling.published.fetch_add(count, Ordering::Relaxed);
+        if count == 0 || before + count < UNSETTLED {
+            return;
+        }
+        let mut thread = self.settling.thread.lock();
+        if thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            return;
+        }
+        self.settling.published.store(0, Ordering::Relaxed);
+        let (index, blobs) = (Arc::clone(&self.index), Arc::clone(&self.blobs));
+        let settle = move || {
+            if let Err(error) = settle(&index, blobs.as_ref()) {
+                log::warn!("blobs are settled later: {error}");
+            }
+        };
+        let spawned = std::thread::Builder::new().name("settling".into());
+        match spawned.spawn(settle) {
+            Ok(started) => *thread = Some(started),
+            Err(error) => log::warn!("blobs are settled later: {error}"),
+        }
+    }
+
+    /// Moves bytes again to where their digest says, which a crash has brought back.
+    pub(super) fn finish_publications(&self) -> Result<(), Error> {
+        let unsettled = self.index.unsettled()?;
+        for (digest, number) in &unsettled {
+            match self.blobs.finish(*number, digest) {
+                // Removed since, or lost: reading it says so, and fsck.
+                Ok(()) | Err(BlobsError::Missing(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.unsettled(unsettled.len());
+        Ok(())
+    }
+}
+
+/// Makes durable where blobs are, and takes back what the facts said of staging.
+fn settle(index: &Index, blobs: &dyn Blobs) -> Result<(), Error> {
+    let unsettled = index.unsettled()?;
+    blobs.settle()?;
+    for some in unsettled.chunks(AT_ONCE) {
+        index.transact(|facts| {
+            let settled = |(digest, number): &_| facts.settled(digest, *number);
+            some.iter().try_for_each(settled).map_err(Error::from)
+        })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::{Algorithm, Digest};
+    use crate::registry::publish::INLINE_BYTES_MAX;
+    use crate::registry::{Bytes, Policy};
+    use crate::{blobs, index};
+
+    #[test]
+    fn a_crash_undoes_no_publication_settled_or_not() {
+        let facts = Arc::new(index::Memory::default());
+        let bytes = Arc::new(blobs::Memory::default());
+        let open = || Registry::new(facts.clone(), bytes.clone(), Policy::default()).unwrap();
+        let mut published = Vec::new();
+        for round in 0..3 {
+            let registry = open();
+            for number in 0..UNSETTLED * 3 / 4 {
+                let layer = format!("{round} {number} ").repeat(INLINE_BYTES_MAX);
+                let digest = Digest::of(Algorithm::Sha256, layer.as_bytes());
+                let held = Bytes::Held(layer.as_bytes());
+                registry.publish(held, &digest).unwrap();
+                published.push(digest);
+            }
+            registry.sync().unwrap();
+            drop(registry);
+            facts.crash();
+            bytes.crash();
+        }
+        let registry = open();
+        for digest in &published {
+            assert!(!registry.read_blob(digest).unwrap().is_empty());
+        }
+        let left = registry.index.unsettled().unwrap().len();
+        assert!(left < published.len(), "{left} were never settled");
+    }
+}
