@@ -25,6 +25,7 @@ mod inodes;
 mod names;
 mod notify;
 mod passthrough;
+mod requests;
 mod ring;
 mod service;
 mod syncs;
@@ -75,15 +76,25 @@ pub struct Options {
     pub others: Vec<String>,
 }
 
-/// Has the kernel look at everything anew, after facts have changed in another way than through
-/// the mount.
+/// What the rest of the process may ask of a mount that is served.
 #[derive(Debug)]
-pub struct Refresh(Arc<Service>);
+pub struct Mounted(Arc<Service>);
 
-impl Refresh {
-    /// Does so, and returns when the kernel has dropped what it kept.
-    pub fn run(&self) {
+impl Mounted {
+    /// Has the kernel look at everything anew, after facts have changed in another way than
+    /// through the mount; returns when it has dropped what it kept.
+    pub fn refresh(&self) {
         self.0.refresh();
+    }
+
+    /// How the mount is served, in words.
+    pub fn served(&self) -> Vec<String> {
+        self.0.served.get().cloned().unwrap_or_default()
+    }
+
+    /// How often the kernel asked for what since the mount began.
+    pub fn requests(&self) -> Vec<(&'static str, u64)> {
+        self.0.requests.counts()
     }
 }
 
@@ -117,7 +128,15 @@ impl Mount {
             rings.start(session.as_fd().try_clone_to_owned()?, &service);
         }
         let passes = service.passthrough.works.load(Ordering::Relaxed);
-        service.tree.is_served(serving(rings.is_some(), passes));
+        let served = serving(rings.is_some(), passes);
+        // A tree is mounted once.
+        let _known = service.served.set(served.clone());
+        let requests = Arc::clone(&service.requests);
+        service.tree.is_served(Box::new(move || {
+            let counts = requests.counts().into_iter();
+            let counts = counts.map(|(kind, count)| format!("requests, {kind}: {count}"));
+            served.iter().cloned().chain(counts).collect()
+        }));
         Ok(Self {
             session,
             service,
@@ -130,9 +149,9 @@ impl Mount {
         self.session.unmount_callable()
     }
 
-    /// What has the kernel look at everything anew.
-    pub fn refresh(&self) -> Refresh {
-        Refresh(Arc::clone(&self.service))
+    /// The mount, for the rest of the process.
+    pub fn mounted(&self) -> Mounted {
+        Mounted(Arc::clone(&self.service))
     }
 
     /// Answers until the mount ends, from whichever side.

@@ -13,7 +13,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
@@ -42,11 +42,12 @@ mod waiting;
 pub use error::TreeError;
 pub use handle::{Access, Caching, Direct, Handle};
 pub use node::{at, directory};
-pub use own::OwnFile;
+pub use own::{OwnFile, Served};
 pub use packed::Packed;
 
 use draft::{Draft, Drafts};
 use lingering::Lingering;
+use own::Serving;
 use plain::Plain;
 use rejected::Rejected;
 
@@ -203,7 +204,7 @@ pub struct Tree {
     /// The time of directories of which nothing better is known.
     mounted: SystemTime,
     /// How the mount is served, for people.
-    serving: OnceLock<Vec<String>>,
+    serving: Serving,
 }
 
 impl Tree {
@@ -223,7 +224,7 @@ impl Tree {
             rejected: Mutex::default(),
             read_only,
             mounted: SystemTime::now(),
-            serving: OnceLock::new(),
+            serving: Serving::default(),
         })
     }
 

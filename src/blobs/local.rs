@@ -32,7 +32,7 @@ pub struct Local {
     follower: Follower,
     /// Drafts that are open, so that all who hold one share one hash and one fate.
     open: Mutex<HashMap<u64, Weak<Staged>>>,
-    /// Shards whose directory is known to be durable.
+    /// Shards whose directory is known to be there.
     shards: Mutex<HashSet<PathBuf>>,
 }
 
@@ -102,15 +102,24 @@ impl Local {
         self.directory.join("staging").join(id.to_string())
     }
 
-    /// Makes the directory of a shard, once, before anything in it counts as durable.
-    fn make_shard(&self, digest: &Digest) -> Result<PathBuf, BlobsError> {
+    /// Makes the directory of a shard, if it is not there; not durably.
+    fn make_shard(&self, digest: &Digest) -> Result<(), BlobsError> {
         let path = self.shard_path(digest);
         let mut shards = self.shards.lock();
         if !shards.contains(&path) {
-            make_directory(&path)?;
-            shards.insert(path.clone());
+            match fs::create_dir(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => made.map_err(about(&path))?,
+            }
+            shards.insert(path);
         }
-        Ok(path)
+        Ok(())
+    }
+
+    /// Makes the names in a shard durable.
+    fn sync_shard(&self, digest: &Digest) -> Result<(), BlobsError> {
+        sync_directory(&self.shard_path(digest))?;
+        sync_directory(&self.algorithm_path(digest.algorithm()))
     }
 
     /// Opens staged bytes, which are `new` if nobody ever wrote any.

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CommandError, Done, Verdict, Work, about};
 use crate::adoption::{Progress, Standing};
-use crate::fuse::Refresh;
+use crate::fuse::Mounted;
 use crate::registry::Registry;
 
 /// The socket's name in the store.
@@ -72,8 +72,8 @@ pub(super) struct Served {
     pub(super) registry: Arc<Registry>,
     /// Where it is mounted: nothing may be written there by who serves it.
     pub(super) mountpoint: PathBuf,
-    /// What has the kernel look at everything anew, once it is mounted.
-    pub(super) refresh: OnceLock<Refresh>,
+    /// The mount, once there is one.
+    pub(super) mounted: OnceLock<Mounted>,
 }
 
 /// A path to the socket of a store that is short enough for a socket's address.
@@ -199,12 +199,17 @@ fn perform(stream: &UnixStream, served: &Served, ending: &AtomicBool, work: &Wor
         catch_unwind(AssertUnwindSafe(work))
     });
     if work.changes_facts()
-        && let Some(refresh) = served.refresh.get()
+        && let Some(mounted) = served.mounted.get()
     {
-        refresh.run();
+        mounted.refresh();
     }
     match done {
-        Ok(Ok(done)) => Answer::Done(Box::new(done)),
+        Ok(Ok(mut done)) => {
+            if let Some(mounted) = served.mounted.get() {
+                done.is_mounted(mounted);
+            }
+            Answer::Done(Box::new(done))
+        }
         Ok(Err(error)) => Answer::Failed(error.to_string()),
         Err(_) => Answer::Failed("it was given up after a panic; the mount goes on".into()),
     }

@@ -1,5 +1,6 @@
 //! `regfs ls`, `du`, `history` and `stats`: what is in a store, for people and machines.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::SystemTime;
 
@@ -51,7 +52,23 @@ pub enum Inventory {
         history: Vec<EarlierRow>,
     },
     /// How much of everything there is.
-    Totals(Totals),
+    Totals {
+        /// The facts and bytes.
+        #[serde(flatten)]
+        totals: Totals,
+        /// The mount, if there is one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        mount: Option<MountRow>,
+    },
+}
+
+/// A mount that is served.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MountRow {
+    /// How, in words.
+    pub served: Vec<String>,
+    /// How often the kernel asked for what since it began.
+    pub requests: BTreeMap<String, u64>,
 }
 
 /// A repository.
@@ -202,7 +219,10 @@ pub(super) fn inquire(registry: &Registry, inquiry: &Inquiry) -> Result<Inventor
                 history: history.collect(),
             }
         }
-        Inquiry::Totals => Inventory::Totals(moment.totals(registry)?),
+        Inquiry::Totals => Inventory::Totals {
+            totals: moment.totals(registry)?,
+            mount: None,
+        },
     })
 }
 
@@ -292,22 +312,40 @@ impl fmt::Display for Inventory {
                 };
                 format!("{}\t{}\t{state}", one.since, one.digest)
             }),
-            Self::Totals(totals) => write!(
-                f,
-                "repositories\t{}\ntags\t{}\nmanifests\t{}\nlayers\t{}\nblobs\t{}\nbytes\t{}\n\
-                 small blobs in the index\t{}\ndamaged blobs\t{}\nblobs in the trash\t{}\n\
-                 bytes in the trash\t{}",
-                totals.repositories,
-                totals.tags,
-                totals.revisions,
-                totals.layers,
-                totals.blobs,
-                totals.bytes,
-                totals.small_blobs,
-                totals.damaged,
-                totals.trash,
-                totals.trash_bytes
-            ),
+            Self::Totals { totals, mount } => {
+                write_totals(f, totals)?;
+                mount
+                    .as_ref()
+                    .map_or(Ok(()), |mount| write!(f, "\n{mount}"))
+            }
         }
     }
+}
+
+impl fmt::Display for MountRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let served = self.served.iter().map(|line| line.replacen(": ", "\t", 1));
+        let requests = self.requests.iter();
+        let requests = requests.map(|(kind, count)| format!("requests, {kind}\t{count}"));
+        f.write_str(&served.chain(requests).collect::<Vec<_>>().join("\n"))
+    }
+}
+
+fn write_totals(f: &mut fmt::Formatter<'_>, totals: &Totals) -> fmt::Result {
+    write!(
+        f,
+        "repositories\t{}\ntags\t{}\nmanifests\t{}\nlayers\t{}\nblobs\t{}\nbytes\t{}\n\
+                 small blobs in the index\t{}\ndamaged blobs\t{}\nblobs in the trash\t{}\n\
+                 bytes in the trash\t{}",
+        totals.repositories,
+        totals.tags,
+        totals.revisions,
+        totals.layers,
+        totals.blobs,
+        totals.bytes,
+        totals.small_blobs,
+        totals.damaged,
+        totals.trash,
+        totals.trash_bytes
+    )
 }

@@ -133,7 +133,7 @@ fn serve(mounting: &Mounting, mountpoint: &Path) -> Result<(), CommandError> {
         store: mounting.store.clone(),
         registry: Arc::clone(&registry),
         mountpoint: mountpoint.to_owned(),
-        refresh: OnceLock::new(),
+        mounted: OnceLock::new(),
     });
     let control = Control::listen(Arc::clone(&known))?;
     let plain = mounting.store.join("files");
@@ -152,8 +152,8 @@ fn serve(mounting: &Mounting, mountpoint: &Path) -> Result<(), CommandError> {
         others: options.kernel.clone(),
     };
     let mount = Mount::new(tree, mountpoint, &kernel).map_err(about(mountpoint))?;
-    // A mount refreshes itself in one way: this is the first to say so.
-    let _first = known.refresh.set(mount.refresh());
+    // There is one mount.
+    let _first = known.mounted.set(mount.mounted());
     end_on_signals(mountpoint.to_owned()).map_err(about(mountpoint))?;
     announce(&mounting.store, mountpoint);
     let served = mount.serve().map_err(about(mountpoint));

@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::bar::Bar;
 use super::control::{Answer, Question, ask};
+use super::inventory::MountRow;
 use super::{BackedUp, CommandError, Examination, Inquiry, Inventory, Scrubbed, StoreLock, Trash};
 use crate::adoption::{self, Exported, Exporting, Importing, Progress, Report};
+use crate::fuse::Mounted;
 use crate::registry::{self, Policy, Registry, Way};
 
 /// What is to be done to a store.
@@ -88,6 +90,19 @@ pub enum Done {
 }
 
 impl Done {
+    /// Adds what only a mount knows.
+    pub(super) fn is_mounted(&mut self, mounted: &Mounted) {
+        if let Self::Told(Inventory::Totals { mount, .. }) = self {
+            let requests = mounted.requests().into_iter();
+            *mount = Some(MountRow {
+                served: mounted.served(),
+                requests: requests
+                    .map(|(kind, count)| (kind.to_owned(), count))
+                    .collect(),
+            });
+        }
+    }
+
     /// What came of it, for machines: one object.
     pub fn json(&self) -> serde_json::Value {
         // Over the socket each object is in one that says what it is.

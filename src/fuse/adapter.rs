@@ -19,6 +19,7 @@ use super::access::Caller;
 use super::directories::Row;
 use super::names::Setting;
 use super::passthrough::{reply_created, reply_opened};
+use super::requests::Kind;
 use super::service::{Entry, Service, file_type, guarded};
 use super::syncs::Task;
 
@@ -101,6 +102,10 @@ impl Adapter {
         }
     }
 
+    fn count(&self, kind: Kind) {
+        self.service.requests.count(kind);
+    }
+
     /// Answers once the kernel knows what changed.
     fn reply_changed(&self, changed: Result<Vec<u64>, Errno>, reply: ReplyEmpty) {
         match changed {
@@ -142,6 +147,7 @@ impl Filesystem for Adapter {
     }
 
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        self.count(Kind::Lookup);
         reply_entry(
             guarded(|| self.service.look_up(caller(request), parent.0, name)),
             reply,
@@ -153,6 +159,7 @@ impl Filesystem for Adapter {
     }
 
     fn getattr(&self, _request: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        self.count(Kind::Attributes);
         match guarded(|| self.service.stat(ino.0)) {
             Ok(entry) => reply.attr(&entry.lifetime, &entry.attributes),
             Err(error) => reply.error(error),
@@ -177,6 +184,7 @@ impl Filesystem for Adapter {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
+        self.count(Kind::Set);
         let setting = Setting {
             mode: mode.map(|mode| u16::try_from(mode & 0o7777).unwrap_or_default()),
             modified: modified.map(time),
@@ -193,6 +201,7 @@ impl Filesystem for Adapter {
     }
 
     fn readlink(&self, _request: &Request, ino: INodeNo, reply: ReplyData) {
+        self.count(Kind::Other);
         match guarded(|| self.service.read_link(ino.0)) {
             Ok(path) => reply.data(&path),
             Err(error) => reply.error(error),
@@ -209,6 +218,7 @@ impl Filesystem for Adapter {
         _rdev: u32,
         reply: ReplyEntry,
     ) {
+        self.count(Kind::Other);
         let entry = guarded(|| {
             self.service
                 .make_file(caller(request), parent.0, name, mode)
@@ -225,21 +235,25 @@ impl Filesystem for Adapter {
         _umask: u32,
         reply: ReplyEntry,
     ) {
+        self.count(Kind::Make);
         let made = guarded(|| self.service.make_directory(caller(request), parent.0, name));
         reply_entry(made, reply);
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.count(Kind::Remove);
         let removed = guarded(|| self.service.remove(caller(request), parent.0, name, false));
         self.reply_changed(removed, reply);
     }
 
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.count(Kind::Remove);
         let removed = guarded(|| self.service.remove(caller(request), parent.0, name, true));
         self.reply_changed(removed, reply);
     }
 
     fn symlink(&self, _: &Request, _: INodeNo, _: &OsStr, _: &Path, reply: ReplyEntry) {
+        self.count(Kind::Other);
         reply.error(Errno::EPERM);
     }
 
@@ -253,6 +267,7 @@ impl Filesystem for Adapter {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
+        self.count(Kind::Rename);
         let renamed = guarded(|| {
             let (from, to) = ((parent.0, name), (new_parent.0, new_name));
             self.service.rename(caller(request), from, to, flags.bits())
@@ -261,10 +276,12 @@ impl Filesystem for Adapter {
     }
 
     fn link(&self, _: &Request, _: INodeNo, _: INodeNo, _: &OsStr, reply: ReplyEntry) {
+        self.count(Kind::Other);
         reply.error(Errno::EPERM);
     }
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        self.count(Kind::Open);
         match guarded(|| self.service.open(caller(request), ino.0, flags.0)) {
             Ok(opened) => {
                 let stale = opened.stale.into_iter().collect();
@@ -285,6 +302,7 @@ impl Filesystem for Adapter {
         _flags: i32,
         reply: ReplyCreate,
     ) {
+        self.count(Kind::Create);
         let mode = mode & !umask;
         match guarded(|| self.service.create(caller(request), parent.0, name, mode)) {
             Ok((entry, opened)) => reply_created(reply, &entry, &opened),
@@ -303,6 +321,7 @@ impl Filesystem for Adapter {
         _owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        self.count(Kind::Read);
         match guarded(|| self.service.read(handle.0, offset, size)) {
             Ok(bytes) => reply.data(&bytes),
             Err(error) => reply.error(error),
@@ -321,6 +340,7 @@ impl Filesystem for Adapter {
         _owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
+        self.count(Kind::Write);
         match guarded(|| self.service.write(handle.0, offset, bytes)) {
             Ok(count) => reply.written(count),
             Err(error) => reply.error(error),
@@ -335,6 +355,7 @@ impl Filesystem for Adapter {
         _owner: LockOwner,
         reply: ReplyEmpty,
     ) {
+        self.count(Kind::Flush);
         self.reply_changed(guarded(|| self.service.flush(ino.0, handle.0)), reply);
     }
 
@@ -348,6 +369,7 @@ impl Filesystem for Adapter {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
+        self.count(Kind::Release);
         self.reply_changed(guarded(|| Ok(self.service.release(ino.0, handle.0))), reply);
     }
 
@@ -359,12 +381,14 @@ impl Filesystem for Adapter {
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
+        self.count(Kind::Sync);
         let answer = Box::new(move |synced| reply_empty(synced, reply));
         finish(|| self.service.sync(ino.0, handle.0, answer));
     }
 
     // The kernel remembers that directories need not be opened.
     fn opendir(&self, _request: &Request, _: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        self.count(Kind::Other);
         reply.error(Errno::ENOSYS);
     }
 
@@ -376,6 +400,7 @@ impl Filesystem for Adapter {
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
+        self.count(Kind::List);
         let listed = guarded(|| {
             self.service.list(ino.0, offset, |next, row| match row {
                 Row::Dots(ino, name) => {
@@ -405,6 +430,7 @@ impl Filesystem for Adapter {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
+        self.count(Kind::List);
         let listed = guarded(|| {
             self.service.list(ino.0, offset, |next, row| match row {
                 Row::Dots(ino, name) => {
@@ -442,11 +468,13 @@ impl Filesystem for Adapter {
     }
 
     fn fsyncdir(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        self.count(Kind::SyncDirectory);
         let answer = Box::new(move |durable| reply_empty(durable, reply));
         finish(|| self.service.sync_directory(ino.0, answer));
     }
 
     fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+        self.count(Kind::Space);
         const BLOCK: u32 = 4096;
         match guarded(|| self.service.space()) {
             Ok(space) => {
@@ -477,24 +505,29 @@ impl Filesystem for Adapter {
         _position: u32,
         reply: ReplyEmpty,
     ) {
+        self.count(Kind::Other);
         reply.error(self.service.set_extended(ino.0));
     }
 
     fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        self.count(Kind::Extended);
         reply_extended(guarded(|| self.service.extended(ino.0, name)), size, reply);
     }
 
     fn listxattr(&self, _request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        self.count(Kind::Extended);
         reply_extended(guarded(|| self.service.extended_names(ino.0)), size, reply);
     }
 
     fn removexattr(&self, _request: &Request, ino: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        self.count(Kind::Other);
         reply.error(self.service.set_extended(ino.0));
     }
 
     // The kernel remembers ENOSYS and does these by itself, or not at all.
 
     fn access(&self, _: &Request, _: INodeNo, _: AccessFlags, reply: ReplyEmpty) {
+        self.count(Kind::Other);
         reply.error(Errno::ENOSYS);
     }
 
@@ -510,6 +543,7 @@ impl Filesystem for Adapter {
         _: u32,
         reply: ReplyLock,
     ) {
+        self.count(Kind::Other);
         reply.error(Errno::ENOSYS);
     }
 
@@ -526,10 +560,12 @@ impl Filesystem for Adapter {
         _: bool,
         reply: ReplyEmpty,
     ) {
+        self.count(Kind::Other);
         reply.error(Errno::ENOSYS);
     }
 
     fn bmap(&self, _: &Request, _: INodeNo, _: u32, _: u64, reply: ReplyBmap) {
+        self.count(Kind::Other);
         reply.error(Errno::ENOSYS);
     }
 
@@ -544,6 +580,7 @@ impl Filesystem for Adapter {
         _: u32,
         reply: ReplyIoctl,
     ) {
+        self.count(Kind::Other);
         reply.error(Errno::ENOTTY);
     }
 
@@ -557,6 +594,7 @@ impl Filesystem for Adapter {
         _: PollFlags,
         reply: ReplyPoll,
     ) {
+        self.count(Kind::Other);
         // Go polls every file it opens; a file that is never ready would hang it for ever.
         reply.error(Errno::ENOSYS);
     }
@@ -571,10 +609,12 @@ impl Filesystem for Adapter {
         _: i32,
         reply: ReplyEmpty,
     ) {
+        self.count(Kind::Other);
         reply.error(Errno::ENOSYS);
     }
 
     fn lseek(&self, _: &Request, _: INodeNo, _: FileHandle, _: i64, _: i32, reply: ReplyLseek) {
+        self.count(Kind::Other);
         reply.error(Errno::ENOSYS);
     }
 
@@ -591,6 +631,7 @@ impl Filesystem for Adapter {
         _: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
+        self.count(Kind::Other);
         reply.error(Errno::ENOSYS);
     }
 }

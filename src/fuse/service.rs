@@ -1,6 +1,7 @@
 //! The service: requests in, plain values out; here is what every kind of request shares.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use fuser::{Errno, FileAttr, FileType, INodeNo};
@@ -12,6 +13,7 @@ use super::files::Files;
 use super::inodes::{Inodes, TOP};
 use super::notify::Kernel;
 use super::passthrough::Passthrough;
+use super::requests::Requests;
 use super::syncs::Syncs;
 use crate::tree::{Attributes, FileKind, Found, Outcome, Place, Tree, TreeError};
 
@@ -36,6 +38,9 @@ pub(super) struct Service {
     pub(super) kernel: Kernel,
     pub(super) passthrough: Passthrough,
     pub(super) syncs: Syncs,
+    pub(super) requests: Arc<Requests>,
+    /// How the mount is served, for people.
+    pub(super) served: OnceLock<Vec<String>>,
 }
 
 impl Service {
@@ -50,6 +55,8 @@ impl Service {
             kernel,
             passthrough: Passthrough::default(),
             syncs: Syncs::default(),
+            requests: Arc::default(),
+            served: OnceLock::new(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
+use std::sync::OnceLock;
 
 use super::{Attributes, Tree};
 
@@ -50,11 +51,24 @@ impl OwnFile {
     }
 }
 
+/// Tells how the mount is served.
+pub type Served = Box<dyn Fn() -> Vec<String> + Send + Sync>;
+
+/// Who tells, once somebody does.
+#[derive(Default)]
+pub(super) struct Serving(OnceLock<Served>);
+
+impl std::fmt::Debug for Serving {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Serving").finish_non_exhaustive()
+    }
+}
+
 impl Tree {
-    /// Takes note of how the mount is served, in lines for `.regfs/status`.
-    pub fn is_served(&self, lines: Vec<String>) {
+    /// Takes note of who tells how the mount is served, in lines for `.regfs/status`.
+    pub fn is_served(&self, told: Served) {
         // A tree is mounted once.
-        let _known = self.serving.set(lines);
+        let _known = self.serving.0.set(told);
     }
 
     pub(super) fn own_attributes(&self, file: OwnFile) -> Attributes {
@@ -82,7 +96,7 @@ impl Tree {
                 // Writing to a string does not fail.
                 let _ok = writeln!(text, "version: {}", env!("CARGO_PKG_VERSION"));
                 let _ok = writeln!(text, "read-only: {}", self.read_only);
-                for line in self.serving.get().into_iter().flatten() {
+                for line in self.serving.0.get().iter().flat_map(|told| told()) {
                     let _ok = writeln!(text, "{line}");
                 }
                 let _ok = writeln!(text, "files being written: {}", self.drafts.count());

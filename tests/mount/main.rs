@@ -18,6 +18,7 @@ mod manifests;
 mod mounted;
 mod passthrough;
 mod posix;
+mod requests;
 mod stale;
 mod storm;
 mod writers;

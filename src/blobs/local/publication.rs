@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::{COPY, Local, Staged, about, remove_file, sync_directory};
+use super::{COPY, Local, Staged, about, remove_file};
 use crate::blobs::{BlobsError, Content, Published};
 use crate::digest::Digest;
 
@@ -50,7 +50,7 @@ impl Local {
             return Ok(Published { len, settled });
         }
         staged.make_durable()?;
-        let shard = self.make_shard(digest)?;
+        self.make_shard(digest)?;
         let path = self.blob_path(digest);
         let moved = rename_new(&staged.path, &path).map_err(about(&path))?;
         if !moved {
@@ -61,7 +61,7 @@ impl Local {
         // A copy has a name that says no number, and what was there may not be durable by its.
         let settled = !moved || staged.path != self.staging_path(staged.id);
         if settled {
-            sync_directory(&shard)?;
+            self.sync_shard(digest)?;
         }
         Ok(Published { len, settled })
     }

@@ -36,10 +36,10 @@ impl Local {
 
     /// Moves a blob back.
     pub(super) fn restore_file(&self, digest: &Digest) -> Result<(), BlobsError> {
-        let shard = self.make_shard(digest)?;
+        self.make_shard(digest)?;
         let path = self.retired_path(digest);
         fs::rename(&path, self.blob_path(digest)).map_err(about(&path))?;
-        sync_directory(&shard)?;
+        self.sync_shard(digest)?;
         sync_directory(&self.directory.join("trash"))
     }
 

@@ -12,12 +12,14 @@ use super::reply::{Listing, Reply};
 use super::request::{Operation, Request};
 use super::workers::Workers;
 use crate::fuse::directories::Row;
+use crate::fuse::requests::Kind;
 use crate::fuse::service::{Service, file_type};
 use crate::fuse::syncs::Task;
 
 /// Serves a request: here, or by a worker.
 pub(super) fn serve(service: &Arc<Service>, workers: &mut Workers, raw: Raw, slot: Slot) {
     let request = Request::read(raw);
+    service.requests.count(kind(&request.operation));
     let waits = waits(service, &request);
     if waits {
         let service = Arc::clone(service);
@@ -29,6 +31,34 @@ pub(super) fn serve(service: &Arc<Service>, workers: &mut Workers, raw: Raw, slo
     }
     if let Some(rest) = perform(service, request, slot) {
         workers.run(rest);
+    }
+}
+
+/// As what a request is counted.
+fn kind(operation: &Operation) -> Kind {
+    match operation {
+        Operation::Lookup(_) => Kind::Lookup,
+        Operation::Attributes => Kind::Attributes,
+        Operation::Set(_) => Kind::Set,
+        Operation::MakeDirectory(_) => Kind::Make,
+        Operation::Remove(..) => Kind::Remove,
+        Operation::Rename(..) => Kind::Rename,
+        Operation::Open(_) => Kind::Open,
+        Operation::Create(..) => Kind::Create,
+        Operation::Read(..) => Kind::Read,
+        Operation::Write(..) => Kind::Write,
+        Operation::Flush(_) => Kind::Flush,
+        Operation::Release(_) => Kind::Release,
+        Operation::Sync(_) => Kind::Sync,
+        Operation::List(..) => Kind::List,
+        Operation::SyncDirectory => Kind::SyncDirectory,
+        Operation::Extended(..) | Operation::ExtendedNames(_) => Kind::Extended,
+        Operation::Space => Kind::Space,
+        Operation::ReadLink
+        | Operation::MakeFile(..)
+        | Operation::SetExtended
+        | Operation::Destroy
+        | Operation::Refused(_) => Kind::Other,
     }
 }
 

@@ -1,0 +1,96 @@
+//! What the kernel asks for: nothing that an earlier answer could have spared.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::drops::manifest;
+use super::mounted::{Mounted, attribute, tree};
+
+/// How often was asked for what, by name.
+fn counts(mounted: &Mounted) -> BTreeMap<String, u64> {
+    let status = fs::read_to_string(mounted.top().join(".regfs/status")).unwrap();
+    let lines = status
+        .lines()
+        .filter_map(|line| line.strip_prefix("requests, "));
+    let counts = lines.map(|line| line.split_once(": ").unwrap());
+    counts
+        .map(|(kind, count)| (kind.to_owned(), count.parse().unwrap()))
+        .collect()
+}
+
+/// What was asked for more often than before, but for what reading the counts itself takes.
+fn since(mounted: &Mounted, before: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    let now = counts(mounted);
+    let reading = ["lookup", "open", "read", "getattr", "release", "flush"];
+    let more = now.into_iter().map(|(kind, count)| {
+        let spared = if reading.contains(&&*kind) { 4 } else { 0 };
+        let before = before.get(&kind).copied().unwrap_or_default();
+        (kind, (count - before).saturating_sub(spared))
+    });
+    more.filter(|(_, count)| *count > 0).collect()
+}
+
+fn stat_all(directory: &Path) -> u64 {
+    let rows = fs::read_dir(directory).unwrap().map(Result::unwrap);
+    rows.map(|row| {
+        let found = row.metadata().unwrap();
+        let below = if found.is_dir() {
+            stat_all(&row.path())
+        } else {
+            0
+        };
+        found.size() + below
+    })
+    .sum()
+}
+
+#[test]
+fn a_tree_that_was_seen_is_not_asked_for_again() {
+    let mounted = Mounted::new();
+    mounted.stock();
+    for number in 0..40 {
+        let tag = mounted.repository(&format!("_manifests/tags/t{number}"));
+        fs::write(tag, manifest(&number.to_string())).unwrap();
+    }
+    let top = mounted.v2("repositories");
+    let (seen, size) = (tree(&top), stat_all(&top));
+    // The kernel marks what it has read as read, once, and asks for its times anew.
+    assert_eq!(tree(&top), seen);
+    let before = counts(&mounted);
+    assert_eq!(stat_all(&top), size);
+    assert_eq!(since(&mounted, &before), BTreeMap::new());
+    assert_eq!(tree(&top), seen);
+    // Files are opened, which nobody can spare the kernel here, but not read.
+    let asked = since(&mounted, &before);
+    let kinds: Vec<&str> = asked.keys().map(String::as_str).collect();
+    assert!(
+        kinds.iter().all(|kind| ["open", "release"].contains(kind)),
+        "{asked:?}"
+    );
+}
+
+#[test]
+fn of_attributes_that_there_are_not_is_asked_once_by_ls() {
+    let mounted = Mounted::new();
+    mounted.stock();
+    fs::write(mounted.repository("_manifests/tags/v1"), manifest("1")).unwrap();
+    let before = counts(&mounted);
+    let listed = std::process::Command::new("ls")
+        .arg("-lR")
+        .arg(mounted.v2(""))
+        .output();
+    assert!(listed.unwrap().status.success());
+    let asked = since(&mounted, &before);
+    assert!(
+        asked.get("getxattr").copied().unwrap_or_default() <= 4,
+        "{asked:?}"
+    );
+    let link = mounted.repository("_manifests/tags/v1/current/link");
+    assert!(
+        attribute(&link, "user.regfs.digest")
+            .unwrap()
+            .starts_with("sha256:")
+    );
+}
