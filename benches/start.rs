@@ -102,6 +102,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let memory = memory.and_then(|text| text.trim().split(' ').next()?.parse::<u64>().ok());
     println!("memory: {} MiB", memory.unwrap_or_default() / 1024);
+    let copy = Path::new(store).join("copy.redb");
+    index.copy(&copy)?;
+    println!(
+        "copied whole: {} bytes a link",
+        std::fs::metadata(&copy)?.len() / u64::from(links)
+    );
+    std::fs::remove_file(&copy)?;
     drop(index);
     let size = std::fs::metadata(Path::new(store).join("index.redb"))?.len();
     println!(

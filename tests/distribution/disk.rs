@@ -6,6 +6,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use super::clients::run;
+use super::root::wait;
 
 /// Shuts a filesystem down as a power cut would (`FS_IOC_SHUTDOWN`, without flushing its log):
 /// what was not made durable is gone, and whatever is asked of it from now on fails.
@@ -64,8 +65,13 @@ impl Disk {
     }
 }
 
+/// Takes a disk off. The kernel lets go of files that it read and wrote for a mount whose
+/// process was killed a moment after that.
 fn unmount(path: &Path) {
-    run(Command::new("umount").arg(path));
+    wait(&format!("{} to be free", path.display()), || {
+        let umount = Command::new("umount").arg(path).output();
+        umount.is_ok_and(|done| done.status.success())
+    });
 }
 
 impl Drop for Disk {
