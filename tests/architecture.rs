@@ -68,7 +68,7 @@ const CONFINED: [(&str, &[&str]); 10] = [
 
 /// Lines of a file without its tests. The adapter is as long as fuser's trait.
 const LINES_MAX: usize = 400;
-const LONGER: [(&str, usize); 2] = [("fuse/adapter.rs", 640), ("layout.rs", 440)];
+const LONGER: [(&str, usize); 2] = [("fuse/adapter.rs", 660), ("layout.rs", 440)];
 
 fn sources(directory: &Path, into: &mut Vec<PathBuf>) {
     for row in fs::read_dir(directory).unwrap() {

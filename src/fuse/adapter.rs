@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, Generation,
@@ -406,7 +406,7 @@ impl Filesystem for Adapter {
                 Row::Dots(ino, name) => {
                     reply.add(INodeNo(*ino), next, fuser::FileType::Directory, name)
                 }
-                Row::Name(row) => {
+                Row::Name(row) | Row::Bare(row) => {
                     let kind = file_type(row.found.attributes.kind);
                     let ino = self.service.listed_number(&row.found.place);
                     reply.add(INodeNo(ino), next, kind, &row.name)
@@ -456,6 +456,19 @@ impl Filesystem for Adapter {
                     }
                     full
                 }
+                Row::Bare(row) => {
+                    let mut attributes = self.service.bare(&row.found).attributes;
+                    attributes.ino = INodeNo(self.service.listed_number(&row.found.place));
+                    let none = INodeNo(0);
+                    reply.add(
+                        none,
+                        next,
+                        &row.name,
+                        &Duration::ZERO,
+                        &attributes,
+                        Generation(0),
+                    )
+                }
             })
         });
         match listed {
@@ -474,8 +487,8 @@ impl Filesystem for Adapter {
     }
 
     fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
-        self.count(Kind::Space);
         const BLOCK: u32 = 4096;
+        self.count(Kind::Space);
         match guarded(|| self.service.space()) {
             Ok(space) => {
                 let blocks = |bytes: u64| bytes / u64::from(BLOCK);

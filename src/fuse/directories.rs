@@ -10,18 +10,22 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fuser::Errno;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use super::service::{Service, logged};
-use crate::tree::{Listed, Place};
+use super::service::{Entry, Service, logged};
+use crate::tree::{Found, Listed, Place};
 
 /// Names read at once.
 const PAGE: usize = 128;
 /// Bits of an offset that are a place in a page.
 const PLACE_BITS: u32 = 8;
+/// Pages of a directory whose names come with attributes. Who lists more names than that wants
+/// the names; the kernel shall not remember a million files that nobody looked at.
+const SHOWN: usize = 8;
 /// The offset behind `.` and `..`, where names begin.
 const DOTS: u64 = 2;
 /// Pages kept as they were, and pages of which the name before them is known: of directories
@@ -44,8 +48,8 @@ enum Key {
 
 #[derive(Debug, Default)]
 struct Pages {
-    /// The names before pages, by number, the oldest first.
-    behind: BTreeMap<u64, OsString>,
+    /// The names before pages, and how many pages are, by number, the oldest first.
+    behind: BTreeMap<u64, (OsString, usize)>,
     kept: HashMap<Key, Kept>,
     /// Those that are kept, the oldest first.
     order: VecDeque<Key>,
@@ -67,6 +71,8 @@ struct Page {
     names: Arc<Vec<Listed>>,
     /// Which version of the listing it belongs to.
     version: u32,
+    /// How many pages are before it.
+    before: usize,
 }
 
 impl Key {
@@ -104,10 +110,10 @@ impl Pages {
         }
     }
 
-    /// A number for the page behind a name.
-    fn number(&mut self, behind: OsString) -> Key {
+    /// A number for the page behind a name, and so many pages.
+    fn number(&mut self, behind: OsString, before: usize) -> Key {
         self.last += 1;
-        self.behind.insert(self.last, behind);
+        self.behind.insert(self.last, (behind, before));
         if self.behind.len() > KNOWN {
             self.behind.pop_first();
         }
@@ -119,8 +125,10 @@ impl Pages {
 pub(super) enum Row<'a> {
     /// `.` or `..`, which get the directory's own number.
     Dots(u64, &'static str),
-    /// A name.
+    /// A name, with its attributes.
     Name(&'a Listed),
+    /// A name alone.
+    Bare(&'a Listed),
 }
 
 impl Service {
@@ -128,6 +136,14 @@ impl Service {
     /// then any but 0 serves.
     pub(super) fn listed_number(&self, place: &Place) -> u64 {
         self.inodes.number(place).unwrap_or(u64::MAX)
+    }
+
+    /// What the kernel takes for no attributes, where it asks for names with them.
+    pub(super) fn bare(&self, found: &Found) -> Entry {
+        Entry {
+            attributes: self.attributes(0, &found.attributes),
+            lifetime: Duration::ZERO,
+        }
     }
 
     /// Lists from an offset on. `add` takes a row and the offset behind it, and says whether
@@ -155,7 +171,12 @@ impl Service {
         loop {
             for row in page.names.get(place..).unwrap_or_default() {
                 place += 1;
-                if add(key.offset(place), &Row::Name(row)) {
+                let row = if page.before < SHOWN {
+                    Row::Name(row)
+                } else {
+                    Row::Bare(row)
+                };
+                if add(key.offset(place), &row) {
                     let kept = Kept::Page(page.clone());
                     self.directories.pages.lock().keep(key, kept);
                     return Ok(Vec::new());
@@ -164,7 +185,9 @@ impl Service {
             let Some(last) = page.names.last().filter(|_| page.names.len() == PAGE) else {
                 break;
             };
-            key = self.directories.pages.lock().number(last.name.clone());
+            let before = page.before + 1;
+            let behind = last.name.clone();
+            key = self.directories.pages.lock().number(behind, before);
             page = self.page(&directory, key, page.version, None)?;
             place = 0;
         }
@@ -191,8 +214,11 @@ impl Service {
             match pages.kept.get(&key).filter(|_| goes_on.is_some()) {
                 Some(Kept::Page(page)) => return Ok(page.clone()),
                 Some(Kept::End { place, version }) if goes_on == Some(*place) => {
-                    let (names, version) = (Arc::default(), *version);
-                    return Ok(Page { names, version });
+                    return Ok(Page {
+                        names: Arc::default(),
+                        version: *version,
+                        before: 0,
+                    });
                 }
                 Some(Kept::End { .. }) | None => {}
             }
@@ -205,10 +231,15 @@ impl Service {
                 }
             }
         };
+        let (behind, before) = behind.unzip();
         let names = self.tree.list(directory, behind.as_deref(), PAGE);
         let names = Arc::new(names.map_err(|error| logged(&error))?);
         // How old the listing is that goes on with a page read again, nobody knows.
         let version = version.wrapping_sub(u32::from(goes_on.is_some()));
-        Ok(Page { names, version })
+        Ok(Page {
+            names,
+            version,
+            before: before.unwrap_or_default(),
+        })
     }
 }

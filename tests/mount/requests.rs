@@ -94,3 +94,29 @@ fn of_attributes_that_there_are_not_is_asked_once_by_ls() {
             .starts_with("sha256:")
     );
 }
+
+#[test]
+fn of_very_many_names_the_kernel_gets_names_alone_and_finds_each() {
+    let mounted = Mounted::new();
+    mounted.stock();
+    let directory = mounted.repository("_layers/sha256");
+    for number in 0..1_500_u32 {
+        let hex = super::mounted::hex(&number.to_be_bytes());
+        fs::create_dir_all(directory.join(hex)).unwrap();
+    }
+    fs::write("/proc/sys/vm/drop_caches", "2").unwrap();
+    let names = || -> Vec<_> {
+        let rows = fs::read_dir(&directory).unwrap();
+        rows.map(|row| row.unwrap().file_name()).collect()
+    };
+    let listed = names();
+    assert!(listed.len() >= 1_500 && listed.is_sorted());
+    let before = counts(&mounted);
+    for name in &listed {
+        assert!(directory.join(name).metadata().unwrap().is_dir());
+    }
+    let asked = since(&mounted, &before);
+    let lookups = asked.get("lookup").copied().unwrap_or_default();
+    assert!((300..=700).contains(&lookups), "{asked:?}");
+    assert_eq!(names(), listed);
+}

@@ -209,10 +209,11 @@ fn list(
             }
             full
         }
-        Row::Name(row) => {
+        Row::Name(row) | Row::Bare(row) => {
+            let entry = plus.then(|| service.bare(&row.found));
             let kind = file_type(row.found.attributes.kind);
             let ino = service.listed_number(&row.found.place);
-            listing.add((ino, next, kind), &row.name, None)
+            listing.add((ino, next, kind), &row.name, entry.as_ref())
         }
     })?;
     Ok((listing.done(), stale))
