@@ -458,7 +458,7 @@ impl Filesystem for Adapter {
                 }
                 Row::Bare(row) => {
                     let mut attributes = self.service.bare(&row.found).attributes;
-                    attributes.ino = INodeNo(self.service.listed_number(&row.found.place));
+                    attributes.ino = INodeNo(Service::BARE);
                     let none = INodeNo(0);
                     reply.add(
                         none,

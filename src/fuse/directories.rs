@@ -146,6 +146,9 @@ impl Service {
         }
     }
 
+    /// The number of a row for which the kernel gets no attributes.
+    pub(super) const BARE: u64 = u64::MAX;
+
     /// Lists from an offset on. `add` takes a row and the offset behind it, and says whether
     /// there was no more room for it. Gives the inodes that the kernel must be told of.
     pub(super) fn list(

@@ -209,11 +209,15 @@ fn list(
             }
             full
         }
+        Row::Bare(row) if plus => {
+            let entry = service.bare(&row.found);
+            let kind = entry.attributes.kind;
+            listing.add((Service::BARE, next, kind), &row.name, Some(&entry))
+        }
         Row::Name(row) | Row::Bare(row) => {
-            let entry = plus.then(|| service.bare(&row.found));
             let kind = file_type(row.found.attributes.kind);
             let ino = service.listed_number(&row.found.place);
-            listing.add((ino, next, kind), &row.name, entry.as_ref())
+            listing.add((ino, next, kind), &row.name, None)
         }
     })?;
     Ok((listing.done(), stale))
