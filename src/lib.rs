@@ -27,7 +27,8 @@
 //! # Invariants
 //!
 //! 1. Bytes are durable before a fact names them; a fact is gone before its bytes are
-//!    (`registry/blob.rs`; `tests/registry/faults.rs`).
+//!    (`registry/blob.rs`; `tests/registry/faults.rs`). That they are found by their digest after
+//!    a crash nobody waits for: the fact says by which number else (`registry/settling.rs`).
 //! 2. No manifest is linked by us whose bytes do not parse, whose digest differs, or whose
 //!    references are missing (`registry/gate.rs`; `tests/mount/manifests.rs`), unless whoever
 //!    mounts turns that off; what registries link is audited by the same rules.
