@@ -45,6 +45,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     memory.take(Path::new(source), OsString::new())?;
     let mut config = Config::default();
     config.mount_options = vec![MountOption::FSName("floor".into()), MountOption::NoAtime];
+    // As many threads as the mount has: waking one or another costs too.
+    config.n_threads = Some(8);
+    config.clone_fd = true;
     fuser::mount(memory, mountpoint, &config)?;
     Ok(())
 }
