@@ -110,6 +110,19 @@ impl Pages {
         }
     }
 
+    /// Keeps of a page that all of it was given out; of one that somebody else is still reading
+    /// it keeps that.
+    fn end(&mut self, key: Key, place: usize, page: &Page) {
+        let theirs = match self.kept.get(&key) {
+            Some(Kept::Page(kept)) => !Arc::ptr_eq(&kept.names, &page.names),
+            Some(Kept::End { .. }) | None => false,
+        };
+        if !theirs {
+            let version = page.version;
+            self.keep(key, Kept::End { place, version });
+        }
+    }
+
     /// A number for the page behind a name, and so many pages.
     fn number(&mut self, behind: OsString, before: usize) -> Key {
         self.last += 1;
@@ -171,6 +184,7 @@ impl Service {
         let (mut key, mut place) = Key::at(ino, offset);
         let goes_on = (offset > DOTS).then_some(place);
         let mut page = self.page(&directory, key, version, goes_on)?;
+        let mut last_page = None;
         loop {
             for row in page.names.get(place..).unwrap_or_default() {
                 place += 1;
@@ -180,8 +194,12 @@ impl Service {
                     Row::Bare(row)
                 };
                 if add(key.offset(place), &row) {
-                    let kept = Kept::Page(page.clone());
-                    self.directories.pages.lock().keep(key, kept);
+                    let mut pages = self.directories.pages.lock();
+                    pages.keep(key, Kept::Page(page));
+                    // The kernel goes on behind the row before, which may be of the page before.
+                    if let Some((key, page)) = last_page.filter(|_| place == 1) {
+                        pages.keep(key, Kept::Page(page));
+                    }
                     return Ok(Vec::new());
                 }
             }
@@ -190,13 +208,13 @@ impl Service {
             };
             let before = page.before + 1;
             let behind = last.name.clone();
-            key = self.directories.pages.lock().number(behind, before);
-            page = self.page(&directory, key, page.version, None)?;
+            let next = self.directories.pages.lock().number(behind, before);
+            let new = self.page(&directory, next, page.version, None)?;
+            last_page = Some((key, std::mem::replace(&mut page, new)));
+            key = next;
             place = 0;
         }
-        let version = page.version;
-        let end = Kept::End { place, version };
-        self.directories.pages.lock().keep(key, end);
+        self.directories.pages.lock().end(key, place, &page);
         // What changed while it was listed the kernel may have been told of before it had put
         // the listing away.
         let stale = page.version != self.inodes.listed(ino);

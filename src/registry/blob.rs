@@ -34,6 +34,9 @@ impl Registry {
             let staging = self.stage_again(digest)?;
             self.blobs.publish(staging.draft(), digest)?;
         }
+        if needed_by.is_some() {
+            self.settle_one(digest)?;
+        }
         let was_manifest = self.withdraw_fact(digest)?;
         if needed_by.is_some() {
             self.blobs.retire(digest)?;

@@ -185,7 +185,8 @@ impl Registry {
     /// Moves staged bytes to where they will stay.
     fn move_in(&self, staging: &Staging, digest: &Digest, known: bool) -> Result<Ready, Error> {
         let published = self.blobs.publish(staging.draft(), digest)?;
-        if known {
+        // One that is known may have lost its file, which this has brought back.
+        if known && published.settled {
             return Ok(Ready::Known);
         }
         let staged = (!published.settled).then(|| staging.draft().id());

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use super::{Error, Registry};
 use crate::blobs::{Blobs, BlobsError};
+use crate::digest::Digest;
 use crate::index::Index;
 
 /// Blobs that are settled at once: what opening after a crash has to look at.
@@ -61,6 +62,17 @@ impl Registry {
         }
     }
 
+    /// Settles a blob whose fact is about to go while its bytes stay: no number will bring them
+    /// back then.
+    pub(super) fn settle_one(&self, digest: &Digest) -> Result<(), Error> {
+        let blob = self.index.view().blob(digest)?;
+        let moved = blob.is_some_and(|blob| blob.inline);
+        if moved || self.index.view().is_unsettled(digest)? {
+            self.blobs.settle()?;
+        }
+        Ok(())
+    }
+
     /// Moves bytes again to where their digest says, which a crash has brought back.
     pub(super) fn finish_publications(&self) -> Result<(), Error> {
         let unsettled = self.index.unsettled()?;
@@ -92,7 +104,7 @@ fn settle(index: &Index, blobs: &dyn Blobs) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::{Algorithm, Digest};
+    use crate::digest::Algorithm;
     use crate::registry::publish::INLINE_BYTES_MAX;
     use crate::registry::{Bytes, Policy};
     use crate::{blobs, index};

@@ -17,9 +17,11 @@ impl Tree {
             // Shells close a file once before anything is written to it.
             Open::Draft(draft, _) if draft.is_untouched_layer() => Ok(Outcome::default()),
             Open::Draft(draft, _) => self.commit(draft),
-            Open::Bytes(..) | Open::Blob(..) | Open::Upload(..) | Open::Plain(..) => {
-                Ok(Outcome::default())
-            }
+            Open::Bytes(..)
+            | Open::Shown(..)
+            | Open::Blob(..)
+            | Open::Upload(..)
+            | Open::Plain(..) => Ok(Outcome::default()),
         }
     }
 
@@ -42,7 +44,7 @@ impl Tree {
                 staging.sync()?;
             }
             Open::Plain(file, _) => super::plain::sync(file)?,
-            Open::Bytes(..) | Open::Blob(..) | Open::Upload(..) => {}
+            Open::Bytes(..) | Open::Shown(..) | Open::Blob(..) | Open::Upload(..) => {}
         }
         Ok((outcome, !self.is_durable(position)))
     }

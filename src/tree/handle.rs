@@ -62,6 +62,9 @@ pub struct Handle {
 pub(super) enum Open {
     /// The content as it was when the file was opened.
     Bytes(Vec<u8>, Attributes, Caching),
+    /// A small file of the layout, with its content as it was when it was opened. What is read
+    /// is what is there: the kernel keeps it for others, who open it later.
+    Shown(Node, Vec<u8>, Attributes),
     /// A blob.
     Blob(Reading, Attributes),
     /// A file being written, and the file of the layout that it was opened as, if it was one.
@@ -128,7 +131,7 @@ impl Tree {
             Place::Node(node) => {
                 let (content, kept) = self.content(node)?;
                 let attributes = Attributes::file(content.len() as u64, self.dated(kept));
-                Open::Bytes(content, attributes, Caching::Keep)
+                Open::Shown(node.clone(), content, attributes)
             }
         };
         Ok(Handle::new(open, access))
@@ -165,6 +168,11 @@ impl Tree {
         let mut buffer = Vec::new();
         let read = match &handle.open {
             Open::Bytes(bytes, ..) => return Ok(slice(bytes, offset, len).to_vec()),
+            Open::Shown(node, opened, _) => {
+                let now = self.content(node);
+                let bytes = now.as_ref().map_or(opened, |(content, _)| content);
+                return Ok(slice(bytes, offset, len).to_vec());
+            }
             Open::Draft(draft, _) => return draft.read_at(offset, len),
             Open::Blob(reading, _) => {
                 buffer.resize(len, 0);
@@ -203,7 +211,9 @@ impl Tree {
                 Ok(staging.write_at(offset, bytes)?)
             }
             Open::Plain(file, _) => file.write_all_at(bytes, offset).map_err(plain::about_open),
-            Open::Bytes(..) | Open::Blob(..) => Err(TreeError::NotOpen("writing")),
+            Open::Bytes(..) | Open::Shown(..) | Open::Blob(..) => {
+                Err(TreeError::NotOpen("writing"))
+            }
         }
     }
 
@@ -260,7 +270,9 @@ impl Tree {
             }
             Open::Upload(staging, _) => Ok(staging.truncate(len)?),
             Open::Plain(file, _) => file.set_len(len).map_err(plain::about_open),
-            Open::Bytes(..) | Open::Blob(..) => Err(TreeError::NotOpen("writing")),
+            Open::Bytes(..) | Open::Shown(..) | Open::Blob(..) => {
+                Err(TreeError::NotOpen("writing"))
+            }
         }
     }
 
@@ -278,7 +290,11 @@ impl Tree {
             Open::Draft(draft, _) => {
                 handle.access == Access::Write && draft.hold().writer.pid == asker.pid
             }
-            Open::Bytes(..) | Open::Blob(..) | Open::Upload(..) | Open::Plain(..) => false,
+            Open::Bytes(..)
+            | Open::Shown(..)
+            | Open::Blob(..)
+            | Open::Upload(..)
+            | Open::Plain(..) => false,
         };
         let mut truncated = false;
         for handle in handles.iter().filter(own) {
@@ -315,7 +331,9 @@ impl Tree {
     /// anew shows its old self until the new content is a fact.
     pub fn handle_attributes(&self, handle: &Handle) -> Result<Attributes, TreeError> {
         match &handle.open {
-            Open::Bytes(_, attributes, _) | Open::Blob(_, attributes) => Ok(attributes.clone()),
+            Open::Bytes(_, attributes, _)
+            | Open::Shown(_, _, attributes)
+            | Open::Blob(_, attributes) => Ok(attributes.clone()),
             Open::Draft(draft, place) => match place.as_ref().map(|place| self.attributes(place)) {
                 Some(Ok(attributes)) => Ok(attributes),
                 Some(Err(_)) | None => Ok(Attributes::file(draft.len(), draft.created())),
@@ -337,7 +355,11 @@ impl Tree {
                 Some(Direct::Blob(reading.clone()))
             }
             Open::Upload(staging, _) => staging.lend().map(Direct::Upload),
-            Open::Bytes(..) | Open::Blob(..) | Open::Draft(..) | Open::Plain(..) => None,
+            Open::Bytes(..)
+            | Open::Shown(..)
+            | Open::Blob(..)
+            | Open::Draft(..)
+            | Open::Plain(..) => None,
         }
     }
 
@@ -345,7 +367,7 @@ impl Tree {
     pub fn caching(&self, handle: &Handle) -> Caching {
         match &handle.open {
             Open::Bytes(_, _, caching) => *caching,
-            Open::Blob(..) => Caching::Keep,
+            Open::Shown(..) | Open::Blob(..) => Caching::Keep,
             Open::Draft(_, Some(_)) if handle.access == Access::Write => Caching::Writing,
             Open::Draft(..) => Caching::Direct,
             Open::Upload(..) if handle.access == Access::Write => Caching::Direct,

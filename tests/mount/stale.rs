@@ -77,3 +77,38 @@ fn who_reads_a_tag_that_somebody_writes_through_sees_digests_only() {
         before = after;
     }
 }
+
+#[test]
+fn who_opened_a_tag_before_it_moved_leaves_nothing_old_to_others() {
+    let mounted = Mounted::new();
+    mounted.stock();
+    let tag = mounted.repository("_manifests/tags/v1");
+    fs::write(&tag, manifest("first")).unwrap();
+    let link = tag.join("current/link");
+    for round in 0..20 {
+        let mut early = fs::File::open(&link).unwrap();
+        let document = manifest(&round.to_string());
+        fs::write(tag.join("m.json"), &document).unwrap();
+        let mut read = String::new();
+        early.read_to_string(&mut read).unwrap();
+        let now = format!("sha256:{}", hex(document.as_bytes()));
+        assert_eq!(read, now);
+        assert_eq!(fs::read_to_string(&link).unwrap(), now);
+    }
+}
+
+#[test]
+fn names_removed_while_a_directory_is_listed_hide_no_others() {
+    let mounted = Mounted::new();
+    mounted.stock();
+    let directory = mounted.repository("_layers/sha256");
+    for number in 0..1_000_u32 {
+        fs::create_dir_all(directory.join(hex(&number.to_be_bytes()))).unwrap();
+    }
+    // Each name is removed as soon as it is listed, as rm does.
+    let mut removed = 0;
+    for row in fs::read_dir(&directory).unwrap() {
+        removed += usize::from(fs::remove_dir(row.unwrap().path()).is_ok());
+    }
+    assert!(removed >= 1_000, "{removed}");
+}

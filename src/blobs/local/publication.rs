@@ -46,6 +46,10 @@ impl Local {
             });
         }
         if staged.published.load(Ordering::SeqCst) {
+            // It was taken back since, if no fact could be written of it.
+            if !self.blob_path(digest).exists() {
+                return Err(BlobsError::MissingDraft(id));
+            }
             let settled = false;
             return Ok(Published { len, settled });
         }

@@ -93,6 +93,12 @@ impl Transaction<'_> {
         );
     }
 
+    /// Whether a crash may bring the bytes of a digest back to a number in staging.
+    pub fn is_unsettled(&mut self, digest: &Digest) -> Result<bool, IndexError> {
+        let key = Key::table(b'Y').digest(digest);
+        Ok(self.get(key.done())?.is_some())
+    }
+
     /// No crash will bring the bytes of a digest back to this number any more.
     pub fn settled(&mut self, digest: &Digest, staging: u64) -> Result<(), IndexError> {
         let key = Key::table(b'Y').digest(digest);

@@ -67,6 +67,7 @@ impl Registry {
     /// Takes a blob's bytes out; the fact goes first.
     fn take_out(&self, digest: &Digest) -> Result<bool, Error> {
         let held = self.hold(digest);
+        self.settle_one(digest)?;
         self.forget_blob(digest)?;
         self.blobs.retire(digest)?;
         drop(held);
