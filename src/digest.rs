@@ -11,6 +11,9 @@ use std::str::FromStr;
 
 use sha2::Digest as _;
 
+/// Bytes that are hashed at once where there are many.
+const PART: usize = 1 << 20;
+
 /// A hash function that a digest may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Algorithm {
@@ -89,6 +92,22 @@ impl Digest {
         let mut hasher = Hasher::new(algorithm);
         hasher.update(content);
         hasher.finish()
+    }
+
+    /// Hashes what `next` puts into its buffer, call by call, until it says that it was nothing.
+    pub fn of_parts<E>(
+        algorithm: Algorithm,
+        mut next: impl FnMut(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<Self, E> {
+        let mut hasher = Hasher::new(algorithm);
+        let mut buffer = vec![0; PART];
+        loop {
+            let read = next(&mut buffer)?;
+            if read == 0 {
+                return Ok(hasher.finish());
+            }
+            hasher.update(buffer.get(..read).unwrap_or_default());
+        }
     }
 
     /// The digest of this algorithm with this hexadecimal value (lower case, full length).

@@ -20,7 +20,7 @@ mod publication;
 mod staged;
 mod trash;
 
-use staged::Staged;
+use staged::{Staged, Stamp};
 
 /// What the name of a draft's copy ends with.
 const COPY: &str = "copy";
@@ -130,15 +130,14 @@ impl Local {
         path: PathBuf,
         new: bool,
     ) -> Result<Arc<dyn Draft>, BlobsError> {
-        let len = file.metadata().map_err(about(&path))?.len();
+        let stamp = Stamp::of(&file).map_err(about(&path))?;
         let staged = Arc::new(Staged {
             id,
             path,
-            following: Arc::new(Following::new(file, len)),
-            len: AtomicU64::new(len),
+            following: Arc::new(Following::new(file, stamp.len)),
+            len: AtomicU64::new(stamp.len),
             writers: RwLock::new(()),
-            synced: Mutex::new(None),
-            untouched: AtomicBool::new(new),
+            synced: Mutex::new(new.then_some(stamp)),
             published: AtomicBool::new(false),
             follower: self.follower.sender(),
         });

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, Generation,
@@ -457,17 +457,10 @@ impl Filesystem for Adapter {
                     full
                 }
                 Row::Bare(row) => {
-                    let mut attributes = self.service.bare(&row.found).attributes;
-                    attributes.ino = INodeNo(Service::BARE);
-                    let none = INodeNo(0);
-                    reply.add(
-                        none,
-                        next,
-                        &row.name,
-                        &Duration::ZERO,
-                        &attributes,
-                        Generation(0),
-                    )
+                    let mut entry = self.service.bare(&row.found);
+                    let none = std::mem::replace(&mut entry.attributes.ino, INodeNo(Service::BARE));
+                    let (lifetime, attributes) = (&entry.lifetime, &entry.attributes);
+                    reply.add(none, next, &row.name, lifetime, attributes, Generation(0))
                 }
             })
         });

@@ -145,10 +145,12 @@ pub(super) enum Row<'a> {
 }
 
 impl Service {
-    /// The number of a row in a listing without attributes. One is given at lookup only; until
-    /// then any but 0 serves.
+    /// The number of a row of which the kernel gets no attributes: any but 0 serves.
+    pub(super) const BARE: u64 = u64::MAX;
+
+    /// The number of a row in a listing without attributes. One is given at lookup only.
     pub(super) fn listed_number(&self, place: &Place) -> u64 {
-        self.inodes.number(place).unwrap_or(u64::MAX)
+        self.inodes.number(place).unwrap_or(Self::BARE)
     }
 
     /// What the kernel takes for no attributes, where it asks for names with them.
@@ -158,9 +160,6 @@ impl Service {
             lifetime: Duration::ZERO,
         }
     }
-
-    /// The number of a row for which the kernel gets no attributes.
-    pub(super) const BARE: u64 = u64::MAX;
 
     /// Lists from an offset on. `add` takes a row and the offset behind it, and says whether
     /// there was no more room for it. Gives the inodes that the kernel must be told of.

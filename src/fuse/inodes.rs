@@ -5,6 +5,7 @@
 
 use std::hash::BuildHasher;
 
+use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use parking_lot::RwLock;
 
@@ -61,31 +62,39 @@ impl Row {
     }
 }
 
+impl Rows<Row> {
+    fn place(&self, ino: u64) -> Option<&Packed> {
+        self.get(ino)?.place.as_ref()
+    }
+}
+
 impl Table {
     fn number(&self, place: &Packed) -> Option<u64> {
         let hash = self.hasher.hash_one(place);
-        let is_it =
-            |ino: &u64| self.rows.get(*ino).and_then(|row| row.place.as_ref()) == Some(place);
+        let is_it = |ino: &u64| self.rows.place(*ino) == Some(place);
         self.numbers.find(hash, is_it).copied()
     }
 
-    /// Gives a place, which has none, this number.
+    /// The entry of a place among the numbers, and the rows.
+    fn entry(&mut self, place: &Packed) -> (Entry<'_, u64>, &mut Rows<Row>) {
+        let (rows, hasher) = (&mut self.rows, &self.hasher);
+        let is_it = |ino: &u64| rows.place(*ino) == Some(place);
+        let hash_of = |ino: &u64| rows.place(*ino).map_or(0, |place| hasher.hash_one(place));
+        let entry = self.numbers.entry(hasher.hash_one(place), is_it, hash_of);
+        (entry, rows)
+    }
+
+    /// Makes this number the newest of a place.
     fn give(&mut self, place: &Packed, ino: u64) {
-        let (rows, hasher) = (&self.rows, &self.hasher);
-        let hash_of = |ino: &u64| {
-            let place = rows.get(*ino).and_then(|row| row.place.as_ref());
-            place.map_or(0, |place| hasher.hash_one(place))
-        };
-        let hash = hasher.hash_one(place);
-        self.numbers.insert_unique(hash, ino, hash_of);
+        self.entry(place).0.insert(ino);
     }
 
     /// Takes the number of a place from it; the row still says where it is.
     fn take(&mut self, place: &Packed) -> Option<u64> {
-        let ino = self.number(place)?;
-        let hash = self.hasher.hash_one(place);
-        let entry = self.numbers.find_entry(hash, |other| *other == ino);
-        entry.ok().map(|entry| entry.remove().0)
+        match self.entry(place).0 {
+            Entry::Occupied(known) => Some(known.remove().0),
+            Entry::Vacant(_) => None,
+        }
     }
 
     /// Removes a row that nobody needs: the kernel does not know it, and does not come back to
@@ -95,10 +104,13 @@ impl Table {
         let Some(row) = self.rows.get(ino).filter(|row| !needed(row)) else {
             return;
         };
-        if let Some(place) = row.place.clone()
-            && self.number(&place) == Some(ino)
+        // Its place may have a newer number.
+        if let Some(place) = &row.place
+            && let Ok(known) = self
+                .numbers
+                .find_entry(self.hasher.hash_one(place), |other| *other == ino)
         {
-            self.take(&place);
+            known.remove();
         }
         self.rows.remove(ino);
     }
@@ -122,13 +134,7 @@ impl Inodes {
 
     /// The place of a number, if it still has one.
     pub(super) fn place(&self, ino: u64) -> Option<Place> {
-        self.table
-            .read()
-            .rows
-            .get(ino)?
-            .place
-            .as_ref()
-            .map(Place::from)
+        self.table.read().rows.place(ino).map(Place::from)
     }
 
     /// Every number that leads somewhere, and where.
@@ -148,15 +154,20 @@ impl Inodes {
     pub(super) fn look_up(&self, place: &Place) -> u64 {
         let place = Packed::from(place);
         let mut table = self.table.write();
-        if let Some(ino) = table.number(&place) {
-            if let Some(row) = table.rows.get_mut(ino) {
-                row.lookups = row.lookups.saturating_add(1);
+        match table.entry(&place) {
+            (Entry::Occupied(known), rows) => {
+                let ino = *known.get();
+                if let Some(row) = rows.get_mut(ino) {
+                    row.lookups = row.lookups.saturating_add(1);
+                }
+                ino
             }
-            return ino;
+            (Entry::Vacant(slot), rows) => {
+                let ino = rows.insert(Row::new(place));
+                slot.insert(ino);
+                ino
+            }
         }
-        let ino = table.rows.insert(Row::new(place.clone()));
-        table.give(&place, ino);
-        ino
     }
 
     /// The kernel has forgotten a number `count` times.
@@ -230,7 +241,6 @@ impl Inodes {
             through_us,
             ..Row::new(place.clone())
         };
-        table.take(&place);
         let new = table.rows.insert(row);
         table.give(&place, new);
     }
@@ -260,11 +270,10 @@ impl Inodes {
         let Some(ino) = table.take(&old) else {
             return;
         };
-        // Who found what was replaced under its number reads what is there now.
-        table.take(&new);
         if let Some(row) = table.rows.get_mut(ino) {
             row.place = Some(new.clone());
         }
+        // Who found what was replaced under its number reads what is there now.
         table.give(&new, ino);
     }
 }

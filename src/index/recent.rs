@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use super::store::Pair;
@@ -22,8 +22,8 @@ const ROWS_MAX: usize = 256;
 pub(super) struct Recent {
     /// Values by key; nothing where it is known that there is none.
     records: Mutex<HashMap<Vec<u8>, Option<Vec<u8>>>>,
-    /// Ranges in which there is nothing, as their two ends.
-    empty: Mutex<HashSet<[Vec<u8>; 2]>>,
+    /// The ends of ranges in which there is nothing, by their starts.
+    empty: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
 }
 
 impl Recent {
@@ -43,8 +43,10 @@ impl Recent {
 
     /// Whether a range is remembered to be empty.
     pub(super) fn is_empty(&self, range: &Range<&[u8]>) -> bool {
-        let ends = [range.start.to_vec(), range.end.to_vec()];
-        self.empty.lock().contains(&ends)
+        let empty = self.empty.lock();
+        empty
+            .get(range.start)
+            .is_some_and(|end| **end >= *range.end)
     }
 
     /// Remembers what was listed of a range.
@@ -54,7 +56,7 @@ impl Recent {
             if empty.len() >= RECORDS_MAX {
                 empty.clear();
             }
-            empty.insert([range.start.to_vec(), range.end.to_vec()]);
+            empty.insert(range.start.to_vec(), range.end.to_vec());
         } else if rows.len() <= ROWS_MAX {
             self.remember(rows.iter().map(|(key, value)| (&**key, Some(value))));
         }

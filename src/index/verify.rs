@@ -86,6 +86,7 @@ impl Index {
         self.verify_repositories(&mut census, told)?;
         self.verify_links(&mut census, told)?;
         self.verify_manifests(&mut census, told)?;
+        self.verify_unsettled(told)?;
         self.verify_uploads(&census, told)?;
         self.verify_reverse(told)?;
         Ok(census)
@@ -230,14 +231,17 @@ impl Index {
         })
     }
 
-    fn verify_uploads(&self, census: &Census, told: Told<'_>) -> Result<(), IndexError> {
+    fn verify_unsettled(&self, told: Told<'_>) -> Result<(), IndexError> {
         self.each(b'Y', |(key, value)| {
             let digest = Fields(key.get(1..).unwrap_or_default()).digest();
             if digest.is_none() || Fields(&value).u64().is_none() {
                 told(flaw(FlawKind::RecordDamaged, key, value));
             }
             Ok(())
-        })?;
+        })
+    }
+
+    fn verify_uploads(&self, census: &Census, told: Told<'_>) -> Result<(), IndexError> {
         self.each(b'H', |(key, value)| {
             let upload = key.get(1..21).unwrap_or_default();
             let there = self.store.get(&[b"U", upload].concat())?.is_some();

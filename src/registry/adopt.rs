@@ -291,14 +291,8 @@ impl Adopter<'_> {
 
 /// The digest that a file has.
 fn hash(file: &Path, like: &Digest) -> std::io::Result<Digest> {
-    let mut hasher = crate::digest::Hasher::new(like.algorithm());
     let mut file = std::fs::File::open(file)?;
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let read = std::io::Read::read(&mut file, &mut buffer)?;
-        if read == 0 {
-            return Ok(hasher.finish());
-        }
-        hasher.update(buffer.get(..read).unwrap_or_default());
-    }
+    Digest::of_parts(like.algorithm(), |buffer| {
+        std::io::Read::read(&mut file, buffer)
+    })
 }

@@ -9,10 +9,10 @@ use rustix::fs::{Advice, fadvise};
 
 use super::{Error, Registry, now};
 use crate::blobs::BlobsError;
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 
-/// Bytes that are read at once.
-const READ_AT_ONCE: usize = 1 << 20;
+/// Bytes of a blob above which its reading is noted by itself.
+const NOTED_ALONE: u64 = 1 << 20;
 /// Blobs whose reading is noted at once.
 const NOTED_AT_ONCE: usize = 100;
 
@@ -123,7 +123,7 @@ impl Registry {
                 Verdict::Gone if !self.has_blob(&digest)? => {}
                 Verdict::Gone => done.rotten.push(self.rotten(&digest, None)?),
             }
-            if noted.len() >= NOTED_AT_ONCE || size > READ_AT_ONCE as u64 {
+            if noted.len() >= NOTED_AT_ONCE || size > NOTED_ALONE {
                 self.note_verified(&std::mem::take(&mut noted))?;
             }
             if !told(part(size.max(1), all), 1) {
@@ -187,23 +187,20 @@ impl Registry {
             }
         };
         forget();
-        let (mut hasher, mut offset) = (Hasher::new(digest.algorithm()), 0);
-        let mut buffer = vec![0; READ_AT_ONCE];
-        loop {
-            let read = match content.read_at(offset, &mut buffer) {
-                // The disk says so itself.
-                Err(BlobsError::System { .. }) => return Ok(Verdict::Wrong(content.len())),
-                read => read?,
-            };
-            if read == 0 {
-                break;
-            }
-            hasher.update(buffer.get(..read).unwrap_or_default());
+        let mut offset = 0;
+        let actual = Digest::of_parts(digest.algorithm(), |buffer| {
+            let read = content.read_at(offset, buffer)?;
             offset += read as u64;
             pace.read(read as u64);
-        }
+            Ok(read)
+        });
+        let actual = match actual {
+            // The disk says so itself.
+            Err(BlobsError::System { .. }) => return Ok(Verdict::Wrong(content.len())),
+            actual => actual?,
+        };
         forget();
-        Ok(verdict(hasher.finish() == *digest, offset))
+        Ok(verdict(actual == *digest, offset))
     }
 }
 

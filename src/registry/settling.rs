@@ -65,9 +65,9 @@ impl Registry {
     /// Settles a blob whose fact is about to go while its bytes stay: no number will bring them
     /// back then.
     pub(super) fn settle_one(&self, digest: &Digest) -> Result<(), Error> {
-        let blob = self.index.view().blob(digest)?;
-        let moved = blob.is_some_and(|blob| blob.inline);
-        if moved || self.index.view().is_unsettled(digest)? {
+        let mut view = self.index.view();
+        let inline = view.blob(digest)?.is_some_and(|blob| blob.inline);
+        if inline || view.is_unsettled(digest)? {
             self.blobs.settle()?;
         }
         Ok(())

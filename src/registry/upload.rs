@@ -200,11 +200,9 @@ impl Registry {
             if !record.has_data {
                 continue;
             }
-            if staged.binary_search(&record.staging).is_ok() {
-                named.push(record.staging);
-                continue;
+            if staged.binary_search(&record.staging).is_err() {
+                self.blobs.draft(record.staging)?;
             }
-            self.blobs.draft(record.staging)?;
             named.push(record.staging);
         }
         for id in staged.into_iter().filter(|id| !named.contains(id)) {

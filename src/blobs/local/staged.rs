@@ -19,12 +19,12 @@ use crate::digest::{Algorithm, Digest};
 /// When and how far a file was last written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
-    len: u64,
+    pub(super) len: u64,
     modified: SystemTime,
 }
 
 impl Stamp {
-    fn of(file: &File) -> io::Result<Self> {
+    pub(super) fn of(file: &File) -> io::Result<Self> {
         let now = file.metadata()?;
         Ok(Self {
             len: now.len(),
@@ -42,12 +42,9 @@ pub(super) struct Staged {
     pub(super) len: AtomicU64,
     /// Writers share it; whoever needs the content to stand still takes it alone.
     pub(super) writers: RwLock<()>,
-    /// What the file was like when it was last made durable: who was lent it writes without
-    /// telling.
+    /// What the file was like when it was last made durable, or when it was made, since of
+    /// nothing there is nothing to lose: who was lent it writes without telling.
     pub(super) synced: Mutex<Option<Stamp>>,
-    /// Whether it is new, and nobody wrote or cut it through us: as long as nothing is in it
-    /// there is nothing to make durable.
-    pub(super) untouched: AtomicBool,
     pub(super) published: AtomicBool,
     pub(super) follower: Sender<Message>,
 }
@@ -57,8 +54,7 @@ impl Staged {
     pub(super) fn make_durable(&self) -> Result<(), BlobsError> {
         let mut synced = self.synced.lock();
         let now = Stamp::of(self.file_ref()).map_err(about(&self.path))?;
-        let untouched = now.len == 0 && self.untouched.load(Ordering::SeqCst);
-        if *synced != Some(now) && !untouched {
+        if *synced != Some(now) {
             *synced = None;
             self.file_ref().sync_data().map_err(about(&self.path))?;
             *synced = Some(now);
@@ -111,7 +107,6 @@ impl Draft for Staged {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), BlobsError> {
         let _shared = self.writers.read();
         self.writable()?;
-        self.untouched.store(false, Ordering::SeqCst);
         *self.synced.lock() = None;
         self.file_ref()
             .write_all_at(bytes, offset)
@@ -125,7 +120,10 @@ impl Draft for Staged {
     fn truncate(&self, len: u64) -> Result<(), BlobsError> {
         let _alone = self.writers.write();
         self.writable()?;
-        self.untouched.store(false, Ordering::SeqCst);
+        if len == self.len() {
+            // Distribution cuts every upload that it begins.
+            return Ok(());
+        }
         *self.synced.lock() = None;
         self.file_ref().set_len(len).map_err(about(&self.path))?;
         let old = self.len.swap(len, Ordering::SeqCst);

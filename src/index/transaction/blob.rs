@@ -110,9 +110,8 @@ impl Transaction<'_> {
 
     /// The bytes of a digest go: no number brings them back.
     fn forget_unsettled(&mut self, blob: &Blob, digest: &Digest) -> Result<(), IndexError> {
-        let key = Key::table(b'Y').digest(digest);
-        if blob.present && self.get(key.clone().done())?.is_some() {
-            self.delete(key);
+        if blob.present && self.is_unsettled(digest)? {
+            self.delete(Key::table(b'Y').digest(digest));
         }
         Ok(())
     }

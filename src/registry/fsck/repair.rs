@@ -4,7 +4,7 @@
 
 use super::{Cure, Discovery};
 use crate::blobs::{BlobsError, Content};
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 use crate::name::{LinkSet, RepositoryName};
 use crate::registry::{Error, Registry, now};
 
@@ -125,14 +125,10 @@ pub(in crate::registry) fn hash(
     content: &dyn Content,
     like: &Digest,
 ) -> Result<Digest, BlobsError> {
-    let (mut hasher, mut offset) = (Hasher::new(like.algorithm()), 0);
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let read = content.read_at(offset, &mut buffer)?;
-        if read == 0 {
-            return Ok(hasher.finish());
-        }
-        hasher.update(buffer.get(..read).unwrap_or_default());
+    let mut offset = 0;
+    Digest::of_parts(like.algorithm(), |buffer| {
+        let read = content.read_at(offset, buffer)?;
         offset += read as u64;
-    }
+        Ok(read)
+    })
 }
