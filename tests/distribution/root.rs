@@ -16,6 +16,9 @@ pub(crate) fn wait(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// What statfs says of a mount that a process serves (`FUSE_SUPER_MAGIC` of linux/magic.h).
+const FUSE: rustix::fs::FsWord = 0x6573_5546;
+
 /// Where a registry keeps its storage.
 pub(crate) struct Root {
     directory: TempDir,
@@ -86,8 +89,10 @@ impl Root {
         self.mount = Some(command.spawn().unwrap());
         let answers = self.path().join("docker/registry/v2");
         // Not stat or a listing, which the kernel answers for a dead mount from what it
-        // remembers.
-        wait("the mount", || rustix::fs::statfs(&answers).is_ok());
+        // remembers. The directory below has the same path, if a registry once wrote there.
+        wait("the mount", || {
+            rustix::fs::statfs(&answers).is_ok_and(|of| of.f_type == FUSE)
+        });
     }
 
     /// Ends the mount's process as no program can prepare for. The dead mount stays, until it

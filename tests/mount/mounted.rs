@@ -69,6 +69,8 @@ impl Mounted {
         self.process = Some(
             command
                 .args(arguments)
+                // One test has it panic on purpose, many times; each says where all the same.
+                .env("RUST_BACKTRACE", "0")
                 .stdout(Stdio::null())
                 .spawn()
                 .unwrap(),
