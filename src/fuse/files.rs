@@ -122,8 +122,7 @@ impl Service {
                 return Err(Errno::ESTALE);
             }
         };
-        if access == Access::Read {
-            // There is nothing that a close could be refused for.
+        if access == Access::Read || self.tree.closes_quietly(&handle) {
             flags |= FopenFlags::FOPEN_NOFLUSH;
         }
         let file = File {

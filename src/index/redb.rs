@@ -5,7 +5,7 @@
 //! commit or sync that fails closes the store to changes until it has [recovered](Redb::recover):
 //! what was committed since the last sync is lost then, which is why a journal stands in front.
 //!
-//! It is the only file that knows redb.
+//! It and those below it are the only files that know redb.
 
 use std::fs::{self, File};
 use std::io;
@@ -20,8 +20,11 @@ use redb::{
     TableDefinition,
 };
 
+use self::file::DatabaseFile;
 use super::recent::Recent;
 use super::store::{Batch, Change, Outcome, Pair, Precondition, Store, StoreError};
+
+mod file;
 
 const TABLE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("facts");
 /// The key under which the format of all others is written, and the format this program knows.
@@ -173,9 +176,14 @@ fn open(path: &Path) -> Result<Database, StoreError> {
     if !path.try_exists().map_err(system)? {
         create(path, &engine)?;
     }
-    let database = builder()
-        .open(path)
-        .map_err(|error| engine(error.to_string()))?;
+    let file = File::options().read(true).write(true).open(path);
+    let file = file.map_err(system)?;
+    if file.metadata().map_err(system)?.len() == 0 {
+        // It would be made a new one.
+        return Err(engine("it is empty".into()));
+    }
+    let database = DatabaseFile::new(file).and_then(|file| builder().create_with_backend(file));
+    let database = database.map_err(|error| engine(error.to_string()))?;
     check_format(&database, path, &engine)?;
     Ok(database)
 }
@@ -447,6 +455,9 @@ mod tests {
         fs::write(&path, b"something else").unwrap();
         assert!(matches!(Redb::open(&path), Err(StoreError::Engine { .. })));
         assert_eq!(fs::read(&path).unwrap(), b"something else");
+        fs::write(&path, b"").unwrap();
+        assert!(matches!(Redb::open(&path), Err(StoreError::Engine { .. })));
+        assert_eq!(fs::read(&path).unwrap(), b"");
     }
 
     #[test]

@@ -25,6 +25,11 @@ impl Tree {
         }
     }
 
+    /// Whether a close changes nothing and cannot be refused: [`Tree::flush`] can be spared.
+    pub fn closes_quietly(&self, handle: &Handle) -> bool {
+        !matches!(handle.open, Open::Draft(..))
+    }
+
     /// fsync(2): the same, and the file's own bytes are durable. The facts are so after
     /// [`Tree::make_durable`], if this says that there is something to wait for: a file that
     /// waits for its rename promises nothing yet, and one that is durable as it is has nothing
