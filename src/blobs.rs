@@ -81,6 +81,9 @@ pub trait Draft: Content {
     /// Makes the content durable; free if nothing changed since the last time. A power cut may
     /// still take a draft in which there is nothing.
     fn sync(&self) -> Result<(), BlobsError>;
+    /// Has the caller keep the whole content, and say whether that was done; free if nothing
+    /// changed since the last time, or since it was made durable here.
+    fn keep(&self, keep: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), BlobsError>;
     /// The digest of the whole content.
     fn digest(&self, algorithm: Algorithm) -> Result<Digest, BlobsError>;
     /// The file itself, for others to read and write it without us; nothing if there is none,
@@ -113,6 +116,16 @@ pub struct Space {
     pub free: u64,
     /// Bytes free for us.
     pub available: u64,
+}
+
+/// What the caller of a publication vouches for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Vouched {
+    /// That the draft's bytes are [kept](Draft::keep) until [`Blobs::settle`] has returned: they
+    /// need not be durable here before.
+    pub kept: bool,
+    /// That the bytes of a blob that is there are right: they stay. Otherwise they are replaced.
+    pub known: bool,
 }
 
 /// A draft that became a blob.
@@ -148,13 +161,20 @@ pub trait Blobs: Send + Sync {
     fn drafts(&self) -> Result<Vec<u64>, BlobsError>;
     /// Removes a draft, which need not exist; what is open stays readable.
     fn discard(&self, id: u64) -> Result<(), BlobsError>;
-    /// Publishes a draft as `digest`, if that is what it hashes to; its bytes are durable then.
-    /// Its number is free, unless the blob is not settled. A blob that is there stays; the draft
-    /// is verified all the same.
-    fn publish(&self, draft: &dyn Draft, digest: &Digest) -> Result<Published, BlobsError>;
+    /// Publishes a draft as `digest`, if that is what it hashes to; its bytes are durable then,
+    /// unless somebody keeps them. Its number is free, unless the blob is not settled.
+    fn publish(
+        &self,
+        draft: &dyn Draft,
+        digest: &Digest,
+        vouched: Vouched,
+    ) -> Result<Published, BlobsError>;
     /// Ends a publication that a crash may have undone: the bytes of the draft of this number
     /// are those of `digest` again. Nothing to do if the blob is there.
     fn finish(&self, id: u64, digest: &Digest) -> Result<(), BlobsError>;
+    /// After a crash, gives back to the draft of this number, or to the blob that it became, the
+    /// bytes that were kept. Not durable before [`Blobs::settle`].
+    fn give_back(&self, id: u64, blob: Option<&Digest>, bytes: &[u8]) -> Result<(), BlobsError>;
     /// Removes a blob, which need not exist; what is open stays readable.
     fn remove(&self, digest: &Digest) -> Result<(), BlobsError>;
     /// Removes a blob, but keeps its bytes in the trash.
@@ -170,7 +190,9 @@ pub trait Blobs: Send + Sync {
     /// Takes in a file as a blob that no fact names yet, unverified; the way in which that was
     /// done. Not durable before [`Blobs::settle`].
     fn take(&self, file: &Path, digest: &Digest, way: Way) -> Result<Way, BlobsError>;
-    /// Returns when all that was taken in or published is durable by its digest.
+    /// Returns when all that was staged, published or taken in before is durable, and blobs are so
+    /// by their digest. Once that has failed it always does: nobody knows any more which bytes
+    /// are on the disk.
     fn settle(&self) -> Result<(), BlobsError>;
     /// Gives a blob, also a retired one, out as a file that must not exist; the way in which
     /// that was done. It is not made durable.

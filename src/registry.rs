@@ -29,6 +29,7 @@ mod fsck;
 mod gate;
 mod ingest;
 mod inventory;
+mod kept;
 mod link;
 mod moment;
 mod open;
@@ -104,6 +105,7 @@ impl Registry {
             adopting: Mutex::default(),
         };
         registry.finish_publications()?;
+        registry.give_back_kept()?;
         registry.clear_staging()?;
         Ok(registry)
     }

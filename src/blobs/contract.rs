@@ -35,7 +35,9 @@ pub(super) fn all(make: &dyn Fn() -> Made) {
 fn what_is_retired_can_be_read_and_taken_back(blobs: &dyn Blobs) {
     let digest = sha256(b"layer");
     let draft = write(blobs, 1, b"layer");
-    blobs.publish(draft.as_ref(), &digest).unwrap();
+    blobs
+        .publish(draft.as_ref(), &digest, Vouched::default())
+        .unwrap();
     assert!(blobs.open_retired(&digest).is_err());
     blobs.retire(&digest).unwrap();
     assert!(matches!(blobs.open(&digest), Err(BlobsError::Missing(_))));
@@ -105,7 +107,7 @@ fn read(content: &dyn Content) -> Vec<u8> {
 
 fn wrong_bytes_are_never_published(blobs: &dyn Blobs) {
     let draft = write(blobs, 1, b"wrong");
-    let refused = blobs.publish(draft.as_ref(), &sha256(b"right"));
+    let refused = blobs.publish(draft.as_ref(), &sha256(b"right"), Vouched::default());
     assert!(matches!(refused, Err(BlobsError::Mismatch { size: 5, .. })));
     assert!(matches!(
         blobs.open(&sha256(b"right")),
@@ -114,7 +116,7 @@ fn wrong_bytes_are_never_published(blobs: &dyn Blobs) {
     draft.write_at(0, b"right").unwrap();
     assert_eq!(
         blobs
-            .publish(draft.as_ref(), &sha256(b"right"))
+            .publish(draft.as_ref(), &sha256(b"right"), Vouched::default())
             .unwrap()
             .len,
         5
@@ -125,7 +127,9 @@ fn what_is_published_can_be_read_and_not_changed(blobs: &dyn Blobs) {
     let draft = write(blobs, 1, b"layer");
     draft.sync().unwrap();
     draft.sync().unwrap();
-    blobs.publish(draft.as_ref(), &sha256(b"layer")).unwrap();
+    blobs
+        .publish(draft.as_ref(), &sha256(b"layer"), Vouched::default())
+        .unwrap();
     let content = blobs.open(&sha256(b"layer")).unwrap();
     assert_eq!(read(content.as_ref()), b"layer");
     assert_eq!(content.read_at(9, &mut [0; 9]).unwrap(), 0);
@@ -136,21 +140,38 @@ fn what_is_published_can_be_read_and_not_changed(blobs: &dyn Blobs) {
     assert!(matches!(draft.truncate(0), Err(BlobsError::Published)));
     assert_eq!(read(draft.as_ref()), b"layer");
     let empty = blobs.draft(2).unwrap();
-    assert_eq!(blobs.publish(empty.as_ref(), &sha256(b"")).unwrap().len, 0);
+    assert_eq!(
+        blobs
+            .publish(empty.as_ref(), &sha256(b""), Vouched::default())
+            .unwrap()
+            .len,
+        0
+    );
     assert!(blobs.open(&sha256(b"")).unwrap().is_empty());
 }
 
 fn a_blob_that_exists_is_kept(blobs: &dyn Blobs) {
+    let known = Vouched {
+        known: true,
+        ..Vouched::default()
+    };
     for id in [1, 2] {
         let draft = write(blobs, id, b"same");
         assert_eq!(
-            blobs.publish(draft.as_ref(), &sha256(b"same")).unwrap().len,
+            blobs
+                .publish(draft.as_ref(), &sha256(b"same"), known)
+                .unwrap()
+                .len,
             4
         );
         assert!(blobs.drafts().unwrap().is_empty());
     }
     let draft = write(blobs, 3, b"other");
-    assert!(blobs.publish(draft.as_ref(), &sha256(b"same")).is_err());
+    assert!(
+        blobs
+            .publish(draft.as_ref(), &sha256(b"same"), Vouched::default())
+            .is_err()
+    );
 }
 
 fn a_removed_blob_stays_readable_where_it_is_open(blobs: &dyn Blobs) {
@@ -161,7 +182,9 @@ fn a_removed_blob_stays_readable_where_it_is_open(blobs: &dyn Blobs) {
     ];
     for removal in removals {
         let draft = write(blobs, 1, b"gone");
-        blobs.publish(draft.as_ref(), &sha256(b"gone")).unwrap();
+        blobs
+            .publish(draft.as_ref(), &sha256(b"gone"), Vouched::default())
+            .unwrap();
         let content = blobs.open(&sha256(b"gone")).unwrap();
         removal(blobs, &sha256(b"gone")).unwrap();
         assert_eq!(read(content.as_ref()), b"gone");
@@ -174,7 +197,11 @@ fn a_list_is_in_the_order_of_digests_and_paged(blobs: &dyn Blobs) {
     let mut digests: Vec<Digest> = (0..20_u8).map(|n| sha256(&[n])).collect();
     for n in 0..20_u8 {
         blobs
-            .publish(write(blobs, n.into(), &[n]).as_ref(), &sha256(&[n]))
+            .publish(
+                write(blobs, n.into(), &[n]).as_ref(),
+                &sha256(&[n]),
+                Vouched::default(),
+            )
             .unwrap();
     }
     digests.sort_unstable();
@@ -205,7 +232,9 @@ fn many_may_publish_the_same(blobs: &dyn Blobs) {
         for id in 0..8 {
             scope.spawn(move || {
                 let draft = write(blobs, id, b"popular");
-                blobs.publish(draft.as_ref(), &sha256(b"popular")).unwrap();
+                blobs
+                    .publish(draft.as_ref(), &sha256(b"popular"), Vouched::default())
+                    .unwrap();
             });
         }
     });
@@ -216,11 +245,19 @@ fn other_algorithms_are_verified_too(blobs: &dyn Blobs) {
     let digest = Digest::of(Algorithm::Sha512, b"long");
     assert!(
         blobs
-            .publish(write(blobs, 1, b"short").as_ref(), &digest)
+            .publish(
+                write(blobs, 1, b"short").as_ref(),
+                &digest,
+                Vouched::default()
+            )
             .is_err()
     );
     blobs
-        .publish(write(blobs, 2, b"long").as_ref(), &digest)
+        .publish(
+            write(blobs, 2, b"long").as_ref(),
+            &digest,
+            Vouched::default(),
+        )
         .unwrap();
     assert_eq!(read(blobs.open(&digest).unwrap().as_ref()), b"long");
 }

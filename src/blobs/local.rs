@@ -12,7 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use rustix::fs::statvfs;
 
 use super::hasher::{Follower, Following};
-use super::{Blobs, BlobsError, Content, Draft, Published, Retired, Space, Way};
+use super::{Blobs, BlobsError, Content, Draft, Published, Retired, Space, Vouched, Way};
 use crate::digest::{Algorithm, Digest};
 
 mod exchange;
@@ -34,6 +34,10 @@ pub struct Local {
     open: Mutex<HashMap<u64, Weak<Staged>>>,
     /// Shards whose directory is known to be there.
     shards: Mutex<HashSet<PathBuf>>,
+    /// The directory, open all the time: who asks through it hears of every failed write.
+    filesystem: File,
+    /// Whether some writes failed, and nobody knows which.
+    torn: AtomicBool,
 }
 
 /// Says of an error which file it is about.
@@ -80,6 +84,8 @@ impl Local {
             follower: Follower::start().map_err(about(directory))?,
             open: Mutex::default(),
             shards: Mutex::default(),
+            filesystem: File::open(directory).map_err(about(directory))?,
+            torn: AtomicBool::new(false),
         };
         local.clear_copies()?;
         Ok(local)
@@ -138,6 +144,7 @@ impl Local {
             len: AtomicU64::new(stamp.len),
             writers: RwLock::new(()),
             synced: Mutex::new(new.then_some(stamp)),
+            kept: Mutex::default(),
             published: AtomicBool::new(false),
             follower: self.follower.sender(),
         });
@@ -197,12 +204,21 @@ impl Blobs for Local {
         remove_file(&self.staging_path(id)).map(drop)
     }
 
-    fn publish(&self, draft: &dyn Draft, digest: &Digest) -> Result<Published, BlobsError> {
-        self.publish_file(draft.id(), digest)
+    fn publish(
+        &self,
+        draft: &dyn Draft,
+        digest: &Digest,
+        vouched: Vouched,
+    ) -> Result<Published, BlobsError> {
+        self.publish_file(draft.id(), digest, vouched)
     }
 
     fn finish(&self, id: u64, digest: &Digest) -> Result<(), BlobsError> {
         self.finish_file(id, digest)
+    }
+
+    fn give_back(&self, id: u64, blob: Option<&Digest>, bytes: &[u8]) -> Result<(), BlobsError> {
+        self.give_back_bytes(id, blob, bytes)
     }
 
     fn remove(&self, digest: &Digest) -> Result<(), BlobsError> {
@@ -381,7 +397,9 @@ mod tests {
         draft.write_at(0, b"x").unwrap();
         assert!(directory.path().join("staging/7").exists());
         let digest = Digest::of(Algorithm::Sha256, b"x");
-        blobs.publish(draft.as_ref(), &digest).unwrap();
+        blobs
+            .publish(draft.as_ref(), &digest, Vouched::default())
+            .unwrap();
         let (hex, shard) = (digest.hex(), digest.hex()[..2].to_owned());
         let path = directory.path().join("blobs/sha256").join(shard).join(hex);
         assert_eq!(fs::read(path).unwrap(), b"x");
@@ -407,6 +425,12 @@ mod tests {
         assert_eq!(draft.len(), 7);
         draft.write_at(7, b"finished").unwrap();
         let digest = Digest::of(Algorithm::Sha256, b"begun, finished");
-        assert_eq!(blobs.publish(draft.as_ref(), &digest).unwrap().len, 15);
+        assert_eq!(
+            blobs
+                .publish(draft.as_ref(), &digest, Vouched::default())
+                .unwrap()
+                .len,
+            15
+        );
     }
 }

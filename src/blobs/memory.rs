@@ -12,7 +12,7 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
-use super::{Blobs, BlobsError, Content, Draft, Published, Retired, Space, Way};
+use super::{Blobs, BlobsError, Content, Draft, Published, Retired, Space, Vouched, Way};
 use crate::digest::{Algorithm, Digest};
 
 /// Blobs that live as long as the process.
@@ -73,7 +73,9 @@ impl Memory {
         for (digest, draft) in std::mem::take(&mut state.unsettled) {
             draft.content.lock().published = false;
             state.blobs.remove(&digest);
-            state.drafts.insert(draft.id, draft);
+            if draft.crash() {
+                state.drafts.insert(draft.id, draft);
+            }
         }
     }
 
@@ -130,7 +132,12 @@ impl Blobs for Memory {
         Ok(())
     }
 
-    fn publish(&self, draft: &dyn Draft, digest: &Digest) -> Result<Published, BlobsError> {
+    fn publish(
+        &self,
+        draft: &dyn Draft,
+        digest: &Digest,
+        vouched: Vouched,
+    ) -> Result<Published, BlobsError> {
         let mut state = self.state.lock();
         let known = state.drafts.get(&draft.id()).cloned();
         let written = known.ok_or(BlobsError::MissingDraft(draft.id()))?;
@@ -147,11 +154,13 @@ impl Blobs for Memory {
         self.fault.write()?;
         content.published = true;
         state.drafts.remove(&draft.id());
-        let settled = state.blobs.contains_key(digest);
+        let settled = vouched.known && state.blobs.contains_key(digest);
         if !settled {
             let bytes = Arc::new(content.bytes.clone());
             state.blobs.insert(*digest, bytes);
-            content.durable = Some(content.bytes.clone());
+            if !vouched.kept {
+                content.durable = Some(content.bytes.clone());
+            }
             drop(content);
             state.unsettled.insert(*digest, written);
         }
@@ -168,6 +177,26 @@ impl Blobs for Memory {
         let draft = draft.ok_or(BlobsError::Missing(*digest))?;
         let bytes = draft.content.lock().bytes.clone();
         state.blobs.insert(*digest, Arc::new(bytes));
+        Ok(())
+    }
+
+    fn give_back(&self, id: u64, blob: Option<&Digest>, bytes: &[u8]) -> Result<(), BlobsError> {
+        self.fault.write()?;
+        let mut state = self.state.lock();
+        if let Some(digest) = blob {
+            state.blobs.insert(*digest, Arc::new(bytes.to_vec()));
+            return Ok(());
+        }
+        let content = WrittenBytes {
+            bytes: bytes.to_vec(),
+            ..WrittenBytes::default()
+        };
+        let draft = Written {
+            id,
+            fault: Arc::clone(&self.fault),
+            content: Mutex::new(content),
+        };
+        state.drafts.insert(id, Arc::new(draft));
         Ok(())
     }
 
@@ -230,7 +259,11 @@ impl Blobs for Memory {
 
     fn settle(&self) -> Result<(), BlobsError> {
         self.fault.write()?;
-        self.state.lock().unsettled.clear();
+        let mut state = self.state.lock();
+        state.unsettled.clear();
+        for draft in state.drafts.values() {
+            draft.sync()?;
+        }
         Ok(())
     }
 
@@ -306,6 +339,7 @@ struct Written {
 struct WrittenBytes {
     bytes: Vec<u8>,
     durable: Option<Vec<u8>>,
+    kept: Option<Vec<u8>>,
     published: bool,
 }
 
@@ -365,6 +399,15 @@ impl Draft for Written {
         self.fault.write()?;
         let mut content = self.content.lock();
         content.durable = Some(content.bytes.clone());
+        Ok(())
+    }
+
+    fn keep(&self, keep: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), BlobsError> {
+        let mut content = self.content.lock();
+        let now = Some(content.bytes.clone());
+        if content.kept != now && content.durable != now && keep(&content.bytes) {
+            content.kept = now;
+        }
         Ok(())
     }
 

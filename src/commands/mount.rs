@@ -157,6 +157,11 @@ fn serve(mounting: &Mounting, mountpoint: &Path) -> Result<(), CommandError> {
     end_on_signals(mountpoint.to_owned()).map_err(about(mountpoint))?;
     announce(&mounting.store, mountpoint);
     let served = mount.serve().map_err(about(mountpoint));
+    if let Err(error) = known.registry.settle() {
+        log::warn!(
+            "what was written last is put in its place when the store is next opened: {error}"
+        );
+    }
     drop(control);
     drop(known);
     served?;

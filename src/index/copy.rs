@@ -14,7 +14,7 @@ const PAIRS: usize = 1_000;
 /// Their bytes: less than a batch may have, by more than the largest pair.
 const BYTES: usize = BATCH_BYTES_MAX / 2;
 /// Tables that are left out: uploads and their hash states, and what is about staging.
-const LEFT_OUT: [u8; 3] = [b'U', b'H', b'Y'];
+const LEFT_OUT: [u8; 4] = [b'U', b'H', b'Y', b'Z'];
 
 /// Writes everything but what is left out into a file.
 pub(super) fn to_file(index: &Index, path: &Path) -> Result<(), IndexError> {

@@ -28,6 +28,7 @@
 //! K id4                                bytes                              a small blob
 //! V id4                                verified4                           a blob that was rehashed
 //! Y alg1 digest                        staging8                            a blob that may be there by that number still
+//! Z staging8                           turn8 bytes                         staged bytes that their file may not have yet
 //! C letter                             next8                              counters
 //! ```
 //!

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::key::{Fields, Key, after, successor};
-use super::record::{Blob, DigestId, Link, Repository, RepositoryId, TagRecord, Upload};
+use super::record::{Blob, DigestId, Kept, Link, Repository, RepositoryId, TagRecord, Upload};
 use super::store::Store;
 use super::{Index, IndexError};
 use crate::digest::{Algorithm, Digest};
@@ -243,6 +243,18 @@ impl Index {
                 let digest = Fields(key.get(1..).unwrap_or_default()).digest();
                 let row = digest.zip(Fields(&value).u64());
                 row.ok_or(IndexError::Record { key })
+            })
+            .collect()
+    }
+
+    /// Staged bytes that are kept.
+    pub fn kept(&self) -> Result<Vec<Kept>, IndexError> {
+        let rows = self.scan(&Key::table(b'Z').below(), usize::MAX)?;
+        rows.into_iter()
+            .map(|(key, value)| {
+                let number = Fields(key.get(1..).unwrap_or_default()).u64();
+                let kept = number.and_then(|number| Kept::decode(number, &value));
+                kept.ok_or(IndexError::Record { key })
             })
             .collect()
     }

@@ -210,6 +210,29 @@ pub struct TagRecord {
     pub current: Option<(Digest, u32)>,
 }
 
+/// Staged bytes that their file may not have after a crash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The number under which they are staged.
+    pub number: u64,
+    /// Whose turn it was: another one each time that something is kept.
+    pub turn: u64,
+    /// All of them.
+    pub bytes: Vec<u8>,
+}
+
+impl Kept {
+    pub(super) fn decode(number: u64, value: &[u8]) -> Option<Self> {
+        let mut fields = Fields(value);
+        let (turn, bytes) = (fields.u64()?, fields.0.to_vec());
+        Some(Self {
+            number,
+            turn,
+            bytes,
+        })
+    }
+}
+
 /// An upload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Upload {

@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 
 use super::key::{Fields, Key, algorithm_byte};
-use super::record::{Blob, DigestId, Repository, RepositoryId, Role, Upload};
+use super::record::{Blob, DigestId, Kept, Repository, RepositoryId, Role, Upload};
 use super::store::{Batch, Change, Outcome, Precondition};
 use super::{Index, IndexError, Pair};
 use crate::digest::{Algorithm, Digest};
@@ -235,6 +235,13 @@ impl Index {
         self.each(b'Y', |(key, value)| {
             let digest = Fields(key.get(1..).unwrap_or_default()).digest();
             if digest.is_none() || Fields(&value).u64().is_none() {
+                told(flaw(FlawKind::RecordDamaged, key, value));
+            }
+            Ok(())
+        })?;
+        self.each(b'Z', |(key, value)| {
+            let number = Fields(key.get(1..).unwrap_or_default()).u64();
+            if number.is_none_or(|number| Kept::decode(number, &value).is_none()) {
                 told(flaw(FlawKind::RecordDamaged, key, value));
             }
             Ok(())

@@ -2,6 +2,7 @@
 
 use super::directory::repository;
 use super::{Error, Registry, Removal, now};
+use crate::blobs::Vouched;
 use crate::digest::Digest;
 use crate::index::Role;
 use crate::name::{LinkSet, RepositoryName};
@@ -32,7 +33,8 @@ impl Registry {
         if blob.inline && needed_by.is_some() {
             // In the trash everything is a file.
             let staging = self.stage_again(digest)?;
-            self.blobs.publish(staging.draft(), digest)?;
+            self.blobs
+                .publish(staging.draft(), digest, Vouched::default())?;
         }
         if needed_by.is_some() {
             self.settle_one(digest)?;

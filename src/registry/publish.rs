@@ -6,7 +6,7 @@
 use super::directory::{repository, upload};
 use super::ingest::link;
 use super::{Error, Registry, Staging, now};
-use crate::blobs::BlobsError;
+use crate::blobs::{BlobsError, Vouched};
 use crate::digest::{Algorithm, Digest};
 use crate::index::{Directories, Transaction, Upload};
 use crate::name::{LinkSet, RepositoryName, UploadId};
@@ -61,7 +61,7 @@ enum Ready {
     /// They come with the fact.
     Inline(Vec<u8>),
     /// They are durable among the blobs, of this length; or, after a crash, still under this
-    /// number in staging.
+    /// number in staging, or kept under it.
     File(u64, Option<u64>),
     /// They and the fact are there.
     Known,
@@ -82,15 +82,18 @@ impl Registry {
         digest: &Digest,
     ) -> Result<(), Error> {
         let staging = self.upload_data(name, id)?;
+        let number = staging.draft().id();
         self.publish_with(Bytes::Staged(&staging), digest, |facts| {
             let (repository, record) = upload(facts, name, id)?;
             let record = Upload {
                 has_data: false,
                 ..record
             };
+            if facts.unsettled(digest)? != Some(number) {
+                facts.forget_kept(number)?;
+            }
             Ok(facts.put_upload(repository.id, id, &record)?)
         })?;
-        let number = staging.draft().id();
         self.uploads.close(number);
         // Small bytes are in the index now; others were moved, and this finds nothing.
         Ok(self.blobs.discard(number)?)
@@ -184,12 +187,15 @@ impl Registry {
 
     /// Moves staged bytes to where they will stay.
     fn move_in(&self, staging: &Staging, digest: &Digest, known: bool) -> Result<Ready, Error> {
-        let published = self.blobs.publish(staging.draft(), digest)?;
+        let draft = staging.draft();
+        let kept = self.keep(draft)?;
+        let vouched = Vouched { kept, known };
+        let published = self.blobs.publish(draft, digest, vouched)?;
         // One that is known may have lost its file, which this has brought back.
         if known && published.settled {
             return Ok(Ready::Known);
         }
-        let staged = (!published.settled).then(|| staging.draft().id());
+        let staged = (!published.settled).then(|| draft.id());
         Ok(Ready::File(published.len, staged))
     }
 

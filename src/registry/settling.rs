@@ -1,12 +1,12 @@
 //! Settling: blobs whose names may not be durable yet.
 //!
-//! Publication moves staged bytes, which are durable, to where their digest says; that the move
-//! is durable it does not wait for. The fact that names the bytes says their number in staging
+//! Publication moves staged bytes, which are durable or [kept](super::kept), to where their
+//! digest says; that the move is durable it does not wait for. The fact that names the bytes says their number in staging
 //! too, and until a number of such blobs are settled at once, off everybody's way, a crash may
 //! bring bytes back there, from where opening moves them again.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
@@ -17,7 +17,7 @@ use crate::digest::Digest;
 use crate::index::Index;
 
 /// Blobs that are settled at once: what opening after a crash has to look at.
-const UNSETTLED: usize = 128;
+const UNSETTLED: usize = 256;
 /// Facts that are changed in one transaction.
 const AT_ONCE: usize = 100;
 
@@ -25,6 +25,8 @@ const AT_ONCE: usize = 100;
 #[derive(Debug, Default)]
 pub(super) struct Settling {
     published: AtomicUsize,
+    /// How often bytes were [kept](super::kept).
+    pub(super) turns: AtomicU64,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -62,12 +64,18 @@ impl Registry {
         }
     }
 
+    /// Settles all: the store can be closed, and a crash of the machine changes nothing in it.
+    pub fn settle(&self) -> Result<(), Error> {
+        settle(&self.index, self.blobs.as_ref())?;
+        self.sync_always()
+    }
+
     /// Settles a blob whose fact is about to go while its bytes stay: no number will bring them
     /// back then.
     pub(super) fn settle_one(&self, digest: &Digest) -> Result<(), Error> {
         let mut view = self.index.view();
         let inline = view.blob(digest)?.is_some_and(|blob| blob.inline);
-        if inline || view.is_unsettled(digest)? {
+        if inline || view.unsettled(digest)?.is_some() {
             self.blobs.settle()?;
         }
         Ok(())
@@ -88,14 +96,29 @@ impl Registry {
     }
 }
 
-/// Makes durable where blobs are, and takes back what the facts said of staging.
-fn settle(index: &Index, blobs: &dyn Blobs) -> Result<(), Error> {
-    let unsettled = index.unsettled()?;
+/// Makes durable where blobs are and what is staged, and takes back what the facts said of it.
+pub(super) fn settle(index: &Index, blobs: &dyn Blobs) -> Result<(), Error> {
+    let (unsettled, kept) = (index.unsettled()?, index.kept()?);
+    if unsettled.is_empty() && kept.is_empty() {
+        return Ok(());
+    }
     blobs.settle()?;
     for some in unsettled.chunks(AT_ONCE) {
         index.transact(|facts| {
             let settled = |(digest, number): &_| facts.settled(digest, *number);
             some.iter().try_for_each(settled).map_err(Error::from)
+        })?;
+    }
+    for one in kept {
+        index.transact(|facts| {
+            // It may have been written again meanwhile.
+            if facts
+                .kept(one.number)?
+                .is_some_and(|now| now.turn == one.turn)
+            {
+                facts.forget_kept(one.number)?;
+            }
+            Ok::<_, Error>(())
         })?;
     }
     Ok(())

@@ -116,12 +116,15 @@ impl Registry {
 
     /// Removes an upload's bytes.
     pub fn remove_upload_data(&self, name: &RepositoryName, id: &UploadId) -> Result<(), Error> {
-        let record = self.change(name, id, |record| {
+        let record = self.index.transact(|facts| {
+            let (repository, mut record) = upload(facts, name, id)?;
             if !record.has_data {
                 return Err(Error::Missing);
             }
-            record.has_data = false;
-            Ok(())
+            (record.has_data, record.updated) = (false, now());
+            facts.forget_kept(record.staging)?;
+            facts.put_upload(repository.id, id, &record)?;
+            Ok(record)
         })?;
         self.uploads.close(record.staging);
         Ok(self.blobs.discard(record.staging)?)

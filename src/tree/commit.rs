@@ -46,7 +46,7 @@ impl Tree {
                 position = state.position;
             }
             Open::Upload(staging, _) if self.registry.policy().sync != Sync::Lazy => {
-                staging.sync()?;
+                self.registry.sync_upload(staging)?;
             }
             Open::Plain(file, _) => super::plain::sync(file)?,
             Open::Bytes(..) | Open::Shown(..) | Open::Blob(..) | Open::Upload(..) => {}

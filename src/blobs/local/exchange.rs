@@ -5,6 +5,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use rustix::fs::{AtFlags, CWD, RenameFlags, ioctl_ficlone, linkat, renameat_with};
 use rustix::io::Errno;
@@ -97,10 +98,12 @@ impl Local {
         Err(BlobsError::Missing(*digest))
     }
 
-    /// Makes everything durable that was taken in before.
+    /// Makes everything durable that was written before.
     pub(super) fn settle_files(&self) -> Result<(), BlobsError> {
-        let directory = File::open(&self.directory).map_err(about(&self.directory))?;
-        let synced = rustix::fs::syncfs(&directory);
+        let mut synced = rustix::fs::syncfs(&self.filesystem);
+        if self.torn.fetch_or(synced.is_err(), Ordering::SeqCst) {
+            synced = Err(Errno::IO);
+        }
         synced.map_err(|error| about(&self.directory)(error.into()))
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::{COPY, Local, Staged, about, remove_file};
-use crate::blobs::{BlobsError, Content, Published};
+use crate::blobs::{BlobsError, Content, Published, Vouched};
 use crate::digest::Digest;
 
 /// How long a publication waits for files that were lent: they are closed by then, but we may
@@ -29,13 +29,18 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<bool> {
 
 impl Local {
     /// Publishes the draft of this number.
-    pub(super) fn publish_file(&self, id: u64, digest: &Digest) -> Result<Published, BlobsError> {
+    pub(super) fn publish_file(
+        &self,
+        id: u64,
+        digest: &Digest,
+        vouched: Vouched,
+    ) -> Result<Published, BlobsError> {
         let staged = self.staged(id).ok_or(BlobsError::MissingDraft(id))?;
         // From here on nobody writes: what was hashed is what is published.
         let quiet = staged.writers.write();
         if !staged.following.wait_for_return(RETURNED) {
             drop(quiet);
-            return self.publish_copy(&staged, digest);
+            return self.publish_copy(&staged, digest, vouched.known);
         }
         let (actual, len) = (staged.hash(digest.algorithm())?, staged.len());
         if actual != *digest {
@@ -53,12 +58,18 @@ impl Local {
             let settled = false;
             return Ok(Published { len, settled });
         }
-        staged.make_durable()?;
+        if !vouched.kept {
+            staged.make_durable()?;
+        }
         self.make_shard(digest)?;
         let path = self.blob_path(digest);
-        let moved = rename_new(&staged.path, &path).map_err(about(&path))?;
-        if !moved {
+        let mut moved = rename_new(&staged.path, &path).map_err(about(&path))?;
+        if !moved && vouched.known {
             remove_file(&staged.path)?;
+        } else if !moved {
+            // A crash has left it, and who knows what of its bytes.
+            fs::rename(&staged.path, &path).map_err(about(&path))?;
+            moved = true;
         }
         staged.published.store(true, Ordering::SeqCst);
         drop(quiet);
@@ -83,14 +94,44 @@ impl Local {
         }
     }
 
+    /// Gives bytes back to the file that should have them, if it does not.
+    pub(super) fn give_back_bytes(
+        &self,
+        id: u64,
+        blob: Option<&Digest>,
+        bytes: &[u8],
+    ) -> Result<(), BlobsError> {
+        let staged = self.staging_path(id);
+        let path = match blob {
+            Some(digest) => {
+                self.make_shard(digest)?;
+                self.blob_path(digest)
+            }
+            None => staged.clone(),
+        };
+        if fs::read(&path).is_ok_and(|found| found == bytes) {
+            return Ok(());
+        }
+        let copy = staged.with_extension(COPY);
+        fs::write(&copy, bytes).map_err(about(&copy))?;
+        fs::rename(&copy, &path).map_err(about(&path))
+    }
+
     /// Publishes a copy of what somebody may still be writing without our being told.
-    fn publish_copy(&self, staged: &Arc<Staged>, digest: &Digest) -> Result<Published, BlobsError> {
+    fn publish_copy(
+        &self,
+        staged: &Arc<Staged>,
+        digest: &Digest,
+        known: bool,
+    ) -> Result<Published, BlobsError> {
         let path = staged.path.with_extension(COPY);
         fs::copy(&staged.path, &path).map_err(about(&path))?;
         let file = File::options().read(true).write(true).open(&path);
         // Under the draft's own number, which nobody needs any more once this is published.
         let copy = self.stage(staged.id, file.map_err(about(&path))?, path.clone(), false)?;
-        let published = self.publish_file(copy.id(), digest);
+        // Nobody keeps the bytes of a copy.
+        let vouched = Vouched { kept: false, known };
+        let published = self.publish_file(copy.id(), digest, vouched);
         if published.is_ok() {
             remove_file(&staged.path)?;
         } else {

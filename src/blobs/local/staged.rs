@@ -45,6 +45,8 @@ pub(super) struct Staged {
     /// What the file was like when it was last made durable, or when it was made, since of
     /// nothing there is nothing to lose: who was lent it writes without telling.
     pub(super) synced: Mutex<Option<Stamp>>,
+    /// What it was like when somebody else last kept its content.
+    pub(super) kept: Mutex<Option<Stamp>>,
     pub(super) published: AtomicBool,
     pub(super) follower: Sender<Message>,
 }
@@ -134,6 +136,19 @@ impl Draft for Staged {
 
     fn sync(&self) -> Result<(), BlobsError> {
         self.make_durable()
+    }
+
+    fn keep(&self, keep: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), BlobsError> {
+        let mut kept = self.kept.lock();
+        let now = Stamp::of(self.file_ref()).map_err(about(&self.path))?;
+        if *kept == Some(now) || *self.synced.lock() == Some(now) {
+            return Ok(());
+        }
+        let mut bytes = vec![0; usize::try_from(now.len).unwrap_or_default()];
+        let read = self.read_at(0, &mut bytes)?;
+        bytes.truncate(read);
+        *kept = keep(&bytes).then_some(now);
+        Ok(())
     }
 
     fn digest(&self, algorithm: Algorithm) -> Result<Digest, BlobsError> {

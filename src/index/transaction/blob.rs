@@ -93,24 +93,26 @@ impl Transaction<'_> {
         );
     }
 
-    /// Whether a crash may bring the bytes of a digest back to a number in staging.
-    pub fn is_unsettled(&mut self, digest: &Digest) -> Result<bool, IndexError> {
+    /// The number in staging to which a crash may bring the bytes of a digest back.
+    pub fn unsettled(&mut self, digest: &Digest) -> Result<Option<u64>, IndexError> {
         let key = Key::table(b'Y').digest(digest);
-        Ok(self.get(key.done())?.is_some())
+        self.record(key, |value| Fields(value).u64())
     }
 
     /// No crash will bring the bytes of a digest back to this number any more.
     pub fn settled(&mut self, digest: &Digest, staging: u64) -> Result<(), IndexError> {
-        let key = Key::table(b'Y').digest(digest);
-        if self.get(key.clone().done())? == Some(staging.to_be_bytes().to_vec()) {
-            self.delete(key);
+        if self.unsettled(digest)? == Some(staging) {
+            self.delete(Key::table(b'Y').digest(digest));
         }
         Ok(())
     }
 
     /// The bytes of a digest go: no number brings them back.
     fn forget_unsettled(&mut self, blob: &Blob, digest: &Digest) -> Result<(), IndexError> {
-        if blob.present && self.is_unsettled(digest)? {
+        if blob.present
+            && let Some(staging) = self.unsettled(digest)?
+        {
+            self.forget_kept(staging)?;
             self.delete(Key::table(b'Y').digest(digest));
         }
         Ok(())

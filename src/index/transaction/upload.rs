@@ -4,7 +4,7 @@ use super::Transaction;
 use crate::digest::Algorithm;
 use crate::index::IndexError;
 use crate::index::key::Key;
-use crate::index::record::{RepositoryId, Upload};
+use crate::index::record::{Kept, RepositoryId, Upload};
 use crate::name::UploadId;
 
 impl Transaction<'_> {
@@ -87,6 +87,25 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    /// Keeps the bytes of a number in staging, whatever a crash leaves of their file. Each time
+    /// has its own turn.
+    pub fn keep(&mut self, number: u64, turn: u64, bytes: &[u8]) {
+        self.put(Key::kept(number), [&turn.to_be_bytes(), bytes].concat());
+    }
+
+    /// The bytes of a number in staging, if they are kept.
+    pub fn kept(&mut self, number: u64) -> Result<Option<Kept>, IndexError> {
+        self.record(Key::kept(number), |value| Kept::decode(number, value))
+    }
+
+    /// The bytes of a number in staging are not kept any more, if they were.
+    pub fn forget_kept(&mut self, number: u64) -> Result<(), IndexError> {
+        if self.kept(number)?.is_some() {
+            self.delete(Key::kept(number));
+        }
+        Ok(())
+    }
+
     /// Whether an upload has no hash states (of an algorithm), until the commit.
     pub fn require_no_hash_states(
         &mut self,
@@ -103,6 +122,10 @@ impl Transaction<'_> {
 }
 
 impl Key {
+    fn kept(number: u64) -> Self {
+        Self::table(b'Z').bytes(&number.to_be_bytes())
+    }
+
     fn hash_state(
         repository: RepositoryId,
         id: &UploadId,

@@ -1,0 +1,129 @@
+//! The database's file: what of it is not in memory is read together with what stands around it.
+//!
+//! The pages of a tree are read one by one and in no order that the kernel would recognise, so
+//! that it reads nothing ahead: a listing from a cold disk would wait for each page. But pages
+//! that were written together stand together.
+
+use std::fs;
+use std::io::{self, IoSliceMut};
+use std::num::NonZeroU64;
+use std::ops::Bound;
+
+use redb::backends::FileBackend;
+use redb::{BackendError, DatabaseError, StorageBackend};
+use rustix::fs::{Advice, fadvise};
+use rustix::io::{ReadWriteFlags, preadv2};
+
+/// What is read at once from the disk, in bytes: on most not much slower than a page.
+const AROUND: NonZeroU64 = NonZeroU64::new(128 << 10).unwrap();
+
+/// The file of a database.
+#[derive(Debug)]
+pub(super) struct DatabaseFile {
+    file: fs::File,
+    /// Locks it, and does the rest.
+    backend: FileBackend,
+}
+
+impl DatabaseFile {
+    pub(super) fn new(file: fs::File) -> Result<Self, DatabaseError> {
+        let backend = FileBackend::new(file.try_clone()?)?;
+        Ok(Self { file, backend })
+    }
+
+    /// Reads what is in memory; whether that was all.
+    fn read_cached(&self, offset: u64, out: &mut [u8]) -> bool {
+        let len = out.len();
+        let mut parts = [IoSliceMut::new(out)];
+        let read = preadv2(&self.file, &mut parts, offset, ReadWriteFlags::NOWAIT);
+        read == Ok(len)
+    }
+}
+
+impl StorageBackend for DatabaseFile {
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        if self.read_cached(offset, out) {
+            return Ok(());
+        }
+        let start = offset - offset % AROUND;
+        // Advice that is not taken changes nothing but the speed.
+        let _taken = fadvise(&self.file, start, Some(AROUND), Advice::WillNeed);
+        self.backend.read(offset, out)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.backend.len()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.backend.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.backend.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.backend.write(offset, data)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.backend.close()
+    }
+
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.backend.try_lock_range(start, end)
+    }
+
+    fn try_lock_shared_range(
+        &self,
+        start: Bound<u64>,
+        end: Bound<u64>,
+    ) -> Result<bool, BackendError> {
+        self.backend.try_lock_shared_range(start, end)
+    }
+
+    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.backend.lock_range(start, end)
+    }
+
+    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.backend.lock_shared_range(start, end)
+    }
+
+    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.backend.unlock_range(start, end)
+    }
+
+    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.backend.query_lock_range(start, end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+
+    #[test]
+    fn what_is_read_is_what_is_there_in_memory_or_not() {
+        let file = tempfile::tempfile().unwrap();
+        let bytes: Vec<u8> = (0..300_000_u32).map(|at| (at / 7) as u8).collect();
+        file.write_all_at(&bytes, 0).unwrap();
+        file.sync_all().unwrap();
+        let cold = file.try_clone().unwrap();
+        let database = DatabaseFile::new(file).unwrap();
+        for (offset, len) in [(0, 1), (4096, 4096), (131_000, 200), (295_904, 4096)] {
+            fadvise(&cold, 0, None, Advice::DontNeed).unwrap();
+            for _ in 0..2 {
+                let mut out = vec![0; len];
+                database.read(offset, &mut out).unwrap();
+                let at = usize::try_from(offset).unwrap();
+                assert_eq!(out, bytes[at..at + len]);
+            }
+        }
+        let behind = database.read(299_999, &mut [0; 2]).unwrap_err();
+        assert_eq!(behind.kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

@@ -1,0 +1,188 @@
+//! Kept bytes: the few bytes of an upload made durable with the facts, in the flush that these
+//! need anyway, and not in a file of their own, which would take the disk several times as long.
+//!
+//! The bytes are in their file as well, where everybody reads them. Once many files have become
+//! durable together, off everybody's way, nothing is kept any more; opening after a crash gives
+//! back to its file what was kept.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+
+use super::{Error, Registry, Staging, Sync};
+use crate::blobs::Draft;
+
+/// Most bytes that are kept: as many more would make the journal as slow as a file.
+pub(super) const KEPT_BYTES_MAX: u64 = 64 << 10;
+
+impl Registry {
+    /// Makes an upload's bytes durable, or has the next [`Registry::sync`] do so.
+    pub fn sync_upload(&self, staging: &Staging) -> Result<(), Error> {
+        let draft = staging.draft();
+        if self.keep(draft)? {
+            return Ok(());
+        }
+        draft.sync()?;
+        let number = draft.id();
+        if self.index.view().kept(number)?.is_some() {
+            // It has grown. What was kept of it must not come back.
+            self.index
+                .transact(|facts| facts.forget_kept(number).map_err(Error::from))?;
+        }
+        Ok(())
+    }
+
+    /// Keeps a draft's bytes with the facts, if they are few and somebody waits for facts;
+    /// whether they are kept.
+    pub(super) fn keep(&self, draft: &dyn Draft) -> Result<bool, Error> {
+        if self.policy.sync != Sync::Always || draft.len() > KEPT_BYTES_MAX {
+            return Ok(false);
+        }
+        let mut done = Ok(());
+        draft.keep(&mut |bytes| {
+            let turn = self.settling.turns.fetch_add(1, Ordering::Relaxed);
+            done = self.index.transact(|facts| {
+                facts.keep(draft.id(), turn, bytes);
+                Ok(())
+            });
+            self.unsettled(1);
+            done.is_ok()
+        })?;
+        done.map(|()| true)
+    }
+
+    /// Gives back to their files the bytes that were kept when the store was last closed, or
+    /// cut off.
+    pub(super) fn give_back_kept(&self) -> Result<(), Error> {
+        let kept = self.index.kept()?;
+        if kept.is_empty() {
+            return Ok(());
+        }
+        let blobs = self.index.unsettled()?.into_iter();
+        let blobs: HashMap<_, _> = blobs.map(|(digest, number)| (number, digest)).collect();
+        for one in &kept {
+            let blob = blobs.get(&one.number);
+            self.blobs.give_back(one.number, blob, &one.bytes)?;
+        }
+        super::settling::settle(&self.index, self.blobs.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::digest::{Algorithm, Digest};
+    use crate::name::{RepositoryName, UploadId};
+    use crate::registry::{Directory, Policy};
+    use crate::{blobs, index};
+
+    /// A registry of which facts and bytes can crash.
+    struct Crashing(Arc<index::Memory>, Arc<blobs::Memory>);
+
+    impl Crashing {
+        fn open(&self) -> Registry {
+            let (facts, bytes) = (self.0.clone(), self.1.clone());
+            Registry::new(facts, bytes, Policy::default()).unwrap()
+        }
+
+        fn crash(&self, registry: Registry) -> Registry {
+            drop(registry);
+            self.0.crash();
+            self.1.crash();
+            self.open()
+        }
+    }
+
+    fn upload() -> (RepositoryName, UploadId) {
+        let id = "01234567-89ab-cdef-0123-456789abcdef".parse().unwrap();
+        ("team/app".parse().unwrap(), id)
+    }
+
+    fn begin(registry: &Registry, (name, id): &(RepositoryName, UploadId)) -> Staging {
+        for namespace in ["team", "team/app"] {
+            let namespace = Directory::Namespace(namespace.parse().unwrap());
+            let _there = registry.make_directory(&namespace);
+        }
+        let uploads = Directory::Uploads(name.clone());
+        for directory in [uploads, Directory::Upload(name.clone(), *id)] {
+            let _there = registry.make_directory(&directory);
+        }
+        registry.create_upload_data(name, id).unwrap()
+    }
+
+    fn content(registry: &Registry, (name, id): &(RepositoryName, UploadId)) -> Vec<u8> {
+        let staging = registry.upload_data(name, id).unwrap();
+        let mut bytes = vec![0; usize::try_from(staging.len()).unwrap()];
+        staging.read_at(0, &mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn what_was_synced_of_an_upload_is_there_after_a_crash_whatever_its_length() {
+        let crashing = Crashing(Arc::default(), Arc::default());
+        let mut registry = crashing.open();
+        let upload = upload();
+        let few = vec![7; 20_000];
+        let many = vec![8; usize::try_from(KEPT_BYTES_MAX).unwrap() + 1];
+        let staging = begin(&registry, &upload);
+        for (bytes, kept) in [(&few, 1), (&many, 0), (&few, 1), (&Vec::new(), 1)] {
+            let staging = registry.upload_data(&upload.0, &upload.1).unwrap();
+            staging.truncate(0).unwrap();
+            staging.write_at(0, bytes).unwrap();
+            registry.sync_upload(&staging).unwrap();
+            registry.sync_upload(&staging).unwrap();
+            registry.sync().unwrap();
+            assert_eq!(registry.index.kept().unwrap().len(), kept);
+            staging.write_at(0, b"not synced").unwrap();
+            drop(staging);
+            registry = crashing.crash(registry);
+            assert_eq!(content(&registry, &upload), *bytes);
+            assert!(registry.index.kept().unwrap().is_empty());
+        }
+        drop(staging);
+    }
+
+    #[test]
+    fn a_blob_whose_file_a_crash_has_taken_is_there_with_what_was_kept() {
+        let crashing = Crashing(Arc::default(), Arc::default());
+        let mut registry = crashing.open();
+        let upload = upload();
+        for (number, len) in [(1, 10), (2, 20_000), (3, 100_000)] {
+            let bytes = vec![number; len];
+            let digest = Digest::of(Algorithm::Sha256, &bytes);
+            let staging = begin(&registry, &upload);
+            staging.write_at(0, &bytes).unwrap();
+            registry.sync_upload(&staging).unwrap();
+            drop(staging);
+            registry
+                .publish_upload(&upload.0, &upload.1, &digest)
+                .unwrap();
+            registry.sync().unwrap();
+            registry = crashing.crash(registry);
+            assert_eq!(registry.read_whole(&digest).unwrap(), bytes);
+            let gone = registry.upload_data(&upload.0, &upload.1);
+            assert!(matches!(gone, Err(Error::Missing)));
+        }
+    }
+
+    #[test]
+    fn what_is_removed_is_not_kept() {
+        let crashing = Crashing(Arc::default(), Arc::default());
+        let registry = crashing.open();
+        let upload = upload();
+        let staging = begin(&registry, &upload);
+        staging.write_at(0, b"few").unwrap();
+        registry.sync_upload(&staging).unwrap();
+        registry.remove_upload_data(&upload.0, &upload.1).unwrap();
+        assert!(registry.index.kept().unwrap().is_empty());
+        let bytes = vec![1; 20_000];
+        let digest = Digest::of(Algorithm::Sha256, &bytes);
+        registry
+            .publish(crate::registry::Bytes::Held(&bytes), &digest)
+            .unwrap();
+        assert_eq!(registry.index.kept().unwrap().len(), 1);
+        registry.remove_blob(&digest).unwrap();
+        assert!(registry.index.kept().unwrap().is_empty());
+    }
+}
