@@ -19,6 +19,9 @@ pub(crate) const PUSHERS: u64 = 4;
 /// Rounds, unless the environment says how many.
 const ROUNDS: u64 = 5;
 
+/// Lengths of layers, in bytes: each is made durable in its own way.
+const LENGTHS: [usize; 3] = [200_000, 30_000, 1_000];
+
 /// What a client was told is stored: a tag and its manifest.
 pub(crate) type Told = (String, Vec<u8>);
 
@@ -30,7 +33,8 @@ fn rounds() -> u64 {
 pub(crate) fn push(port: u16, pusher: u64, round: u64, told: &Mutex<Vec<Told>>) {
     for number in 0.. {
         let seed = round * 1_000_000 + pusher * 10_000 + number;
-        let layer = image::layer(seed, 200_000);
+        let len = LENGTHS[usize::try_from(number).unwrap() % LENGTHS.len()];
+        let layer = image::layer(seed, len);
         let config = format!(r#"{{"architecture":"amd64","os":"linux","seed":{seed}}}"#);
         let repository = format!("team/app{pusher}");
         for blob in [&layer[..], config.as_bytes()] {
