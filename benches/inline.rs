@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use regfs::blobs::{Blobs, Local};
+use regfs::blobs::{Blobs, Local, Vouched};
 use regfs::digest::{Algorithm, Digest};
 use regfs::index::{Index, Journal, Redb, Store};
 
@@ -69,7 +69,9 @@ fn one(store: &Path, size: usize, blobs: u32) -> Result<(), Failed> {
         let begun = Instant::now();
         let draft = files.draft(u64::from(number))?;
         draft.write_at(0, &content)?;
-        let len = files.publish(draft.as_ref(), &digest)?.len;
+        let len = files
+            .publish(draft.as_ref(), &digest, Vouched::default())?
+            .len;
         index.transact(|facts| facts.put_blob(&digest, len, 1))?;
         index.sync()?;
         as_file.push(begun.elapsed());
