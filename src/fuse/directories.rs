@@ -19,17 +19,18 @@ use parking_lot::Mutex;
 use super::service::{Entry, Service, logged};
 use crate::tree::{Found, Listed, Place};
 
-/// Names read at once.
+/// Names read at once, with attributes and alone.
 const PAGE: usize = 128;
+const PAGE_BARE: usize = 512;
 /// Bits of an offset that are a place in a page.
-const PLACE_BITS: u32 = 8;
+const PLACE_BITS: u32 = 10;
 /// Pages of a directory whose names come with attributes. Who lists more names than that wants
 /// the names; the kernel shall not remember a million files that nobody looked at.
 const SHOWN: usize = 8;
 /// The offset behind `.` and `..`, where names begin.
 const DOTS: u64 = 2;
 /// Pages kept as they were, and pages of which the name before them is known: of directories
-/// with 8 million names in all.
+/// with 33 million names in all.
 const KEPT: usize = 64;
 const KNOWN: usize = 1 << 16;
 
@@ -73,6 +74,22 @@ struct Page {
     version: u32,
     /// How many pages are before it.
     before: usize,
+}
+
+impl Page {
+    /// Names of a page behind so many others.
+    fn len(before: usize) -> usize {
+        if before < SHOWN { PAGE } else { PAGE_BARE }
+    }
+
+    /// The last name, if others may be behind it.
+    fn last(&self) -> Option<&OsString> {
+        let full = self.names.len() == Self::len(self.before);
+        self.names
+            .last()
+            .filter(|_| full)
+            .map(|listed| &listed.name)
+    }
 }
 
 impl Key {
@@ -202,11 +219,10 @@ impl Service {
                     return Ok(Vec::new());
                 }
             }
-            let Some(last) = page.names.last().filter(|_| page.names.len() == PAGE) else {
+            let Some(behind) = page.last().cloned() else {
                 break;
             };
             let before = page.before + 1;
-            let behind = last.name.clone();
             let next = self.directories.pages.lock().number(behind, before);
             let new = self.page(&directory, next, page.version, None)?;
             last_page = Some((key, std::mem::replace(&mut page, new)));
@@ -252,14 +268,16 @@ impl Service {
             }
         };
         let (behind, before) = behind.unzip();
-        let names = self.tree.list(directory, behind.as_deref(), PAGE);
+        let before = before.unwrap_or_default();
+        let limit = Page::len(before);
+        let names = self.tree.list(directory, behind.as_deref(), limit);
         let names = Arc::new(names.map_err(|error| logged(&error))?);
         // How old the listing is that goes on with a page read again, nobody knows.
         let version = version.wrapping_sub(u32::from(goes_on.is_some()));
         Ok(Page {
             names,
             version,
-            before: before.unwrap_or_default(),
+            before,
         })
     }
 }

@@ -70,12 +70,13 @@ impl Tree {
                 last = Some(newest.name());
             }
             for (child, kept) in children {
-                match self.found_child(&child, kept) {
+                let name = child.name().into();
+                match self.found_child(child, kept) {
                     // Not there, or gone since it was read: it was not there during the whole
                     // listing.
                     Err(TreeError::NotFound) => {}
                     found => rows.push(Listed {
-                        name: child.name().into(),
+                        name,
                         found: found?,
                     }),
                 }
@@ -93,8 +94,8 @@ impl Tree {
 
     /// A row of a listing. Where the listing itself says that a directory is there, and since
     /// when, nobody looks again.
-    fn found_child(&self, child: &Node, kept: Option<SystemTime>) -> Result<Found, TreeError> {
-        let place = Place::Node(child.clone());
+    fn found_child(&self, child: Node, kept: Option<SystemTime>) -> Result<Found, TreeError> {
+        let place = Place::Node(child);
         match kept {
             None => self.found(place),
             Some(kept) => Ok(Found {
