@@ -53,7 +53,11 @@ const CONFINED: [(&str, &[&str]); 10] = [
     ("ReadOnlyTable", &["index/redb.rs"]),
     (
         ".sync_data()",
-        &["blobs/local/staged.rs", "index/journal/segment.rs"],
+        &[
+            "blobs/local/staged.rs",
+            "index/journal/segment.rs",
+            "index/redb/file.rs",
+        ],
     ),
     (
         ".sync_all()",

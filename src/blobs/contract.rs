@@ -22,6 +22,8 @@ pub(super) fn all(make: &dyn Fn() -> Made) {
         other_algorithms_are_verified_too,
         what_is_retired_can_be_read_and_taken_back,
         files_are_taken_in_and_given_out,
+        content_is_kept_once_after_each_change,
+        what_was_kept_is_given_back_and_replaced_unless_it_is_known,
     ] {
         let (blobs, directory) = make();
         check(blobs.as_ref());
@@ -86,6 +88,48 @@ fn files_are_taken_in_and_given_out(blobs: &dyn Blobs) {
         assert_eq!(read(blobs.open(&digest).unwrap().as_ref()), bytes);
         let _moved = std::fs::remove_file(&from);
     }
+}
+
+fn content_is_kept_once_after_each_change(blobs: &dyn Blobs) {
+    let draft = write(blobs, 1, b"few");
+    let kept = |works: bool| {
+        let mut kept = Vec::new();
+        draft
+            .keep(&mut |bytes| {
+                kept.push(bytes.to_vec());
+                works
+            })
+            .unwrap();
+        kept
+    };
+    assert_eq!(kept(false), [b"few"]);
+    assert_eq!(kept(true), [b"few"]);
+    assert!(kept(true).is_empty());
+    draft.write_at(3, b" more").unwrap();
+    assert_eq!(kept(true), [b"few more"]);
+    draft.truncate(0).unwrap();
+    draft.write_at(0, b"durable").unwrap();
+    draft.sync().unwrap();
+    assert!(kept(true).is_empty());
+}
+
+fn what_was_kept_is_given_back_and_replaced_unless_it_is_known(blobs: &dyn Blobs) {
+    blobs.give_back(1, None, b"draft").unwrap();
+    blobs.give_back(1, None, b"a draft").unwrap();
+    assert_eq!(read(blobs.resume(1).unwrap().as_ref()), b"a draft");
+    let digest = sha256(b"layer");
+    for known in [true, false] {
+        blobs.give_back(2, Some(&digest), b"torn").unwrap();
+        let kept = known;
+        let draft = write(blobs, 2, b"layer");
+        blobs
+            .publish(draft.as_ref(), &digest, Vouched { kept, known })
+            .unwrap();
+        let stands: &[u8] = if known { b"torn" } else { b"layer" };
+        assert_eq!(read(blobs.open(&digest).unwrap().as_ref()), stands);
+    }
+    blobs.settle().unwrap();
+    assert_eq!(blobs.drafts().unwrap(), [1]);
 }
 
 fn sha256(bytes: &[u8]) -> Digest {

@@ -13,7 +13,11 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 
 use super::{Blobs, BlobsError, Content, Draft, Published, Retired, Space, Vouched, Way};
-use crate::digest::{Algorithm, Digest};
+use crate::digest::Digest;
+
+mod written;
+
+use written::{Written, WrittenBytes};
 
 /// Blobs that live as long as the process.
 #[derive(Debug, Default)]
@@ -325,94 +329,6 @@ impl Content for Kept {
 
     fn file(&self) -> Option<&File> {
         None
-    }
-}
-
-#[derive(Debug)]
-struct Written {
-    id: u64,
-    fault: Arc<Fault>,
-    content: Mutex<WrittenBytes>,
-}
-
-#[derive(Debug, Default)]
-struct WrittenBytes {
-    bytes: Vec<u8>,
-    durable: Option<Vec<u8>>,
-    kept: Option<Vec<u8>>,
-    published: bool,
-}
-
-impl Written {
-    /// Goes back to what was synced; whether anything was.
-    fn crash(&self) -> bool {
-        let mut content = self.content.lock();
-        content.bytes = content.durable.clone().unwrap_or_default();
-        content.durable.is_some()
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Vec<u8>)) -> Result<(), BlobsError> {
-        self.fault.write()?;
-        let mut content = self.content.lock();
-        if content.published {
-            return Err(BlobsError::Published);
-        }
-        change(&mut content.bytes);
-        Ok(())
-    }
-}
-
-impl Content for Written {
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, BlobsError> {
-        Ok(copy(&self.content.lock().bytes, offset, buffer))
-    }
-
-    fn len(&self) -> u64 {
-        self.content.lock().bytes.len() as u64
-    }
-
-    fn file(&self) -> Option<&File> {
-        None
-    }
-}
-
-impl Draft for Written {
-    fn id(&self) -> u64 {
-        self.id
-    }
-
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), BlobsError> {
-        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
-        self.change(|content| {
-            let end = offset.saturating_add(bytes.len());
-            content.resize(content.len().max(end), 0);
-            content.splice(offset..end, bytes.iter().copied());
-        })
-    }
-
-    fn truncate(&self, len: u64) -> Result<(), BlobsError> {
-        let len = usize::try_from(len).unwrap_or(usize::MAX);
-        self.change(|content| content.resize(len, 0))
-    }
-
-    fn sync(&self) -> Result<(), BlobsError> {
-        self.fault.write()?;
-        let mut content = self.content.lock();
-        content.durable = Some(content.bytes.clone());
-        Ok(())
-    }
-
-    fn keep(&self, keep: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), BlobsError> {
-        let mut content = self.content.lock();
-        let now = Some(content.bytes.clone());
-        if content.kept != now && content.durable != now && keep(&content.bytes) {
-            content.kept = now;
-        }
-        Ok(())
-    }
-
-    fn digest(&self, algorithm: Algorithm) -> Result<Digest, BlobsError> {
-        Ok(Digest::of(algorithm, &self.content.lock().bytes))
     }
 }
 

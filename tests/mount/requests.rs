@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -93,6 +94,27 @@ fn of_attributes_that_there_are_not_is_asked_once_by_ls() {
             .unwrap()
             .starts_with("sha256:")
     );
+}
+
+#[test]
+fn to_close_an_upload_again_and_again_asks_for_no_flush() {
+    let mounted = Mounted::new();
+    let upload = "_uploads/01234567-89ab-4def-8123-456789abcdef";
+    fs::create_dir_all(mounted.repository(upload)).unwrap();
+    let before = counts(&mounted);
+    for number in 0..20 {
+        let data = mounted.repository(upload).join("data");
+        let mut data = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(data)
+            .unwrap();
+        data.write_all(&[number; 1000]).unwrap();
+        data.sync_all().unwrap();
+    }
+    let asked = since(&mounted, &before);
+    assert!(asked["fsync"] >= 16, "{asked:?}");
+    assert_eq!(asked.get("flush"), None, "{asked:?}");
 }
 
 #[test]
