@@ -82,8 +82,9 @@ pub trait Draft: Content {
     /// still take a draft in which there is nothing.
     fn sync(&self) -> Result<(), BlobsError>;
     /// Has the caller keep the whole content, and say whether that was done; free if nothing
-    /// changed since the last time, or since it was made durable here.
-    fn keep(&self, keep: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), BlobsError>;
+    /// changed since the last time, or since it was made durable here. Whether it is kept or
+    /// durable: not if there is more than `max` bytes of it.
+    fn keep(&self, max: u64, keep: &mut dyn FnMut(&[u8]) -> bool) -> Result<bool, BlobsError>;
     /// The digest of the whole content.
     fn digest(&self, algorithm: Algorithm) -> Result<Digest, BlobsError>;
     /// The file itself, for others to read and write it without us; nothing if there is none,
@@ -121,8 +122,8 @@ pub struct Space {
 /// What the caller of a publication vouches for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Vouched {
-    /// That the draft's bytes are [kept](Draft::keep) until [`Blobs::settle`] has returned: they
-    /// need not be durable here before.
+    /// That what was last [kept](Draft::keep) of the draft is so until [`Blobs::settle`] has
+    /// returned: if it is all, the bytes need not be durable here before.
     pub kept: bool,
     /// That the bytes of a blob that is there are right: they stay. Otherwise they are replaced.
     pub known: bool,
@@ -136,6 +137,8 @@ pub struct Published {
     /// Whether its bytes will be found by their digest after a crash. If not, they may be found
     /// by the draft's number instead, and [`Blobs::finish`] puts them right.
     pub settled: bool,
+    /// Whether they may not be found at all, so that what was kept must stay so.
+    pub kept: bool,
 }
 
 /// A blob that was retired.

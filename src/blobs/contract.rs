@@ -94,12 +94,11 @@ fn content_is_kept_once_after_each_change(blobs: &dyn Blobs) {
     let draft = write(blobs, 1, b"few");
     let kept = |works: bool| {
         let mut kept = Vec::new();
-        draft
-            .keep(&mut |bytes| {
-                kept.push(bytes.to_vec());
-                works
-            })
-            .unwrap();
+        let keep = &mut |bytes: &[u8]| {
+            kept.push(bytes.to_vec());
+            works
+        };
+        assert_eq!(draft.keep(8, keep).unwrap(), works);
         kept
     };
     assert_eq!(kept(false), [b"few"]);
@@ -107,6 +106,8 @@ fn content_is_kept_once_after_each_change(blobs: &dyn Blobs) {
     assert!(kept(true).is_empty());
     draft.write_at(3, b" more").unwrap();
     assert_eq!(kept(true), [b"few more"]);
+    draft.write_at(8, b"!").unwrap();
+    assert!(!draft.keep(8, &mut |_| true).unwrap());
     draft.truncate(0).unwrap();
     draft.write_at(0, b"durable").unwrap();
     draft.sync().unwrap();
@@ -120,11 +121,14 @@ fn what_was_kept_is_given_back_and_replaced_unless_it_is_known(blobs: &dyn Blobs
     let digest = sha256(b"layer");
     for known in [true, false] {
         blobs.give_back(2, Some(&digest), b"torn").unwrap();
-        let kept = known;
         let draft = write(blobs, 2, b"layer");
-        blobs
-            .publish(draft.as_ref(), &digest, Vouched { kept, known })
-            .unwrap();
+        assert!(draft.keep(9, &mut |_| true).unwrap());
+        if known {
+            draft.write_at(0, b"l").unwrap();
+        }
+        let vouched = Vouched { kept: true, known };
+        let published = blobs.publish(draft.as_ref(), &digest, vouched).unwrap();
+        assert_eq!(published.settled, known);
         let stands: &[u8] = if known { b"torn" } else { b"layer" };
         assert_eq!(read(blobs.open(&digest).unwrap().as_ref()), stands);
     }

@@ -159,16 +159,17 @@ impl Blobs for Memory {
         content.published = true;
         state.drafts.remove(&draft.id());
         let settled = vouched.known && state.blobs.contains_key(digest);
+        let kept = vouched.kept && content.kept.as_ref() == Some(&content.bytes);
         if !settled {
             let bytes = Arc::new(content.bytes.clone());
             state.blobs.insert(*digest, bytes);
-            if !vouched.kept {
+            if !kept {
                 content.durable = Some(content.bytes.clone());
             }
             drop(content);
             state.unsettled.insert(*digest, written);
         }
-        Ok(Published { len, settled })
+        Ok(Published { len, settled, kept })
     }
 
     fn finish(&self, id: u64, digest: &Digest) -> Result<(), BlobsError> {

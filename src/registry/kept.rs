@@ -34,11 +34,11 @@ impl Registry {
     /// Keeps a draft's bytes with the facts, if they are few and somebody waits for facts;
     /// whether they are kept.
     pub(super) fn keep(&self, draft: &dyn Draft) -> Result<bool, Error> {
-        if self.policy.sync != Sync::Always || draft.len() > KEPT_BYTES_MAX {
+        if self.policy.sync != Sync::Always {
             return Ok(false);
         }
         let mut done = Ok(());
-        draft.keep(&mut |bytes| {
+        let kept = draft.keep(KEPT_BYTES_MAX, &mut |bytes| {
             let turn = self.settling.turns.fetch_add(1, Ordering::Relaxed);
             done = self.index.transact(|facts| {
                 facts.keep(draft.id(), turn, bytes);
@@ -47,7 +47,7 @@ impl Registry {
             self.unsettled(1);
             done.is_ok()
         })?;
-        done.map(|()| true)
+        done.map(|()| kept)
     }
 
     /// Gives back to their files the bytes that were kept when the store was last closed, or

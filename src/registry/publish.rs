@@ -61,8 +61,8 @@ enum Ready {
     /// They come with the fact.
     Inline(Vec<u8>),
     /// They are durable among the blobs, of this length; or, after a crash, still under this
-    /// number in staging, or kept under it.
-    File(u64, Option<u64>),
+    /// number in staging, or kept under it if that is said.
+    File(u64, Option<u64>, bool),
     /// They and the fact are there.
     Known,
 }
@@ -128,10 +128,13 @@ impl Registry {
                 for (digest, bytes) in &ready {
                     match bytes {
                         Ready::Inline(bytes) => facts.put_inline(digest, bytes, now())?,
-                        Ready::File(len, staged) => {
+                        Ready::File(len, staged, kept) => {
                             facts.put_blob(digest, *len, now())?;
                             if let Some(number) = staged {
                                 facts.put_unsettled(digest, *number);
+                            }
+                            if let Some(number) = staged.filter(|_| !kept) {
+                                facts.forget_kept(number)?;
                             }
                         }
                         Ready::Known => {}
@@ -144,7 +147,7 @@ impl Registry {
         if published.is_err() {
             self.withdraw(&ready);
         }
-        let unsettled = |bytes: &Ready| matches!(bytes, Ready::File(_, Some(_)));
+        let unsettled = |bytes: &Ready| matches!(bytes, Ready::File(_, Some(_), false));
         self.unsettled(ready.iter().filter(|(_, bytes)| unsettled(bytes)).count());
         published
     }
@@ -196,7 +199,7 @@ impl Registry {
             return Ok(Ready::Known);
         }
         let staged = (!published.settled).then(|| draft.id());
-        Ok(Ready::File(published.len, staged))
+        Ok(Ready::File(published.len, staged, published.kept))
     }
 
     /// Removes bytes that no fact names. What cannot be removed now fsck finds.

@@ -55,10 +55,11 @@ impl Local {
             if !self.blob_path(digest).exists() {
                 return Err(BlobsError::MissingDraft(id));
             }
-            let settled = false;
-            return Ok(Published { len, settled });
+            let (settled, kept) = (false, false);
+            return Ok(Published { len, settled, kept });
         }
-        if !vouched.kept {
+        let kept = vouched.kept && staged.is_kept()?;
+        if !kept {
             staged.make_durable()?;
         }
         self.make_shard(digest)?;
@@ -78,7 +79,7 @@ impl Local {
         if settled {
             self.sync_shard(digest)?;
         }
-        Ok(Published { len, settled })
+        Ok(Published { len, settled, kept })
     }
 
     /// Gives staged bytes their name once more.

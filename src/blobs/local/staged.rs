@@ -64,6 +64,12 @@ impl Staged {
         Ok(())
     }
 
+    /// Whether somebody else keeps all of the content.
+    pub(super) fn is_kept(&self) -> Result<bool, BlobsError> {
+        let now = Stamp::of(self.file_ref()).map_err(about(&self.path))?;
+        Ok(*self.kept.lock() == Some(now))
+    }
+
     pub(super) fn file_ref(&self) -> &File {
         self.following.file()
     }
@@ -138,17 +144,20 @@ impl Draft for Staged {
         self.make_durable()
     }
 
-    fn keep(&self, keep: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), BlobsError> {
+    fn keep(&self, max: u64, keep: &mut dyn FnMut(&[u8]) -> bool) -> Result<bool, BlobsError> {
         let mut kept = self.kept.lock();
         let now = Stamp::of(self.file_ref()).map_err(about(&self.path))?;
+        if now.len > max {
+            return Ok(false);
+        }
         if *kept == Some(now) || *self.synced.lock() == Some(now) {
-            return Ok(());
+            return Ok(true);
         }
         let mut bytes = vec![0; usize::try_from(now.len).unwrap_or_default()];
         let read = self.read_at(0, &mut bytes)?;
         bytes.truncate(read);
         *kept = keep(&bytes).then_some(now);
-        Ok(())
+        Ok(kept.is_some())
     }
 
     fn digest(&self, algorithm: Algorithm) -> Result<Digest, BlobsError> {

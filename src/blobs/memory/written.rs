@@ -86,13 +86,17 @@ impl Draft for Written {
         Ok(())
     }
 
-    fn keep(&self, keep: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), BlobsError> {
+    fn keep(&self, max: u64, keep: &mut dyn FnMut(&[u8]) -> bool) -> Result<bool, BlobsError> {
         let mut content = self.content.lock();
-        let now = Some(content.bytes.clone());
-        if content.kept != now && content.durable != now && keep(&content.bytes) {
-            content.kept = now;
+        if content.bytes.len() as u64 > max {
+            return Ok(false);
         }
-        Ok(())
+        let now = Some(content.bytes.clone());
+        if content.kept == now || content.durable == now {
+            return Ok(true);
+        }
+        content.kept = now.filter(|bytes| keep(bytes));
+        Ok(content.kept.is_some())
     }
 
     fn digest(&self, algorithm: Algorithm) -> Result<Digest, BlobsError> {
