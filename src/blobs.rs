@@ -156,6 +156,8 @@ pub struct Retired {
 pub trait Blobs: Send + Sync {
     /// A blob's bytes.
     fn open(&self, digest: &Digest) -> Result<Arc<dyn Content>, BlobsError>;
+    /// Whether a blob can be opened without waiting for a disk.
+    fn is_at_hand(&self, digest: &Digest) -> bool;
     /// A new, empty draft of this number, which must not be in use.
     fn draft(&self, id: u64) -> Result<Arc<dyn Draft>, BlobsError>;
     /// The draft of this number, as an earlier process left it.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
-use rustix::fs::statvfs;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2, statvfs};
 
 use super::hasher::{Follower, Following};
 use super::{Blobs, BlobsError, Content, Draft, Published, Retired, Space, Vouched, Way};
@@ -163,6 +163,11 @@ impl Local {
 impl Blobs for Local {
     fn open(&self, digest: &Digest) -> Result<Arc<dyn Content>, BlobsError> {
         open_stored(self.blob_path(digest), digest)
+    }
+
+    fn is_at_hand(&self, digest: &Digest) -> bool {
+        let (path, flags) = (self.blob_path(digest), OFlags::PATH | OFlags::CLOEXEC);
+        openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED).is_ok()
     }
 
     fn draft(&self, id: u64) -> Result<Arc<dyn Draft>, BlobsError> {

@@ -287,6 +287,12 @@ impl Service {
         handle.is_some_and(|handle| self.tree.may_wait(&handle))
     }
 
+    /// Whether the last close(2) of an open file may.
+    pub(super) fn release_may_wait(&self, number: u64) -> bool {
+        let handle = self.files.get(number);
+        handle.is_some_and(|handle| self.tree.release_may_wait(&handle))
+    }
+
     /// Whether open(2) of an inode may.
     pub(super) fn open_may_wait(&self, ino: u64, flags: i32) -> bool {
         if access(flags) == Access::Write && self.passthrough.is_cached(ino) {

@@ -183,6 +183,12 @@ impl Service {
         parent.is_some_and(|parent| self.tree.rename_may_wait(&parent, name))
     }
 
+    /// Whether unlink(2) and rmdir(2) may.
+    pub(super) fn remove_may_wait(&self, parent: u64, name: &OsStr) -> bool {
+        let parent = self.inodes.place(parent);
+        parent.is_some_and(|parent| self.tree.remove_may_wait(&parent, name))
+    }
+
     /// mknod(2): a plain file, or nothing.
     pub(super) fn make_file(
         &self,

@@ -70,6 +70,11 @@ impl Staging {
         self.draft.lend()
     }
 
+    /// The file that holds the bytes, where there is one.
+    pub fn file(&self) -> Option<&File> {
+        self.draft.file()
+    }
+
     /// Bytes written so far.
     pub fn len(&self) -> u64 {
         self.draft.len()
@@ -162,6 +167,12 @@ impl Registry {
     /// A blob's bytes, which stay readable through this even after the blob's removal.
     pub fn read_blob(&self, digest: &Digest) -> Result<Reading, Error> {
         read_in(&self.index, digest, |digest| self.blobs.open(digest))
+    }
+
+    /// Whether opening a blob waits for no disk, but for a page or two of the index.
+    pub fn is_blob_at_hand(&self, digest: &Digest) -> bool {
+        let blob = self.index.view().blob(digest);
+        blob.is_ok_and(|blob| blob.is_none_or(|blob| blob.inline)) || self.blobs.is_at_hand(digest)
     }
 
     /// All of a blob's bytes, which must not be many.

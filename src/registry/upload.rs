@@ -34,6 +34,10 @@ impl Open {
         drafts.insert(draft.id(), Arc::clone(draft));
     }
 
+    fn has(&self, staging: u64) -> bool {
+        self.0.lock().contains_key(&staging)
+    }
+
     /// Lets go of an upload that has ended.
     pub(super) fn close(&self, staging: u64) {
         self.0.lock().remove(&staging);
@@ -64,6 +68,12 @@ impl Registry {
         };
         self.uploads.keep(&draft);
         Ok(Staging::lasting(draft))
+    }
+
+    /// Whether an upload's bytes are open already.
+    pub fn is_upload_open(&self, name: &RepositoryName, id: &UploadId) -> bool {
+        let record = self.upload(name, id);
+        record.is_ok_and(|record| self.uploads.has(record.staging))
     }
 
     /// An upload's bytes, none yet; or those that are there.

@@ -4,6 +4,8 @@
 //! Facts alone never do: they are in memory, or a page or two of the index away.
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 
 use super::draft::{Content, Draft};
 use super::handle::Open;
@@ -11,6 +13,11 @@ use super::target::Target;
 use super::{Handle, Place, Tree};
 use crate::layout::Node;
 use crate::registry::Uploads;
+
+/// Whether a file has lost its last name, so that its bytes go with its last close.
+fn is_gone(file: &File) -> bool {
+    file.metadata().map_or(true, |now| now.nlink() == 0)
+}
 
 impl Draft {
     /// Whether it is small and will be just a fact, if anything.
@@ -33,9 +40,37 @@ impl Tree {
     pub fn open_may_wait(&self, place: &Place) -> bool {
         match place {
             Place::Plain(_) => true,
-            Place::Node(node) => matches!(node, Node::BlobData(_) | Node::UploadData(..)),
-            Place::Draft(_) | Place::Own(_) => false,
+            Place::Node(Node::BlobData(digest)) => !self.registry.is_blob_at_hand(digest),
+            Place::Node(Node::UploadData(name, id)) => !self.registry.is_upload_open(name, id),
+            Place::Node(_) | Place::Draft(_) | Place::Own(_) => false,
         }
+    }
+
+    /// Whether the last close of an open file may wait: not to let go of bytes that stay.
+    pub fn release_may_wait(&self, handle: &Handle) -> bool {
+        match &handle.open {
+            Open::Blob(reading, _) => reading.file().is_some_and(is_gone),
+            Open::Upload(staging, _) => staging.file().is_some_and(is_gone),
+            _ => self.may_wait(handle),
+        }
+    }
+
+    /// Whether removing a name may wait: not what a registry notes of an upload.
+    pub fn remove_may_wait(&self, parent: &Place, name: &OsStr) -> bool {
+        let Place::Node(parent) = parent else {
+            return true;
+        };
+        let child = name.to_str().and_then(|name| parent.child(name));
+        !matches!(
+            child,
+            Some(
+                Node::Upload(..)
+                    | Node::StartedAt(..)
+                    | Node::HashStates(..)
+                    | Node::HashStatesAlgorithm(..)
+                    | Node::HashState(..)
+            )
+        )
     }
 
     /// Whether reading, writing or closing an open file may wait,

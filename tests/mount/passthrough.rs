@@ -50,7 +50,9 @@ fn the_mount_says_how_it_is_served_and_uses_what_there_is() {
     } else {
         "/dev/fuse"
     };
-    assert!(status(&mounted).contains(&format!("requests come by: {by}")));
+    // Rings take over a moment after the mount is there.
+    let by = format!("requests come by: {by}");
+    wait(&by, || status(&mounted).contains(&by));
     let mounted = Mounted::with(&["-o", "uring=off,passthrough=off"]);
     let status = status(&mounted);
     assert!(status.contains("requests come by: /dev/fuse"), "{status}");

@@ -67,13 +67,13 @@ fn waits(service: &Service, request: &Request) -> bool {
     match &request.operation {
         Operation::Read(handle, ..)
         | Operation::Write(handle, ..)
-        | Operation::Release(handle)
         | Operation::Sync(handle)
         | Operation::Flush(handle) => service.may_wait(*handle),
+        Operation::Release(handle) => service.release_may_wait(*handle),
+        Operation::Remove(name, _) => service.remove_may_wait(request.ino, name),
         Operation::Rename(_, _, from, _) => service.rename_may_wait(request.ino, from),
         Operation::Open(flags) => service.open_may_wait(request.ino, *flags),
         Operation::Set(setting) => setting.size.is_some_and(|size| size > 0),
-        Operation::Remove(..) => true,
         _ => false,
     }
 }
