@@ -175,7 +175,8 @@ pub trait Blobs: Send + Sync {
         vouched: Vouched,
     ) -> Result<Published, BlobsError>;
     /// Ends a publication that a crash may have undone: the bytes of the draft of this number
-    /// are those of `digest` again. Nothing to do if the blob is there.
+    /// are those of `digest` again, whatever is there by that. Nothing to do if the draft is not
+    /// there, and the blob is.
     fn finish(&self, id: u64, digest: &Digest) -> Result<(), BlobsError>;
     /// After a crash, gives back to the draft of this number, or to the blob that it became, the
     /// bytes that were kept. Not durable before [`Blobs::settle`].

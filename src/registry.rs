@@ -107,6 +107,7 @@ impl Registry {
         registry.finish_publications()?;
         registry.give_back_kept()?;
         registry.clear_staging()?;
+        registry.unsettled(registry.index.unsettled()?.len());
         Ok(registry)
     }
 

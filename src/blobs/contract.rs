@@ -134,6 +134,15 @@ fn what_was_kept_is_given_back_and_replaced_unless_it_is_known(blobs: &dyn Blobs
     }
     blobs.settle().unwrap();
     assert_eq!(blobs.drafts().unwrap(), [1]);
+    // A crash may bring both names back.
+    blobs.give_back(3, Some(&digest), b"torn").unwrap();
+    blobs.give_back(3, None, b"layer").unwrap();
+    for _ in 0..2 {
+        blobs.finish(3, &digest).unwrap();
+        assert_eq!(read(blobs.open(&digest).unwrap().as_ref()), b"layer");
+    }
+    let missing = blobs.finish(3, &sha256(b"missing"));
+    assert!(matches!(missing, Err(BlobsError::Missing(_))));
 }
 
 fn sha256(bytes: &[u8]) -> Digest {

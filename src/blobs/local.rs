@@ -32,12 +32,14 @@ pub struct Local {
     follower: Follower,
     /// Drafts that are open, so that all who hold one share one hash and one fate.
     open: Mutex<HashMap<u64, Weak<Staged>>>,
+    /// Held while a draft is opened that was not open.
+    resuming: Mutex<()>,
     /// Shards whose directory is known to be there.
     shards: Mutex<HashSet<PathBuf>>,
     /// The directory, open all the time: who asks through it hears of every failed write.
     filesystem: File,
     /// Whether some writes failed, and nobody knows which.
-    torn: AtomicBool,
+    torn: Mutex<bool>,
 }
 
 /// Says of an error which file it is about.
@@ -83,9 +85,10 @@ impl Local {
             directory: directory.to_owned(),
             follower: Follower::start().map_err(about(directory))?,
             open: Mutex::default(),
+            resuming: Mutex::default(),
             shards: Mutex::default(),
             filesystem: File::open(directory).map_err(about(directory))?,
-            torn: AtomicBool::new(false),
+            torn: Mutex::default(),
         };
         local.clear_copies()?;
         Ok(local)
@@ -182,6 +185,8 @@ impl Blobs for Local {
     }
 
     fn resume(&self, id: u64) -> Result<Arc<dyn Draft>, BlobsError> {
+        // Two who resume one at once share it.
+        let _alone = self.resuming.lock();
         if let Some(staged) = self.staged(id) {
             return Ok(staged);
         }

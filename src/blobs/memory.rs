@@ -179,11 +179,10 @@ impl Blobs for Memory {
     fn finish(&self, id: u64, digest: &Digest) -> Result<(), BlobsError> {
         self.fault.write()?;
         let mut state = self.state.lock();
-        if state.blobs.contains_key(digest) {
-            return Ok(());
-        }
-        let draft = state.drafts.remove(&id);
-        let draft = draft.ok_or(BlobsError::Missing(*digest))?;
+        let Some(draft) = state.drafts.remove(&id) else {
+            let there = state.blobs.contains_key(digest);
+            return there.then_some(()).ok_or(BlobsError::Missing(*digest));
+        };
         let bytes = draft.content.lock().bytes.clone();
         state.blobs.insert(*digest, Arc::new(bytes));
         Ok(())

@@ -202,7 +202,8 @@ impl Adopter<'_> {
         loop {
             let read = std::io::Read::read(&mut source, &mut buffer).map_err(system)?;
             if read == 0 {
-                staging.sync()?;
+                self.registry.sync_upload(&staging)?;
+                self.registry.sync()?;
                 return Ok(true);
             }
             staging.write_at(offset, buffer.get(..read).unwrap_or_default())?;

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Error, Registry, Staging, Sync};
 use crate::blobs::Draft;
+use crate::digest::Digest;
 
 /// Most bytes that are kept: as many more would make the journal as slow as a file.
 pub(super) const KEPT_BYTES_MAX: u64 = 64 << 10;
@@ -34,7 +35,7 @@ impl Registry {
     /// Keeps a draft's bytes with the facts, if they are few and somebody waits for facts;
     /// whether they are kept.
     pub(super) fn keep(&self, draft: &dyn Draft) -> Result<bool, Error> {
-        if self.policy.sync != Sync::Always {
+        if self.policy.sync != Sync::Always || self.settling.failed.load(Ordering::Relaxed) {
             return Ok(false);
         }
         let mut done = Ok(());
@@ -61,6 +62,11 @@ impl Registry {
         let blobs: HashMap<_, _> = blobs.map(|(digest, number)| (number, digest)).collect();
         for one in &kept {
             let blob = blobs.get(&one.number);
+            let right = |digest: &Digest| Digest::of(digest.algorithm(), &one.bytes) == *digest;
+            if blob.is_some_and(|digest| !right(digest)) {
+                log::error!("the bytes kept under {} are not their blob's", one.number);
+                continue;
+            }
             self.blobs.give_back(one.number, blob, &one.bytes)?;
         }
         super::settling::settle(&self.index, self.blobs.as_ref())
@@ -72,7 +78,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::digest::{Algorithm, Digest};
+    use crate::digest::Algorithm;
     use crate::name::{RepositoryName, UploadId};
     use crate::registry::{Directory, Policy};
     use crate::{blobs, index};

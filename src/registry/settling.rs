@@ -6,7 +6,7 @@
 //! bring bytes back there, from where opening moves them again.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
@@ -21,10 +21,12 @@ const UNSETTLED: usize = 256;
 /// Facts that are changed in one transaction.
 const AT_ONCE: usize = 100;
 
-/// How many blobs are to be settled, and who is at it.
+/// How many blobs and kept drafts are to be settled, and who is at it.
 #[derive(Debug, Default)]
 pub(super) struct Settling {
-    published: AtomicUsize,
+    waiting: AtomicUsize,
+    /// Whether it has failed: nothing is settled any more, and nothing more is kept.
+    pub(super) failed: Arc<AtomicBool>,
     /// How often bytes were [kept](super::kept).
     pub(super) turns: AtomicU64,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -42,19 +44,22 @@ impl Drop for Settling {
 impl Registry {
     /// Takes note of blobs that are not settled; settles all when there are many.
     pub(super) fn unsettled(&self, count: usize) {
-        let before = self.settling.published.fetch_add(count, Ordering::Relaxed);
-        if count == 0 || before + count < UNSETTLED {
+        let before = self.settling.waiting.fetch_add(count, Ordering::Relaxed);
+        if self.settling.failed.load(Ordering::Relaxed) || count == 0 || before + count < UNSETTLED
+        {
             return;
         }
         let mut thread = self.settling.thread.lock();
         if thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
             return;
         }
-        self.settling.published.store(0, Ordering::Relaxed);
+        self.settling.waiting.store(0, Ordering::Relaxed);
         let (index, blobs) = (Arc::clone(&self.index), Arc::clone(&self.blobs));
+        let failed = Arc::clone(&self.settling.failed);
         let settle = move || {
             if let Err(error) = settle(&index, blobs.as_ref()) {
-                log::warn!("blobs are settled later: {error}");
+                failed.store(true, Ordering::Relaxed);
+                log::error!("blobs are settled when the store is next opened: {error}");
             }
         };
         let spawned = std::thread::Builder::new().name("settling".into());
@@ -91,7 +96,6 @@ impl Registry {
                 Err(error) => return Err(error.into()),
             }
         }
-        self.unsettled(unsettled.len());
         Ok(())
     }
 }

@@ -55,11 +55,6 @@ impl Staging {
         Ok(self.draft.truncate(len)?)
     }
 
-    /// Makes what was written durable.
-    pub fn sync(&self) -> Result<(), Error> {
-        Ok(self.draft.sync()?)
-    }
-
     /// The digest of all that was written.
     pub fn digest(&self, algorithm: Algorithm) -> Result<Digest, Error> {
         Ok(self.draft.digest(algorithm)?)

@@ -221,6 +221,7 @@ impl Tree {
                 let staging = self.registry.create_upload_data(repository, id)?;
                 staging.truncate(0)?;
                 staging.write_at(0, &bytes)?;
+                self.registry.sync_upload(&staging)?;
             }
             Node::Link(_, _, digest) => {
                 let target = link_target(&bytes, Some(digest))?;

@@ -5,7 +5,6 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
-use std::sync::atomic::Ordering;
 
 use rustix::fs::{AtFlags, CWD, RenameFlags, ioctl_ficlone, linkat, renameat_with};
 use rustix::io::Errno;
@@ -100,10 +99,14 @@ impl Local {
 
     /// Makes everything durable that was written before.
     pub(super) fn settle_files(&self) -> Result<(), BlobsError> {
-        let mut synced = rustix::fs::syncfs(&self.filesystem);
-        if self.torn.fetch_or(synced.is_err(), Ordering::SeqCst) {
-            synced = Err(Errno::IO);
-        }
+        // Of several who ask at once only one hears of a failure.
+        let mut torn = self.torn.lock();
+        let synced = if *torn {
+            Err(Errno::IO)
+        } else {
+            rustix::fs::syncfs(&self.filesystem)
+        };
+        *torn = synced.is_err();
         synced.map_err(|error| about(&self.directory)(error.into()))
     }
 }

@@ -1,5 +1,5 @@
-//! Publication: verify, make the file durable, rename it without replacing anything. Only then
-//! may a fact name the bytes. That the rename is durable nobody waits for: until it is, a crash
+//! Publication: verify, make the file durable unless its bytes are kept elsewhere, rename it to
+//! replace nothing that is known. Only then may a fact name the bytes. That the rename is durable nobody waits for: until it is, a crash
 //! may give the file its old name back, which the fact says too.
 
 use std::fs::{self, File};
@@ -55,6 +55,7 @@ impl Local {
             if !self.blob_path(digest).exists() {
                 return Err(BlobsError::MissingDraft(id));
             }
+            staged.make_durable()?;
             let (settled, kept) = (false, false);
             return Ok(Published { len, settled, kept });
         }
@@ -86,7 +87,8 @@ impl Local {
     pub(super) fn finish_file(&self, id: u64, digest: &Digest) -> Result<(), BlobsError> {
         self.make_shard(digest)?;
         let (staged, path) = (self.staging_path(id), self.blob_path(digest));
-        match rename_new(&staged, &path) {
+        // What is there by the number is what was published, in place of whatever had its name.
+        match fs::rename(&staged, &path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !path.exists() => {
                 Err(BlobsError::Missing(*digest))
             }
@@ -95,7 +97,8 @@ impl Local {
         }
     }
 
-    /// Gives bytes back to the file that should have them, if it does not.
+    /// Gives bytes back to the file that should have them. What it seems to have may be in
+    /// memory only, after a write that failed.
     pub(super) fn give_back_bytes(
         &self,
         id: u64,
@@ -110,9 +113,6 @@ impl Local {
             }
             None => staged.clone(),
         };
-        if fs::read(&path).is_ok_and(|found| found == bytes) {
-            return Ok(());
-        }
         let copy = staged.with_extension(COPY);
         fs::write(&copy, bytes).map_err(about(&copy))?;
         fs::rename(&copy, &path).map_err(about(&path))

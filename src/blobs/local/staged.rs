@@ -45,8 +45,8 @@ pub(super) struct Staged {
     /// What the file was like when it was last made durable, or when it was made, since of
     /// nothing there is nothing to lose: who was lent it writes without telling.
     pub(super) synced: Mutex<Option<Stamp>>,
-    /// What it was like when somebody else last kept its content.
-    pub(super) kept: Mutex<Option<Stamp>>,
+    /// The content that somebody else last kept.
+    pub(super) kept: Mutex<Option<Digest>>,
     pub(super) published: AtomicBool,
     pub(super) follower: Sender<Message>,
 }
@@ -66,8 +66,8 @@ impl Staged {
 
     /// Whether somebody else keeps all of the content.
     pub(super) fn is_kept(&self) -> Result<bool, BlobsError> {
-        let now = Stamp::of(self.file_ref()).map_err(about(&self.path))?;
-        Ok(*self.kept.lock() == Some(now))
+        let kept = *self.kept.lock();
+        Ok(kept.is_some() && kept == Some(self.hash(Algorithm::Sha256)?))
     }
 
     pub(super) fn file_ref(&self) -> &File {
@@ -150,13 +150,16 @@ impl Draft for Staged {
         if now.len > max {
             return Ok(false);
         }
-        if *kept == Some(now) || *self.synced.lock() == Some(now) {
+        if *self.synced.lock() == Some(now) {
             return Ok(true);
         }
         let mut bytes = vec![0; usize::try_from(now.len).unwrap_or_default()];
         let read = self.read_at(0, &mut bytes)?;
         bytes.truncate(read);
-        *kept = keep(&bytes).then_some(now);
+        let digest = Digest::of(Algorithm::Sha256, &bytes);
+        if *kept != Some(digest) {
+            *kept = keep(&bytes).then_some(digest);
+        }
         Ok(kept.is_some())
     }
 
