@@ -174,6 +174,9 @@ pub trait Blobs: Send + Sync {
         digest: &Digest,
         vouched: Vouched,
     ) -> Result<Published, BlobsError>;
+    /// Takes back a publication that is not settled, and of which no fact could be written: the
+    /// blob is the draft of this number again.
+    fn take_back(&self, id: u64, digest: &Digest) -> Result<(), BlobsError>;
     /// Ends a publication that a crash may have undone: the bytes of the draft of this number
     /// are those of `digest` again, whatever is there by that. Nothing to do if the draft is not
     /// there, and the blob is.

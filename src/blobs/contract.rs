@@ -23,6 +23,7 @@ pub(super) fn all(make: &dyn Fn() -> Made) {
         what_is_retired_can_be_read_and_taken_back,
         files_are_taken_in_and_given_out,
         content_is_kept_once_after_each_change,
+        what_is_taken_back_is_a_draft_again,
         what_was_kept_is_given_back_and_replaced_unless_it_is_known,
     ] {
         let (blobs, directory) = make();
@@ -88,6 +89,20 @@ fn files_are_taken_in_and_given_out(blobs: &dyn Blobs) {
         assert_eq!(read(blobs.open(&digest).unwrap().as_ref()), bytes);
         let _moved = std::fs::remove_file(&from);
     }
+}
+
+fn what_is_taken_back_is_a_draft_again(blobs: &dyn Blobs) {
+    let digest = sha256(b"layer");
+    let draft = write(blobs, 1, b"layer");
+    for _ in 0..2 {
+        let published = blobs.publish(draft.as_ref(), &digest, Vouched::default());
+        assert!(!published.unwrap().settled);
+        blobs.take_back(1, &digest).unwrap();
+        assert!(matches!(blobs.open(&digest), Err(BlobsError::Missing(_))));
+        assert_eq!(read(blobs.resume(1).unwrap().as_ref()), b"layer");
+    }
+    draft.write_at(5, b"s").unwrap();
+    assert_eq!(read(draft.as_ref()), b"layers");
 }
 
 fn content_is_kept_once_after_each_change(blobs: &dyn Blobs) {

@@ -223,6 +223,10 @@ impl Blobs for Local {
         self.publish_file(draft.id(), digest, vouched)
     }
 
+    fn take_back(&self, id: u64, digest: &Digest) -> Result<(), BlobsError> {
+        self.take_back_file(id, digest)
+    }
+
     fn finish(&self, id: u64, digest: &Digest) -> Result<(), BlobsError> {
         self.finish_file(id, digest)
     }

@@ -176,6 +176,16 @@ impl Blobs for Memory {
         Ok(Published { len, settled, kept })
     }
 
+    fn take_back(&self, id: u64, digest: &Digest) -> Result<(), BlobsError> {
+        let mut state = self.state.lock();
+        let draft = state.unsettled.remove(digest);
+        let draft = draft.ok_or(BlobsError::MissingDraft(id))?;
+        state.blobs.remove(digest);
+        draft.content.lock().published = false;
+        state.drafts.insert(id, draft);
+        Ok(())
+    }
+
     fn finish(&self, id: u64, digest: &Digest) -> Result<(), BlobsError> {
         self.fault.write()?;
         let mut state = self.state.lock();

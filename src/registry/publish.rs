@@ -202,13 +202,16 @@ impl Registry {
         Ok(Ready::File(published.len, staged, published.kept))
     }
 
-    /// Removes bytes that no fact names. What cannot be removed now fsck finds.
+    /// Stages bytes again that no fact names, or removes them. What cannot be removed now fsck
+    /// finds.
     fn withdraw(&self, ready: &[(Digest, Ready)]) {
         for (digest, bytes) in ready {
-            if !matches!(bytes, Ready::File(..)) {
-                continue;
-            }
-            match self.blobs.remove(digest) {
+            let withdrawn = match bytes {
+                Ready::File(_, Some(number), _) => self.blobs.take_back(*number, digest),
+                Ready::File(_, None, _) => self.blobs.remove(digest),
+                Ready::Inline(_) | Ready::Known => continue,
+            };
+            match withdrawn {
                 Ok(()) | Err(BlobsError::Missing(_)) => {}
                 Err(error) => log::warn!("blob {digest} stays without a fact: {error}"),
             }

@@ -51,7 +51,6 @@ impl Local {
             });
         }
         if staged.published.load(Ordering::SeqCst) {
-            // It was taken back since, if no fact could be written of it.
             if !self.blob_path(digest).exists() {
                 return Err(BlobsError::MissingDraft(id));
             }
@@ -81,6 +80,16 @@ impl Local {
             self.sync_shard(digest)?;
         }
         Ok(Published { len, settled, kept })
+    }
+
+    /// Gives a blob its number back.
+    pub(super) fn take_back_file(&self, id: u64, digest: &Digest) -> Result<(), BlobsError> {
+        let staged = self.staged(id).ok_or(BlobsError::MissingDraft(id))?;
+        let _quiet = staged.writers.write();
+        let path = self.blob_path(digest);
+        rename_new(&path, &staged.path).map_err(about(&path))?;
+        staged.published.store(false, Ordering::SeqCst);
+        Ok(())
     }
 
     /// Gives staged bytes their name once more.
