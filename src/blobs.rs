@@ -2,9 +2,9 @@
 //!
 //! The seam: [`Blobs`] may keep them in local files, in memory, or in an object store. Bytes on
 //! their way in are [drafts](Draft), known by a number; publication verifies them and makes
-//! them durable before it returns, under their digest or still under their number. It knows no
-//! facts: what a blob is for, and whether it may
-//! go, is the registry's business.
+//! them durable before it returns, under their digest or still under their number, unless the
+//! caller keeps them. It knows no facts: what a blob is for, and whether it may go, is the
+//! registry's business.
 
 use std::fs::File;
 use std::io;

@@ -28,7 +28,8 @@
 //!
 //! 1. Bytes are durable before a fact names them; a fact is gone before its bytes are
 //!    (`registry/blob.rs`; `tests/registry/faults.rs`). That they are found by their digest after
-//!    a crash nobody waits for: the fact says by which number else (`registry/settling.rs`).
+//!    a crash nobody waits for: the fact says by which number else (`registry/settling.rs`), and
+//!    up to 64 KiB are kept as a fact until their file is durable too (`registry/kept.rs`).
 //! 2. No manifest is linked by us whose bytes do not parse, whose digest differs, or whose
 //!    references are missing (`registry/gate.rs`; `tests/mount/manifests.rs`), unless whoever
 //!    mounts turns that off; what registries link is audited by the same rules.
@@ -43,8 +44,9 @@
 //!    fsck nothing wrong
 //!    (`tests/registry/faults.rs`, `tests/registry/io.rs`, `tests/distribution/crash.rs`,
 //!    `tests/distribution/powercut.rs`).
-//! 7. Only `fuse` knows the kernel, only `index/redb.rs` knows redb, and only `blobs/local`,
-//!    `index/journal/segment.rs`, `index/redb.rs` and plain files make bytes durable.
+//! 7. Only `fuse` knows the kernel, only `index/redb.rs` and below knows redb, and only
+//!    `blobs/local`, `index/journal/segment.rs`, `index/redb.rs` and plain files make bytes
+//!    durable.
 //! 8. Nothing done through the mount makes it panic, hang, or show an invalid link
 //!    (`tests/mount/fuzz.rs`). What is unsafe is in `fuse/ring/queue.rs` and
 //!    `fuse/passthrough.rs` only.
@@ -58,8 +60,11 @@
 //!
 //! A fact is durable once the journal (`index/journal.rs`) has flushed it: one write and one
 //! flush for all who wait. Blobs of up to 16 KiB are in the index, so that bytes and fact are
-//! one; larger ones are flushed, renamed and their directory flushed before their fact is made.
-//! The bytes of an upload are durable when the registry fsyncs them, or when they are published.
+//! one. Larger ones are flushed and renamed before their fact is made; that the rename is durable
+//! nobody waits for, since the fact says where the bytes are otherwise. The bytes of an upload
+//! are durable when the registry fsyncs them, or when they are published: up to 64 KiB in the
+//! journal's own flush, where they stay until many files have become durable together, off
+//! everybody's way, and when the store is unmounted.
 //! With `-o sync=data` or `lazy` fsync does not wait; what is lost in a power cut is then the
 //! last moment, never something in the middle.
 //!

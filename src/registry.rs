@@ -1,8 +1,8 @@
 //! The registry: the only code that changes facts and bytes, in the one safe order.
 //!
-//! Bytes are durable before a fact names them; a fact is gone before its bytes are. Every
-//! change of facts is one optimistic transaction of the index: what it read is checked again
-//! when it commits, so that two processes at work never leave half of each other's change.
+//! Bytes are durable before a fact names them, or with it; a fact is gone before its bytes are.
+//! Every change of facts is one optimistic transaction of the index: what it read is checked
+//! again when it commits, so that two processes at work never leave half of each other's change.
 //!
 //! It knows no paths: what a file operation means is for the tree to say. It takes digests and
 //! names that are already well formed, and answers in the field's terms ([`Error`]).

@@ -1,7 +1,8 @@
 //! Publication: bytes become blobs, under the digest that they have and no other.
 //!
 //! Small blobs (manifests, configurations) are kept in the index itself: bytes and fact become
-//! durable in the same flush, and no file is made. Of others the bytes are made durable first.
+//! durable in the same flush, and no file is made. Of others the bytes are [kept](super::kept) or
+//! made durable first.
 
 use super::directory::{repository, upload};
 use super::ingest::link;
