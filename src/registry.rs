@@ -104,10 +104,11 @@ impl Registry {
             moments: Mutex::default(),
             adopting: Mutex::default(),
         };
-        registry.finish_publications()?;
-        registry.give_back_kept()?;
+        let unsettled = registry.finish_publications()?;
+        registry.give_back_kept(&unsettled)?;
         registry.clear_staging()?;
-        registry.unsettled(registry.index.unsettled()?.len());
+        // Only now: what settles takes for durable what is in the files.
+        registry.unsettled(unsettled.len());
         Ok(registry)
     }
 

@@ -52,16 +52,16 @@ impl Registry {
     }
 
     /// Gives back to their files the bytes that were kept when the store was last closed, or
-    /// cut off.
-    pub(super) fn give_back_kept(&self) -> Result<(), Error> {
+    /// cut off; those of `unsettled` became blobs.
+    pub(super) fn give_back_kept(&self, unsettled: &[(Digest, u64)]) -> Result<(), Error> {
         let kept = self.index.kept()?;
         if kept.is_empty() {
             return Ok(());
         }
-        let blobs = self.index.unsettled()?.into_iter();
-        let blobs: HashMap<_, _> = blobs.map(|(digest, number)| (number, digest)).collect();
+        let blobs = unsettled.iter().map(|(digest, number)| (*number, digest));
+        let blobs: HashMap<u64, &Digest> = blobs.collect();
         for one in &kept {
-            let blob = blobs.get(&one.number);
+            let blob = blobs.get(&one.number).copied();
             let right = |digest: &Digest| Digest::of(digest.algorithm(), &one.bytes) == *digest;
             if blob.is_some_and(|digest| !right(digest)) {
                 log::error!("the bytes kept under {} are not their blob's", one.number);

@@ -1,9 +1,9 @@
 //! Settling: blobs whose names may not be durable yet.
 //!
 //! Publication moves staged bytes, which are durable or [kept](super::kept), to where their
-//! digest says; that the move is durable it does not wait for. The fact that names the bytes says their number in staging
-//! too, and until a number of such blobs are settled at once, off everybody's way, a crash may
-//! bring bytes back there, from where opening moves them again.
+//! digest says; that the move is durable it does not wait for. The fact that names the bytes says
+//! their number in staging too, and until a number of such blobs are settled at once, off
+//! everybody's way, a crash may bring bytes back there, from where opening moves them again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ use crate::blobs::{Blobs, BlobsError};
 use crate::digest::Digest;
 use crate::index::Index;
 
-/// Blobs that are settled at once: what opening after a crash has to look at.
+/// Blobs and kept drafts that are settled at once: what opening after a crash has to look at.
 const UNSETTLED: usize = 256;
 /// Facts that are changed in one transaction.
 const AT_ONCE: usize = 100;
@@ -86,8 +86,9 @@ impl Registry {
         Ok(())
     }
 
-    /// Moves bytes again to where their digest says, which a crash has brought back.
-    pub(super) fn finish_publications(&self) -> Result<(), Error> {
+    /// Moves bytes again to where their digest says, which a crash has brought back. The blobs
+    /// that are not settled, and their numbers.
+    pub(super) fn finish_publications(&self) -> Result<Vec<(Digest, u64)>, Error> {
         let unsettled = self.index.unsettled()?;
         for (digest, number) in &unsettled {
             match self.blobs.finish(*number, digest) {
@@ -96,7 +97,7 @@ impl Registry {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
+        Ok(unsettled)
     }
 }
 

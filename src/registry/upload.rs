@@ -12,7 +12,7 @@ use super::directory::upload;
 use super::{Error, Registry, Staging, now};
 use crate::blobs::{BlobsError, Draft};
 use crate::digest::Algorithm;
-use crate::index::Upload;
+use crate::index::{Transaction, Upload};
 use crate::name::{RepositoryName, UploadId};
 
 /// Longest start time or hash state in bytes (distribution writes 20 and 108).
@@ -89,7 +89,7 @@ impl Registry {
         self.require_room()?;
         let staging = self.index.allocate_staging()?;
         let draft = self.blobs.draft(staging)?;
-        let created = self.change(name, id, |record| {
+        let created = self.change(name, id, |_, record| {
             // Somebody may have been faster; theirs is the file then.
             if !record.has_data {
                 (record.has_data, record.staging) = (true, staging);
@@ -113,11 +113,11 @@ impl Registry {
         &self,
         name: &RepositoryName,
         id: &UploadId,
-        change: impl Fn(&mut Upload) -> Result<(), Error>,
+        change: impl Fn(&mut Transaction<'_>, &mut Upload) -> Result<(), Error>,
     ) -> Result<Upload, Error> {
         self.index.transact(|facts| {
             let (repository, mut record) = upload(facts, name, id)?;
-            change(&mut record)?;
+            change(facts, &mut record)?;
             record.updated = now();
             facts.put_upload(repository.id, id, &record)?;
             Ok(record)
@@ -126,15 +126,12 @@ impl Registry {
 
     /// Removes an upload's bytes.
     pub fn remove_upload_data(&self, name: &RepositoryName, id: &UploadId) -> Result<(), Error> {
-        let record = self.index.transact(|facts| {
-            let (repository, mut record) = upload(facts, name, id)?;
+        let record = self.change(name, id, |facts, record| {
             if !record.has_data {
                 return Err(Error::Missing);
             }
-            (record.has_data, record.updated) = (false, now());
-            facts.forget_kept(record.staging)?;
-            facts.put_upload(repository.id, id, &record)?;
-            Ok(record)
+            record.has_data = false;
+            Ok(facts.forget_kept(record.staging)?)
         })?;
         self.uploads.close(record.staging);
         Ok(self.blobs.discard(record.staging)?)
@@ -148,7 +145,7 @@ impl Registry {
         bytes: &[u8],
     ) -> Result<(), Error> {
         let bytes = note(bytes)?;
-        self.change(name, id, |record| {
+        self.change(name, id, |_, record| {
             record.started_at = Some(bytes.clone());
             Ok(())
         })
@@ -157,7 +154,7 @@ impl Registry {
 
     /// Removes an upload's start time.
     pub fn remove_started_at(&self, name: &RepositoryName, id: &UploadId) -> Result<(), Error> {
-        self.change(name, id, |record| {
+        self.change(name, id, |_, record| {
             record.started_at.take().map(drop).ok_or(Error::Missing)
         })
         .map(drop)

@@ -233,7 +233,7 @@ fn a_panic_in_a_request_is_that_requests_alone() {
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
-                for _ in 0..3 {
+                for _ in 0..20 {
                     let asked = fs::metadata(mounted.top().join(".regfs/panic"));
                     assert_eq!(errno(asked), 5);
                     assert_eq!(

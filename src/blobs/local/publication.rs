@@ -1,6 +1,7 @@
 //! Publication: verify, make the file durable unless its bytes are kept elsewhere, rename it to
-//! replace nothing that is known. Only then may a fact name the bytes. That the rename is durable nobody waits for: until it is, a crash
-//! may give the file its old name back, which the fact says too.
+//! replace nothing that is known. Only then may a fact name the bytes. That the rename is durable
+//! nobody waits for: until it is, a crash may give the file its old name back, which the fact
+//! says too.
 
 use std::fs::{self, File};
 use std::io;
