@@ -163,6 +163,17 @@ pub struct Outcome {
     pub became: Option<Place>,
 }
 
+impl Outcome {
+    /// Every place that looks different, if this changed more than the file it was done to.
+    fn dropped(&self) -> Vec<Place> {
+        if self.became.is_some() && self.changed.is_empty() {
+            return Vec::new();
+        }
+        let above = self.unseen.iter().flat_map(Place::above);
+        self.changed.iter().cloned().chain(above).collect()
+    }
+}
+
 /// The space of the store, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Space {

@@ -79,7 +79,10 @@ impl Tree {
     pub(super) fn commit(&self, draft: &Draft) -> Result<Outcome, TreeError> {
         let mut state = draft.hold();
         if state.version == state.committed || state.target == Target::Later {
-            return Ok(Outcome::default());
+            return Ok(Outcome {
+                changed: state.dropped.clone(),
+                ..Outcome::default()
+            });
         }
         let committed = if let Target::Layer(repository, expected) = &state.target {
             let (repository, expected) = (repository.clone(), *expected);
@@ -94,6 +97,7 @@ impl Tree {
             state.refused = Some(state.version);
         })?;
         state.committed = state.version;
+        state.dropped = committed.dropped();
         state.position = Some(self.registry.position());
         drop(state);
         if !matches!(committed.became, Some(Place::Node(_))) {

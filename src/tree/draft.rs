@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 
 use super::target::Target;
-use super::{TreeError, Writer};
+use super::{Place, TreeError, Writer};
 use crate::digest::Digest;
 use crate::layout::Node;
 use crate::manifest::MANIFEST_BYTES_MAX;
@@ -62,6 +62,9 @@ pub(super) struct State {
     pub(super) committed: u64,
     /// How far facts had come when it did.
     pub(super) position: Option<u64>,
+    /// What that changed where only a drop changes something: programs that share a file may
+    /// close it at once, and none may go on before the kernel knows.
+    pub(super) dropped: Vec<Place>,
     /// The version that was last refused, for which nobody needs to be told once more.
     pub(super) refused: Option<u64>,
     /// The layer that the content so far was stored as, and whether it was new: programs that
@@ -214,6 +217,7 @@ impl Drafts {
             version,
             committed: 0,
             position: None,
+            dropped: Vec::new(),
             refused: None,
             stored: None,
             writer,
@@ -232,6 +236,7 @@ impl Drafts {
             version: 0,
             committed: 0,
             position: None,
+            dropped: Vec::new(),
             refused: None,
             stored: None,
             writer,

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::sync::Barrier;
 
 use super::drops::manifest;
 use super::mounted::{Mounted, hex};
@@ -42,6 +43,33 @@ fn after_a_drop_every_path_is_right_at_once() {
     let hex = hex(manifest("through the link").as_bytes());
     assert_eq!(fs::read_to_string(&link).unwrap(), format!("sha256:{hex}"));
     assert_eq!(fs::metadata(&link).unwrap().len(), 71);
+}
+
+#[test]
+fn programs_that_share_a_dropped_file_all_find_the_kernel_knowing_of_it() {
+    let mounted = Mounted::new();
+    mounted.stock();
+    let tag = mounted.repository("_manifests/tags/v1");
+    fs::write(&tag, manifest("first")).unwrap();
+    let link = tag.join("current/link");
+    for round in 0..200 {
+        let document = manifest(&round.to_string());
+        let digest = format!("sha256:{}", hex(document.as_bytes()));
+        assert_ne!(fs::read_to_string(&link).unwrap(), digest);
+        let mut file = fs::File::create(tag.join("m.json")).unwrap();
+        file.write_all(document.as_bytes()).unwrap();
+        let copies = [file.try_clone().unwrap(), file];
+        let together = Barrier::new(copies.len());
+        std::thread::scope(|scope| {
+            for copy in copies {
+                scope.spawn(|| {
+                    together.wait();
+                    drop(copy);
+                    assert_eq!(fs::read_to_string(&link).unwrap(), digest);
+                });
+            }
+        });
+    }
 }
 
 #[test]
