@@ -406,10 +406,10 @@ impl Filesystem for Adapter {
                 Row::Dots(ino, name) => {
                     reply.add(INodeNo(*ino), next, fuser::FileType::Directory, name)
                 }
-                Row::Name(row) | Row::Bare(row) => {
-                    let kind = file_type(row.found.attributes.kind);
-                    let ino = self.service.listed_number(&row.found.place);
-                    reply.add(INodeNo(ino), next, kind, &row.name)
+                Row::Name(listed) | Row::Bare(listed) => {
+                    let kind = file_type(listed.found.attributes.kind);
+                    let ino = self.service.listed_number(row);
+                    reply.add(INodeNo(ino), next, kind, &listed.name)
                 }
             })
         });

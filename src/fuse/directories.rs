@@ -165,9 +165,15 @@ impl Service {
     /// The number of a row of which the kernel gets no attributes: any but 0 serves.
     pub(super) const BARE: u64 = u64::MAX;
 
-    /// The number of a row in a listing without attributes. One is given at lookup only.
-    pub(super) fn listed_number(&self, place: &Place) -> u64 {
-        self.inodes.number(place).unwrap_or(Self::BARE)
+    /// The number of a row in a listing without attributes. One is given at lookup only, and
+    /// nobody looks for it where there are many rows.
+    pub(super) fn listed_number(&self, row: &Row<'_>) -> u64 {
+        let number = match row {
+            Row::Dots(ino, _) => Some(*ino),
+            Row::Name(row) => self.inodes.number(&row.found.place),
+            Row::Bare(_) => None,
+        };
+        number.unwrap_or(Self::BARE)
     }
 
     /// What the kernel takes for no attributes, where it asks for names with them.

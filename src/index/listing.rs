@@ -123,17 +123,43 @@ impl Index {
         last: Option<&Tag>,
         limit: usize,
     ) -> Result<Vec<(Tag, TagRecord)>, IndexError> {
+        let mut view = self.view();
+        self.tag_rows(repository, last, limit, |key, value| {
+            view.decode_tag(key, value)
+        })
+    }
+
+    /// The same, with the manifests' numbers only: their digests would have to be looked up one
+    /// by one.
+    pub fn tag_names(
+        &self,
+        repository: RepositoryId,
+        last: Option<&Tag>,
+        limit: usize,
+    ) -> Result<Vec<(Tag, TagRecord<DigestId>)>, IndexError> {
+        self.tag_rows(repository, last, limit, |key, value| {
+            TagRecord::<DigestId>::decode(value)
+                .ok_or_else(|| IndexError::Record { key: key.to_vec() })
+        })
+    }
+
+    fn tag_rows<T>(
+        &self,
+        repository: RepositoryId,
+        last: Option<&Tag>,
+        limit: usize,
+        mut decode: impl FnMut(&[u8], &[u8]) -> Result<T, IndexError>,
+    ) -> Result<Vec<(Tag, T)>, IndexError> {
         let table = Key::table(b'T').repository(repository);
         let mut range = table.clone().below();
         let skip = range.start.len();
         if let Some(last) = last {
             range.start = after(table.tag(last).done());
         }
-        let mut view = self.view();
         let rows = self.scan(&range, limit)?;
         rows.into_iter()
             .map(|(key, value)| {
-                let record = view.decode_tag(&key, &value)?;
+                let record = decode(&key, &value)?;
                 let tag = key
                     .get(skip..key.len() - 1)
                     .and_then(|tag| std::str::from_utf8(tag).ok());

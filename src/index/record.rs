@@ -201,13 +201,32 @@ impl TagDirectories {
     }
 }
 
-/// A tag.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TagRecord {
+/// A tag, which names its manifest by digest; as it is stored, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TagRecord<Manifest = Digest> {
     /// Which of its directories were made.
     pub directories: TagDirectories,
     /// The manifest it is at, and since when.
-    pub current: Option<(Digest, u32)>,
+    pub current: Option<(Manifest, u32)>,
+}
+
+impl<Manifest> Default for TagRecord<Manifest> {
+    fn default() -> Self {
+        Self {
+            directories: TagDirectories::default(),
+            current: None,
+        }
+    }
+}
+
+impl TagRecord<DigestId> {
+    pub(super) fn decode(value: &[u8]) -> Option<Self> {
+        let mut fields = Fields(value);
+        Some(Self {
+            directories: TagDirectories(fields.u8()?),
+            current: fields.id().zip(fields.u32()),
+        })
+    }
 }
 
 /// Staged bytes that their file may not have after a crash.

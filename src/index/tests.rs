@@ -131,6 +131,13 @@ fn tags_are_listed_in_the_order_of_their_bytes() {
         assert_eq!(all[0].1.current, Some((sha256(tags[0]), 1)));
         let page = index.tags(repository, Some(&all[2].0), 2).unwrap();
         assert_eq!(page, all[3..5]);
+        let names = index.tag_names(repository, Some(&all[2].0), 2).unwrap();
+        for ((name, stored), (tag, record)) in names.iter().zip(&page) {
+            let (id, pushed) = stored.current.unwrap();
+            let digest = index.digest(id).unwrap();
+            assert_eq!((name, Some((digest, pushed))), (tag, record.current));
+        }
+        assert_eq!(names.len(), 2);
         let gone = "v1+".replace('+', "_gone").parse().unwrap();
         assert_eq!(index.tags(repository, Some(&gone), 9).unwrap().len(), 0);
     });

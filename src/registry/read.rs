@@ -114,7 +114,7 @@ impl Registry {
         last: Option<&Tag>,
         limit: usize,
     ) -> Result<Vec<(Tag, SystemTime)>, Error> {
-        let rows = self.index.tags(self.number(name)?, last, limit)?;
+        let rows = self.index.tag_names(self.number(name)?, last, limit)?;
         let dated = rows
             .into_iter()
             .map(|(tag, record)| (tag, time(record.current.map_or(0, |(_, pushed)| pushed))));

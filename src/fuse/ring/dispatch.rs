@@ -8,7 +8,7 @@ use fuser::{Errno, FileType};
 
 use super::Slot;
 use super::queue::Raw;
-use super::reply::{Listing, Reply};
+use super::reply::{Listing, Reply, Shown};
 use super::request::{Operation, Request};
 use super::workers::Workers;
 use crate::fuse::directories::Row;
@@ -195,29 +195,35 @@ fn list(
     let mut listing = Listing::new(size);
     let stale = service.list(ino, offset, |next, row| match row {
         Row::Dots(ino, name) => {
-            let entry = plus.then(|| service.dots(*ino));
+            let entry = service.dots(*ino);
+            let shown = if plus {
+                Shown::Entry(&entry)
+            } else {
+                Shown::NotAsked
+            };
             let row = (*ino, next, FileType::Directory);
-            listing.add(row, OsStr::new(name), entry.as_ref())
+            listing.add(row, OsStr::new(name), shown)
         }
         Row::Name(row) if plus => {
             let entry = service.entry(&row.found);
             let ino = entry.attributes.ino.0;
-            let full = listing.add((ino, next, entry.attributes.kind), &row.name, Some(&entry));
+            let named = (ino, next, entry.attributes.kind);
+            let full = listing.add(named, &row.name, Shown::Entry(&entry));
             if full {
                 // The kernel was not told after all.
                 service.inodes.forget(ino, 1);
             }
             full
         }
-        Row::Bare(row) if plus => {
-            let entry = service.bare(&row.found);
-            let kind = entry.attributes.kind;
-            listing.add((Service::BARE, next, kind), &row.name, Some(&entry))
-        }
-        Row::Name(row) | Row::Bare(row) => {
-            let kind = file_type(row.found.attributes.kind);
-            let ino = service.listed_number(&row.found.place);
-            listing.add((ino, next, kind), &row.name, None)
+        Row::Name(listed) | Row::Bare(listed) => {
+            let kind = file_type(listed.found.attributes.kind);
+            let ino = service.listed_number(row);
+            let shown = if plus {
+                Shown::Nothing
+            } else {
+                Shown::NotAsked
+            };
+            listing.add((ino, next, kind), &listed.name, shown)
         }
     })?;
     Ok((listing.done(), stale))

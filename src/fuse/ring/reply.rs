@@ -208,6 +208,16 @@ fn kind(kind: FileType) -> u32 {
     }
 }
 
+/// What a row of a listing says besides the name and what kind of file it is.
+#[derive(Clone, Copy)]
+pub(super) enum Shown<'a> {
+    /// The kernel asks for names only.
+    NotAsked,
+    /// It asks for more, and gets the number 0: it then looks the name up if it must.
+    Nothing,
+    Entry(&'a Entry),
+}
+
 /// A listing: `fuse_dirent` or `fuse_direntplus` one behind the other, no longer than asked for.
 #[derive(Debug)]
 pub(super) struct Listing {
@@ -227,19 +237,24 @@ impl Listing {
         &mut self,
         (ino, offset, file): (u64, u64, FileType),
         name: &OsStr,
-        entry: Option<&Entry>,
+        shown: Shown<'_>,
     ) -> bool {
         const ENTRY: usize = 128;
         const ROW: usize = 24;
-        let plus = if entry.is_some() { ENTRY } else { 0 };
-        let len = (plus + ROW + name.len()).next_multiple_of(8);
-        let end = self.bytes.len() + len;
+        let start = self.bytes.len();
+        let plus = if matches!(shown, Shown::NotAsked) {
+            0
+        } else {
+            ENTRY
+        };
+        let end = start + (plus + ROW + name.len()).next_multiple_of(8);
         if end > self.max {
             return true;
         }
-        if let Some(entry) = entry {
+        if let Shown::Entry(entry) = shown {
             put_entry(&mut self.bytes, entry);
         }
+        self.bytes.resize(start + plus, 0);
         let name_len = u32::try_from(name.len()).unwrap_or_default();
         let kind = kind(file) >> 12;
         self.bytes.u64(ino).u64(offset).u32(name_len).u32(kind);

@@ -2,8 +2,8 @@
 
 use super::Transaction;
 use crate::index::IndexError;
-use crate::index::key::{Fields, Key};
-use crate::index::record::{RepositoryId, TagDirectories, TagRecord};
+use crate::index::key::Key;
+use crate::index::record::{DigestId, RepositoryId, TagRecord};
 use crate::name::Tag;
 
 impl Transaction<'_> {
@@ -26,16 +26,14 @@ impl Transaction<'_> {
         key: &[u8],
         value: &[u8],
     ) -> Result<TagRecord, IndexError> {
-        let mut fields = Fields(value);
-        let flags = fields
-            .u8()
-            .ok_or_else(|| IndexError::Record { key: key.to_vec() })?;
-        let current = match (fields.id(), fields.u32()) {
-            (Some(id), Some(pushed)) => Some((self.digest(id)?, pushed)),
-            _ => None,
+        let stored = TagRecord::<DigestId>::decode(value);
+        let stored = stored.ok_or_else(|| IndexError::Record { key: key.to_vec() })?;
+        let current = match stored.current {
+            Some((id, pushed)) => Some((self.digest(id)?, pushed)),
+            None => None,
         };
         Ok(TagRecord {
-            directories: TagDirectories(flags),
+            directories: stored.directories,
             current,
         })
     }
