@@ -124,9 +124,10 @@ impl Index {
         limit: usize,
     ) -> Result<Vec<(Tag, TagRecord)>, IndexError> {
         let mut view = self.view();
-        self.tag_rows(repository, last, limit, |key, value| {
-            view.decode_tag(key, value)
-        })
+        let rows = self.tag_names(repository, last, limit)?;
+        rows.into_iter()
+            .map(|(tag, stored)| Ok((tag, view.named(stored)?)))
+            .collect()
     }
 
     /// The same, with the manifests' numbers only: their digests would have to be looked up one
@@ -137,19 +138,6 @@ impl Index {
         last: Option<&Tag>,
         limit: usize,
     ) -> Result<Vec<(Tag, TagRecord<DigestId>)>, IndexError> {
-        self.tag_rows(repository, last, limit, |key, value| {
-            TagRecord::<DigestId>::decode(value)
-                .ok_or_else(|| IndexError::Record { key: key.to_vec() })
-        })
-    }
-
-    fn tag_rows<T>(
-        &self,
-        repository: RepositoryId,
-        last: Option<&Tag>,
-        limit: usize,
-        mut decode: impl FnMut(&[u8], &[u8]) -> Result<T, IndexError>,
-    ) -> Result<Vec<(Tag, T)>, IndexError> {
         let table = Key::table(b'T').repository(repository);
         let mut range = table.clone().below();
         let skip = range.start.len();
@@ -159,12 +147,12 @@ impl Index {
         let rows = self.scan(&range, limit)?;
         rows.into_iter()
             .map(|(key, value)| {
-                let record = decode(&key, &value)?;
                 let tag = key
                     .get(skip..key.len() - 1)
                     .and_then(|tag| std::str::from_utf8(tag).ok());
                 let tag = tag.and_then(|tag| tag.parse().ok());
-                Ok((tag.ok_or(IndexError::Record { key })?, record))
+                tag.zip(TagRecord::decode(&value))
+                    .ok_or(IndexError::Record { key })
             })
             .collect()
     }

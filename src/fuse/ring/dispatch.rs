@@ -8,7 +8,7 @@ use fuser::{Errno, FileType};
 
 use super::Slot;
 use super::queue::Raw;
-use super::reply::{Listing, Reply, Shown};
+use super::reply::{Listing, Reply};
 use super::request::{Operation, Request};
 use super::workers::Workers;
 use crate::fuse::directories::Row;
@@ -192,23 +192,18 @@ fn list(
     size: u32,
     plus: bool,
 ) -> Result<(Reply, Vec<u64>), Errno> {
-    let mut listing = Listing::new(size);
+    let mut listing = Listing::new(size, plus);
     let stale = service.list(ino, offset, |next, row| match row {
         Row::Dots(ino, name) => {
-            let entry = service.dots(*ino);
-            let shown = if plus {
-                Shown::Entry(&entry)
-            } else {
-                Shown::NotAsked
-            };
+            let entry = plus.then(|| service.dots(*ino));
             let row = (*ino, next, FileType::Directory);
-            listing.add(row, OsStr::new(name), shown)
+            listing.add(row, OsStr::new(name), entry.as_ref())
         }
         Row::Name(row) if plus => {
             let entry = service.entry(&row.found);
             let ino = entry.attributes.ino.0;
             let named = (ino, next, entry.attributes.kind);
-            let full = listing.add(named, &row.name, Shown::Entry(&entry));
+            let full = listing.add(named, &row.name, Some(&entry));
             if full {
                 // The kernel was not told after all.
                 service.inodes.forget(ino, 1);
@@ -218,12 +213,7 @@ fn list(
         Row::Name(listed) | Row::Bare(listed) => {
             let kind = file_type(listed.found.attributes.kind);
             let ino = service.listed_number(row);
-            let shown = if plus {
-                Shown::Nothing
-            } else {
-                Shown::NotAsked
-            };
-            listing.add((ino, next, kind), &listed.name, shown)
+            listing.add((ino, next, kind), &listed.name, None)
         }
     })?;
     Ok((listing.done(), stale))

@@ -208,50 +208,39 @@ fn kind(kind: FileType) -> u32 {
     }
 }
 
-/// What a row of a listing says besides the name and what kind of file it is.
-#[derive(Clone, Copy)]
-pub(super) enum Shown<'a> {
-    /// The kernel asks for names only.
-    NotAsked,
-    /// It asks for more, and gets the number 0: it then looks the name up if it must.
-    Nothing,
-    Entry(&'a Entry),
-}
-
 /// A listing: `fuse_dirent` or `fuse_direntplus` one behind the other, no longer than asked for.
 #[derive(Debug)]
 pub(super) struct Listing {
     bytes: Vec<u8>,
     max: usize,
+    /// Whether the kernel asks for more than names.
+    plus: bool,
 }
 
 impl Listing {
-    pub(super) fn new(max: u32) -> Self {
+    pub(super) fn new(max: u32, plus: bool) -> Self {
         let max = usize::try_from(max).unwrap_or(usize::MAX);
         let bytes = Vec::with_capacity(max.min(super::queue::PAYLOAD));
-        Self { bytes, max }
+        Self { bytes, max, plus }
     }
 
-    /// Adds a row; whether there was no more room for it.
+    /// Adds a row; whether there was no more room for it. Without an entry the kernel gets the
+    /// number 0 where it asks for one, and looks the name up if it must.
     pub(super) fn add(
         &mut self,
         (ino, offset, file): (u64, u64, FileType),
         name: &OsStr,
-        shown: Shown<'_>,
+        entry: Option<&Entry>,
     ) -> bool {
         const ENTRY: usize = 128;
         const ROW: usize = 24;
         let start = self.bytes.len();
-        let plus = if matches!(shown, Shown::NotAsked) {
-            0
-        } else {
-            ENTRY
-        };
+        let plus = if self.plus { ENTRY } else { 0 };
         let end = start + (plus + ROW + name.len()).next_multiple_of(8);
         if end > self.max {
             return true;
         }
-        if let Shown::Entry(entry) = shown {
+        if let Some(entry) = entry.filter(|_| self.plus) {
             put_entry(&mut self.bytes, entry);
         }
         self.bytes.resize(start + plus, 0);

@@ -13,21 +13,18 @@ impl Transaction<'_> {
         repository: RepositoryId,
         tag: &Tag,
     ) -> Result<Option<TagRecord>, IndexError> {
-        let key = Key::table(b'T').repository(repository).tag(tag).done();
-        let Some(value) = self.get(key.clone())? else {
-            return Ok(None);
-        };
-        self.decode_tag(&key, &value).map(Some)
+        let key = Key::table(b'T').repository(repository).tag(tag);
+        match self.record(key, TagRecord::decode)? {
+            Some(stored) => self.named(stored).map(Some),
+            None => Ok(None),
+        }
     }
 
-    /// A tag's value; `key` is for the error.
-    pub(in crate::index) fn decode_tag(
+    /// A tag as it is stored, with the digest of its manifest.
+    pub(in crate::index) fn named(
         &mut self,
-        key: &[u8],
-        value: &[u8],
+        stored: TagRecord<DigestId>,
     ) -> Result<TagRecord, IndexError> {
-        let stored = TagRecord::<DigestId>::decode(value);
-        let stored = stored.ok_or_else(|| IndexError::Record { key: key.to_vec() })?;
         let current = match stored.current {
             Some((id, pushed)) => Some((self.digest(id)?, pushed)),
             None => None,
