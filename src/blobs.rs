@@ -134,11 +134,19 @@ pub struct Vouched {
 pub struct Published {
     /// Its length in bytes.
     pub len: u64,
-    /// Whether its bytes will be found by their digest after a crash. If not, they may be found
-    /// by the draft's number instead, and [`Blobs::finish`] puts them right.
-    pub settled: bool,
-    /// Whether they may not be found at all, so that what was kept must stay so.
-    pub kept: bool,
+    /// Where its bytes are found after a crash.
+    pub survives: Survives,
+}
+
+/// Where the bytes of a new blob are found after a crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Survives {
+    /// By their digest.
+    ByDigest,
+    /// By their digest or by the draft's number, and [`Blobs::finish`] puts them right.
+    ByNumber,
+    /// Maybe nowhere, so that what was kept of them must stay so.
+    Kept,
 }
 
 /// A blob that was retired.
@@ -167,7 +175,8 @@ pub trait Blobs: Send + Sync {
     /// Removes a draft, which need not exist; what is open stays readable.
     fn discard(&self, id: u64) -> Result<(), BlobsError>;
     /// Publishes a draft as `digest`, if that is what it hashes to; its bytes are durable then,
-    /// unless somebody keeps them. Its number is free, unless the blob is not settled.
+    /// unless somebody keeps them. The draft is there by its number until it is discarded, but
+    /// nobody writes to it any more.
     fn publish(
         &self,
         draft: &dyn Draft,
@@ -177,6 +186,9 @@ pub trait Blobs: Send + Sync {
     /// Takes back a publication that is not settled, and of which no fact could be written: the
     /// blob is the draft of this number again.
     fn take_back(&self, id: u64, digest: &Digest) -> Result<(), BlobsError>;
+    /// After a crash, makes the bytes of a draft its own, if they were published and no fact
+    /// says so: it is written again.
+    fn reclaim(&self, id: u64) -> Result<(), BlobsError>;
     /// Ends a publication that a crash may have undone: the bytes of the draft of this number
     /// are those of `digest` again, whatever is there by that. Nothing to do if the draft is not
     /// there, and the blob is.

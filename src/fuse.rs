@@ -29,6 +29,7 @@ mod requests;
 mod ring;
 mod service;
 mod syncs;
+mod workers;
 
 use access::Owner;
 use adapter::{Adapter, Negotiated};

@@ -29,12 +29,13 @@ mod verify;
 
 pub use journal::Journal;
 use key::Key;
+pub use listing::Legible;
 use listing::decode_hash_state;
 pub use memory::Memory;
 use numbers::Numbers;
 pub use record::{
-    Blob, DigestId, Directories, Link, Repository, RepositoryId, Role, TagDirectories, TagRecord,
-    Upload,
+    Blob, DigestId, Directories, Kept, Link, Repository, RepositoryId, Role, TagDirectories,
+    TagRecord, Upload,
 };
 pub use redb::Redb;
 pub use store::{

@@ -55,6 +55,7 @@ pub use gate::judge;
 pub use ingest::{Destination, Ingested};
 pub use inventory::{Earlier, Holding, Totals};
 pub use moment::Moment;
+pub use open::FILES;
 pub use policy::{Audit, Policy, References, Removal, Schema1, Sync, Uploads};
 pub use publish::{Bytes, INLINE_BYTES_MAX};
 pub use scrub::{Rotten, Scrubbed, Scrubbing};
@@ -71,6 +72,7 @@ pub struct Registry {
     /// must not overlap, or the one's fact would name what the other has just removed.
     shards: Vec<Mutex<()>>,
     uploads: upload::Open,
+    spent: upload::Spent,
     settling: settling::Settling,
     moments: Mutex<moment::Moments>,
     /// Whose turn it is of those who adopt facts.
@@ -100,6 +102,7 @@ impl Registry {
             policy,
             shards,
             uploads: upload::Open::default(),
+            spent: upload::Spent::default(),
             settling: settling::Settling::default(),
             moments: Mutex::default(),
             adopting: Mutex::default(),
@@ -130,12 +133,14 @@ impl Registry {
         if self.is_durable(self.position()) {
             return Ok(());
         }
-        Ok(self.index.sync()?)
+        self.sync_always()
     }
 
     /// Returns when everything done before is durable, whatever policy says.
     pub fn sync_always(&self) -> Result<(), Error> {
-        Ok(self.index.sync()?)
+        self.index.sync()?;
+        self.clear_spent();
+        Ok(())
     }
 
     /// How far changes of facts have come: a number that grows with each.

@@ -12,7 +12,7 @@
 //! It knows neither the kernel nor its numbers: the kernel's side calls it and translates.
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -32,6 +32,7 @@ mod listing;
 mod node;
 mod own;
 mod packed;
+mod place;
 mod plain;
 mod rejected;
 mod remove;
@@ -44,44 +45,13 @@ pub use handle::{Access, Caching, Direct, Handle};
 pub use node::{at, directory};
 pub use own::{OwnFile, Served};
 pub use packed::Packed;
+pub use place::Place;
 
 use draft::{Draft, Drafts};
 use lingering::Lingering;
 use own::Serving;
 use plain::Plain;
 use rejected::Rejected;
-
-/// A file or directory of the mount, whatever keeps it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Place {
-    /// Outside the registry root: a plain file at this path below the top.
-    Plain(PathBuf),
-    /// Of the registry's layout: shown from facts.
-    Node(Node),
-    /// A file being written that is no fact yet.
-    Draft(u64),
-    /// Below `.regfs`.
-    Own(OwnFile),
-}
-
-impl Place {
-    /// The name of a place of the layout.
-    pub fn name(&self) -> Option<String> {
-        match self {
-            Self::Node(node) => Some(node.name()),
-            Self::Plain(_) | Self::Draft(_) | Self::Own(_) => None,
-        }
-    }
-
-    /// The directories of the layout above a place of it, from the nearest on.
-    pub fn above(&self) -> impl Iterator<Item = Self> {
-        let parent = match self {
-            Self::Node(node) => node.parent(),
-            Self::Plain(_) | Self::Draft(_) | Self::Own(_) => None,
-        };
-        std::iter::successors(parent, Node::parent).map(Self::Node)
-    }
-}
 
 /// What kind of file a place is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +119,22 @@ pub struct Listed {
     pub name: OsString,
     /// What it names.
     pub found: Found,
+}
+
+/// One name of a listing that tells no more than what kind of file it is.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// The name.
+    pub name: OsString,
+    /// What it names.
+    pub kind: FileKind,
+}
+
+impl From<Listed> for Named {
+    fn from(Listed { name, found }: Listed) -> Self {
+        let kind = found.attributes.kind;
+        Self { name, kind }
+    }
 }
 
 /// What an operation changed beyond what its caller sees by itself.
@@ -289,7 +275,11 @@ impl Tree {
 
     fn found(&self, place: Place) -> Result<Found, TreeError> {
         let attributes = self.attributes(&place)?;
-        let lasting = !matches!(place, Place::Draft(_) | Place::Own(_));
+        let lasting = match &place {
+            Place::Plain(_) => true,
+            Place::Node(node) => self.lasts(node)?,
+            Place::Draft(_) | Place::Own(_) => false,
+        };
         Ok(Found {
             place,
             attributes,
@@ -308,6 +298,11 @@ impl Tree {
             }
             Place::Own(file) => Ok(self.own_attributes(*file)),
         }
+    }
+
+    /// Makes the names in a plain directory durable; that of others is a matter of the facts.
+    pub fn sync_plain_directory(&self, path: &Path) -> Result<(), TreeError> {
+        self.plain.sync_directory(path)
     }
 
     /// The permission bits of a place; those of the layout are known without looking whether

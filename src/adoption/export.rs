@@ -14,7 +14,7 @@ use super::{AdoptionError, Progress, about, copy_files, go_on};
 use crate::digest::Digest;
 use crate::layout::{self, Node};
 use crate::name::{Namespace, RepositoryName, UploadId};
-use crate::registry::{Fact, Moment, Registry, Way};
+use crate::registry::{FILES, Fact, Moment, Registry, Way};
 use crate::tree;
 
 /// Bytes that are copied at once.
@@ -105,7 +105,7 @@ pub fn export(exporting: &Exporting<'_>) -> Result<Exported, AdoptionError> {
     exporting.progress.add(0.4, 0);
     exporting.progress.begin("repositories");
     shared.repositories()?;
-    let files = exporting.store.join("files");
+    let files = exporting.store.join(FILES);
     if files.is_dir() {
         let outside = copy_files(&files, target)?;
         shared.files.fetch_add(outside, Ordering::Relaxed);

@@ -18,7 +18,7 @@ use super::report::Tally;
 use super::walk::{Walk, on_threads};
 use super::{AdoptionError, Progress, Report, about, go_on, outside};
 use crate::layout::{self, Node};
-use crate::registry::{Adopter, Fact, Registry, Way};
+use crate::registry::{Adopter, FILES, Fact, Registry, Way};
 use crate::tree;
 
 mod file;
@@ -149,7 +149,7 @@ impl Shared<'_> {
             }
         }
         if self.importing.registry.is_some() {
-            let files = self.importing.store.join("files");
+            let files = self.importing.store.join(FILES);
             let count = outside::copy(self.importing.plain, &files, &self.tree)?;
             let counter = &self.tally.outside;
             counter.store(count, std::sync::atomic::Ordering::Relaxed);

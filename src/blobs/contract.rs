@@ -96,7 +96,7 @@ fn what_is_taken_back_is_a_draft_again(blobs: &dyn Blobs) {
     let draft = write(blobs, 1, b"layer");
     for _ in 0..2 {
         let published = blobs.publish(draft.as_ref(), &digest, Vouched::default());
-        assert!(!published.unwrap().settled);
+        assert_eq!(published.unwrap().survives, Survives::ByNumber);
         blobs.take_back(1, &digest).unwrap();
         assert!(matches!(blobs.open(&digest), Err(BlobsError::Missing(_))));
         assert_eq!(read(blobs.resume(1).unwrap().as_ref()), b"layer");
@@ -127,6 +127,13 @@ fn content_is_kept_once_after_each_change(blobs: &dyn Blobs) {
     draft.write_at(0, b"durable").unwrap();
     draft.sync().unwrap();
     assert!(kept(true).is_empty());
+    draft.truncate(0).unwrap();
+    for other in [b"more", b"few!"] {
+        draft.write_at(0, other).unwrap();
+        draft.write_at(0, b"few ").unwrap();
+        // As little as it was before, it may have been forgotten meanwhile.
+        assert_eq!(kept(true), [b"few "]);
+    }
 }
 
 fn what_was_kept_is_given_back_and_replaced_unless_it_is_known(blobs: &dyn Blobs) {
@@ -143,11 +150,16 @@ fn what_was_kept_is_given_back_and_replaced_unless_it_is_known(blobs: &dyn Blobs
         }
         let vouched = Vouched { kept: true, known };
         let published = blobs.publish(draft.as_ref(), &digest, vouched).unwrap();
-        assert_eq!(published.settled, known);
-        let stands: &[u8] = if known { b"torn" } else { b"layer" };
+        let (survives, stands): (_, &[u8]) = if known {
+            (Survives::ByDigest, b"torn")
+        } else {
+            (Survives::Kept, b"layer")
+        };
+        assert_eq!(published.survives, survives);
         assert_eq!(read(blobs.open(&digest).unwrap().as_ref()), stands);
     }
     blobs.settle().unwrap();
+    blobs.discard(2).unwrap();
     assert_eq!(blobs.drafts().unwrap(), [1]);
     // A crash may bring both names back.
     blobs.give_back(3, Some(&digest), b"torn").unwrap();
@@ -165,6 +177,7 @@ fn sha256(bytes: &[u8]) -> Digest {
 }
 
 fn write(blobs: &dyn Blobs, id: u64, bytes: &[u8]) -> Arc<dyn Draft> {
+    blobs.discard(id).unwrap();
     let draft = blobs.draft(id).unwrap();
     draft.write_at(0, bytes).unwrap();
     draft
@@ -236,7 +249,11 @@ fn a_blob_that_exists_is_kept(blobs: &dyn Blobs) {
                 .len,
             4
         );
-        assert!(blobs.drafts().unwrap().is_empty());
+        // It is there until it is discarded, and as it was.
+        assert_eq!(blobs.drafts().unwrap(), [id]);
+        let written = draft.write_at(0, b"S");
+        assert!(matches!(written, Err(BlobsError::Published)));
+        blobs.discard(id).unwrap();
     }
     let draft = write(blobs, 3, b"other");
     assert!(

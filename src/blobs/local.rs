@@ -40,6 +40,8 @@ pub struct Local {
     filesystem: File,
     /// Whether some writes failed, and nobody knows which.
     torn: Mutex<bool>,
+    /// Numbers of drafts of which a flush has failed.
+    torn_drafts: Arc<Mutex<HashSet<u64>>>,
 }
 
 /// Says of an error which file it is about.
@@ -48,10 +50,10 @@ fn about(path: &Path) -> impl FnOnce(io::Error) -> BlobsError {
     move |error| BlobsError::System { path, error }
 }
 
-/// Makes the names in a directory durable.
-fn sync_directory(path: &Path) -> Result<(), BlobsError> {
+/// Makes the bytes of a file durable, or the names in a directory.
+fn sync_path(path: &Path) -> Result<(), BlobsError> {
     File::open(path)
-        .and_then(|directory| directory.sync_all())
+        .and_then(|file| file.sync_all())
         .map_err(about(path))
 }
 
@@ -61,7 +63,7 @@ fn make_directory(path: &Path) -> Result<(), BlobsError> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
         made => made.map_err(about(path))?,
     }
-    path.parent().map_or(Ok(()), sync_directory)
+    path.parent().map_or(Ok(()), sync_path)
 }
 
 /// Removes a file, which need not exist; whether it did.
@@ -89,6 +91,7 @@ impl Local {
             shards: Mutex::default(),
             filesystem: File::open(directory).map_err(about(directory))?,
             torn: Mutex::default(),
+            torn_drafts: Arc::default(),
         };
         local.clear_copies()?;
         Ok(local)
@@ -127,8 +130,8 @@ impl Local {
 
     /// Makes the names in a shard durable.
     fn sync_shard(&self, digest: &Digest) -> Result<(), BlobsError> {
-        sync_directory(&self.shard_path(digest))?;
-        sync_directory(&self.algorithm_path(digest.algorithm()))
+        sync_path(&self.shard_path(digest))?;
+        sync_path(&self.algorithm_path(digest.algorithm()))
     }
 
     /// Opens staged bytes, which are `new` if nobody ever wrote any.
@@ -148,6 +151,7 @@ impl Local {
             writers: RwLock::new(()),
             synced: Mutex::new(new.then_some(stamp)),
             kept: Mutex::default(),
+            torn: Arc::clone(&self.torn_drafts),
             published: AtomicBool::new(false),
             follower: self.follower.sender(),
         });
@@ -227,6 +231,10 @@ impl Blobs for Local {
         self.take_back_file(id, digest)
     }
 
+    fn reclaim(&self, id: u64) -> Result<(), BlobsError> {
+        self.reclaim_file(id)
+    }
+
     fn finish(&self, id: u64, digest: &Digest) -> Result<(), BlobsError> {
         self.finish_file(id, digest)
     }
@@ -237,7 +245,7 @@ impl Blobs for Local {
 
     fn remove(&self, digest: &Digest) -> Result<(), BlobsError> {
         if remove_file(&self.blob_path(digest))? {
-            sync_directory(&self.shard_path(digest))?;
+            sync_path(&self.shard_path(digest))?;
         }
         Ok(())
     }
@@ -301,20 +309,6 @@ impl Blobs for Local {
             free: space.f_bfree.saturating_mul(space.f_frsize),
             available: space.f_bavail.saturating_mul(space.f_frsize),
         })
-    }
-}
-
-impl Local {
-    /// Removes copies that an earlier process did not come to publish.
-    fn clear_copies(&self) -> Result<(), BlobsError> {
-        let path = self.directory.join("staging");
-        for row in fs::read_dir(&path).map_err(about(&path))? {
-            let path = row.map_err(about(&path))?.path();
-            if path.extension().is_some_and(|extension| extension == COPY) {
-                remove_file(&path)?;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -417,6 +411,7 @@ mod tests {
         let (hex, shard) = (digest.hex(), digest.hex()[..2].to_owned());
         let path = directory.path().join("blobs/sha256").join(shard).join(hex);
         assert_eq!(fs::read(path).unwrap(), b"x");
+        blobs.discard(7).unwrap();
         assert!(!directory.path().join("staging/7").exists());
         blobs.retire(&digest).unwrap();
         assert!(
@@ -425,6 +420,27 @@ mod tests {
                 .join(format!("trash/sha256-{}", digest.hex()))
                 .exists()
         );
+    }
+
+    #[test]
+    fn a_draft_whose_flush_has_failed_is_never_taken_for_durable() {
+        let directory = tempfile::tempdir().unwrap();
+        let blobs = Local::open(directory.path()).unwrap();
+        let path = directory.path().join("staging/7");
+        // What cannot be flushed.
+        std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+        assert!(blobs.resume(7).unwrap().sync().is_err());
+        fs::remove_file(&path).unwrap();
+        // The system says so once only.
+        fs::write(&path, "bytes").unwrap();
+        let draft = blobs.resume(7).unwrap();
+        let error = draft.sync().unwrap_err().to_string();
+        assert!(error.contains("earlier flush"), "{error}");
+        assert!(draft.keep(99, &mut |_| true).is_err());
+        let digest = Digest::of(Algorithm::Sha256, b"bytes");
+        let published = blobs.publish(draft.as_ref(), &digest, Vouched::default());
+        assert!(published.is_err());
+        assert!(matches!(blobs.open(&digest), Err(BlobsError::Missing(_))));
     }
 
     #[test]

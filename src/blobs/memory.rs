@@ -12,7 +12,7 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
-use super::{Blobs, BlobsError, Content, Draft, Published, Retired, Space, Vouched, Way};
+use super::{Blobs, BlobsError, Content, Draft, Published, Retired, Space, Survives, Vouched, Way};
 use crate::digest::Digest;
 
 mod written;
@@ -75,7 +75,6 @@ impl Memory {
         let mut state = self.state.lock();
         state.drafts.retain(|_, draft| draft.crash());
         for (digest, draft) in std::mem::take(&mut state.unsettled) {
-            draft.content.lock().published = false;
             state.blobs.remove(&digest);
             if draft.crash() {
                 state.drafts.insert(draft.id, draft);
@@ -161,19 +160,21 @@ impl Blobs for Memory {
         }
         self.fault.write()?;
         content.published = true;
-        state.drafts.remove(&draft.id());
-        let settled = vouched.known && state.blobs.contains_key(digest);
-        let kept = vouched.kept && content.kept.as_ref() == Some(&content.bytes);
-        if !settled {
+        let survives = if vouched.known && state.blobs.contains_key(digest) {
+            Survives::ByDigest
+        } else if vouched.kept && content.kept.as_ref() == Some(&content.bytes) {
+            Survives::Kept
+        } else {
+            content.durable = Some(content.bytes.clone());
+            Survives::ByNumber
+        };
+        if survives != Survives::ByDigest {
             let bytes = Arc::new(content.bytes.clone());
             state.blobs.insert(*digest, bytes);
-            if !kept {
-                content.durable = Some(content.bytes.clone());
-            }
             drop(content);
             state.unsettled.insert(*digest, written);
         }
-        Ok(Published { len, settled, kept })
+        Ok(Published { len, survives })
     }
 
     fn take_back(&self, id: u64, digest: &Digest) -> Result<(), BlobsError> {
@@ -183,6 +184,13 @@ impl Blobs for Memory {
         state.blobs.remove(digest);
         draft.content.lock().published = false;
         state.drafts.insert(id, draft);
+        Ok(())
+    }
+
+    fn reclaim(&self, id: u64) -> Result<(), BlobsError> {
+        if let Some(draft) = self.state.lock().drafts.get(&id) {
+            draft.content.lock().published = false;
+        }
         Ok(())
     }
 

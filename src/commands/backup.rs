@@ -8,10 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CommandError, StoreLock, about};
 use crate::adoption::{self, Progress};
-use crate::registry::{self, Registry, Way};
-
-/// Where a store keeps what is not of its registry.
-const FILES: &str = "files";
+use crate::registry::{self, FILES, Registry, Way};
 
 /// What a backup has brought.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, OnceLock};
 
+use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -17,7 +18,7 @@ use signal_hook::iterator::Signals;
 use super::control::{Control, Served};
 use super::{CommandError, MountOptions, StoreLock, about, absolute};
 use crate::fuse::{Mount, Options};
-use crate::registry::{self, Registry};
+use crate::registry::{self, FILES, Registry};
 use crate::tree::Tree;
 
 /// What to mount, where, and how.
@@ -101,7 +102,8 @@ fn check(mounting: &Mounting) -> Result<PathBuf, CommandError> {
 /// Takes away a mount whose process was killed: nobody can use it, nor mount over it.
 fn revive(mountpoint: &Path) {
     // Not stat or a listing, which the kernel may answer from what it remembers.
-    let gone = [rustix::io::Errno::NOTCONN, rustix::io::Errno::CONNABORTED];
+    // What is asked while the kernel takes the rings away is aborted.
+    let gone = [Errno::NOTCONN, Errno::CONNABORTED, Errno::CANCELED];
     if rustix::fs::statfs(mountpoint).is_err_and(|error| gone.contains(&error)) {
         detach(mountpoint);
     }
@@ -136,7 +138,7 @@ fn serve(mounting: &Mounting, mountpoint: &Path) -> Result<(), CommandError> {
         mounted: OnceLock::new(),
     });
     let control = Control::listen(Arc::clone(&known))?;
-    let plain = mounting.store.join("files");
+    let plain = mounting.store.join(FILES);
     let tree = Tree::new(registry, plain, &mounting.root, options.read_only)?;
     let kernel = Options {
         source: absolute(&mounting.store)?.display().to_string(),

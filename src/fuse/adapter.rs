@@ -402,15 +402,9 @@ impl Filesystem for Adapter {
     ) {
         self.count(Kind::List);
         let listed = guarded(|| {
-            self.service.list(ino.0, offset, |next, row| match row {
-                Row::Dots(ino, name) => {
-                    reply.add(INodeNo(*ino), next, fuser::FileType::Directory, name)
-                }
-                Row::Name(listed) | Row::Bare(listed) => {
-                    let kind = file_type(listed.found.attributes.kind);
-                    let ino = self.service.listed_number(row);
-                    reply.add(INodeNo(ino), next, kind, &listed.name)
-                }
+            self.service.list(ino.0, offset, |next, row| {
+                let ino = INodeNo(self.service.listed_number(row));
+                reply.add(ino, next, file_type(row.kind()), row.name())
             })
         });
         match listed {
@@ -433,18 +427,6 @@ impl Filesystem for Adapter {
         self.count(Kind::List);
         let listed = guarded(|| {
             self.service.list(ino.0, offset, |next, row| match row {
-                Row::Dots(ino, name) => {
-                    let entry = self.service.dots(*ino);
-                    let number = INodeNo(*ino);
-                    reply.add(
-                        number,
-                        next,
-                        name,
-                        &entry.lifetime,
-                        &entry.attributes,
-                        Generation(0),
-                    )
-                }
                 Row::Name(row) => {
                     let entry = self.service.entry(&row.found);
                     let ino = entry.attributes.ino;
@@ -456,11 +438,14 @@ impl Filesystem for Adapter {
                     }
                     full
                 }
-                Row::Bare(row) => {
-                    let mut entry = self.service.bare(&row.found);
-                    let none = std::mem::replace(&mut entry.attributes.ino, INodeNo(Service::BARE));
+                row => {
+                    // fuser cannot say that there is no number without Go's taking the name for
+                    // one that is gone; of these the kernel remembers nothing.
+                    let number = self.service.listed_number(row);
+                    let entry = self.service.bare(number, row.kind());
                     let (lifetime, attributes) = (&entry.lifetime, &entry.attributes);
-                    reply.add(none, next, &row.name, lifetime, attributes, Generation(0))
+                    let ino = INodeNo(number);
+                    reply.add(ino, next, row.name(), lifetime, attributes, Generation(0))
                 }
             })
         });

@@ -119,6 +119,8 @@ impl Service {
             Way::Elsewhere => {
                 // The kernel looks once more, and must not meet the same again.
                 self.inodes.renew(ino, caching == Caching::Writing);
+                // Nothing was written by it.
+                let _unchanged = self.tree.release(&handle);
                 return Err(Errno::ESTALE);
             }
         };
@@ -188,7 +190,10 @@ impl Service {
             .create(&parent, name, mode, caller.writer())
             .map_err(|error| logged(&error))?;
         let entry = self.entry(&found);
-        let opened = self.opened(entry.attributes.ino.0, handle, Access::Write)?;
+        let ino = entry.attributes.ino.0;
+        let opened = self.opened(ino, handle, Access::Write);
+        // The kernel is not told of it after all.
+        let opened = opened.inspect_err(|_| self.inodes.forget(ino, 1))?;
         Ok((entry, opened))
     }
 

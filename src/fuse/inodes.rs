@@ -4,6 +4,7 @@
 //! it looked it up. A place that becomes another (a renamed file) keeps its number.
 
 use std::hash::BuildHasher;
+use std::path::Path;
 
 use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -228,6 +229,14 @@ impl Inodes {
         std::mem::take(&mut row.listed).then_some(ino)
     }
 
+    /// The listing of a directory is not what it was, and the kernel knows.
+    pub(super) fn age(&self, directory: u64) {
+        let mut table = self.table.write();
+        if let Some(row) = table.rows.get_mut(directory) {
+            row.version = row.version.wrapping_add(1);
+        }
+    }
+
     /// A place gets another number from its next lookup on, and if `through_us`, whatever is
     /// opened by that comes through us. The old number still leads there.
     pub(super) fn renew(&self, ino: u64, through_us: bool) {
@@ -276,6 +285,30 @@ impl Inodes {
         // Who found what was replaced under its number reads what is there now.
         table.give(&new, ino);
     }
+
+    /// What is below a plain directory has moved with it.
+    pub(super) fn moved_along(&self, old: &Path, new: &Path) {
+        let mut table = self.table.write();
+        let below = |(ino, row): (u64, &Row)| {
+            let place = row.place.as_ref()?;
+            let rest = place.plain()?.strip_prefix(old).ok()?;
+            let moved = Packed::from(&Place::Plain(new.join(rest)));
+            Some((ino, place.clone(), moved))
+        };
+        let rows: Vec<_> = table.rows.iter().filter_map(below).collect();
+        for (ino, old, new) in rows {
+            let newest = table.number(&old) == Some(ino);
+            if newest {
+                table.take(&old);
+            }
+            if let Some(row) = table.rows.get_mut(ino) {
+                row.place = Some(new.clone());
+            }
+            if newest {
+                table.give(&new, ino);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -319,6 +352,20 @@ mod tests {
         );
         inodes.forget(old, 1);
         assert_eq!(inodes.number(&plain("a")), Some(new));
+    }
+
+    #[test]
+    fn what_is_below_a_directory_moves_with_it() {
+        let inodes = Inodes::new(&plain(""));
+        let (file, beside) = (
+            inodes.look_up(&plain("a/b/f")),
+            inodes.look_up(&plain("ab/f")),
+        );
+        inodes.moved_along("a".as_ref(), "c".as_ref());
+        assert_eq!(inodes.place(file), Some(plain("c/b/f")));
+        assert_eq!(inodes.number(&plain("c/b/f")), Some(file));
+        assert_ne!(inodes.look_up(&plain("a/b/f")), file);
+        assert_eq!(inodes.place(beside), Some(plain("ab/f")));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use fuser::Errno;
 use super::access::Caller;
 use super::service::{Entry, Service, logged};
 use super::syncs::{Answer, Task};
-use crate::tree::{Change, Place, Space};
+use crate::tree::{Change, FileKind, Place, Space, TreeError};
 
 /// What chmod, utimes and truncate ask for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,17 +70,28 @@ impl Service {
         name: &OsStr,
         directory: bool,
     ) -> Result<Vec<u64>, Errno> {
-        let parent = self.place(parent)?;
-        self.may_change_in(caller, &parent)?;
+        let place = self.place(parent)?;
+        self.may_change_in(caller, &place)?;
         let removed = if directory {
-            self.tree.remove_directory(&parent, name)
+            self.tree.remove_directory(&place, name)
         } else {
-            self.tree.remove_file(&parent, name, caller.writer())
+            self.tree.remove_file(&place, name, caller.writer())
         };
         let removed = removed.map_err(|error| logged(&error))?;
         self.inodes.removed(&removed);
-        // What lies above may have gone with it.
-        Ok(self.unlist(&[removed]))
+        self.inodes.age(parent);
+        Ok(self.gone_with(&removed))
+    }
+
+    /// The directories that list another one no more, which went with what was removed.
+    fn gone_with(&self, removed: &Place) -> Vec<u64> {
+        let gone = |place: &Place| matches!(self.tree.attributes(place), Err(TreeError::NotFound));
+        let above = removed.above().take_while(gone);
+        let with_it = above.chain(removed.implies().filter(gone));
+        let directories = with_it.filter_map(|gone| gone.above().next());
+        directories
+            .filter_map(|directory| self.inodes.unlist(&directory))
+            .collect()
     }
 
     /// rename(2); the inodes that the kernel must be told of.
@@ -98,14 +109,29 @@ impl Service {
         let (old, new) = (self.place(from.0)?, self.place(to.0)?);
         self.may_change_in(caller, &old)?;
         self.may_change_in(caller, &new)?;
+        let directories = [from.0, to.0];
         let (from, to) = ((&old, from.1), (&new, to.1));
         let renamed = self.tree.rename(from, to, replace, caller.writer());
         let (moved, outcome) = renamed.map_err(|error| logged(&error))?;
-        match &outcome.became {
-            Some(place) => self.inodes.became(&moved, place),
-            None => self.inodes.removed(&moved),
+        for directory in directories {
+            self.inodes.age(directory);
         }
+        self.moved(&moved, outcome.became.as_ref());
         Ok(self.stale(&outcome))
+    }
+
+    /// Numbers go with what was moved, and with what is below it.
+    fn moved(&self, moved: &Place, became: Option<&Place>) {
+        let Some(place) = became else {
+            return self.inodes.removed(moved);
+        };
+        self.inodes.became(moved, place);
+        if let (Place::Plain(old), Place::Plain(new)) = (moved, place)
+            && let Ok(now) = self.tree.attributes(place)
+            && now.kind == FileKind::Directory
+        {
+            self.inodes.moved_along(old, new);
+        }
     }
 
     /// chmod(2), utimes(2), truncate(2); the inodes that the kernel must be told of. Owners are
@@ -153,12 +179,23 @@ impl Service {
     /// fsync(2) of a directory.
     #[must_use]
     pub(super) fn sync_directory(self: &Arc<Self>, ino: u64, answer: Answer) -> Option<Task> {
-        let place = self.inodes.place(ino);
-        if place.is_some_and(|place| self.tree.is_note_directory(&place)) {
-            answer(Ok(()));
-            return None;
+        match self.inodes.place(ino) {
+            Some(place) if self.tree.is_note_directory(&place) => {
+                answer(Ok(()));
+                None
+            }
+            Some(Place::Plain(path)) => {
+                let service = Arc::clone(self);
+                Some(Box::new(move || {
+                    let synced = service.tree.sync_plain_directory(&path);
+                    match synced.map_err(|error| logged(&error)) {
+                        Ok(()) => service.make_durable(answer).map_or((), |task| task()),
+                        Err(error) => answer(Err(error)),
+                    }
+                }))
+            }
+            Some(_) | None => self.make_durable(answer),
         }
-        self.make_durable(answer)
     }
 
     /// Answered once everything before is durable. What this gives the caller must do, where it

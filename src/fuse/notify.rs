@@ -1,24 +1,23 @@
 //! Notification: the kernel told of changes that it did not see.
 //!
-//! One thread does that, and only then sends the answer to the request which made the change:
-//! whoever made it finds the kernel knowing of it. A request's own thread must not, since the
-//! kernel may hold for the request what it needs to take note.
+//! Threads of its own do that, and only then send the answer to the request which made the
+//! change: whoever made it finds the kernel knowing of it. A request's own thread must not, since
+//! the kernel may hold for the request what it needs to take note.
 
 use std::ffi::OsStr;
 use std::io;
-use std::sync::OnceLock;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, OnceLock};
 
 use fuser::{INodeNo, Notifier};
 use parking_lot::Mutex;
 
-/// An answer that waits.
-type Answer = Box<dyn FnOnce() + Send>;
+use super::syncs::Task;
+use super::workers::Workers;
 
 /// The way to tell the kernel.
 pub(super) struct Kernel {
-    sender: Mutex<Sender<(Vec<u64>, Answer)>>,
-    notifier: std::sync::Arc<OnceLock<Notifier>>,
+    notifier: Arc<OnceLock<Notifier>>,
+    workers: Mutex<Workers>,
 }
 
 impl std::fmt::Debug for Kernel {
@@ -28,16 +27,13 @@ impl std::fmt::Debug for Kernel {
 }
 
 impl Kernel {
-    /// Starts the thread.
+    /// Starts a thread.
     pub(super) fn start() -> io::Result<Self> {
-        let (sender, changes) = channel();
-        let notifier = std::sync::Arc::new(OnceLock::new());
-        let theirs = std::sync::Arc::clone(&notifier);
-        let thread = std::thread::Builder::new().name("notifier".into());
-        thread.spawn(move || run(&changes, &theirs))?;
+        let mut workers = Workers::new("notifier", usize::MAX);
+        workers.start()?;
         Ok(Self {
-            sender: Mutex::new(sender),
-            notifier,
+            notifier: Arc::default(),
+            workers: Mutex::new(workers),
         })
     }
 
@@ -49,10 +45,7 @@ impl Kernel {
 
     /// Has the kernel drop what it keeps of an inode, at once: not for a request's own thread.
     pub(super) fn drop_inode(&self, ino: u64) {
-        if let Some(notifier) = self.notifier.get() {
-            // An inode that the kernel has forgotten needs no notification.
-            let _forgotten = notifier.inval_inode(INodeNo(ino), 0, 0);
-        }
+        drop_inode(&self.notifier, ino);
     }
 
     /// The same of a name in a directory.
@@ -63,24 +56,29 @@ impl Kernel {
     }
 
     /// Answers after the kernel has dropped what it keeps of these inodes.
-    pub(super) fn answer(&self, changed: Vec<u64>, answer: Answer) {
+    ///
+    /// The kernel does so only when nobody is reading them, and who is may wait for room in a
+    /// queue of requests, which another answer would make: none waits for another's thread.
+    pub(super) fn answer(&self, changed: Vec<u64>, answer: Task) {
         if changed.is_empty() {
             return answer();
         }
-        if let Err(failed) = self.sender.lock().send((changed, answer)) {
-            (failed.0.1)();
+        let notifier = Arc::clone(&self.notifier);
+        let queued = self.workers.lock().queue(Box::new(move || {
+            for ino in changed {
+                drop_inode(&notifier, ino);
+            }
+            answer();
+        }));
+        if let Err(error) = queued {
+            log::warn!("whoever is done first tells the kernel of a change: {error}");
         }
     }
 }
 
-fn run(changes: &Receiver<(Vec<u64>, Answer)>, notifier: &OnceLock<Notifier>) {
-    while let Ok((inodes, answer)) = changes.recv() {
-        for ino in inodes {
-            if let Some(notifier) = notifier.get() {
-                // An inode that the kernel has forgotten needs no notification.
-                let _forgotten = notifier.inval_inode(INodeNo(ino), 0, 0);
-            }
-        }
-        answer();
+fn drop_inode(notifier: &OnceLock<Notifier>, ino: u64) {
+    if let Some(notifier) = notifier.get() {
+        // An inode that the kernel has forgotten needs no notification.
+        let _forgotten = notifier.inval_inode(INodeNo(ino), 0, 0);
     }
 }

@@ -22,16 +22,15 @@ use rustix::process::setpriority_process;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::service::{Service, guarded};
+use super::workers::Workers;
 
 mod dispatch;
 mod queue;
 mod reply;
 mod request;
-mod workers;
 
 use queue::Queue;
 use reply::Reply;
-use workers::Workers;
 
 /// Requests that may be under way on one processor. Each takes as much memory as the largest
 /// request that it ever held.
@@ -206,7 +205,8 @@ fn serve(
     mailbox: &Arc<Mailbox>,
 ) -> io::Result<()> {
     queue.register(device)?;
-    let mut workers = Workers::default();
+    // More than there are entries never have anything to do.
+    let mut workers = Workers::new("regfs-worker", ENTRIES);
     while !queue.is_over() {
         for (entry, reply) in mailbox.take() {
             queue.answer(device, entry, &reply)?;

@@ -101,20 +101,6 @@ impl Service {
         }
     }
 
-    /// `.` and `..` in a listing, of which the kernel wants no more than a number.
-    pub(super) fn dots(&self, ino: u64) -> Entry {
-        let directory = Attributes {
-            kind: FileKind::Directory,
-            size: 0,
-            modified: SystemTime::UNIX_EPOCH,
-            mode: 0o755,
-        };
-        Entry {
-            attributes: self.attributes(ino, &directory),
-            lifetime: Duration::ZERO,
-        }
-    }
-
     /// What is known of an inode. One that was removed is asked of a file that is still open on
     /// it.
     pub(super) fn shown(&self, ino: u64) -> Result<Attributes, Errno> {

@@ -140,12 +140,15 @@ impl Journal {
                  the index: run regfs fsck",
                 directory.display()
             );
+        }
+        let layer = applier::newest(found.changes);
+        let end = state(found.last, epoch + 1);
+        applier::apply(below.as_ref(), applier::changes(&layer), end)?;
+        // Not before what could be read of it is in the store below.
+        if found.damaged.is_some() {
             set_aside(directory, epoch).map_err(system)?;
         }
         let epoch = epoch + 1;
-        let layer = applier::newest(found.changes);
-        let end = state(found.last, epoch);
-        applier::apply(below.as_ref(), applier::changes(&layer), end)?;
         let segments = Segments::open(directory, epoch).map_err(system)?;
         let inner = Arc::new(Inner {
             below,

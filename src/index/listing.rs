@@ -16,6 +16,15 @@ use crate::name::{LinkSet, Namespace, Tag, UploadId};
 /// Rows read from the store at once where some are passed over.
 const PAGE: usize = 256;
 
+/// The rows of a table that can be read.
+#[derive(Debug)]
+pub struct Legible<T> {
+    /// These.
+    pub rows: Vec<T>,
+    /// Whether they are all.
+    pub whole: bool,
+}
+
 /// Listings of repositories.
 impl Index {
     /// The range of everything below a name, or below none.
@@ -179,21 +188,6 @@ impl Index {
             .collect()
     }
 
-    /// The uploads of all repositories.
-    pub fn all_uploads(&self) -> Result<Vec<(RepositoryId, UploadId, Upload)>, IndexError> {
-        let rows = self.scan(&Key::table(b'U').below(), usize::MAX)?;
-        rows.into_iter()
-            .map(|(key, value)| {
-                let mut fields = Fields(key.get(1..).unwrap_or_default());
-                let repository = fields.u32().map(RepositoryId);
-                let id = fields.0.try_into().ok().map(UploadId::from_bytes);
-                let row = repository.zip(id).zip(Upload::decode(&value));
-                let row = row.map(|((repository, id), upload)| (repository, id, upload));
-                row.ok_or(IndexError::Record { key })
-            })
-            .collect()
-    }
-
     /// All hash states of an upload and algorithm: their offsets, when they were written, and
     /// their lengths in bytes. There are a few at most.
     pub fn hash_states(
@@ -247,32 +241,49 @@ pub(super) fn decode_hash_state(value: &[u8]) -> Option<(u32, Vec<u8>)> {
     Some((fields.u32()?, fields.0.to_vec()))
 }
 
-/// Listings of blobs, and who needs them.
+/// What opening a store has to know, which must not fail for a row that fsck would mend.
 impl Index {
+    /// The uploads of all repositories.
+    pub fn all_uploads(&self) -> Result<Legible<(RepositoryId, UploadId, Upload)>, IndexError> {
+        self.legible(b'U', |mut key, value| {
+            let repository = RepositoryId(key.u32()?);
+            let id = UploadId::from_bytes(key.0.try_into().ok()?);
+            Some((repository, id, Upload::decode(value)?))
+        })
+    }
+
     /// The blobs that a crash may bring back to a number in staging, and the numbers.
-    pub fn unsettled(&self) -> Result<Vec<(Digest, u64)>, IndexError> {
-        let rows = self.scan(&Key::table(b'Y').below(), usize::MAX)?;
-        rows.into_iter()
-            .map(|(key, value)| {
-                let digest = Fields(key.get(1..).unwrap_or_default()).digest();
-                let row = digest.zip(Fields(&value).u64());
-                row.ok_or(IndexError::Record { key })
-            })
-            .collect()
+    pub fn unsettled(&self) -> Result<Legible<(Digest, u64)>, IndexError> {
+        self.legible(b'Y', |mut key, value| {
+            Some((key.digest()?, Fields(value).u64()?))
+        })
     }
 
     /// Staged bytes that are kept.
-    pub fn kept(&self) -> Result<Vec<Kept>, IndexError> {
-        let rows = self.scan(&Key::table(b'Z').below(), usize::MAX)?;
-        rows.into_iter()
-            .map(|(key, value)| {
-                let number = Fields(key.get(1..).unwrap_or_default()).u64();
-                let kept = number.and_then(|number| Kept::decode(number, &value));
-                kept.ok_or(IndexError::Record { key })
-            })
-            .collect()
+    pub fn kept(&self) -> Result<Legible<Kept>, IndexError> {
+        self.legible(b'Z', |mut key, value| Kept::decode(key.u64()?, value))
     }
 
+    fn legible<T>(
+        &self,
+        table: u8,
+        decode: impl Fn(Fields<'_>, &[u8]) -> Option<T>,
+    ) -> Result<Legible<T>, IndexError> {
+        let (mut rows, mut whole) = (Vec::new(), true);
+        for (key, value) in self.scan(&Key::table(table).below(), usize::MAX)? {
+            if let Some(row) = decode(Fields(key.get(1..).unwrap_or_default()), &value) {
+                rows.push(row);
+            } else {
+                log::error!("{}", IndexError::Record { key });
+                whole = false;
+            }
+        }
+        Ok(Legible { rows, whole })
+    }
+}
+
+/// Listings of blobs, and who needs them.
+impl Index {
     /// The shards of an algorithm that have a directory.
     pub fn blob_shards(&self, algorithm: Algorithm) -> Result<Vec<u8>, IndexError> {
         let mut range = Key::table(b'P').algorithm(algorithm).below();

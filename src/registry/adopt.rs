@@ -9,6 +9,7 @@ use std::path::Path;
 use super::gate::understood;
 use super::ingest::{edges, know};
 use super::{Directory, Error, Fact, INLINE_BYTES_MAX, Registry, Way};
+use crate::blobs::BlobsError;
 use crate::digest::Digest;
 use crate::index::EDGES_AT_ONCE;
 use crate::manifest::Manifest;
@@ -61,6 +62,14 @@ impl Pending {
             Self::Fact(_) => (24, 0),
             Self::Inline { bytes, .. } => (12, bytes.len()),
             Self::Manifest { manifest, .. } => (8 + 6 * manifest.references().len(), 0),
+        }
+    }
+
+    /// The blob of which the file was taken.
+    fn file(&self) -> Option<Digest> {
+        match self {
+            Self::Fact(Fact::Blob { digest, .. }) => Some(*digest),
+            Self::Fact(_) | Self::Inline { .. } | Self::Manifest { .. } => None,
         }
     }
 }
@@ -136,7 +145,7 @@ impl Adopter<'_> {
         if let Some(size) = self.registry.known(digest)? {
             return Ok(Adopted::Known(size));
         }
-        let system = |error| crate::blobs::BlobsError::System {
+        let system = |error| BlobsError::System {
             path: file.display().to_string(),
             error,
         };
@@ -163,6 +172,10 @@ impl Adopter<'_> {
             }
         }
         let held = self.registry.hold(digest);
+        // Somebody may have pushed it meanwhile.
+        if let Some(size) = self.registry.known(digest)? {
+            return Ok(Adopted::Known(size));
+        }
         self.registry.blobs.take(file, digest, way)?;
         drop(held);
         self.files += 1;
@@ -181,7 +194,7 @@ impl Adopter<'_> {
         id: &UploadId,
         file: &Path,
     ) -> Result<bool, Error> {
-        let system = |error| crate::blobs::BlobsError::System {
+        let system = |error| BlobsError::System {
             path: file.display().to_string(),
             error,
         };
@@ -253,11 +266,17 @@ impl Adopter<'_> {
         if self.files > 0 {
             self.registry.blobs.settle()?;
         }
-        let pending = std::mem::take(&mut self.pending);
+        let mut pending = std::mem::take(&mut self.pending);
         (self.operations, self.bytes, self.files) = (0, 0, 0);
         if pending.is_empty() {
             return Ok(());
         }
+        let taken: Vec<Digest> = pending.iter().filter_map(Pending::file).collect();
+        let held = self.registry.hold_all(&taken);
+        // Somebody may have pushed and removed the same meanwhile, and its bytes with it.
+        let open = |digest| self.registry.blobs.open(&digest);
+        let gone = |digest| matches!(open(digest), Err(BlobsError::Missing(_)));
+        pending.retain(|one| !one.file().is_some_and(gone));
         // One at a time: what nobody else changes meanwhile need not be looked at twice.
         let turn = self.registry.adopting.lock();
         self.new += self.registry.index.transact(|facts| {
@@ -285,7 +304,7 @@ impl Adopter<'_> {
             }
             Ok::<_, Error>(new)
         })?;
-        drop(turn);
+        drop((turn, held));
         Ok(())
     }
 }

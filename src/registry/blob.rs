@@ -4,8 +4,17 @@ use super::directory::repository;
 use super::{Error, Registry, Removal, now};
 use crate::blobs::Vouched;
 use crate::digest::Digest;
-use crate::index::Role;
+use crate::index::{Blob, Kept, Role};
 use crate::name::{LinkSet, RepositoryName};
+
+/// What the facts say of a blob that is here.
+struct Facts {
+    blob: Blob,
+    inline: Option<Vec<u8>>,
+    /// Where a crash may bring its bytes back, and what is kept of them.
+    staging: Option<u64>,
+    kept: Option<Kept>,
+}
 
 impl Registry {
     /// Takes a layer out of a repository as if it had never been stored there. Its bytes stay
@@ -17,12 +26,31 @@ impl Registry {
         })
     }
 
+    /// Says that a blob is here, whose file was read and is right, once its bytes are durable:
+    /// those that went before they were come back as they went.
+    pub(super) fn take_in(&self, digest: &Digest, size: u64) -> Result<(), Error> {
+        self.blobs.settle()?;
+        self.index.transact(|facts| {
+            facts.put_blob(digest, size, now())?;
+            facts.put_verified(digest, now(), false)
+        })?;
+        self.learn(digest)
+    }
+
     /// Removes a blob; its directory stays, as on a plain disk. Refused while a manifest that
     /// some repository holds needs the bytes, unless removal is permissive.
     pub fn remove_blob(&self, digest: &Digest) -> Result<(), Error> {
         let held = self.hold(digest);
+        while !self.try_to_remove(digest)? {}
+        drop(held);
+        Ok(())
+    }
+
+    /// Removes a blob, unless somebody comes to need it meanwhile; whether it is removed.
+    fn try_to_remove(&self, digest: &Digest) -> Result<bool, Error> {
         let blob = self.index.view().blob(digest)?.filter(|blob| blob.present);
         let blob = blob.ok_or(Error::Missing)?;
+        let before = self.facts_of(digest, blob)?;
         let needed_by = self.needed_by(digest)?;
         if let (Some(manifest), Removal::Guarded) = (needed_by, self.policy.removal) {
             return Err(Error::Referenced {
@@ -40,29 +68,70 @@ impl Registry {
             self.settle_one(digest)?;
         }
         let was_manifest = self.withdraw_fact(digest)?;
+        // Who comes to need it from here on finds it gone; who came before that is seen now.
+        if needed_by.is_none() && self.needed_by(digest)?.is_some() {
+            self.put_back(digest, &before)?;
+            return Ok(false);
+        }
+        self.sync_always()?;
         if needed_by.is_some() {
-            self.blobs.retire(digest)?;
+            self.retire(digest)?;
         } else if !blob.inline {
             self.remove_bytes(digest)?;
         }
         if was_manifest {
             self.forget_edges(digest)?;
         }
-        drop(held);
-        Ok(())
+        Ok(true)
     }
 
-    /// Says that a blob is not here, and for good: only then may its bytes go. Whether it was
-    /// known as a manifest, whose edges are to be forgotten then.
+    /// Says that a blob is not here. When that is durable its bytes may go. Whether it was known
+    /// as a manifest, whose edges are to be forgotten then.
     pub(super) fn withdraw_fact(&self, digest: &Digest) -> Result<bool, Error> {
-        let was_manifest = self.index.transact(|facts| {
+        self.index.transact(|facts| {
             facts.put_blob_directory(digest, now())?;
             let was_manifest = facts.manifest(digest)?.is_some();
             facts.forget_manifest(digest)?;
-            Ok::<_, Error>(was_manifest)
+            Ok(was_manifest)
+        })
+    }
+
+    /// What the facts say of a blob that is here.
+    fn facts_of(&self, digest: &Digest, blob: Blob) -> Result<Facts, Error> {
+        let mut view = self.index.view();
+        let staging = view.unsettled(digest)?;
+        let kept = match staging {
+            Some(number) => view.kept(number)?,
+            None => None,
+        };
+        Ok(Facts {
+            blob,
+            inline: view.inline(digest)?,
+            staging,
+            kept,
+        })
+    }
+
+    /// Says once more what was said of a blob, whose bytes have not gone.
+    fn put_back(&self, digest: &Digest, before: &Facts) -> Result<(), Error> {
+        let blob = &before.blob;
+        self.index.transact(|facts| {
+            match &before.inline {
+                Some(bytes) => facts.put_inline(digest, bytes, blob.created)?,
+                None => facts.put_blob(digest, blob.size, blob.created)?,
+            }
+            if let Some(number) = before.staging {
+                facts.put_unsettled(digest, number);
+            }
+            if let Some(kept) = &before.kept {
+                facts.keep(kept.number, kept.turn, &kept.bytes);
+            }
+            if blob.damaged {
+                facts.put_verified(digest, now(), true)?;
+            }
+            Ok::<_, Error>(())
         })?;
-        self.index.sync()?;
-        Ok(was_manifest)
+        self.learn(digest)
     }
 
     /// A manifest that some repository holds and that cannot be served without these bytes.
@@ -79,5 +148,62 @@ impl Registry {
             }
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Barrier};
+
+    use super::*;
+    use crate::digest::Algorithm;
+    use crate::registry::{Bytes, Destination, Directory, Policy};
+    use crate::{blobs, index};
+
+    #[test]
+    fn no_layer_goes_while_a_manifest_comes_that_names_it() {
+        let facts = Arc::new(index::Memory::default());
+        let bytes = Arc::new(blobs::Memory::default());
+        let registry = Registry::new(facts, bytes, Policy::default()).unwrap();
+        let name: RepositoryName = "app".parse().unwrap();
+        for directory in [
+            Directory::Namespace(name.namespace().clone()),
+            Directory::Manifests(name.clone()),
+        ] {
+            registry.make_directory(&directory).unwrap();
+        }
+        let store = |bytes: &[u8]| {
+            let stored = registry.store_layer(&name, Bytes::Held(bytes), None);
+            stored.unwrap().0
+        };
+        let config = store(b"{}");
+        let start = Barrier::new(2);
+        let (mut came, mut went) = (0, 0);
+        for round in 0..2_000_u32 {
+            let layer = store(&round.to_be_bytes());
+            let document = format!(
+                r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{{"mediaType":"a/b","digest":"{config}","size":2}},"layers":[{{"mediaType":"a/b","digest":"{layer}","size":4}}]}}"#
+            );
+            let (removed, ingested) = std::thread::scope(|scope| {
+                let removing = scope.spawn(|| {
+                    start.wait();
+                    registry.remove_blob(&layer)
+                });
+                start.wait();
+                let ingested = registry.ingest(&name, document.as_bytes(), &Destination::default());
+                (removing.join().unwrap(), ingested)
+            });
+            // One of them, and not both.
+            assert_ne!(
+                removed.is_ok(),
+                ingested.is_ok(),
+                "{removed:?} {ingested:?}"
+            );
+            assert_eq!(registry.has_blob(&layer).unwrap(), ingested.is_ok());
+            came += u32::from(ingested.is_ok());
+            went += u32::from(removed.is_ok());
+        }
+        assert_eq!(came + went, 2_000);
+        assert_eq!(Digest::of(Algorithm::Sha256, b"{}"), config);
     }
 }

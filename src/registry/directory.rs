@@ -63,6 +63,11 @@ impl Registry {
         Ok(found.map(time))
     }
 
+    /// Whether a directory was made and not removed; others are there as long as what is in them.
+    pub fn was_made(&self, directory: &Directory) -> Result<bool, Error> {
+        made(&mut self.index.view(), directory)
+    }
+
     /// Makes a directory in one that exists.
     pub fn make_directory(&self, directory: &Directory) -> Result<(), Error> {
         self.index.transact(|facts| {

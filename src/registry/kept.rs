@@ -54,7 +54,7 @@ impl Registry {
     /// Gives back to their files the bytes that were kept when the store was last closed, or
     /// cut off; those of `unsettled` became blobs.
     pub(super) fn give_back_kept(&self, unsettled: &[(Digest, u64)]) -> Result<(), Error> {
-        let kept = self.index.kept()?;
+        let kept = self.index.kept()?.rows;
         if kept.is_empty() {
             return Ok(());
         }
@@ -78,6 +78,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::blobs::Blobs as _;
     use crate::digest::Algorithm;
     use crate::name::{RepositoryName, UploadId};
     use crate::registry::{Directory, Policy};
@@ -139,14 +140,27 @@ mod tests {
             registry.sync_upload(&staging).unwrap();
             registry.sync_upload(&staging).unwrap();
             registry.sync().unwrap();
-            assert_eq!(registry.index.kept().unwrap().len(), kept);
+            assert_eq!(registry.index.kept().unwrap().rows.len(), kept);
             staging.write_at(0, b"not synced").unwrap();
             drop(staging);
             registry = crashing.crash(registry);
             assert_eq!(content(&registry, &upload), *bytes);
-            assert!(registry.index.kept().unwrap().is_empty());
+            assert!(registry.index.kept().unwrap().rows.is_empty());
         }
         drop(staging);
+    }
+
+    /// Uploads bytes, makes them durable, and publishes them.
+    fn publish(registry: &Registry, upload: &(RepositoryName, UploadId), bytes: &[u8]) -> Digest {
+        let staging = begin(registry, upload);
+        staging.write_at(0, bytes).unwrap();
+        registry.sync_upload(&staging).unwrap();
+        registry.sync().unwrap();
+        drop(staging);
+        let digest = Digest::of(Algorithm::Sha256, bytes);
+        let (name, id) = upload;
+        registry.publish_upload(name, id, &digest).unwrap();
+        digest
     }
 
     #[test]
@@ -156,19 +170,34 @@ mod tests {
         let upload = upload();
         for (number, len) in [(1, 10), (2, 20_000), (3, 100_000)] {
             let bytes = vec![number; len];
-            let digest = Digest::of(Algorithm::Sha256, &bytes);
-            let staging = begin(&registry, &upload);
-            staging.write_at(0, &bytes).unwrap();
-            registry.sync_upload(&staging).unwrap();
-            drop(staging);
-            registry
-                .publish_upload(&upload.0, &upload.1, &digest)
-                .unwrap();
+            let digest = publish(&registry, &upload, &bytes);
             registry.sync().unwrap();
             registry = crashing.crash(registry);
             assert_eq!(registry.read_whole(&digest).unwrap(), bytes);
             let gone = registry.upload_data(&upload.0, &upload.1);
             assert!(matches!(gone, Err(Error::Missing)));
+        }
+    }
+
+    #[test]
+    fn an_upload_is_whole_after_a_kill_that_undoes_its_publication() {
+        let crashing = Crashing(Arc::default(), Arc::default());
+        let mut registry = crashing.open();
+        let upload = upload();
+        for (number, len) in [(1, 10), (2, 20_000), (3, 100_000)] {
+            let bytes = vec![number; len];
+            publish(&registry, &upload, &bytes);
+            drop(registry);
+            // What was written is there, but what was not flushed of the facts.
+            crashing.0.crash();
+            registry = crashing.open();
+            assert_eq!(content(&registry, &upload), bytes);
+            // It goes on, and another blob comes of it.
+            let staging = registry.upload_data(&upload.0, &upload.1).unwrap();
+            staging.write_at(0, b"else").unwrap();
+            drop(staging);
+            registry.remove_upload_data(&upload.0, &upload.1).unwrap();
+            assert!(crashing.1.drafts().unwrap().is_empty());
         }
     }
 
@@ -181,14 +210,14 @@ mod tests {
         staging.write_at(0, b"few").unwrap();
         registry.sync_upload(&staging).unwrap();
         registry.remove_upload_data(&upload.0, &upload.1).unwrap();
-        assert!(registry.index.kept().unwrap().is_empty());
+        assert!(registry.index.kept().unwrap().rows.is_empty());
         let bytes = vec![1; 20_000];
         let digest = Digest::of(Algorithm::Sha256, &bytes);
         registry
             .publish(crate::registry::Bytes::Held(&bytes), &digest)
             .unwrap();
-        assert_eq!(registry.index.kept().unwrap().len(), 1);
+        assert_eq!(registry.index.kept().unwrap().rows.len(), 1);
         registry.remove_blob(&digest).unwrap();
-        assert!(registry.index.kept().unwrap().is_empty());
+        assert!(registry.index.kept().unwrap().rows.is_empty());
     }
 }

@@ -56,9 +56,19 @@ impl Registry {
             drop(moments);
             return Ok(self.blobs.remove(digest)?);
         }
+        // What is in the trash to stay does.
+        let stays = !moments.removed.contains(digest) && self.blobs.open_retired(digest).is_ok();
         self.blobs.retire(digest)?;
-        moments.removed.push(*digest);
+        if !stays {
+            moments.removed.push(*digest);
+        }
         Ok(())
+    }
+
+    /// Moves the bytes of a blob into the trash, where they stay when no moment needs them.
+    pub(super) fn retire(&self, digest: &Digest) -> Result<(), Error> {
+        self.moments.lock().removed.retain(|one| one != digest);
+        Ok(self.blobs.retire(digest)?)
     }
 
     fn end_moment(&self) {
@@ -207,5 +217,47 @@ impl Moment<'_> {
         upload: &UploadId,
     ) -> Result<super::Staging, Error> {
         self.registry.upload_data(name, upload)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::registry::publish::INLINE_BYTES_MAX;
+    use crate::registry::{Bytes, Policy};
+    use crate::{blobs, index};
+
+    #[test]
+    fn what_is_in_the_trash_to_stay_stays_when_a_moment_ends() {
+        let facts = Arc::new(index::Memory::default());
+        let bytes = Arc::new(blobs::Memory::default());
+        let registry = Registry::new(facts, bytes, Policy::default()).unwrap();
+        let layer = vec![1; INLINE_BYTES_MAX + 1];
+        let digest = Digest::of(Algorithm::Sha256, &layer);
+        let push = || registry.publish(Bytes::Held(&layer), &digest).unwrap();
+        let in_trash = || registry.trash().unwrap().len();
+        push();
+        let moment = registry.moment().unwrap();
+        registry.remove_blob(&digest).unwrap();
+        assert_eq!(in_trash(), 1);
+        drop(moment);
+        assert_eq!(in_trash(), 0);
+        // First for the moment alone, then to stay.
+        push();
+        let moment = registry.moment().unwrap();
+        registry.remove_blob(&digest).unwrap();
+        push();
+        registry.withdraw_fact(&digest).unwrap();
+        registry.retire(&digest).unwrap();
+        drop(moment);
+        assert_eq!(in_trash(), 1);
+        // First to stay, then for a moment.
+        push();
+        let moment = registry.moment().unwrap();
+        registry.remove_blob(&digest).unwrap();
+        drop(moment);
+        assert_eq!(in_trash(), 1);
     }
 }

@@ -16,6 +16,9 @@ const INDEX: &str = "index.redb";
 /// What stands in front of it.
 const JOURNAL: &str = "journal";
 
+/// Where a store keeps files that are not of its registry.
+pub const FILES: &str = "files";
+
 /// Whether a directory is a store.
 pub(super) fn exists(store: &Path) -> bool {
     store.join(INDEX).exists()

@@ -7,7 +7,7 @@
 use super::directory::{repository, upload};
 use super::ingest::link;
 use super::{Error, Registry, Staging, now};
-use crate::blobs::{BlobsError, Vouched};
+use crate::blobs::{BlobsError, Published, Survives, Vouched};
 use crate::digest::{Algorithm, Digest};
 use crate::index::{Directories, Transaction, Upload};
 use crate::name::{LinkSet, RepositoryName, UploadId};
@@ -61,9 +61,9 @@ impl Bytes<'_> {
 enum Ready {
     /// They come with the fact.
     Inline(Vec<u8>),
-    /// They are durable among the blobs, of this length; or, after a crash, still under this
-    /// number in staging, or kept under it if that is said.
-    File(u64, Option<u64>, bool),
+    /// They are among the blobs; until what was this draft is settled there, a crash may put it
+    /// back.
+    File(Published, u64),
     /// They and the fact are there.
     Known,
 }
@@ -96,8 +96,8 @@ impl Registry {
             Ok(facts.put_upload(repository.id, id, &record)?)
         })?;
         self.uploads.close(number);
-        // Small bytes are in the index now; others were moved, and this finds nothing.
-        Ok(self.blobs.discard(number)?)
+        self.spend(number);
+        Ok(())
     }
 
     /// Bytes first, then the fact, together with whatever else `also` changes.
@@ -129,13 +129,13 @@ impl Registry {
                 for (digest, bytes) in &ready {
                     match bytes {
                         Ready::Inline(bytes) => facts.put_inline(digest, bytes, now())?,
-                        Ready::File(len, staged, kept) => {
-                            facts.put_blob(digest, *len, now())?;
-                            if let Some(number) = staged {
-                                facts.put_unsettled(digest, *number);
+                        Ready::File(published, draft) => {
+                            facts.put_blob(digest, published.len, now())?;
+                            if published.survives != Survives::ByDigest {
+                                facts.put_unsettled(digest, *draft);
                             }
-                            if let Some(number) = staged.filter(|_| !kept) {
-                                facts.forget_kept(number)?;
+                            if published.survives == Survives::ByNumber {
+                                facts.forget_kept(*draft)?;
                             }
                         }
                         Ready::Known => {}
@@ -148,8 +148,11 @@ impl Registry {
         if published.is_err() {
             self.withdraw(&ready);
         }
-        let unsettled = |bytes: &Ready| matches!(bytes, Ready::File(_, Some(_), false));
-        self.unsettled(ready.iter().filter(|(_, bytes)| unsettled(bytes)).count());
+        let unsettled = ready.iter().filter(|(_, bytes)| match bytes {
+            Ready::File(published, _) => published.survives == Survives::ByNumber,
+            Ready::Inline(_) | Ready::Known => false,
+        });
+        self.unsettled(unsettled.count());
         published
     }
 
@@ -158,7 +161,7 @@ impl Registry {
         let known = self.index.view().blob(digest)?;
         if known.is_some_and(|blob| blob.present && blob.damaged && !blob.inline) {
             // What is in the way is worth nothing.
-            self.blobs.retire(digest)?;
+            self.retire(digest)?;
         }
         let known = known.is_some_and(|blob| blob.present && !blob.damaged);
         let small = bytes.len() <= INLINE_BYTES_MAX as u64;
@@ -196,11 +199,10 @@ impl Registry {
         let vouched = Vouched { kept, known };
         let published = self.blobs.publish(draft, digest, vouched)?;
         // One that is known may have lost its file, which this has brought back.
-        if known && published.settled {
+        if known && published.survives == Survives::ByDigest {
             return Ok(Ready::Known);
         }
-        let staged = (!published.settled).then(|| draft.id());
-        Ok(Ready::File(published.len, staged, published.kept))
+        Ok(Ready::File(published, draft.id()))
     }
 
     /// Stages bytes again that no fact names, or removes them. What cannot be removed now fsck
@@ -208,8 +210,10 @@ impl Registry {
     fn withdraw(&self, ready: &[(Digest, Ready)]) {
         for (digest, bytes) in ready {
             let withdrawn = match bytes {
-                Ready::File(_, Some(number), _) => self.blobs.take_back(*number, digest),
-                Ready::File(_, None, _) => self.blobs.remove(digest),
+                Ready::File(published, _) if published.survives == Survives::ByDigest => {
+                    self.blobs.remove(digest)
+                }
+                Ready::File(_, draft) => self.blobs.take_back(*draft, digest),
                 Ready::Inline(_) | Ready::Known => continue,
             };
             match withdrawn {

@@ -112,10 +112,13 @@ impl Registry {
         drop(moment);
         let (mut pace, mut noted) = (Pace::of(scrubbing.rate), Vec::new());
         for (digest, size) in due {
-            let verdict = self.reread(&digest, &mut pace)?;
-            noted.push((digest, !matches!(verdict, Verdict::Right(_))));
+            let verdict = match self.reread(&digest, &mut pace)? {
+                Verdict::Right(size) => Verdict::Right(size),
+                Verdict::Wrong(_) | Verdict::Gone => self.condemn(&digest)?,
+            };
             match verdict {
                 Verdict::Right(size) => {
+                    noted.push(digest);
                     done.blobs += 1;
                     done.bytes += size;
                 }
@@ -124,13 +127,13 @@ impl Registry {
                 Verdict::Gone => done.rotten.push(self.rotten(&digest, None)?),
             }
             if noted.len() >= NOTED_AT_ONCE || size > NOTED_ALONE {
-                self.note_verified(&std::mem::take(&mut noted))?;
+                self.note(&std::mem::take(&mut noted), false)?;
             }
             if !told(part(size.max(1), all), 1) {
                 break;
             }
         }
-        self.note_verified(&noted)?;
+        self.note(&noted, false)?;
         self.sync_always()?;
         Ok(done)
     }
@@ -140,12 +143,34 @@ impl Registry {
         Ok(self.index.view().verified(digest)?)
     }
 
-    fn note_verified(&self, read: &[(Digest, bool)]) -> Result<(), Error> {
+    /// Reads a blob once more while nobody can push or remove it, and marks it unless it is
+    /// right.
+    fn condemn(&self, digest: &Digest) -> Result<Verdict, Error> {
+        let held = self.hold(digest);
+        let verdict = self.reread(digest, &mut Pace::of(None))?;
+        if !matches!(verdict, Verdict::Right(_)) {
+            self.note(&[*digest], true)?;
+        }
+        drop(held);
+        Ok(verdict)
+    }
+
+    /// The length of a blob that is here, if it is what its name says when it is read again.
+    pub(super) fn right_on_disk(&self, digest: &Digest) -> Result<Option<u64>, Error> {
+        let verdict = self.reread(digest, &mut Pace::of(None))?;
+        Ok(match verdict {
+            Verdict::Right(size) => Some(size),
+            Verdict::Wrong(_) | Verdict::Gone => None,
+        })
+    }
+
+    /// Notes of blobs that were read whether they are damaged.
+    pub(super) fn note(&self, read: &[Digest], damaged: bool) -> Result<(), Error> {
         self.index.transact(|facts| {
-            for (digest, damaged) in read {
+            for digest in read {
                 // One that was removed meanwhile is no blob any more.
                 if facts.blob(digest)?.is_some_and(|blob| blob.present) {
-                    facts.put_verified(digest, now(), *damaged)?;
+                    facts.put_verified(digest, now(), damaged)?;
                 }
             }
             Ok(())

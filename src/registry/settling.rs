@@ -89,7 +89,7 @@ impl Registry {
     /// Moves bytes again to where their digest says, which a crash has brought back. The blobs
     /// that are not settled, and their numbers.
     pub(super) fn finish_publications(&self) -> Result<Vec<(Digest, u64)>, Error> {
-        let unsettled = self.index.unsettled()?;
+        let unsettled = self.index.unsettled()?.rows;
         for (digest, number) in &unsettled {
             match self.blobs.finish(*number, digest) {
                 // Removed since, or lost: reading it says so, and fsck.
@@ -103,7 +103,7 @@ impl Registry {
 
 /// Makes durable where blobs are and what is staged, and takes back what the facts said of it.
 pub(super) fn settle(index: &Index, blobs: &dyn Blobs) -> Result<(), Error> {
-    let (unsettled, kept) = (index.unsettled()?, index.kept()?);
+    let (unsettled, kept) = (index.unsettled()?.rows, index.kept()?.rows);
     if unsettled.is_empty() && kept.is_empty() {
         return Ok(());
     }
@@ -133,6 +133,7 @@ pub(super) fn settle(index: &Index, blobs: &dyn Blobs) -> Result<(), Error> {
 mod tests {
     use super::*;
     use crate::digest::Algorithm;
+    use crate::index::{Batch, Change, Store as _};
     use crate::registry::publish::INLINE_BYTES_MAX;
     use crate::registry::{Bytes, Policy};
     use crate::{blobs, index};
@@ -161,7 +162,31 @@ mod tests {
         for digest in &published {
             assert!(!registry.read_blob(digest).unwrap().is_empty());
         }
-        let left = registry.index.unsettled().unwrap().len();
+        let left = registry.index.unsettled().unwrap().rows.len();
         assert!(left < published.len(), "{left} were never settled");
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_read_keeps_nobody_from_opening_and_costs_no_bytes() {
+        let facts = Arc::new(index::Memory::default());
+        let bytes = Arc::new(blobs::Memory::default());
+        let open = || Registry::new(facts.clone(), bytes.clone(), Policy::default()).unwrap();
+        let change = |change| {
+            let changes = vec![change];
+            let batch = Batch {
+                changes,
+                ..Batch::default()
+            };
+            facts.commit(batch).unwrap();
+        };
+        bytes.draft(7).unwrap();
+        for table in [b"U?", b"Y?", b"Z?"] {
+            change(Change::Put(table.to_vec(), Vec::new()));
+            open().settle().unwrap();
+            assert_eq!(bytes.drafts().unwrap(), [7]);
+            change(Change::Delete(table.to_vec()));
+        }
+        open();
+        assert!(bytes.drafts().unwrap().is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! The trash: blobs that were removed though something needed them, or were taken out.
 
 use super::fsck::hash;
-use super::{Error, Registry, now};
+use super::{Error, Registry};
 use crate::blobs::Retired;
 use crate::digest::Digest;
 
@@ -34,9 +34,7 @@ impl Registry {
         }
         let size = content.len();
         self.blobs.restore(digest)?;
-        self.index
-            .transact(|facts| Ok::<_, Error>(facts.put_blob(digest, size, now())?))?;
-        self.learn(digest)?;
+        self.take_in(digest, size)?;
         drop(held);
         Ok(Restored::Back)
     }

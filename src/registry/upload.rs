@@ -3,7 +3,7 @@
 //! The bytes are real bytes in staging, which survive a restart of the registry and of us. A
 //! start time and hash states are the registry's own, kept as they are.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -43,6 +43,11 @@ impl Open {
         self.0.lock().remove(&staging);
     }
 }
+
+/// Numbers in staging that no upload needs, and how far facts must be durable for that: a crash
+/// before gives them back to their uploads.
+#[derive(Debug, Default)]
+pub(super) struct Spent(Mutex<VecDeque<(u64, u64)>>);
 
 /// A note of the registry's, if it is not too long.
 fn note(bytes: &[u8]) -> Result<Vec<u8>, Error> {
@@ -124,7 +129,7 @@ impl Registry {
         })
     }
 
-    /// Removes an upload's bytes.
+    /// Removes an upload's bytes, which go when that is durable.
     pub fn remove_upload_data(&self, name: &RepositoryName, id: &UploadId) -> Result<(), Error> {
         let record = self.change(name, id, |facts, record| {
             if !record.has_data {
@@ -134,7 +139,28 @@ impl Registry {
             Ok(facts.forget_kept(record.staging)?)
         })?;
         self.uploads.close(record.staging);
+        self.sync_always()?;
         Ok(self.blobs.discard(record.staging)?)
+    }
+
+    /// No upload needs these staged bytes any more, once that is durable.
+    pub(super) fn spend(&self, number: u64) {
+        self.spent.0.lock().push_back((number, self.position()));
+        self.clear_spent();
+    }
+
+    /// Removes staged bytes that no upload needs, for good.
+    pub(super) fn clear_spent(&self) {
+        let next = || {
+            let mut spent = self.spent.0.lock();
+            spent.pop_front_if(|(_, position)| self.index.is_durable(*position))
+        };
+        while let Some((number, _)) = next() {
+            // What cannot be discarded now is cleared away when the store is next opened.
+            if let Err(error) = self.blobs.discard(number) {
+                log::warn!("staged bytes stay until the next start: {error}");
+            }
+        }
     }
 
     /// Writes an upload's start time.
@@ -201,21 +227,32 @@ impl Registry {
         })
     }
 
-    /// Makes uploads and staging agree after a crash: bytes that no upload names are removed. A
-    /// file in which nothing was durable is there again, empty.
+    /// Makes uploads and staging agree after a crash: bytes that no upload names are removed,
+    /// unless it cannot be read which ones are named. A file in which nothing was durable is
+    /// there again, empty.
     pub(super) fn clear_staging(&self) -> Result<(), Error> {
         let staged = self.blobs.drafts()?;
         let mut named = Vec::new();
-        for (_, _, record) in self.index.all_uploads()? {
+        let uploads = self.index.all_uploads()?;
+        for (_, _, record) in uploads.rows {
             if !record.has_data {
                 continue;
             }
             if staged.binary_search(&record.staging).is_err() {
                 self.blobs.draft(record.staging)?;
+            } else {
+                self.blobs.reclaim(record.staging)?;
             }
             named.push(record.staging);
         }
-        for id in staged.into_iter().filter(|id| !named.contains(id)) {
+        let whole = uploads.whole && self.index.unsettled()?.whole && self.index.kept()?.whole;
+        if !whole {
+            log::error!("nothing is removed from staging: repair the store with regfs fsck");
+            return Ok(());
+        }
+        named.sort_unstable();
+        let forgotten = |id: &u64| named.binary_search(id).is_err();
+        for id in staged.into_iter().filter(forgotten) {
             self.blobs.discard(id)?;
         }
         Ok(())

@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::time::SystemTime;
 
 use super::own::OwnFile;
-use super::{Attributes, Found, Listed, Place, Tree, TreeError, Writer};
+use super::{Attributes, FileKind, Found, Listed, Named, Place, Tree, TreeError, Writer};
 use crate::layout::Node;
 use crate::name::{LinkSet, Namespace};
 
@@ -35,7 +35,11 @@ impl Tree {
                 });
                 Ok(rows.take(limit).collect())
             }
-            Place::Node(node) => self.list_node(node, last.and_then(OsStr::to_str), limit),
+            Place::Node(node) => {
+                self.list_node(node, last.and_then(OsStr::to_str), limit, |child| {
+                    self.listed(child)
+                })
+            }
             Place::Own(OwnFile::Directory) => {
                 let files = OwnFile::FILES.into_iter();
                 let behind =
@@ -53,12 +57,29 @@ impl Tree {
         }
     }
 
-    fn list_node(
+    /// The same, and nothing of what they name but its kind.
+    pub fn names(
+        &self,
+        directory: &Place,
+        last: Option<&OsStr>,
+        limit: usize,
+    ) -> Result<Vec<Named>, TreeError> {
+        let Place::Node(node) = directory else {
+            let rows = self.list(directory, last, limit)?;
+            return Ok(rows.into_iter().map(Named::from).collect());
+        };
+        self.list_node(node, last.and_then(OsStr::to_str), limit, |child| {
+            self.named(child)
+        })
+    }
+
+    fn list_node<R>(
         &self,
         node: &Node,
         last: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<Listed>, TreeError> {
+        row: impl Fn(Child) -> Result<R, TreeError>,
+    ) -> Result<Vec<R>, TreeError> {
         let (first, mut last) = (last.is_none(), last.map(str::to_owned));
         let mut rows = Vec::new();
         // A page that is not full is taken for the last one.
@@ -69,16 +90,12 @@ impl Tree {
             if let Some((newest, _)) = children.last() {
                 last = Some(newest.name());
             }
-            for (child, kept) in children {
-                let name = child.name().into();
-                match self.found_child(child, kept) {
+            for child in children {
+                match row(child) {
                     // Not there, or gone since it was read: it was not there during the whole
                     // listing.
                     Err(TreeError::NotFound) => {}
-                    found => rows.push(Listed {
-                        name,
-                        found: found?,
-                    }),
+                    row => rows.push(row?),
                 }
             }
             if ended {
@@ -94,14 +111,27 @@ impl Tree {
 
     /// A row of a listing. Where the listing itself says that a directory is there, and since
     /// when, nobody looks again.
-    fn found_child(&self, child: Node, kept: Option<SystemTime>) -> Result<Found, TreeError> {
+    fn listed(&self, (child, kept): Child) -> Result<Listed, TreeError> {
+        let name = child.name().into();
         let place = Place::Node(child);
-        match kept {
-            None => self.found(place),
-            Some(kept) => Ok(Found {
+        let found = match kept {
+            None => self.found(place)?,
+            Some(kept) => Found {
                 place,
                 attributes: Attributes::directory(self.dated(kept)),
                 lasting: true,
+            },
+        };
+        Ok(Listed { name, found })
+    }
+
+    /// The name of such a row.
+    fn named(&self, (child, kept): Child) -> Result<Named, TreeError> {
+        match kept {
+            None => self.listed((child, kept)).map(Named::from),
+            Some(_) => Ok(Named {
+                name: child.name().into(),
+                kind: FileKind::Directory,
             }),
         }
     }

@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Attributes, Tree, TreeError};
 use crate::layout::Node;
+use crate::name::LinkSet;
 use crate::registry::Directory;
 
 /// The registry's directory at a node, if the node is a directory that may come and go.
@@ -88,6 +89,16 @@ impl Tree {
         }
         let (size, kept) = self.file(node)?;
         Ok(Attributes::file(size, self.dated(kept)))
+    }
+
+    /// Whether a node stays until it is removed itself, unlike a layers' directory that is there
+    /// for revisions alone.
+    pub(super) fn lasts(&self, node: &Node) -> Result<bool, TreeError> {
+        let Node::Links(repository, LinkSet::Layers) = node else {
+            return Ok(true);
+        };
+        let layers = Directory::Links(repository.clone(), LinkSet::Layers);
+        Ok(self.registry.was_made(&layers)?)
     }
 
     /// The length of a file's content, and its time.

@@ -1,5 +1,7 @@
 //! Packed: a place in little room, for tables that hold very many.
 
+use std::path::Path;
+
 use super::Place;
 use crate::layout::{self, Node};
 
@@ -11,6 +13,19 @@ pub struct Packed(Form);
 enum Form {
     Node(layout::Packed),
     Aside(Box<Place>),
+}
+
+impl Packed {
+    /// The path of a plain file.
+    pub fn plain(&self) -> Option<&Path> {
+        match &self.0 {
+            Form::Aside(place) => match &**place {
+                Place::Plain(path) => Some(path),
+                Place::Node(_) | Place::Draft(_) | Place::Own(_) => None,
+            },
+            Form::Node(_) => None,
+        }
+    }
 }
 
 impl From<&Place> for Packed {

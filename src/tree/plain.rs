@@ -116,6 +116,12 @@ impl Plain {
         fs::rename(self.real(from), self.real(to)).map_err(about(to))
     }
 
+    /// Makes the names in a directory durable.
+    pub(super) fn sync_directory(&self, path: &Path) -> Result<(), TreeError> {
+        let directory = File::open(self.real(path)).map_err(about(path))?;
+        directory.sync_all().map_err(about(path))
+    }
+
     pub(super) fn change(&self, path: &Path, change: Change) -> Result<(), TreeError> {
         let real = self.real(path);
         if let Some(mode) = change.mode {

@@ -13,6 +13,7 @@ mod drops;
 mod fuzz;
 mod gate;
 mod lifecycle;
+mod listings;
 mod man;
 mod manifests;
 mod mounted;

@@ -207,3 +207,52 @@ fn thousands_of_blobs_are_open_at_once() {
         fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count() < OPENED / 10
     });
 }
+
+#[test]
+fn an_open_that_the_kernel_has_to_make_otherwise_leaves_nothing_behind() {
+    let mounted = Mounted::new();
+    let (bytes, (mut file, path)) = (bytes(9), upload(&mounted, 9));
+    file.write_all(&bytes).unwrap();
+    drop(file);
+    let place = blob(&mounted, &bytes);
+    fs::rename(path, &place).unwrap();
+    let mut reading = File::open(&place).unwrap();
+    reading.read_exact(&mut [0; 100]).unwrap();
+    for _ in 0..3 {
+        drop(File::options().write(true).open(&place).unwrap());
+    }
+    let none = "files being written: 0";
+    wait(none, || status(&mounted).contains(none));
+    drop(reading);
+}
+
+#[test]
+fn an_upload_or_its_blob_is_whole_after_a_kill_right_behind_the_rename() {
+    let mut mounted = Mounted::new();
+    for number in 0..5 {
+        let (bytes, (mut file, path)) = (bytes(number), upload(&mounted, number));
+        file.write_all(&bytes).unwrap();
+        file.sync_all().unwrap();
+        drop(file);
+        let place = blob(&mounted, &bytes);
+        fs::rename(&path, &place).unwrap();
+        mounted.kill();
+        mounted.mount(&[]);
+        // The one or the other, and what comes of an upload has its own bytes.
+        if path.exists() {
+            assert_eq!(fs::read(&path).unwrap(), bytes);
+            assert!(!place.exists());
+            let mut file = File::options().append(true).open(&path).unwrap();
+            file.write_all(b"more").unwrap();
+            file.sync_all().unwrap();
+            let place = blob(&mounted, &[&bytes[..], b"more"].concat());
+            fs::rename(&path, &place).unwrap();
+            assert_eq!(fs::read(&place).unwrap().len(), LARGE + 4);
+        } else {
+            assert_eq!(fs::read(&place).unwrap(), bytes);
+        }
+    }
+    mounted.unmount();
+    let staged = fs::read_dir(mounted.store().join("staging")).unwrap();
+    assert_eq!(staged.count(), 0);
+}

@@ -238,9 +238,10 @@ fn any_failed_write_of_facts_loses_nothing_acknowledged() {
 
 #[test]
 fn any_failed_write_of_bytes_loses_nothing_acknowledged() {
-    let faults = (1..1_000)
-        .take_while(|n| fail(|_, bytes, n| bytes.fail_after(n), *n))
+    // Some failures are none: staged bytes that nobody needs may stay.
+    let faults = (1..60)
+        .filter(|n| fail(|_, bytes, n| bytes.fail_after(n), *n))
         .count();
-    assert!(faults > 8, "{faults} writes");
+    assert!(faults > 7, "{faults} writes");
     println!("{faults} faults in the blobs");
 }

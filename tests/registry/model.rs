@@ -192,7 +192,13 @@ impl Mount {
         let mut names: Vec<String> = Vec::new();
         loop {
             // Small pages, so that taking up the listing again is tried as well.
-            let page = self.tree().list(&place, names.last().map(OsStr::new), 2)?;
+            let last = names.last().map(OsStr::new);
+            let page = self.tree().list(&place, last, 2)?;
+            let bare = self.tree().names(&place, last, 2)?;
+            let shown = page
+                .iter()
+                .map(|row| (&row.name, row.found.attributes.kind));
+            assert!(bare.iter().map(|row| (&row.name, row.kind)).eq(shown));
             if page.is_empty() {
                 return Ok(names);
             }

@@ -15,7 +15,8 @@ use crate::digest::Digest;
 
 /// What says that two names cannot share one file: too many names, or a filesystem or policy
 /// without hard links.
-const UNLINKABLE: [Errno; 4] = [Errno::MLINK, Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS];
+pub(super) const UNLINKABLE: [Errno; 4] =
+    [Errno::MLINK, Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS];
 
 /// Gives a file another name, or its only other one; whether the filesystem can.
 fn rename_or_link(from: &Path, to: &Path, way: Way) -> io::Result<bool> {

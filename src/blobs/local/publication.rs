@@ -1,30 +1,40 @@
-//! Publication: verify, make the file durable unless its bytes are kept elsewhere, rename it to
-//! replace nothing that is known. Only then may a fact name the bytes. That the rename is durable
-//! nobody waits for: until it is, a crash may give the file its old name back, which the fact
-//! says too.
+//! Publication: verify, make the file durable unless its bytes are kept elsewhere, give it a
+//! second name, to replace nothing that is known. Only then may a fact name the bytes. Nobody
+//! waits until the new name is durable: the fact says the old one too, which goes when the fact
+//! is durable and not before, so that after a crash the bytes are where the facts say.
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{AtFlags, CWD, RenameFlags, linkat, renameat_with};
+use rustix::io::Errno;
 
-use super::{COPY, Local, Staged, about, remove_file};
-use crate::blobs::{BlobsError, Content, Published, Vouched};
+use super::exchange::UNLINKABLE;
+use super::{COPY, Local, Staged, about, remove_file, sync_path};
+use crate::blobs::{BlobsError, Content, Published, Survives, Vouched};
 use crate::digest::Digest;
 
 /// How long a publication waits for files that were lent: they are closed by then, but we may
 /// not have been told yet.
 const RETURNED: Duration = Duration::from_millis(500);
 
-/// Gives a file a name that nothing has; whether nothing had.
-fn rename_new(from: &Path, to: &Path) -> io::Result<bool> {
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        Err(rustix::io::Errno::EXIST) => Ok(false),
-        renamed => Ok(renamed.map(|()| true)?),
+/// Gives a file a second name, or a new one where there are no second ones; whether nothing had
+/// that.
+fn name_too(from: &Path, to: &Path) -> io::Result<bool> {
+    let named = match linkat(CWD, from, CWD, to, AtFlags::empty()) {
+        Err(error) if UNLINKABLE.contains(&error) => {
+            renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)
+        }
+        linked => linked,
+    };
+    match named {
+        Err(Errno::EXIST) => Ok(false),
+        named => Ok(named.map(|()| true)?),
     }
 }
 
@@ -56,8 +66,8 @@ impl Local {
                 return Err(BlobsError::MissingDraft(id));
             }
             staged.make_durable()?;
-            let (settled, kept) = (false, false);
-            return Ok(Published { len, settled, kept });
+            let survives = Survives::ByNumber;
+            return Ok(Published { len, survives });
         }
         let kept = vouched.kept && staged.is_kept()?;
         if !kept {
@@ -65,22 +75,24 @@ impl Local {
         }
         self.make_shard(digest)?;
         let path = self.blob_path(digest);
-        let mut moved = rename_new(&staged.path, &path).map_err(about(&path))?;
-        if !moved && vouched.known {
-            remove_file(&staged.path)?;
-        } else if !moved {
+        let mut named = name_too(&staged.path, &path).map_err(about(&path))?;
+        if !named && !vouched.known {
             // A crash has left it, and who knows what of its bytes.
-            fs::rename(&staged.path, &path).map_err(about(&path))?;
-            moved = true;
+            remove_file(&path)?;
+            named = name_too(&staged.path, &path).map_err(about(&path))?;
         }
         staged.published.store(true, Ordering::SeqCst);
         drop(quiet);
         // A copy has a name that says no number, and what was there may not be durable by its.
-        let settled = !moved || staged.path != self.staging_path(staged.id);
-        if settled {
+        let survives = if !named || staged.path != self.staging_path(staged.id) {
             self.sync_shard(digest)?;
-        }
-        Ok(Published { len, settled, kept })
+            Survives::ByDigest
+        } else if kept {
+            Survives::Kept
+        } else {
+            Survives::ByNumber
+        };
+        Ok(Published { len, survives })
     }
 
     /// Gives a blob its number back.
@@ -88,9 +100,25 @@ impl Local {
         let staged = self.staged(id).ok_or(BlobsError::MissingDraft(id))?;
         let _quiet = staged.writers.write();
         let path = self.blob_path(digest);
-        rename_new(&path, &staged.path).map_err(about(&path))?;
+        if staged.path.exists() {
+            remove_file(&path)?;
+        } else {
+            fs::rename(&path, &staged.path).map_err(about(&path))?;
+        }
         staged.published.store(false, Ordering::SeqCst);
         Ok(())
+    }
+
+    /// Gives a draft a file of its own, which has another name.
+    pub(super) fn reclaim_file(&self, id: u64) -> Result<(), BlobsError> {
+        let path = self.staging_path(id);
+        if fs::metadata(&path).map_err(about(&path))?.nlink() == 1 {
+            return Ok(());
+        }
+        let copy = path.with_extension(COPY);
+        fs::copy(&path, &copy).map_err(about(&copy))?;
+        sync_path(&copy)?;
+        fs::rename(&copy, &path).map_err(about(&path))
     }
 
     /// Gives staged bytes their name once more.
@@ -143,12 +171,20 @@ impl Local {
         // Nobody keeps the bytes of a copy.
         let vouched = Vouched { kept: false, known };
         let published = self.publish_file(copy.id(), digest, vouched);
-        if published.is_ok() {
-            remove_file(&staged.path)?;
-        } else {
-            remove_file(&path)?;
-            self.open.lock().insert(staged.id, Arc::downgrade(staged));
-        }
+        remove_file(&path)?;
+        self.open.lock().insert(staged.id, Arc::downgrade(staged));
         published
+    }
+
+    /// Removes copies that an earlier process did not come to publish.
+    pub(super) fn clear_copies(&self) -> Result<(), BlobsError> {
+        let path = self.directory.join("staging");
+        for row in fs::read_dir(&path).map_err(about(&path))? {
+            let path = row.map_err(about(&path))?.path();
+            if path.extension().is_some_and(|extension| extension == COPY) {
+                remove_file(&path)?;
+            }
+        }
+        Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! Staged bytes: a file that is still being written, and hashed behind its writer.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -45,8 +46,11 @@ pub(super) struct Staged {
     /// What the file was like when it was last made durable, or when it was made, since of
     /// nothing there is nothing to lose: who was lent it writes without telling.
     pub(super) synced: Mutex<Option<Stamp>>,
-    /// The content that somebody else last kept.
-    pub(super) kept: Mutex<Option<Digest>>,
+    /// The content that somebody else last kept, and what the file was like then: what changed
+    /// since, and back again, may be kept no more.
+    pub(super) kept: Mutex<Option<(Digest, Stamp)>>,
+    /// Numbers of drafts of which a flush has failed.
+    pub(super) torn: Arc<Mutex<HashSet<u64>>>,
     pub(super) published: AtomicBool,
     pub(super) follower: Sender<Message>,
 }
@@ -55,19 +59,37 @@ impl Staged {
     /// Makes the bytes durable, unless they are.
     pub(super) fn make_durable(&self) -> Result<(), BlobsError> {
         let mut synced = self.synced.lock();
-        let now = Stamp::of(self.file_ref()).map_err(about(&self.path))?;
+        self.intact()?;
+        let now = self.stamp()?;
         if *synced != Some(now) {
             *synced = None;
-            self.file_ref().sync_data().map_err(about(&self.path))?;
+            self.file_ref().sync_data().map_err(|error| {
+                self.torn.lock().insert(self.id);
+                about(&self.path)(error)
+            })?;
             *synced = Some(now);
         }
         Ok(())
     }
 
+    /// Refuses bytes of which a flush has failed. The system says so once; the next flush it
+    /// would let pass, though what it lost is in memory only.
+    fn intact(&self) -> Result<(), BlobsError> {
+        if self.torn.lock().contains(&self.id) {
+            let reason = "an earlier flush has failed, and bytes may be lost: upload them anew";
+            return Err(about(&self.path)(io::Error::other(reason)));
+        }
+        Ok(())
+    }
+
+    fn stamp(&self) -> Result<Stamp, BlobsError> {
+        Stamp::of(self.file_ref()).map_err(about(&self.path))
+    }
+
     /// Whether somebody else keeps all of the content.
     pub(super) fn is_kept(&self) -> Result<bool, BlobsError> {
         let kept = *self.kept.lock();
-        Ok(kept.is_some() && kept == Some(self.hash(Algorithm::Sha256)?))
+        Ok(kept.is_some() && kept == Some((self.hash(Algorithm::Sha256)?, self.stamp()?)))
     }
 
     pub(super) fn file_ref(&self) -> &File {
@@ -77,6 +99,12 @@ impl Staged {
     /// The digest, while the caller keeps writers away.
     pub(super) fn hash(&self, algorithm: Algorithm) -> Result<Digest, BlobsError> {
         self.following.digest(algorithm).map_err(about(&self.path))
+    }
+
+    /// What is durable or kept is not what will be there.
+    fn changes(&self) {
+        *self.synced.lock() = None;
+        *self.kept.lock() = None;
     }
 
     fn writable(&self) -> Result<(), BlobsError> {
@@ -115,7 +143,7 @@ impl Draft for Staged {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), BlobsError> {
         let _shared = self.writers.read();
         self.writable()?;
-        *self.synced.lock() = None;
+        self.changes();
         self.file_ref()
             .write_all_at(bytes, offset)
             .map_err(about(&self.path))?;
@@ -132,7 +160,7 @@ impl Draft for Staged {
             // Distribution cuts every upload that it begins.
             return Ok(());
         }
-        *self.synced.lock() = None;
+        self.changes();
         self.file_ref().set_len(len).map_err(about(&self.path))?;
         let old = self.len.swap(len, Ordering::SeqCst);
         self.following.cut(len.min(old));
@@ -146,7 +174,8 @@ impl Draft for Staged {
 
     fn keep(&self, max: u64, keep: &mut dyn FnMut(&[u8]) -> bool) -> Result<bool, BlobsError> {
         let mut kept = self.kept.lock();
-        let now = Stamp::of(self.file_ref()).map_err(about(&self.path))?;
+        self.intact()?;
+        let now = self.stamp()?;
         if now.len > max {
             return Ok(false);
         }
@@ -156,9 +185,9 @@ impl Draft for Staged {
         let mut bytes = vec![0; usize::try_from(now.len).unwrap_or_default()];
         let read = self.read_at(0, &mut bytes)?;
         bytes.truncate(read);
-        let digest = Digest::of(Algorithm::Sha256, &bytes);
-        if *kept != Some(digest) {
-            *kept = keep(&bytes).then_some(digest);
+        let these = (Digest::of(Algorithm::Sha256, &bytes), now);
+        if *kept != Some(these) {
+            *kept = keep(&bytes).then_some(these);
         }
         Ok(kept.is_some())
     }

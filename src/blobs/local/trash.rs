@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{Local, about, sync_directory};
+use super::{Local, about, sync_path};
 use crate::blobs::{BlobsError, Retired};
 use crate::digest::Digest;
 
@@ -30,8 +30,8 @@ impl Local {
             renamed => renamed.map_err(about(&path))?,
         }
         touch(&retired)?;
-        sync_directory(&self.directory.join("trash"))?;
-        sync_directory(&self.shard_path(digest))
+        sync_path(&self.directory.join("trash"))?;
+        sync_path(&self.shard_path(digest))
     }
 
     /// Moves a blob back.
@@ -40,7 +40,7 @@ impl Local {
         let path = self.retired_path(digest);
         fs::rename(&path, self.blob_path(digest)).map_err(about(&path))?;
         self.sync_shard(digest)?;
-        sync_directory(&self.directory.join("trash"))
+        sync_path(&self.directory.join("trash"))
     }
 
     /// Everything in the trash, in the order of digests.

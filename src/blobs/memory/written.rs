@@ -32,6 +32,7 @@ impl Written {
         let mut content = self.content.lock();
         content.bytes = content.durable.clone().unwrap_or_default();
         content.kept = None;
+        content.published = false;
         content.durable.is_some()
     }
 
@@ -42,6 +43,7 @@ impl Written {
             return Err(BlobsError::Published);
         }
         change(&mut content.bytes);
+        content.kept = None;
         Ok(())
     }
 }

@@ -1,7 +1,6 @@
 //! Dispatch: each operation of a request is a call of the service and a reply, at once or, where
 //! it may wait, by a worker.
 
-use std::ffi::OsStr;
 use std::sync::Arc;
 
 use fuser::{Errno, FileType};
@@ -10,11 +9,11 @@ use super::Slot;
 use super::queue::Raw;
 use super::reply::{Listing, Reply};
 use super::request::{Operation, Request};
-use super::workers::Workers;
 use crate::fuse::directories::Row;
 use crate::fuse::requests::Kind;
 use crate::fuse::service::{Service, file_type};
 use crate::fuse::syncs::Task;
+use crate::fuse::workers::Workers;
 
 /// Serves a request: here, or by a worker.
 pub(super) fn serve(service: &Arc<Service>, workers: &mut Workers, raw: Raw, slot: Slot) {
@@ -194,10 +193,9 @@ fn list(
 ) -> Result<(Reply, Vec<u64>), Errno> {
     let mut listing = Listing::new(size, plus);
     let stale = service.list(ino, offset, |next, row| match row {
-        Row::Dots(ino, name) => {
-            let entry = plus.then(|| service.dots(*ino));
-            let row = (*ino, next, FileType::Directory);
-            listing.add(row, OsStr::new(name), entry.as_ref())
+        Row::Dots(ino, _) if plus => {
+            let dots = (*ino, next, FileType::Directory);
+            listing.add(dots, row.name(), Some(&service.bare(*ino, row.kind())))
         }
         Row::Name(row) if plus => {
             let entry = service.entry(&row.found);
@@ -210,10 +208,9 @@ fn list(
             }
             full
         }
-        Row::Name(listed) | Row::Bare(listed) => {
-            let kind = file_type(listed.found.attributes.kind);
-            let ino = service.listed_number(row);
-            listing.add((ino, next, kind), &listed.name, None)
+        row => {
+            let named = (service.listed_number(row), next, file_type(row.kind()));
+            listing.add(named, row.name(), None)
         }
     })?;
     Ok((listing.done(), stale))

@@ -2,11 +2,13 @@
 //!
 //! Bytes are never thrown away: what is taken out is in the trash.
 
+use std::sync::Arc;
+
 use super::{Cure, Discovery};
 use crate::blobs::{BlobsError, Content};
 use crate::digest::Digest;
 use crate::name::{LinkSet, RepositoryName};
-use crate::registry::{Error, Registry, now};
+use crate::registry::{Error, Registry};
 
 impl Cure {
     /// What it does, in words; nothing if it does nothing.
@@ -52,11 +54,9 @@ impl Registry {
         if self.blobs.open(digest).is_ok() {
             return Ok(false);
         }
-        let retired = self.blobs.open_retired(digest);
-        if let Ok(content) = retired
-            && hash(content.as_ref(), digest)? == *digest
-        {
+        if right(self.blobs.open_retired(digest), digest)?.is_some() {
             self.blobs.restore(digest)?;
+            self.blobs.settle()?;
             return Ok(true);
         }
         self.forget_blob(digest)?;
@@ -64,12 +64,30 @@ impl Registry {
         Ok(true)
     }
 
-    /// Takes a blob's bytes out; the fact goes first.
+    /// Takes a blob's bytes out, if they are still wrong; the fact goes first. Right ones in the
+    /// trash take their place.
     fn take_out(&self, digest: &Digest) -> Result<bool, Error> {
         let held = self.hold(digest);
+        let blob = self.index.view().blob(digest)?.filter(|blob| blob.present);
+        let Some(blob) = blob else { return Ok(false) };
+        if let Some(size) = self.right_on_disk(digest)? {
+            // Pushed again meanwhile, or of another length than was noted.
+            if blob.inline {
+                self.note(&[*digest], false)?;
+            } else {
+                self.take_in(digest, size)?;
+            }
+            return Ok(true);
+        }
+        let retired = right(self.blobs.open_retired(digest), digest)?;
         self.settle_one(digest)?;
         self.forget_blob(digest)?;
-        self.blobs.retire(digest)?;
+        if let Some(size) = retired {
+            self.blobs.restore(digest)?;
+            self.take_in(digest, size)?;
+            return Ok(true);
+        }
+        self.retire(digest)?;
         drop(held);
         Ok(true)
     }
@@ -91,7 +109,9 @@ impl Registry {
 
     /// A blob is not here any more, and not known as a manifest.
     fn forget_blob(&self, digest: &Digest) -> Result<(), Error> {
-        if self.withdraw_fact(digest)? {
+        let was_manifest = self.withdraw_fact(digest)?;
+        self.index.sync()?;
+        if was_manifest {
             self.forget_edges(digest)?;
         }
         Ok(())
@@ -107,17 +127,26 @@ impl Registry {
         let content = self.blobs.open(digest)?;
         let inline = known.is_some_and(|blob| blob.present);
         if inline || hash(content.as_ref(), digest)? != *digest {
-            self.blobs.retire(digest)?;
+            self.retire(digest)?;
             return Ok(true);
         }
-        self.blobs.settle()?;
-        let size = content.len();
-        self.index
-            .transact(|facts| Ok::<_, Error>(facts.put_blob(digest, size, now())?))?;
-        self.learn(digest)?;
+        self.take_in(digest, content.len())?;
         drop(held);
         Ok(true)
     }
+}
+
+/// The length of bytes that are there and what the digest says.
+fn right(
+    content: Result<Arc<dyn Content>, BlobsError>,
+    digest: &Digest,
+) -> Result<Option<u64>, Error> {
+    let content = match content {
+        Err(BlobsError::Missing(_)) => return Ok(None),
+        content => content?,
+    };
+    let actual = hash(content.as_ref(), digest)?;
+    Ok((actual == *digest).then(|| content.len()))
 }
 
 /// The digest that bytes have.
@@ -131,4 +160,64 @@ pub(in crate::registry) fn hash(
         offset += read as u64;
         Ok(read)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::digest::Algorithm;
+    use crate::registry::publish::INLINE_BYTES_MAX;
+    use crate::registry::{Bytes, Discovery, Fault, Policy, Scrubbing};
+    use crate::{blobs, blobs::Blobs as _, index};
+
+    static LAYER: [u8; INLINE_BYTES_MAX + 1] = [1; INLINE_BYTES_MAX + 1];
+
+    /// What fsck says of a layer that has rotted.
+    fn rot(registry: &Registry, bytes: &blobs::Memory, digest: &Digest) -> Discovery {
+        bytes.give_back(9, Some(digest), b"rotten").unwrap();
+        let scrubbing = Scrubbing {
+            rate: None,
+            age: Duration::ZERO,
+        };
+        registry.scrub(&scrubbing, |_, _| true).unwrap();
+        assert!(registry.read_whole(digest).is_err());
+        let found = registry.check_all(|_, _| {}).unwrap().discoveries;
+        let mut found = found.into_iter();
+        found.find(|one| one.fault == Fault::BlobSize).unwrap()
+    }
+
+    #[test]
+    fn what_was_pushed_again_since_the_check_is_not_taken_out() {
+        let bytes = Arc::new(blobs::Memory::default());
+        let facts = Arc::new(index::Memory::default());
+        let registry = Registry::new(facts, bytes.clone(), Policy::default()).unwrap();
+        let digest = Digest::of(Algorithm::Sha256, &LAYER);
+        registry.publish(Bytes::Held(&LAYER), &digest).unwrap();
+        let discovery = rot(&registry, &bytes, &digest);
+        registry.publish(Bytes::Held(&LAYER), &digest).unwrap();
+        registry.repair(&discovery).unwrap();
+        assert_eq!(registry.read_whole(&digest).unwrap(), LAYER);
+    }
+
+    #[test]
+    fn right_bytes_in_the_trash_take_the_place_of_wrong_ones() {
+        let bytes = Arc::new(blobs::Memory::default());
+        let facts = Arc::new(index::Memory::default());
+        let registry = Registry::new(facts, bytes.clone(), Policy::default()).unwrap();
+        let digest = Digest::of(Algorithm::Sha256, &LAYER);
+        registry.publish(Bytes::Held(&LAYER), &digest).unwrap();
+        bytes.retire(&digest).unwrap();
+        let discovery = rot(&registry, &bytes, &digest);
+        assert!(registry.repair(&discovery).unwrap());
+        assert_eq!(registry.read_whole(&digest).unwrap(), LAYER);
+        // Bytes that stay wrong go to the trash, and can be pushed again.
+        let discovery = rot(&registry, &bytes, &digest);
+        assert!(registry.repair(&discovery).unwrap());
+        assert!(!registry.has_blob(&digest).unwrap());
+        assert!(bytes.open_retired(&digest).is_ok());
+        registry.publish(Bytes::Held(&LAYER), &digest).unwrap();
+        assert_eq!(registry.read_whole(&digest).unwrap(), LAYER);
+    }
 }

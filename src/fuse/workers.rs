@@ -1,21 +1,21 @@
-//! Workers: threads for what may wait for the disk or work for long, so that the thread of a
-//! ring answers others meanwhile. There are as many as were needed at once.
+//! Workers: threads for what may wait or work for long, so that whoever asks for it goes on
+//! meanwhile. There are as many as were needed at once.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::fuse::service::guarded;
-use crate::fuse::syncs::Task;
+use super::service::guarded;
+use super::syncs::Task;
 
-/// Threads of one ring at most: more than there are entries never have anything to do.
-const THREADS_MAX: usize = super::ENTRIES;
-
-/// The workers of a ring. They run on the processors that whoever asks for them runs on.
-#[derive(Default)]
+/// Workers. They run on the processors that whoever asks for them runs on.
 pub(super) struct Workers {
+    name: &'static str,
+    /// How many there may be.
+    most: usize,
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -34,37 +34,58 @@ struct Tasks {
 }
 
 impl Workers {
-    /// Has a task done, by a new thread if all are busy.
-    pub(super) fn run(&mut self, task: Task) {
-        let mut tasks = self.shared.tasks.lock();
-        tasks.waiting.push_back(task);
-        if tasks.waiting.len() <= tasks.idle || self.threads.len() >= THREADS_MAX {
-            self.shared.more.notify_one();
-            return;
+    /// None yet, whose threads will have this name, and `most` of them at most.
+    pub(super) fn new(name: &'static str, most: usize) -> Self {
+        Self {
+            name,
+            most,
+            shared: Arc::default(),
+            threads: Vec::new(),
         }
-        drop(tasks);
-        let shared = Arc::clone(&self.shared);
-        let thread = std::thread::Builder::new().name("regfs-worker".into());
-        match thread.spawn(move || shared.work()) {
-            Ok(thread) => self.threads.push(thread),
-            Err(error) => {
-                log::error!("no thread for a request that may wait: {error}");
-                // Better slow than never.
-                let task = self.shared.tasks.lock().waiting.pop_back();
-                if let Some(task) = task {
-                    run(task);
-                }
+    }
+
+    /// Has a task done, by a new thread if all are busy; by the caller if there can be none.
+    pub(super) fn run(&mut self, task: Task) {
+        if let Err(error) = self.queue(task) {
+            log::error!("no thread for a request that may wait: {error}");
+            // Better slow than never.
+            let task = self.shared.tasks.lock().waiting.pop_back();
+            if let Some(task) = task {
+                run(task);
             }
         }
+    }
+
+    /// The same, but never by the caller: if there can be no new thread, whichever is done first
+    /// does the task.
+    pub(super) fn queue(&mut self, task: Task) -> io::Result<()> {
+        let mut tasks = self.shared.tasks.lock();
+        tasks.waiting.push_back(task);
+        if tasks.waiting.len() <= tasks.idle || self.threads.len() >= self.most {
+            self.shared.more.notify_one();
+            return Ok(());
+        }
+        drop(tasks);
+        self.start()
+    }
+
+    /// Starts a thread more.
+    pub(super) fn start(&mut self) -> io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let thread = std::thread::Builder::new().name(self.name.into());
+        self.threads.push(thread.spawn(move || shared.work())?);
+        Ok(())
     }
 }
 
 impl Drop for Workers {
-    /// Waits for what is being done.
+    /// Waits for what is being done, unless one of them drops it while doing it.
     fn drop(&mut self) {
         self.shared.tasks.lock().over = true;
         self.shared.more.notify_all();
-        for thread in self.threads.drain(..) {
+        let own = std::thread::current().id();
+        let others = |thread: &JoinHandle<()>| thread.thread().id() != own;
+        for thread in self.threads.drain(..).filter(others) {
             // One that panicked has said so.
             let _ended = thread.join();
         }
@@ -106,7 +127,7 @@ mod tests {
 
     #[test]
     fn who_waits_keeps_nobody_waiting_and_a_panic_is_one_tasks_alone() {
-        let mut workers = Workers::default();
+        let mut workers = Workers::new("test", 16);
         let (go, wait) = channel::<()>();
         let (done, ended) = channel();
         workers.run(Box::new(move || {
