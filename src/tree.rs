@@ -267,6 +267,18 @@ impl Tree {
         self.found(Place::Draft(draft.ok_or(TreeError::NotFound)?.id()))
     }
 
+    /// The place of the layout to which a name would lead that leads nowhere; nothing if files
+    /// that are being written, or were a moment ago, make it lead elsewhere for some.
+    pub fn vacant(&self, parent: &Place, name: &OsStr) -> Option<Place> {
+        let Place::Node(parent) = parent else {
+            return None;
+        };
+        let node = parent.child(name.to_str()?)?;
+        let written = self.drafts.named(parent, name).is_some();
+        let taken = written || self.lingering.has(parent, name);
+        (!taken).then_some(Place::Node(node))
+    }
+
     /// The file being written, or written a moment ago, of this number.
     fn draft(&self, id: u64) -> Result<Arc<Draft>, TreeError> {
         let draft = self.drafts.get(id).or_else(|| self.lingering.get(id));
@@ -275,11 +287,7 @@ impl Tree {
 
     fn found(&self, place: Place) -> Result<Found, TreeError> {
         let attributes = self.attributes(&place)?;
-        let lasting = match &place {
-            Place::Plain(_) => true,
-            Place::Node(node) => self.lasts(node)?,
-            Place::Draft(_) | Place::Own(_) => false,
-        };
+        let lasting = self.lasts(&place)?;
         Ok(Found {
             place,
             attributes,

@@ -236,8 +236,13 @@ impl Filesystem for Adapter {
         reply: ReplyEntry,
     ) {
         self.count(Kind::Make);
-        let made = guarded(|| self.service.make_directory(caller(request), parent.0, name));
-        reply_entry(made, reply);
+        match guarded(|| self.service.make_directory(caller(request), parent.0, name)) {
+            Ok((entry, changed)) => {
+                let answer = move || reply_entry(Ok(entry), reply);
+                self.service.kernel.answer(changed, Box::new(answer));
+            }
+            Err(error) => reply.error(error),
+        }
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {

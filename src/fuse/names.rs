@@ -30,11 +30,25 @@ impl Service {
         name: &OsStr,
     ) -> Result<Entry, Errno> {
         let parent = self.place(parent)?;
-        let found = self
-            .tree
-            .lookup(&parent, name, caller.writer())
-            .map_err(|error| logged(&error))?;
-        Ok(self.entry(&found))
+        let comings = self.absent.comings();
+        match self.tree.lookup(&parent, name, caller.writer()) {
+            Err(TreeError::NotFound) => self.missing(&parent, name, comings),
+            found => Ok(self.entry(&found.map_err(|error| logged(&error))?)),
+        }
+    }
+
+    /// What the kernel is told of a name that is not there: if possible, not to ask again.
+    fn missing(&self, parent: &Place, name: &OsStr, comings: u64) -> Result<Entry, Errno> {
+        let vacant = self
+            .kernel
+            .asks_again()
+            .then(|| self.tree.vacant(parent, name));
+        let vacant = vacant.flatten().ok_or(Errno::ENOENT)?;
+        if self.absent.keep(&vacant, comings) {
+            Ok(self.lacking())
+        } else {
+            Err(Errno::ENOENT)
+        }
     }
 
     /// readlink(2)
@@ -46,20 +60,25 @@ impl Service {
         Ok(path.into_os_string().into_encoded_bytes())
     }
 
-    /// mkdir(2)
+    /// mkdir(2); and the inodes that the kernel must be told of.
     pub(super) fn make_directory(
         &self,
         caller: Caller,
         parent: u64,
         name: &OsStr,
-    ) -> Result<Entry, Errno> {
+    ) -> Result<(Entry, Vec<u64>), Errno> {
         let parent = self.place(parent)?;
         self.may_change_in(caller, &parent)?;
         let found = self
             .tree
             .make_directory(&parent, name)
             .map_err(|error| logged(&error))?;
-        Ok(self.entry(&found))
+        // What was made itself has been there before.
+        let came = |place: &Place| matches!(self.tree.lasts(place), Ok(false));
+        let beside = found.place.implies().filter(came);
+        self.came(beside.iter());
+        let changed = self.unlist(beside.as_slice());
+        Ok((self.entry(&found), changed))
     }
 
     /// unlink(2) and rmdir(2); the inodes that the kernel must be told of.

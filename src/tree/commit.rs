@@ -101,8 +101,9 @@ impl Tree {
         state.position = Some(self.registry.position());
         drop(state);
         if !matches!(committed.became, Some(Place::Node(_))) {
-            self.drafts.unname(draft);
+            // First, since nobody may find the name leading nowhere in between.
             self.linger(draft);
+            self.drafts.unname(draft);
         }
         Ok(committed)
     }

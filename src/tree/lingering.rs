@@ -62,6 +62,14 @@ impl Lingering {
         found.next().map(|row| Arc::clone(&row.draft))
     }
 
+    /// Whether a name leads anybody to a file.
+    pub(super) fn has(&self, parent: &Node, name: &OsStr) -> bool {
+        let now = Instant::now();
+        let rows = self.0.lock();
+        let mut found = rows.iter().filter(|row| row.until > now);
+        found.any(|row| row.name.0 == *parent && row.name.1 == *name)
+    }
+
     /// The file of this number.
     pub(super) fn get(&self, id: u64) -> Option<Arc<Draft>> {
         let rows = self.0.lock();

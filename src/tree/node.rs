@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{Attributes, Tree, TreeError};
+use super::{Attributes, Place, Tree, TreeError};
 use crate::layout::Node;
 use crate::name::LinkSet;
 use crate::registry::Directory;
@@ -91,14 +91,17 @@ impl Tree {
         Ok(Attributes::file(size, self.dated(kept)))
     }
 
-    /// Whether a node stays until it is removed itself, unlike a layers' directory that is there
-    /// for revisions alone.
-    pub(super) fn lasts(&self, node: &Node) -> Result<bool, TreeError> {
-        let Node::Links(repository, LinkSet::Layers) = node else {
-            return Ok(true);
-        };
-        let layers = Directory::Links(repository.clone(), LinkSet::Layers);
-        Ok(self.registry.was_made(&layers)?)
+    /// Whether a place stays until it is removed itself, unlike a file being written, and a
+    /// layers' directory that is there for revisions alone.
+    pub fn lasts(&self, place: &Place) -> Result<bool, TreeError> {
+        Ok(match place {
+            Place::Node(Node::Links(repository, LinkSet::Layers)) => {
+                let layers = Directory::Links(repository.clone(), LinkSet::Layers);
+                self.registry.was_made(&layers)?
+            }
+            Place::Node(_) | Place::Plain(_) => true,
+            Place::Draft(_) | Place::Own(_) => false,
+        })
     }
 
     /// The length of a file's content, and its time.

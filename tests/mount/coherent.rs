@@ -12,6 +12,13 @@ use super::mounted::{Mounted, hex, regfs, tree};
 /// Changes between two looks; `REGFS_CHANGES` says how many there are in all.
 const STEP: usize = 8;
 
+const REPOSITORIES: [&str; 3] = ["team/app", "team/other", "alone"];
+const TAGS: [&str; 3] = ["v1", "v2", "v3"];
+
+fn layer(number: usize, times: usize) -> String {
+    format!("layer {number}").repeat(times)
+}
+
 /// A small file, as a registry before 3.1 writes it, or since.
 fn put(path: &Path, content: &[u8], renamed: bool) -> std::io::Result<()> {
     let parent = path.parent().unwrap();
@@ -77,14 +84,12 @@ fn adopt(
 
 /// One change; what is not there or not admitted is no matter.
 fn change(mounted: &Mounted, numbers: &mut Numbers) -> std::io::Result<()> {
-    let name = numbers.of(&["team/app", "team/other", "alone"]);
+    let name = numbers.of(&REPOSITORIES);
     let repository = mounted.v2("repositories").join(name);
-    let layer = format!("layer {}", numbers.next(3)).repeat(1 + numbers.next(2) * 3_000);
+    let layer = layer(numbers.next(3), 1 + numbers.next(2) * 3_000);
     let document = manifest(&numbers.next(6).to_string());
     let (layer_hex, manifest_hex) = (hex(layer.as_bytes()), hex(document.as_bytes()));
-    let tag = repository
-        .join("_manifests/tags")
-        .join(numbers.of(&["v1", "v2", "v3"]));
+    let tag = repository.join("_manifests/tags").join(numbers.of(&TAGS));
     let link = |set: &str, hex: &str| repository.join(set).join("sha256").join(hex).join("link");
     let renamed = numbers.next(2) == 0;
     let blob = |hex: &str| mounted.v2(&format!("blobs/sha256/{}/{hex}/data", &hex[..2]));
@@ -137,15 +142,47 @@ fn change(mounted: &Mounted, numbers: &mut Numbers) -> std::io::Result<()> {
     }
 }
 
-/// What is there: paths, lengths, contents.
-fn shown(top: &Path) -> Vec<(String, Vec<u8>, u64)> {
-    let rows = tree(top).into_iter();
-    rows.map(|(path, content)| {
+/// Every path that a change may bring or take.
+fn paths(mounted: &Mounted) -> Vec<PathBuf> {
+    let layers = (0..3).flat_map(|number| [1, 3_001].map(|times| layer(number, times)));
+    let layers: Vec<String> = layers.map(|layer| hex(layer.as_bytes())).collect();
+    let manifests = (0..6).map(|number| hex(manifest(&number.to_string()).as_bytes()));
+    let manifests: Vec<String> = manifests.collect();
+    let mut paths = Vec::new();
+    let mut links = |set: PathBuf, digests: &[String]| {
+        for hex in digests {
+            paths.push(set.join("sha256").join(hex).join("link"));
+        }
+    };
+    for repository in REPOSITORIES.map(|name| mounted.v2("repositories").join(name)) {
+        links(repository.join("_layers"), &layers);
+        links(repository.join("_manifests/revisions"), &manifests);
+        for tag in TAGS.map(|tag| repository.join("_manifests/tags").join(tag)) {
+            links(tag.join("index"), &manifests);
+        }
+    }
+    for repository in REPOSITORIES.map(|name| mounted.v2("repositories").join(name)) {
+        for tag in TAGS.map(|tag| repository.join("_manifests/tags").join(tag)) {
+            paths.push(tag.join("current/link"));
+        }
+    }
+    for hex in layers.iter().chain(&manifests) {
+        paths.push(mounted.v2(&format!("blobs/sha256/{}/{hex}/data", &hex[..2])));
+    }
+    paths
+}
+
+/// What is there: paths, lengths, contents; and which of the paths that are asked for are not.
+fn shown(mounted: &Mounted) -> Vec<(String, Vec<u8>, u64)> {
+    let rows = tree(&mounted.v2("")).into_iter();
+    let rows = rows.map(|(path, content)| {
         let file = fs::metadata(PathBuf::from(&path)).unwrap();
         let len = if file.is_dir() { 0 } else { file.len() };
         (path, content, len)
-    })
-    .collect()
+    });
+    let missing = paths(mounted).into_iter().filter(|path| !path.exists());
+    let missing = missing.map(|path| (path.display().to_string(), b"missing".into(), 0));
+    rows.chain(missing).collect()
 }
 
 #[test]
@@ -159,12 +196,12 @@ fn what_the_kernel_keeps_is_what_there_is() {
         for _ in 0..STEP {
             done += usize::from(change(&mounted, &mut numbers).is_ok());
             // Have it kept.
-            let kept = shown(&mounted.v2(""));
+            let kept = shown(&mounted);
             largest = largest.max(kept.len());
         }
-        let kept = shown(&mounted.v2(""));
+        let kept = shown(&mounted);
         fs::write("/proc/sys/vm/drop_caches", "3").unwrap();
-        let there = shown(&mounted.v2(""));
+        let there = shown(&mounted);
         for (kept, there) in kept.iter().zip(&there) {
             assert_eq!(kept, there, "after {round} rounds of {numbers:?}");
         }

@@ -135,11 +135,14 @@ fn a_directory_that_a_revision_kept_there_is_gone_with_it() {
         let revision = repository
             .join("_manifests/revisions/sha256")
             .join(hex(document.as_bytes()));
+        let names = || fs::read_dir(&repository).unwrap().count();
+        fs::create_dir_all(revision.parent().unwrap()).unwrap();
+        assert_eq!(names(), 1);
+        assert!(!layers.exists());
         // Nobody made the layers' directory.
-        fs::create_dir_all(&revision).unwrap();
+        fs::create_dir(&revision).unwrap();
         let content = format!("sha256:{}", hex(document.as_bytes()));
         fs::write(revision.join("link"), content).unwrap();
-        let names = || fs::read_dir(&repository).unwrap().count();
         assert_eq!(names(), 2);
         assert!(layers.is_dir());
         fs::remove_dir_all(&revision).unwrap();

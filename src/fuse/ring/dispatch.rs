@@ -107,8 +107,12 @@ fn perform(service: &Arc<Service>, request: Request, slot: Slot) -> Option<Task>
             slot.answer(entry.map(|entry| Reply::entry(&entry)));
         }
         Operation::MakeDirectory(name) => {
-            let entry = service.make_directory(caller, ino, &name);
-            slot.answer(entry.map(|entry| Reply::entry(&entry)));
+            let made = service.make_directory(caller, ino, &name);
+            answer_changed(
+                service,
+                slot,
+                made.map(|(entry, changed)| (Reply::entry(&entry), changed)),
+            );
         }
         Operation::Remove(name, directory) => {
             let removed = service.remove(caller, ino, &name, directory);
