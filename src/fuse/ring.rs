@@ -119,8 +119,9 @@ impl Mailbox {
         }
     }
 
-    fn take(&self) -> Vec<(usize, Reply)> {
-        std::mem::take(&mut self.answers.lock())
+    /// Takes the answers, for which `taken` is the place, so that none is made for each.
+    fn take(&self, taken: &mut Vec<(usize, Reply)>) {
+        std::mem::swap(&mut *self.answers.lock(), taken);
     }
 
     /// Whether the thread may sleep: there is nothing for it.
@@ -207,16 +208,18 @@ fn serve(
     queue.register(device)?;
     // More than there are entries never have anything to do.
     let mut workers = Workers::new("regfs-worker", ENTRIES);
+    let (mut answers, mut entries) = (Vec::new(), Vec::new());
     while !queue.is_over() {
-        for (entry, reply) in mailbox.take() {
+        mailbox.take(&mut answers);
+        for (entry, reply) in answers.drain(..) {
             queue.answer(device, entry, &reply)?;
         }
         if !mailbox.sleep() {
             continue;
         }
-        let entries = queue.wait()?;
+        queue.wait(&mut entries)?;
         mailbox.asleep.store(false, Ordering::SeqCst);
-        for entry in entries {
+        for entry in entries.drain(..) {
             let slot = Slot {
                 mailbox: Arc::clone(mailbox),
                 entry,

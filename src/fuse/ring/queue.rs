@@ -152,15 +152,14 @@ impl Queue {
     }
 
     /// Submits what was answered, and waits until there are requests, or somebody wakes us; the
-    /// entries that requests are in.
-    pub(super) fn wait(&mut self) -> io::Result<Vec<usize>> {
+    /// entries that requests are in are put into `requests`.
+    pub(super) fn wait(&mut self, requests: &mut Vec<usize>) -> io::Result<()> {
         match self.ring.submit_and_wait(1) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             Ok(_) | Err(_) => {}
         }
-        let completions: Vec<_> = self.ring.completion().collect();
-        let mut requests = Vec::with_capacity(completions.len());
-        for completion in completions {
+        // The next one is taken by itself, since to listen takes the ring, too.
+        while let Some(completion) = self.completion() {
             let entry = usize::try_from(completion.user_data()).unwrap_or(usize::MAX);
             if completion.user_data() == WOKEN {
                 self.listen()?;
@@ -174,7 +173,11 @@ impl Queue {
                 }
             }
         }
-        Ok(requests)
+        Ok(())
+    }
+
+    fn completion(&mut self) -> Option<cqueue::Entry> {
+        self.ring.completion().next()
     }
 
     /// The request in an entry, of which the kernel has said that there is one.

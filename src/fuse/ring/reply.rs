@@ -10,6 +10,8 @@ use crate::fuse::files::Opened;
 use crate::fuse::service::Entry;
 use crate::tree::Space;
 
+/// Bytes of a listing of a few names.
+const SHORT: usize = 1000;
 /// Bytes of a `fuse_out_header`.
 const HEADER: usize = 16;
 
@@ -220,7 +222,8 @@ pub(super) struct Listing {
 impl Listing {
     pub(super) fn new(max: u32, plus: bool) -> Self {
         let max = usize::try_from(max).unwrap_or(usize::MAX);
-        let bytes = Vec::with_capacity(max.min(super::queue::PAYLOAD));
+        // Most directories hold a name or two.
+        let bytes = Vec::with_capacity(SHORT);
         Self { bytes, max, plus }
     }
 
