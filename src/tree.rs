@@ -267,16 +267,15 @@ impl Tree {
         self.found(Place::Draft(draft.ok_or(TreeError::NotFound)?.id()))
     }
 
-    /// The place of the layout to which a name would lead that leads nowhere; nothing if files
-    /// that are being written, or were a moment ago, make it lead elsewhere for some.
-    pub fn vacant(&self, parent: &Place, name: &OsStr) -> Option<Place> {
-        let Place::Node(parent) = parent else {
-            return None;
-        };
-        let node = parent.child(name.to_str()?)?;
-        let written = self.drafts.named(parent, name).is_some();
-        let taken = written || self.lingering.has(parent, name);
-        (!taken).then_some(Place::Node(node))
+    /// Whether a name may come to lead somewhere without being made, for some or for all: to what
+    /// is being written, or was a moment ago.
+    pub fn may_come(&self, parent: &Place, name: &OsStr) -> bool {
+        match parent {
+            Place::Node(parent) => {
+                self.drafts.concern(parent, name) || self.lingering.has(parent, name)
+            }
+            Place::Plain(_) | Place::Draft(_) | Place::Own(_) => true,
+        }
     }
 
     /// The file being written, or written a moment ago, of this number.

@@ -1,5 +1,6 @@
 //! The adapter: fuser's trait, each method a call of the service and a reply.
 
+use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
@@ -27,6 +28,11 @@ use super::syncs::Task;
 const WRITE_BYTES: u32 = 1 << 20;
 /// Requests that the kernel may have under way in the background.
 const BACKGROUND: u16 = 64;
+
+thread_local! {
+    /// Where a thread reads into: as long as the longest read that it was asked for.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// The service behind fuser's trait.
 #[derive(Debug)]
@@ -327,10 +333,17 @@ impl Filesystem for Adapter {
         reply: ReplyData,
     ) {
         self.count(Kind::Read);
-        match guarded(|| self.service.read(handle.0, offset, size)) {
-            Ok(bytes) => reply.data(&bytes),
-            Err(error) => reply.error(error),
-        }
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        BUFFER.with_borrow_mut(|buffer| {
+            if buffer.len() < size {
+                buffer.resize(size, 0);
+            }
+            let place = buffer.get_mut(..size).unwrap_or_default();
+            match guarded(|| self.service.read(handle.0, offset, place)) {
+                Ok(read) => reply.data(buffer.get(..read).unwrap_or_default()),
+                Err(error) => reply.error(error),
+            }
+        });
     }
 
     fn write(

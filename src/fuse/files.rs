@@ -197,13 +197,23 @@ impl Service {
         Ok((entry, opened))
     }
 
-    /// read(2)
-    pub(super) fn read(&self, number: u64, offset: u64, len: u32) -> Result<Vec<u8>, Errno> {
+    /// read(2); how much was read.
+    pub(super) fn read(&self, number: u64, offset: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
         let handle = self.handle(number)?;
-        let len = usize::try_from(len).unwrap_or(usize::MAX);
         self.tree
-            .read(&handle, offset, len)
+            .read(&handle, offset, buffer)
             .map_err(|error| logged(&error))
+    }
+
+    /// read(2) of what is in memory; nothing if some of it may not be.
+    pub(super) fn read_at_hand(
+        &self,
+        number: u64,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> Option<usize> {
+        let handle = self.files.get(number)?;
+        self.tree.read_at_hand(&handle, offset, buffer)
     }
 
     /// write(2)

@@ -30,21 +30,19 @@ impl Service {
         name: &OsStr,
     ) -> Result<Entry, Errno> {
         let parent = self.place(parent)?;
+        // Asked before the name is looked for: what comes meanwhile is then known.
+        let kept = self.kernel.asks_again() && !self.tree.may_come(&parent, name);
         let comings = self.absent.comings();
         match self.tree.lookup(&parent, name, caller.writer()) {
-            Err(TreeError::NotFound) => self.missing(&parent, name, comings),
+            Err(TreeError::NotFound) if kept => self.missing(&parent, name, comings),
             found => Ok(self.entry(&found.map_err(|error| logged(&error))?)),
         }
     }
 
     /// What the kernel is told of a name that is not there: if possible, not to ask again.
     fn missing(&self, parent: &Place, name: &OsStr, comings: u64) -> Result<Entry, Errno> {
-        let vacant = self
-            .kernel
-            .asks_again()
-            .then(|| self.tree.vacant(parent, name));
-        let vacant = vacant.flatten().ok_or(Errno::ENOENT)?;
-        if self.absent.keep(&vacant, comings) {
+        let place = parent.child(name).ok_or(Errno::ENOENT)?;
+        if self.absent.keep(&place, comings) {
             Ok(self.lacking())
         } else {
             Err(Errno::ENOENT)

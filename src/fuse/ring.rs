@@ -29,7 +29,7 @@ mod queue;
 mod reply;
 mod request;
 
-use queue::Queue;
+use queue::{Payload, Queue};
 use reply::Reply;
 
 /// Requests that may be under way on one processor. Each takes as much memory as the largest
@@ -138,21 +138,21 @@ impl Mailbox {
 /// The place for an answer. One that is given up, by a panic, answers that.
 struct Slot {
     mailbox: Arc<Mailbox>,
-    entry: usize,
+    payload: Payload,
     answered: bool,
 }
 
 impl Slot {
     fn answer(mut self, reply: impl Into<Reply>) {
         self.answered = true;
-        self.mailbox.put(self.entry, reply.into());
+        self.mailbox.put(self.payload.entry(), reply.into());
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         if !self.answered {
-            self.mailbox.put(self.entry, Errno::EIO.into());
+            self.mailbox.put(self.payload.entry(), Errno::EIO.into());
         }
     }
 }
@@ -220,15 +220,15 @@ fn serve(
         queue.wait(&mut entries)?;
         mailbox.asleep.store(false, Ordering::SeqCst);
         for entry in entries.drain(..) {
+            let (raw, payload) = queue.request(entry);
             let slot = Slot {
                 mailbox: Arc::clone(mailbox),
-                entry,
+                payload,
                 answered: false,
             };
-            let raw = queue.request(entry);
             // A panic drops the slot, which tells the kernel.
             let _told = guarded(|| {
-                dispatch::serve(service, &mut workers, raw, slot);
+                dispatch::serve(service, &mut workers, &raw, slot);
                 Ok(())
             });
         }

@@ -75,13 +75,16 @@ pub(super) enum Open {
     Plain(File, PathBuf),
 }
 
-/// The part of `bytes` at `offset`, at most `len` long.
-pub(super) fn slice(bytes: &[u8], offset: u64, len: usize) -> &[u8] {
+/// Copies what is at `offset`, as much as there is room for; how much that was.
+pub(super) fn copy(bytes: &[u8], offset: u64, buffer: &mut [u8]) -> usize {
     let rest = usize::try_from(offset)
         .ok()
         .and_then(|offset| bytes.get(offset..));
     let rest = rest.unwrap_or_default();
-    rest.get(..len).unwrap_or(rest)
+    for (to, from) in buffer.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    rest.len().min(buffer.len())
 }
 
 impl Handle {
@@ -163,33 +166,25 @@ impl Tree {
         Ok(Open::Draft(draft, Some(Place::Node(node.clone()))))
     }
 
-    /// Reads at most `len` bytes from `offset` on.
-    pub fn read(&self, handle: &Handle, offset: u64, len: usize) -> Result<Vec<u8>, TreeError> {
-        let mut buffer = Vec::new();
-        let read = match &handle.open {
-            Open::Bytes(bytes, ..) => return Ok(slice(bytes, offset, len).to_vec()),
+    /// Reads as much as there is room for from `offset` on; how much that was.
+    pub fn read(
+        &self,
+        handle: &Handle,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> Result<usize, TreeError> {
+        Ok(match &handle.open {
+            Open::Bytes(bytes, ..) => copy(bytes, offset, buffer),
             Open::Shown(node, opened, _) => {
                 let now = self.content(node);
                 let bytes = now.as_ref().map_or(opened, |(content, _)| content);
-                return Ok(slice(bytes, offset, len).to_vec());
+                copy(bytes, offset, buffer)
             }
-            Open::Draft(draft, _) => return draft.read_at(offset, len),
-            Open::Blob(reading, _) => {
-                buffer.resize(len, 0);
-                reading.read_at(offset, &mut buffer)?
-            }
-            Open::Upload(staging, _) => {
-                buffer.resize(len, 0);
-                staging.read_at(offset, &mut buffer)?
-            }
-            Open::Plain(file, _) => {
-                buffer.resize(len, 0);
-                file.read_at(&mut buffer, offset)
-                    .map_err(plain::about_open)?
-            }
-        };
-        buffer.truncate(read);
-        Ok(buffer)
+            Open::Draft(draft, _) => draft.read_at(offset, buffer)?,
+            Open::Blob(reading, _) => reading.read_at(offset, buffer)?,
+            Open::Upload(staging, _) => staging.read_at(offset, buffer)?,
+            Open::Plain(file, _) => file.read_at(buffer, offset).map_err(plain::about_open)?,
+        })
     }
 
     /// Writes all of `bytes` at `offset`.

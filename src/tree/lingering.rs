@@ -64,10 +64,11 @@ impl Lingering {
 
     /// Whether a name leads anybody to a file.
     pub(super) fn has(&self, parent: &Node, name: &OsStr) -> bool {
-        let now = Instant::now();
         let rows = self.0.lock();
-        let mut found = rows.iter().filter(|row| row.until > now);
-        found.any(|row| row.name.0 == *parent && row.name.1 == *name)
+        let mut found = rows
+            .iter()
+            .filter(|row| row.name.0 == *parent && row.name.1 == *name);
+        found.any(|row| row.until > Instant::now())
     }
 
     /// The file of this number.

@@ -5,7 +5,10 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io::IoSliceMut;
 use std::os::unix::fs::MetadataExt;
+
+use rustix::io::{ReadWriteFlags, preadv2};
 
 use super::draft::{Content, Draft};
 use super::handle::Open;
@@ -44,6 +47,24 @@ impl Tree {
             Place::Node(Node::UploadData(name, id)) => !self.registry.is_upload_open(name, id),
             Place::Node(_) | Place::Draft(_) | Place::Own(_) => false,
         }
+    }
+
+    /// Reads like [`Tree::read`] what is in memory; nothing if some of it may not be.
+    pub fn read_at_hand(&self, handle: &Handle, offset: u64, buffer: &mut [u8]) -> Option<usize> {
+        let file = match &handle.open {
+            Open::Blob(reading, _) => reading.file()?,
+            Open::Plain(file, _) => file,
+            _ => return None,
+        };
+        let room = buffer.len();
+        let mut parts = [IoSliceMut::new(buffer)];
+        let read = preadv2(file, &mut parts, offset, ReadWriteFlags::NOWAIT).ok()?;
+        // Fewer bytes are all only if the file ends behind them.
+        let ends = || {
+            file.metadata()
+                .is_ok_and(|now| now.len() <= offset + read as u64)
+        };
+        (read == room || ends()).then_some(read)
     }
 
     /// Whether the last close of an open file may wait: not to let go of bytes that stay.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::drops::manifest;
 use super::fuzz::Numbers;
-use super::mounted::{Mounted, hex, regfs, tree};
+use super::mounted::{Mounted, forget, hex, regfs, tree};
 
 /// Changes between two looks; `REGFS_CHANGES` says how many there are in all.
 const STEP: usize = 8;
@@ -200,7 +200,7 @@ fn what_the_kernel_keeps_is_what_there_is() {
             largest = largest.max(kept.len());
         }
         let kept = shown(&mounted);
-        fs::write("/proc/sys/vm/drop_caches", "3").unwrap();
+        forget("3");
         let there = shown(&mounted);
         for (kept, there) in kept.iter().zip(&there) {
             assert_eq!(kept, there, "after {round} rounds of {numbers:?}");

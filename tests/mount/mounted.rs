@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use regfs::digest::{Algorithm, Digest};
@@ -16,6 +17,21 @@ pub(crate) fn wait(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         std::thread::park_timeout(Duration::from_millis(5));
     }
+}
+
+/// Held by tests that count on what the kernel keeps, of all file systems.
+static KEPT: RwLock<()> = RwLock::new(());
+
+/// Has the kernel keep what it keeps until this is dropped.
+pub(crate) fn keep() -> RwLockReadGuard<'static, ()> {
+    KEPT.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Has the kernel forget what it keeps ("2": names and inodes, "3": bytes too), once no test counts
+/// on it.
+pub(crate) fn forget(what: &str) {
+    let _alone = KEPT.write().unwrap_or_else(PoisonError::into_inner);
+    fs::write("/proc/sys/vm/drop_caches", what).unwrap();
 }
 
 /// The sha256 of some bytes, in hexadecimal.

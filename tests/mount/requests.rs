@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::drops::manifest;
-use super::mounted::{Mounted, attribute, hex, tree};
+use super::mounted::{Mounted, attribute, forget, hex, keep, tree};
 
 /// How often was asked for what, by name.
 fn counts(mounted: &Mounted) -> BTreeMap<String, u64> {
@@ -49,6 +49,7 @@ fn stat_all(directory: &Path) -> u64 {
 
 #[test]
 fn a_tree_that_was_seen_is_not_asked_for_again() {
+    let _kept = keep();
     let mounted = Mounted::new();
     mounted.stock();
     for number in 0..40 {
@@ -74,6 +75,7 @@ fn a_tree_that_was_seen_is_not_asked_for_again() {
 
 #[test]
 fn of_attributes_that_there_are_not_is_asked_once_by_ls() {
+    let _kept = keep();
     let mounted = Mounted::new();
     mounted.stock();
     fs::write(mounted.repository("_manifests/tags/v1"), manifest("1")).unwrap();
@@ -126,7 +128,8 @@ fn of_very_many_names_the_kernel_gets_names_alone_and_finds_each() {
         let hex = hex(&number.to_be_bytes());
         fs::create_dir_all(directory.join(hex)).unwrap();
     }
-    fs::write("/proc/sys/vm/drop_caches", "2").unwrap();
+    forget("2");
+    let _kept = keep();
     let names = || -> Vec<_> {
         let rows = fs::read_dir(&directory).unwrap();
         rows.map(|row| row.unwrap().file_name()).collect()
@@ -145,6 +148,7 @@ fn of_very_many_names_the_kernel_gets_names_alone_and_finds_each() {
 
 #[test]
 fn a_name_that_is_not_there_is_asked_for_once_until_a_drop_brings_it() {
+    let _kept = keep();
     let mounted = Mounted::new();
     mounted.stock();
     let status = fs::read_to_string(mounted.top().join(".regfs/status")).unwrap();

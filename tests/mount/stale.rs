@@ -152,3 +152,31 @@ fn a_directory_that_a_revision_kept_there_is_gone_with_it() {
         assert_eq!(names(), 2);
     }
 }
+
+#[test]
+fn a_link_that_nobody_saw_while_it_was_written_is_there_once_it_is() {
+    let mounted = Mounted::new();
+    mounted.stock();
+    for round in 0..50 {
+        let name = hex(format!("layer {round}").as_bytes());
+        let link = mounted.repository(&format!("_layers/sha256/{name}/link"));
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
+        assert!(!link.exists());
+        let mut file = fs::File::create(&link).unwrap();
+        write!(file, "sha256:{name}").unwrap();
+        assert!(!link.exists());
+        drop(file);
+        assert!(link.exists());
+        fs::remove_file(&link).unwrap();
+        assert!(!link.exists());
+        // Written where it is, and removed meanwhile.
+        fs::write(&link, format!("sha256:{name}")).unwrap();
+        let mut file = fs::File::options().write(true).open(&link).unwrap();
+        write!(file, "sha256:{name}").unwrap();
+        fs::remove_file(&link).unwrap();
+        assert!(!link.exists());
+        drop(file);
+        let listed = fs::read_dir(link.parent().unwrap()).unwrap().count();
+        assert_eq!(link.exists(), listed == 1, "{listed}");
+    }
+}

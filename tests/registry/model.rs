@@ -182,7 +182,9 @@ impl Mount {
         let handle = self
             .tree()
             .open(&self.find(path)?.place, Access::Read, Writer::default())?;
-        let bytes = self.tree().read(&handle, 0, 1 << 16)?;
+        let mut bytes = vec![0; 1 << 16];
+        let read = self.tree().read(&handle, 0, &mut bytes)?;
+        bytes.truncate(read);
         self.tree().release(&handle);
         Ok(String::from_utf8(bytes).unwrap())
     }

@@ -7,7 +7,7 @@ use fuser::{Errno, FileType};
 
 use super::Slot;
 use super::queue::Raw;
-use super::reply::{Listing, Reply};
+use super::reply::{Body, Listing, Reply};
 use super::request::{Operation, Request};
 use crate::fuse::directories::Row;
 use crate::fuse::requests::Kind;
@@ -16,11 +16,16 @@ use crate::fuse::syncs::Task;
 use crate::fuse::workers::Workers;
 
 /// Serves a request: here, or by a worker.
-pub(super) fn serve(service: &Arc<Service>, workers: &mut Workers, raw: Raw, slot: Slot) {
-    let request = Request::read(raw);
+pub(super) fn serve(service: &Arc<Service>, workers: &mut Workers, raw: &Raw, mut slot: Slot) {
+    let request = Request::read(raw, slot.payload.bytes());
     service.requests.count(kind(&request.operation));
-    let waits = waits(service, &request);
-    if waits {
+    if let Operation::Read(handle, offset, size) = request.operation {
+        let place = slot.payload.place(room(size));
+        if let Some(read) = service.read_at_hand(handle, offset, place) {
+            return slot.answer(Body::InPlace(read));
+        }
+    }
+    if waits(service, &request) {
         let service = Arc::clone(service);
         return workers.run(Box::new(move || {
             if let Some(rest) = perform(&service, request, slot) {
@@ -31,6 +36,10 @@ pub(super) fn serve(service: &Arc<Service>, workers: &mut Workers, raw: Raw, slo
     if let Some(rest) = perform(service, request, slot) {
         workers.run(rest);
     }
+}
+
+fn room(size: u32) -> usize {
+    usize::try_from(size).unwrap_or(usize::MAX)
 }
 
 /// As what a request is counted.
@@ -78,7 +87,7 @@ fn waits(service: &Service, request: &Request) -> bool {
 }
 
 /// Does what is asked for, up to what may wait for the disk, which it gives back.
-fn perform(service: &Arc<Service>, request: Request, slot: Slot) -> Option<Task> {
+fn perform(service: &Arc<Service>, request: Request, mut slot: Slot) -> Option<Task> {
     let Request {
         caller,
         ino,
@@ -134,9 +143,13 @@ fn perform(service: &Arc<Service>, request: Request, slot: Slot) -> Option<Task>
             let created = service.create(caller, ino, &name, mode);
             slot.answer(created.map(|(entry, opened)| Reply::created(&entry, &opened)));
         }
-        Operation::Read(handle, offset, size) => slot.answer(service.read(handle, offset, size)),
-        Operation::Write(handle, offset, bytes) => {
-            slot.answer(service.write(handle, offset, &bytes).map(Reply::size));
+        Operation::Read(handle, offset, size) => {
+            let read = service.read(handle, offset, slot.payload.place(room(size)));
+            slot.answer(read.map(Body::InPlace));
+        }
+        Operation::Write(handle, offset) => {
+            let written = service.write(handle, offset, slot.payload.bytes());
+            slot.answer(written.map(Reply::size));
         }
         Operation::Space => slot.answer(service.space().map(|space| Reply::space(&space))),
         Operation::Release(handle) => {

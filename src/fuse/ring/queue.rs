@@ -12,10 +12,11 @@ use std::io;
 use std::mem::offset_of;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
-use super::reply::Reply;
+use super::reply::{Body, Reply};
 
 /// Bytes of a request's header, and of an answer's.
 const HEADER: usize = 128;
@@ -47,15 +48,43 @@ struct Header {
     reserved: u64,
 }
 
-/// A request as it came.
+/// A request as it came, but for what follows it.
 #[derive(Debug)]
 pub(super) struct Raw {
     /// `fuse_in_header`
     pub(super) header: [u8; HEADER],
     /// The operation's own structure.
     pub(super) operation: [u8; HEADER],
-    /// What follows it: names, bytes to write.
-    pub(super) payload: Vec<u8>,
+}
+
+/// The place of what follows a request (names, bytes to write) and of what its answer says: ours
+/// for as long as the request is not answered, for which it has to be given up. There is one for
+/// each request.
+pub(super) struct Payload {
+    memory: Arc<Memory>,
+    entry: usize,
+    len: usize,
+}
+
+impl Payload {
+    /// In which entry the request is.
+    pub(super) fn entry(&self) -> usize {
+        self.entry
+    }
+
+    /// What follows the request.
+    pub(super) fn bytes(&self) -> &[u8] {
+        // SAFETY: the kernel has handed the entry over, and nobody writes to it while this is
+        // borrowed.
+        unsafe { std::slice::from_raw_parts(self.memory.payload(self.entry), self.len) }
+    }
+
+    /// Where the first bytes of the answer may be put, at most so many.
+    pub(super) fn place(&mut self, len: usize) -> &mut [u8] {
+        let place = self.memory.payload(self.entry);
+        // SAFETY: the same; it was zeroed, and is as long.
+        unsafe { std::slice::from_raw_parts_mut(place, len.min(PAYLOAD)) }
+    }
 }
 
 /// Memory for entries, zeroed, of which pages are taken as they are used.
@@ -85,6 +114,12 @@ impl Memory {
     }
 }
 
+// SAFETY: it is memory like any other, of which each entry belongs to the kernel, to the thread of
+// the queue or to the one payload, by turns.
+unsafe impl Send for Memory {}
+// SAFETY: the same.
+unsafe impl Sync for Memory {}
+
 impl Drop for Memory {
     fn drop(&mut self) {
         // SAFETY: it was allocated with this layout, and the ring that knew it is gone.
@@ -95,7 +130,7 @@ impl Drop for Memory {
 /// A queue. The ring goes before the memory that it knows.
 pub(super) struct Queue {
     ring: IoUring<squeue::Entry128, cqueue::Entry>,
-    memory: Memory,
+    memory: Arc<Memory>,
     number: u16,
     entries: usize,
     /// Entries of which the kernel still knows.
@@ -114,7 +149,7 @@ impl Queue {
         builder.setup_single_issuer().setup_defer_taskrun();
         Ok(Self {
             ring: builder.build(submissions)?,
-            memory: Memory::new(entries)?,
+            memory: Arc::new(Memory::new(entries)?),
             number,
             entries,
             live: entries,
@@ -180,22 +215,27 @@ impl Queue {
         self.ring.completion().next()
     }
 
-    /// The request in an entry, of which the kernel has said that there is one.
-    pub(super) fn request(&self, entry: usize) -> Raw {
+    /// The request in an entry, of which the kernel has said that there is one: once for each.
+    pub(super) fn request(&self, entry: usize) -> (Raw, Payload) {
         let header = self.memory.header(entry);
         // SAFETY: the kernel has handed the entry over, and takes it back at its answer only.
-        unsafe {
-            let len = usize::try_from((*header).payload).unwrap_or(PAYLOAD);
-            let payload = self.memory.payload(entry);
-            Raw {
+        let (raw, len) = unsafe {
+            let raw = Raw {
                 header: (*header).in_out,
                 operation: (*header).operation,
-                payload: std::slice::from_raw_parts(payload, len.min(PAYLOAD)).to_vec(),
-            }
-        }
+            };
+            (raw, (*header).payload)
+        };
+        let payload = Payload {
+            memory: Arc::clone(&self.memory),
+            entry,
+            len: usize::try_from(len).map_or(PAYLOAD, |len| len.min(PAYLOAD)),
+        };
+        (raw, payload)
     }
 
-    /// Answers the request in an entry, and offers the entry again, with the next wait.
+    /// Answers the request in an entry, whose payload nobody has any more, and offers the entry
+    /// again, with the next wait.
     pub(super) fn answer(
         &mut self,
         device: &OwnedFd,
@@ -207,11 +247,13 @@ impl Queue {
         let commit = unsafe {
             let commit = (*header).commit;
             let out = reply.header(commit);
-            let payload = reply.payload.get(..PAYLOAD).unwrap_or(&reply.payload);
             (&raw mut (*header).in_out).cast::<[u8; 16]>().write(out);
-            let place = self.memory.payload(entry);
-            place.copy_from_nonoverlapping(payload.as_ptr(), payload.len());
-            (*header).payload = u32::try_from(payload.len()).unwrap_or_default();
+            if let Body::Bytes(bytes) = &reply.body {
+                let bytes = bytes.get(..PAYLOAD).unwrap_or(bytes);
+                let place = self.memory.payload(entry);
+                place.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            }
+            (*header).payload = u32::try_from(reply.body.len()).unwrap_or_default();
             commit
         };
         let submission = self.command(device, COMMIT_AND_FETCH, commit, entry);

@@ -21,7 +21,26 @@ pub(super) struct Reply {
     /// What went wrong, as a negative number, or 0.
     error: i32,
     /// The operation's own structure and what follows it.
-    pub(super) payload: Vec<u8>,
+    pub(super) body: Body,
+}
+
+/// What an answer says.
+#[derive(Debug)]
+pub(super) enum Body {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// So many, which are where the answer goes already.
+    InPlace(usize),
+}
+
+impl Body {
+    /// In bytes.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::InPlace(len) => *len,
+        }
+    }
 }
 
 /// Numbers put one behind the other.
@@ -46,14 +65,20 @@ impl From<Errno> for Reply {
     fn from(error: Errno) -> Self {
         Self {
             error: -error.code(),
-            payload: Vec::new(),
+            body: Body::Bytes(Vec::new()),
         }
     }
 }
 
+impl From<Body> for Reply {
+    fn from(body: Body) -> Self {
+        Self { error: 0, body }
+    }
+}
+
 impl From<Vec<u8>> for Reply {
-    fn from(payload: Vec<u8>) -> Self {
-        Self { error: 0, payload }
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::from(Body::Bytes(bytes))
     }
 }
 
@@ -75,7 +100,7 @@ impl<T: Into<Reply>> From<Result<T, Errno>> for Reply {
 impl Reply {
     /// `fuse_out_header`
     pub(super) fn header(&self, unique: u64) -> [u8; HEADER] {
-        let len = u32::try_from(HEADER + self.payload.len()).unwrap_or(u32::MAX);
+        let len = u32::try_from(HEADER + self.body.len()).unwrap_or(u32::MAX);
         let mut header = [0; HEADER];
         let fields = [
             &len.to_ne_bytes()[..],

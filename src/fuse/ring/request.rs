@@ -36,8 +36,8 @@ pub(super) enum Operation {
     Create(OsString, u32),
     /// Handle, offset, bytes at most.
     Read(u64, u64, u32),
-    /// Handle, offset, what.
-    Write(u64, u64, Vec<u8>),
+    /// Handle, offset; what follows the request.
+    Write(u64, u64),
     Space,
     Release(u64),
     Sync(u64),
@@ -82,8 +82,8 @@ fn name(bytes: &[u8]) -> (OsString, &[u8]) {
 }
 
 impl Request {
-    /// Reads a request.
-    pub(super) fn read(raw: Raw) -> Self {
+    /// Reads a request, and the names that follow it.
+    pub(super) fn read(raw: &Raw, payload: &[u8]) -> Self {
         let mut header = Fields(&raw.header);
         let (_len, code) = (header.u32(), header.u32());
         let (_unique, ino) = (header.u64(), header.u64());
@@ -91,14 +91,14 @@ impl Request {
         Self {
             caller: Caller { pid, uid, gid },
             ino,
-            operation: operation(code, raw),
+            operation: operation(code, raw, payload),
         }
     }
 }
 
-fn operation(code: u32, raw: Raw) -> Operation {
+fn operation(code: u32, raw: &Raw, payload: &[u8]) -> Operation {
     let mut fields = Fields(&raw.operation);
-    let first = || name(&raw.payload).0;
+    let first = || name(payload).0;
     match code {
         1 => Operation::Lookup(first()),
         3 => Operation::Attributes,
@@ -109,12 +109,12 @@ fn operation(code: u32, raw: Raw) -> Operation {
         10 | 11 => Operation::Remove(first(), code == 11),
         12 | 45 => {
             let (parent, flags) = (fields.u64(), if code == 45 { fields.u32() } else { 0 });
-            let (from, rest) = name(&raw.payload);
+            let (from, rest) = name(payload);
             Operation::Rename(parent, flags, from, name(rest).0)
         }
         14 => Operation::Open(fields.u32().cast_signed()),
         15 => Operation::Read(fields.u64(), fields.u64(), fields.u32()),
-        16 => Operation::Write(fields.u64(), fields.u64(), raw.payload),
+        16 => Operation::Write(fields.u64(), fields.u64()),
         17 => Operation::Space,
         18 => Operation::Release(fields.u64()),
         20 => Operation::Sync(fields.u64()),
