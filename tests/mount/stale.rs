@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::drops::manifest;
 use super::mounted::{Mounted, hex};
@@ -179,4 +180,37 @@ fn a_link_that_nobody_saw_while_it_was_written_is_there_once_it_is() {
         let listed = fs::read_dir(link.parent().unwrap()).unwrap().count();
         assert_eq!(link.exists(), listed == 1, "{listed}");
     }
+}
+
+#[test]
+fn who_looks_for_a_revision_while_it_is_dropped_finds_it_from_then_on() {
+    let mounted = Mounted::new();
+    mounted.stock();
+    let revisions = mounted.repository("_manifests/revisions/sha256");
+    let drop_at = mounted.repository("_manifests/m.json");
+    fs::write(&drop_at, manifest("first")).unwrap();
+    let mut early = 0;
+    for round in 0..300 {
+        let document = manifest(&round.to_string());
+        let revision = revisions.join(hex(document.as_bytes()));
+        let (done, start) = (AtomicBool::new(false), Barrier::new(3));
+        std::thread::scope(|scope| {
+            let looking = || {
+                start.wait();
+                let mut missed = 0;
+                while !done.load(Ordering::SeqCst) {
+                    missed += u32::from(!revision.exists());
+                }
+                assert!(revision.join("link").exists());
+                missed
+            };
+            let both = [scope.spawn(looking), scope.spawn(looking)];
+            start.wait();
+            fs::write(&drop_at, &document).unwrap();
+            assert!(revision.exists());
+            done.store(true, Ordering::SeqCst);
+            early += both.map(|one| one.join().unwrap()).into_iter().sum::<u32>();
+        });
+    }
+    assert!(early > 300, "{early} looks were early");
 }
