@@ -16,7 +16,6 @@ use fuser::{Config, MountOption, Session, SessionACL, SessionUnmounter};
 
 use crate::tree::Tree;
 
-mod absent;
 mod access;
 mod adapter;
 mod directories;
@@ -122,9 +121,7 @@ impl Mount {
         negotiated.rings.store(rings.is_some(), Ordering::Relaxed);
         let adapter = Adapter::new(Arc::clone(&service), Arc::clone(&negotiated));
         let session = Session::new(adapter, mountpoint, &config(options))?;
-        service
-            .kernel
-            .connect(session.notifier(), session.as_fd().try_clone_to_owned()?);
+        service.kernel.connect(session.notifier());
         let device = session.as_fd().try_clone_to_owned()?;
         service.passthrough.connect(device);
         let rings = rings.filter(|_| negotiated.rings.load(Ordering::Relaxed));
@@ -132,7 +129,7 @@ impl Mount {
             rings.start(session.as_fd().try_clone_to_owned()?, &service);
         }
         let passes = service.passthrough.works.load(Ordering::Relaxed);
-        let served = serving(rings.is_some(), passes, service.kernel.asks_again());
+        let served = serving(rings.is_some(), passes);
         // A tree is mounted once.
         let _known = service.served.set(served.clone());
         let requests = Arc::clone(&service.requests);
@@ -169,16 +166,12 @@ impl Mount {
 }
 
 /// How a mount is served, for people.
-fn serving(rings: bool, passthrough: bool, asks_again: bool) -> Vec<String> {
+fn serving(rings: bool, passthrough: bool) -> Vec<String> {
     let requests = if rings { "io_uring" } else { "/dev/fuse" };
-    let by = |kernel| if kernel { "the kernel" } else { "us" };
+    let bytes = if passthrough { "the kernel" } else { "us" };
     let lines = [
         format!("requests come by: {requests}"),
-        format!(
-            "blobs and uploads are read and written by: {}",
-            by(passthrough)
-        ),
-        format!("names that are not there are known by: {}", by(asks_again)),
+        format!("blobs and uploads are read and written by: {bytes}"),
     ];
     for line in &lines {
         log::info!("{line}");

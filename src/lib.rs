@@ -84,8 +84,10 @@
 //! The kernel keeps names, attributes, listings and links without limit of time. What comes or
 //! goes in another way than by the kernel's own request (a dropped manifest and all it is linked
 //! by, a link at its first fsync, what goes with the last fact) is told to the kernel before the
-//! change is answered (`tests/mount/coherent.rs`). Not kept: what does not exist, tags' current
-//! links, our own files.
+//! change is answered (`tests/mount/coherent.rs`). Not kept: our own files, and what does not
+//! exist. To take back that something is not there, the kernel wants the lock of its directory,
+//! which whoever waits for the answer may hold, or asks for every name again and lets go of all
+//! that it keeps, down to what is mounted below (`FUSE_NOTIFY_INC_EPOCH`).
 //!
 //! # Coming, going, and looking after
 //!

@@ -267,17 +267,6 @@ impl Tree {
         self.found(Place::Draft(draft.ok_or(TreeError::NotFound)?.id()))
     }
 
-    /// Whether a name may come to lead somewhere without being made, for some or for all: to what
-    /// is being written, or was a moment ago.
-    pub fn may_come(&self, parent: &Place, name: &OsStr) -> bool {
-        match parent {
-            Place::Node(parent) => {
-                self.drafts.concern(parent, name) || self.lingering.has(parent, name)
-            }
-            Place::Plain(_) | Place::Draft(_) | Place::Own(_) => true,
-        }
-    }
-
     /// The file being written, or written a moment ago, of this number.
     fn draft(&self, id: u64) -> Result<Arc<Draft>, TreeError> {
         let draft = self.drafts.get(id).or_else(|| self.lingering.get(id));

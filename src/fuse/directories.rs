@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use fuser::Errno;
 use parking_lot::Mutex;
 
-use super::service::{Entry, LASTING, Service, logged};
+use super::service::{Entry, Service, logged};
 use crate::tree::{Attributes, FileKind, Found, Listed, Named, Place, TreeError};
 
 mod pages;
@@ -67,14 +67,6 @@ impl Service {
             Row::Bare(_) => None,
         };
         number.unwrap_or(Self::BARE)
-    }
-
-    /// What the kernel gets of a name that it shall remember as not being there.
-    pub(super) fn lacking(&self) -> Entry {
-        Entry {
-            lifetime: LASTING,
-            ..self.bare(0, FileKind::File)
-        }
     }
 
     /// What the kernel gets of a row that it shall not remember: a number and a kind.

@@ -30,23 +30,11 @@ impl Service {
         name: &OsStr,
     ) -> Result<Entry, Errno> {
         let parent = self.place(parent)?;
-        // Asked before the name is looked for: what comes meanwhile is then known.
-        let kept = self.kernel.asks_again() && !self.tree.may_come(&parent, name);
-        let comings = self.absent.comings();
-        match self.tree.lookup(&parent, name, caller.writer()) {
-            Err(TreeError::NotFound) if kept => self.missing(&parent, name, comings),
-            found => Ok(self.entry(&found.map_err(|error| logged(&error))?)),
-        }
-    }
-
-    /// What the kernel is told of a name that is not there: if possible, not to ask again.
-    fn missing(&self, parent: &Place, name: &OsStr, comings: u64) -> Result<Entry, Errno> {
-        let place = parent.child(name).ok_or(Errno::ENOENT)?;
-        if self.absent.keep(&place, comings) {
-            Ok(self.lacking())
-        } else {
-            Err(Errno::ENOENT)
-        }
+        let found = self
+            .tree
+            .lookup(&parent, name, caller.writer())
+            .map_err(|error| logged(&error))?;
+        Ok(self.entry(&found))
     }
 
     /// readlink(2)
@@ -71,12 +59,18 @@ impl Service {
             .tree
             .make_directory(&parent, name)
             .map_err(|error| logged(&error))?;
-        // What was made itself has been there before.
-        let came = |place: &Place| matches!(self.tree.lasts(place), Ok(false));
-        let beside = found.place.implies().filter(came);
-        self.came(beside.iter());
-        let changed = self.unlist(beside.as_slice());
+        let changed = self.beside(&found.place).into_iter().collect();
         Ok((self.entry(&found), changed))
+    }
+
+    /// The directory that lists another one, or does no more, since a place came or went.
+    fn beside(&self, place: &Place) -> Option<u64> {
+        let implied = place.implies()?;
+        // One that was made is there in any case.
+        if self.tree.lasts(&implied).unwrap_or_default() {
+            return None;
+        }
+        self.inodes.unlist(&implied.above().next()?)
     }
 
     /// unlink(2) and rmdir(2); the inodes that the kernel must be told of.
@@ -104,11 +98,9 @@ impl Service {
     fn gone_with(&self, removed: &Place) -> Vec<u64> {
         let gone = |place: &Place| matches!(self.tree.attributes(place), Err(TreeError::NotFound));
         let above = removed.above().take_while(gone);
-        let with_it = above.chain(removed.implies().filter(gone));
-        let directories = with_it.filter_map(|gone| gone.above().next());
-        directories
-            .filter_map(|directory| self.inodes.unlist(&directory))
-            .collect()
+        let directories = above.filter_map(|gone| gone.above().next());
+        let listed = directories.filter_map(|directory| self.inodes.unlist(&directory));
+        listed.chain(self.beside(removed)).collect()
     }
 
     /// rename(2); the inodes that the kernel must be told of.
@@ -134,7 +126,10 @@ impl Service {
             self.inodes.age(directory);
         }
         self.moved(&moved, outcome.became.as_ref());
-        Ok(self.stale(&outcome))
+        let mut changed = self.stale(&outcome);
+        let places = outcome.became.iter().chain([&moved]);
+        changed.extend(places.filter_map(|place| self.beside(place)));
+        Ok(changed)
     }
 
     /// Numbers go with what was moved, and with what is below it.

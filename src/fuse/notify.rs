@@ -6,7 +6,6 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
 
 use fuser::{INodeNo, Notifier};
@@ -19,12 +18,7 @@ use super::workers::Workers;
 pub(super) struct Kernel {
     notifier: Arc<OnceLock<Notifier>>,
     workers: Mutex<Workers>,
-    /// The connection, if by it the kernel can be told to ask again for all names.
-    asking: OnceLock<OwnedFd>,
 }
-
-/// `FUSE_NOTIFY_INC_EPOCH`, which fuser does not know (Linux 6.16 and later).
-const ASK_AGAIN: i32 = 8;
 
 impl std::fmt::Debug for Kernel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -40,36 +34,13 @@ impl Kernel {
         Ok(Self {
             notifier: Arc::default(),
             workers: Mutex::new(workers),
-            asking: OnceLock::new(),
         })
     }
 
     /// Gives the way to the kernel, which is there once the mount is.
-    pub(super) fn connect(&self, notifier: Notifier, connection: OwnedFd) {
+    pub(super) fn connect(&self, notifier: Notifier) {
         // There is one mount; a second connection would be the same.
         let _known = self.notifier.set(notifier);
-        match ask_again(&connection) {
-            Ok(()) => {
-                let _known = self.asking.set(connection);
-            }
-            Err(error) => log::debug!("names that are not there are asked for: {error}"),
-        }
-    }
-
-    /// Whether the kernel can be told to ask again for all names.
-    pub(super) fn asks_again(&self) -> bool {
-        self.asking.get().is_some()
-    }
-
-    /// Has the kernel ask again for every name that it knows, of what is there and of what is
-    /// not. It needs no locks, and answers that are under way count as older.
-    pub(super) fn ask_again(&self) {
-        if let Some(connection) = self.asking.get()
-            && let Err(error) = ask_again(connection)
-        {
-            // The mount is over.
-            log::debug!("the kernel was not told to ask again: {error}");
-        }
     }
 
     /// Has the kernel drop what it keeps of an inode, at once: not for a request's own thread.
@@ -103,15 +74,6 @@ impl Kernel {
             log::warn!("whoever is done first tells the kernel of a change: {error}");
         }
     }
-}
-
-fn ask_again(connection: &OwnedFd) -> io::Result<()> {
-    // `fuse_out_header`: its own length, what it is, and no request that it would answer.
-    let mut header = [0; 16];
-    let (fields, _request) = header.split_at_mut(8);
-    fields.copy_from_slice(&[16_i32.to_ne_bytes(), ASK_AGAIN.to_ne_bytes()].concat());
-    rustix::io::write(connection, &header)?;
-    Ok(())
 }
 
 fn drop_inode(notifier: &OnceLock<Notifier>, ino: u64) {

@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime};
 
 use fuser::{Errno, FileAttr, FileType, INodeNo};
 
-use super::absent::Absent;
 use super::access::{Caller, Owner};
 use super::directories::Directories;
 use super::errno::errno;
@@ -20,7 +19,7 @@ use crate::tree::{Attributes, FileKind, Found, Outcome, Place, Tree, TreeError};
 
 /// How long the kernel keeps what lasts until it is told otherwise: for practical purposes,
 /// for ever.
-pub(super) const LASTING: Duration = Duration::from_hours(1);
+const LASTING: Duration = Duration::from_hours(1);
 
 /// A name resolved, for the kernel.
 pub(super) struct Entry {
@@ -33,7 +32,6 @@ pub(super) struct Entry {
 pub(super) struct Service {
     pub(super) tree: Tree,
     pub(super) inodes: Inodes,
-    pub(super) absent: Absent,
     pub(super) files: Files,
     pub(super) directories: Directories,
     pub(super) owner: Owner,
@@ -51,7 +49,6 @@ impl Service {
         Self {
             tree,
             inodes,
-            absent: Absent::default(),
             files: Files::default(),
             directories: Directories::default(),
             owner,
@@ -154,9 +151,6 @@ impl Service {
 
     /// The inodes of which the kernel keeps what an outcome has changed.
     pub(super) fn stale(&self, outcome: &Outcome) -> Vec<u64> {
-        // The name of what became something else is one that the kernel knows.
-        let elsewhere = |place: &&Place| Some(*place) != outcome.became.as_ref();
-        self.came(outcome.unseen.iter().filter(elsewhere));
         let changed = outcome.changed.iter();
         let mut changed: Vec<u64> = changed
             .filter_map(|place| self.inodes.number(place))
@@ -165,28 +159,9 @@ impl Service {
         changed
     }
 
-    /// Has the kernel ask again for names that came without its knowing: of these places, and of
-    /// what is above and beside them.
-    pub(super) fn came<'a>(&self, places: impl Iterator<Item = &'a Place>) {
-        let mut places = places.peekable();
-        if places.peek().is_none() {
-            return;
-        }
-        let places = places.flat_map(|place| std::iter::once(place.clone()).chain(place.above()));
-        let places = places.flat_map(|place| {
-            let implied = place.implies();
-            std::iter::once(place).chain(implied)
-        });
-        if self.absent.came(places) {
-            self.kernel.ask_again();
-        }
-    }
-
     /// Has the kernel look at everything anew, after facts have changed behind its back. What is
     /// gone loses its name; of what is there everything that is kept is dropped.
     pub(super) fn refresh(&self) {
-        self.absent.clear();
-        self.kernel.ask_again();
         for (ino, place) in self.inodes.all() {
             if !matches!(self.tree.attributes(&place), Err(TreeError::NotFound)) {
                 let _listed = self.inodes.unlist(&place);

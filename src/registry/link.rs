@@ -84,7 +84,7 @@ impl Registry {
         })
     }
 
-    /// Points a tag at a manifest. Its directory must exist; the same again changes nothing.
+    /// Points a tag at a manifest. The tag's directory must exist; the same again changes nothing.
     pub fn set_current(
         &self,
         name: &RepositoryName,

@@ -101,9 +101,8 @@ impl Tree {
         state.position = Some(self.registry.position());
         drop(state);
         if !matches!(committed.became, Some(Place::Node(_))) {
-            // First, since nobody may find the name leading nowhere in between.
-            self.linger(draft);
             self.drafts.unname(draft);
+            self.linger(draft);
         }
         Ok(committed)
     }

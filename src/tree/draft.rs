@@ -46,8 +46,6 @@ impl Content {
 pub(super) struct Draft {
     id: u64,
     created: SystemTime,
-    /// The name under which its content may come to be seen, if it is not yet.
-    coming: Option<(Node, OsString)>,
     state: Mutex<State>,
 }
 
@@ -191,23 +189,6 @@ pub(super) struct Drafts {
 struct Table {
     drafts: HashMap<u64, Arc<Draft>>,
     names: HashMap<(Node, OsString), u64>,
-    /// How many drafts may come to be seen under a name.
-    coming: HashMap<(Node, OsString), usize>,
-}
-
-impl Table {
-    fn forget(&mut self, id: u64) {
-        let draft = self.drafts.remove(&id);
-        let coming = draft.as_ref().and_then(|draft| draft.coming.as_ref());
-        if let Some(coming) = coming
-            && let Some(count) = self.coming.get_mut(coming)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.coming.remove(coming);
-            }
-        }
-    }
 }
 
 impl Drafts {
@@ -223,9 +204,8 @@ impl Drafts {
     ) -> Arc<Draft> {
         let path = format!("{}/{}", name.0, name.1.display());
         let stood = Some(name.clone());
-        let coming = stood.clone();
         let name = Some(name).filter(|_| target == Target::Later);
-        let state = State {
+        self.add(State {
             target,
             content: Content::Small(Vec::new()),
             grows,
@@ -239,14 +219,12 @@ impl Drafts {
             path,
             stood,
             name,
-        };
-        self.add(coming, state)
+        })
     }
 
     /// New content for a file of the layout, which is what it was until something is written.
     pub(super) fn rewrite(&self, node: &Node, content: Vec<u8>, writer: Writer) -> Arc<Draft> {
-        let coming = node.parent().map(|parent| (parent, node.name().into()));
-        let state = State {
+        self.add(State {
             target: Target::File(node.clone()),
             content: Content::Small(content),
             grows: matches!(node, Node::BlobData(_)),
@@ -260,24 +238,19 @@ impl Drafts {
             path: node.to_string(),
             stood: None,
             name: None,
-        };
-        self.add(coming, state)
+        })
     }
 
-    fn add(&self, coming: Option<(Node, OsString)>, state: State) -> Arc<Draft> {
+    fn add(&self, state: State) -> Arc<Draft> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let name = state.name.clone();
         let draft = Draft {
             id,
             created: SystemTime::now(),
-            coming,
             state: Mutex::new(state),
         };
         let draft = Arc::new(draft);
         let mut table = self.table.lock();
-        if let Some(coming) = &draft.coming {
-            *table.coming.entry(coming.clone()).or_default() += 1;
-        }
         table.drafts.insert(id, Arc::clone(&draft));
         if let Some(name) = name {
             table.names.insert(name, id);
@@ -298,16 +271,6 @@ impl Drafts {
         let table = self.table.lock();
         let id = table.names.get(&(parent.clone(), name.to_owned()))?;
         table.drafts.get(id).cloned()
-    }
-
-    /// Whether a name leads to a draft, or may come to lead to what is written to one.
-    pub(super) fn concern(&self, parent: &Node, name: &OsStr) -> bool {
-        let table = self.table.lock();
-        if table.drafts.is_empty() {
-            return false;
-        }
-        let name = (parent.clone(), name.to_owned());
-        table.names.contains_key(&name) || table.coming.contains_key(&name)
     }
 
     /// Takes a draft's name away; it stays for who has it open.
@@ -334,7 +297,7 @@ impl Drafts {
     /// Forgets a draft.
     pub(super) fn remove(&self, draft: &Draft) {
         self.unname(draft);
-        self.table.lock().forget(draft.id);
+        self.table.lock().drafts.remove(&draft.id);
     }
 
     /// Forgets the drafts in a directory that is removed.
@@ -349,7 +312,7 @@ impl Drafts {
         };
         table.names.retain(|(directory, _), _| directory != parent);
         for id in gone {
-            table.forget(id);
+            table.drafts.remove(&id);
         }
     }
 }

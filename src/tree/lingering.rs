@@ -62,15 +62,6 @@ impl Lingering {
         found.next().map(|row| Arc::clone(&row.draft))
     }
 
-    /// Whether a name leads anybody to a file.
-    pub(super) fn has(&self, parent: &Node, name: &OsStr) -> bool {
-        let rows = self.0.lock();
-        let mut found = rows
-            .iter()
-            .filter(|row| row.name.0 == *parent && row.name.1 == *name);
-        found.any(|row| row.until > Instant::now())
-    }
-
     /// The file of this number.
     pub(super) fn get(&self, id: u64) -> Option<Arc<Draft>> {
         let rows = self.0.lock();

@@ -1,6 +1,5 @@
 //! Places: the files and directories of the mount, whatever keeps them.
 
-use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use super::own::OwnFile;
@@ -36,14 +35,6 @@ impl Place {
             Self::Plain(_) | Self::Draft(_) | Self::Own(_) => None,
         };
         std::iter::successors(parent, Node::parent).map(Self::Node)
-    }
-
-    /// What a name in a directory of the layout would be.
-    pub fn child(&self, name: &OsStr) -> Option<Self> {
-        match self {
-            Self::Node(node) => node.child(name.to_str()?).map(Self::Node),
-            Self::Plain(_) | Self::Draft(_) | Self::Own(_) => None,
-        }
     }
 
     /// The directory beside those above that is there because this is: a repository that has

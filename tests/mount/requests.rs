@@ -145,27 +145,3 @@ fn of_very_many_names_the_kernel_gets_names_alone_and_finds_each() {
     assert!((300..=700).contains(&lookups), "{asked:?}");
     assert_eq!(names(), listed);
 }
-
-#[test]
-fn a_name_that_is_not_there_is_asked_for_once_until_a_drop_brings_it() {
-    let _kept = keep();
-    let mounted = Mounted::new();
-    mounted.stock();
-    let status = fs::read_to_string(mounted.top().join(".regfs/status")).unwrap();
-    let kept = status.contains("names that are not there are known by: the kernel");
-    let (first, second) = (manifest("1"), manifest("2"));
-    let revisions = mounted.repository("_manifests/revisions/sha256");
-    fs::write(mounted.repository("_manifests/m.json"), first).unwrap();
-    let revision = revisions.join(hex(second.as_bytes()));
-    assert!(!revision.exists());
-    let before = counts(&mounted);
-    for _ in 0..50 {
-        assert!(!revision.exists());
-    }
-    // An older kernel cannot be told of what comes, and asks.
-    let asked = since(&mounted, &before);
-    let often = asked.get("lookup").is_some_and(|count| *count > 40);
-    assert_eq!(often, !kept, "{asked:?}");
-    fs::write(mounted.repository("_manifests/m.json"), second).unwrap();
-    assert!(revision.is_dir());
-}

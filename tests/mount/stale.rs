@@ -149,6 +149,14 @@ fn a_directory_that_a_revision_kept_there_is_gone_with_it() {
         fs::remove_dir_all(&revision).unwrap();
         assert_eq!(names(), 1);
         assert!(!layers.exists());
+        let aside = repository.join("_manifests/tags/v1/index/sha256");
+        let aside = aside.join(hex(document.as_bytes()));
+        fs::create_dir_all(&aside).unwrap();
+        assert_eq!(names(), 1);
+        fs::rename(&aside, &revision).unwrap();
+        assert_eq!(names(), 2);
+        fs::rename(&revision, &aside).unwrap();
+        assert_eq!(names(), 1);
         fs::create_dir_all(layers.join("sha256")).unwrap();
         assert_eq!(names(), 2);
     }

@@ -234,8 +234,8 @@ impl Queue {
         (raw, payload)
     }
 
-    /// Answers the request in an entry, whose payload nobody has any more, and offers the entry
-    /// again, with the next wait.
+    /// Answers the request in an entry, whose payload nobody looks at any more, and offers the
+    /// entry again, with the next wait.
     pub(super) fn answer(
         &mut self,
         device: &OwnedFd,
@@ -253,7 +253,7 @@ impl Queue {
                 let place = self.memory.payload(entry);
                 place.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
             }
-            (*header).payload = u32::try_from(reply.body.len()).unwrap_or_default();
+            (*header).payload = u32::try_from(reply.body.len().min(PAYLOAD)).unwrap_or_default();
             commit
         };
         let submission = self.command(device, COMMIT_AND_FETCH, commit, entry);
