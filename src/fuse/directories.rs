@@ -111,7 +111,7 @@ impl Service {
                 let mut pages = self.directories.pages.lock();
                 let last = before(last, reading.given);
                 for one in [Some(reading), last].into_iter().flatten() {
-                    pages.cut(one.key, one.given, one.page);
+                    pages.cut(one.key, one.page);
                 }
                 return Ok(Vec::new());
             }
@@ -124,6 +124,10 @@ impl Service {
                 before: reading.page.start.before + 1,
             };
             let key = self.directories.pages.lock().number(start.clone());
+            self.directories
+                .pages
+                .lock()
+                .give(reading.key, &reading.page);
             let page = self.read_page(&directory, ino, start, reading.page.version)?;
             last = Some(std::mem::replace(&mut reading, Reading::of(key, 0, page)));
         }
@@ -203,11 +207,18 @@ impl Service {
                 ..Reading::of(key, place, page)
             });
         }
-        // So much was listed since that this listing must begin anew.
-        let (key, place, start) = pages.again(key, place).ok_or(Errno::EINVAL)?;
-        drop(pages);
         // How old the listing is that goes on with a page read again, nobody knows.
-        let page = self.read_page(directory, ino, start, version.wrapping_sub(1))?;
+        let version = version.wrapping_sub(1);
+        if let Some(given) = pages.given(key) {
+            let new = pages.number(given.start.clone());
+            drop(pages);
+            let page = self.read_page(directory, ino, given.start.clone(), version)?;
+            return Ok(Reading::of(new, given.place(place, &page), page));
+        }
+        // So much was listed since that this listing must begin anew.
+        let start = pages.start(key).ok_or(Errno::EINVAL)?;
+        drop(pages);
+        let page = self.read_page(directory, ino, start, version)?;
         Ok(Reading::of(key, place, page))
     }
 

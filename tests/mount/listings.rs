@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::fs::RawDir;
 
-use super::mounted::{Mounted, hex};
+use super::mounted::{Mounted, forget, hex};
 
 /// Bytes of a reply that holds about twenty names.
 const FEW: usize = 4096;
@@ -160,4 +160,27 @@ fn what_is_removed_after_it_was_listed_once_is_removed_whole() {
     }
     remove(&tags);
     assert!(!tags.exists());
+}
+
+#[test]
+fn what_the_kernel_forgets_while_it_gives_out_a_listing_is_listed_all_the_same() {
+    let mounted = Mounted::new();
+    mounted.stock();
+    for number in 0..200 {
+        tag(&mounted, &format!("v{number}"));
+    }
+    let tags = mounted.repository("_manifests/tags");
+    for _ in 0..2 {
+        assert_eq!(fs::read_dir(&tags).unwrap().count(), 200);
+    }
+    let (directory, mut names, mut removed) = (File::open(&tags).unwrap(), Vec::new(), 0);
+    while some(&directory, &mut names) {
+        removed += names.len();
+        for name in names.drain(..) {
+            fs::remove_dir_all(tags.join(name)).unwrap();
+        }
+        forget("3");
+    }
+    assert_eq!(removed, 200);
+    fs::remove_dir(tags).unwrap();
 }

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::hash::Hash;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -23,11 +24,13 @@ const PLACE_BITS: u32 = 10;
 const SHOWN: usize = 8;
 /// The offset behind `.` and `..`, where names begin.
 pub(super) const DOTS: u64 = 2;
-/// Pages kept as they were, ends of replies, and pages of which the name before them is known:
-/// of directories with 33 million names in all.
+/// Pages kept as they were, pages of which is known what was given out, and pages of which the
+/// name before them is: of directories with 33 million names in all.
 const KEPT: usize = 64;
-const GIVEN: usize = 1 << 14;
+const GIVEN: usize = 1 << 13;
 const KNOWN: usize = 1 << 16;
+/// Names of which any program takes all at once.
+const FEW: usize = 8;
 
 /// Which page: the first of an inode, or one by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -133,6 +136,37 @@ impl Names {
             Self::Bare(rows) => rows.get(at).map(Row::Bare),
         }
     }
+
+    /// A mark of each, by which it is known again.
+    fn marks(&self) -> Box<[u32]> {
+        match self {
+            Self::Shown(rows) => rows.iter().map(|row| mark(&row.name)).collect(),
+            Self::Bare(rows) => rows.iter().map(|row| mark(&row.name)).collect(),
+        }
+    }
+}
+
+fn mark(name: &OsStr) -> u32 {
+    crc32c::crc32c(name.as_bytes())
+}
+
+/// What was given out of a page.
+#[derive(Clone, Debug)]
+pub(super) struct Given {
+    pub(super) start: Start,
+    marks: Arc<[u32]>,
+}
+
+impl Given {
+    /// The place in a page read again behind the names that were up to a place in this one, as
+    /// far as they are still there.
+    pub(super) fn place(&self, place: usize, page: &Page) -> usize {
+        let before = self.marks.get(..place).unwrap_or(&self.marks);
+        let now = page.names.marks();
+        let still = before.iter().rev();
+        let mut still = still.filter_map(|one| now.iter().position(|other| one == other));
+        still.next().map_or(0, |last| last + 1)
+    }
 }
 
 /// What is kept of a page.
@@ -180,9 +214,10 @@ impl<K: Copy + Eq + Hash, V> Newest<K, V> {
 #[derive(Debug)]
 pub(super) struct Pages {
     kept: Newest<Key, Kept>,
-    /// Where replies ended, for when the page is not kept any more: what was before may be gone
-    /// by then, so that counting leads elsewhere.
-    given: Newest<(Key, usize), Start>,
+    /// For when a page is not kept any more, and the kernel, which has given out some of what it
+    /// kept, has lost the rest: what was before may be gone by then, so that counting leads
+    /// elsewhere.
+    given: Newest<Key, Given>,
     /// Where pages begin, by number.
     starts: Newest<u64, Start>,
     last: u64,
@@ -236,41 +271,40 @@ impl Pages {
         }
     }
 
-    /// The page to be read that goes on at a place in one that is not kept any more, and the
-    /// place in it; nothing if so much was listed since that nobody knows.
-    pub(super) fn again(&mut self, key: Key, place: usize) -> Option<(Key, usize, Start)> {
-        if let Some(given) = self.given.rows.get(&(key, place)) {
-            let start = given.clone();
-            return Some((self.number(start.clone()), 0, start));
-        }
-        let start = match key {
-            Key::First(_) => Start::default(),
-            Key::Number(number) => self.starts.rows.get(&number)?.clone(),
-        };
-        Some((key, place, start))
+    /// What was given out of a page that is not kept any more.
+    pub(super) fn given(&self, key: Key) -> Option<Given> {
+        self.given.rows.get(&key).cloned()
     }
 
-    /// A reply ended behind so many names of a page, which is kept as it is for a while.
-    pub(super) fn cut(&mut self, key: Key, place: usize, page: Page) {
-        self.give(key, place, &page);
+    /// Where a page begins; nothing if so much was listed since that nobody knows.
+    pub(super) fn start(&self, key: Key) -> Option<Start> {
+        match key {
+            Key::First(_) => Some(Start::default()),
+            Key::Number(number) => self.starts.rows.get(&number).cloned(),
+        }
+    }
+
+    /// A reply ended in a page, which is kept as it is for a while.
+    pub(super) fn cut(&mut self, key: Key, page: Page) {
+        self.give(key, &page);
         self.kept.insert(key, Kept::Page(page));
     }
 
     /// A reply ended behind so many names of a page, and nothing is behind them.
     pub(super) fn end(&mut self, key: Key, place: usize, page: &Page) {
-        self.give(key, place, page);
+        self.give(key, page);
         let version = page.version;
         self.kept.insert(key, Kept::End { place, version });
     }
 
-    fn give(&mut self, key: Key, place: usize, page: &Page) {
-        let last = place.checked_sub(1).and_then(|last| page.row(last));
-        if let Some(row) = last {
-            let start = Start {
-                behind: Some(row.name().to_owned()),
-                before: page.start.before,
+    /// Remembers the names of a page that is given out.
+    pub(super) fn give(&mut self, key: Key, page: &Page) {
+        if page.names.len() > FEW {
+            let given = Given {
+                start: page.start.clone(),
+                marks: page.names.marks().into(),
             };
-            self.given.insert((key, place), start);
+            self.given.insert(key, given);
         }
     }
 }
