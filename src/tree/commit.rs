@@ -129,15 +129,19 @@ impl Tree {
             Place::Node(link)
         };
         let blob = Place::Node(Node::BlobData(stored.0));
-        let mut unseen = vec![blob, link(stored.0)];
+        let (mut changed, mut unseen) = (Vec::new(), vec![blob, link(stored.0)]);
         match state.stored.replace(stored) {
             Some((before, true)) if before != stored.0 => {
                 self.registry.withdraw_layer(repository, &before)?;
-                unseen.push(link(before));
+                let gone = link(before);
+                // The kernel asks for what it knows of them again, and hears that they are gone.
+                changed.extend(gone.above().take(1).chain([gone.clone()]));
+                unseen.push(gone);
             }
             Some(_) | None => {}
         }
         Ok(Outcome {
+            changed,
             unseen,
             ..Outcome::default()
         })

@@ -222,3 +222,23 @@ fn who_looks_for_a_revision_while_it_is_dropped_finds_it_from_then_on() {
     }
     assert!(early > 300, "{early} looks were early");
 }
+
+#[test]
+fn the_first_part_of_a_layer_is_no_layer_once_the_whole_is() {
+    let mounted = Mounted::new();
+    mounted.stock();
+    let link = |bytes: &[u8]| {
+        let directory = mounted.repository("_layers/sha256").join(hex(bytes));
+        directory.join("link")
+    };
+    let mut file = fs::File::create(mounted.repository("_layers/layer.tar")).unwrap();
+    file.write_all(b"part").unwrap();
+    // Somebody else who has it open closes it.
+    drop(file.try_clone().unwrap());
+    assert!(link(b"part").exists());
+    file.write_all(b" and the rest").unwrap();
+    drop(file);
+    assert!(link(b"part and the rest").exists());
+    assert!(!link(b"part").exists());
+    assert!(!link(b"part").parent().unwrap().exists());
+}
