@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::mem::MaybeUninit;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::RawDir;
 
@@ -146,18 +146,24 @@ fn what_is_in_a_plain_directory_moves_with_it() {
     assert_eq!(fs::read(old.join("file")).unwrap(), b"new");
 }
 
-#[test]
-fn what_is_removed_after_it_was_listed_once_is_removed_whole() {
-    let mounted = Mounted::new();
+/// A directory of 200 tags, of which the kernel has the whole listing, and gives it out in parts of
+/// its own.
+fn listed(mounted: &Mounted) -> PathBuf {
     mounted.stock();
     for number in 0..200 {
-        tag(&mounted, &format!("v{number}"));
+        tag(mounted, &format!("v{number}"));
     }
     let tags = mounted.repository("_manifests/tags");
-    // The kernel has the whole listing, and gives it out in parts of its own.
     for _ in 0..2 {
         assert_eq!(fs::read_dir(&tags).unwrap().count(), 200);
     }
+    tags
+}
+
+#[test]
+fn what_is_removed_after_it_was_listed_once_is_removed_whole() {
+    let mounted = Mounted::new();
+    let tags = listed(&mounted);
     remove(&tags);
     assert!(!tags.exists());
 }
@@ -165,14 +171,7 @@ fn what_is_removed_after_it_was_listed_once_is_removed_whole() {
 #[test]
 fn what_the_kernel_forgets_while_it_gives_out_a_listing_is_listed_all_the_same() {
     let mounted = Mounted::new();
-    mounted.stock();
-    for number in 0..200 {
-        tag(&mounted, &format!("v{number}"));
-    }
-    let tags = mounted.repository("_manifests/tags");
-    for _ in 0..2 {
-        assert_eq!(fs::read_dir(&tags).unwrap().count(), 200);
-    }
+    let tags = listed(&mounted);
     let (directory, mut names, mut removed) = (File::open(&tags).unwrap(), Vec::new(), 0);
     while some(&directory, &mut names) {
         removed += names.len();
