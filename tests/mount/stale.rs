@@ -220,7 +220,7 @@ fn who_looks_for_a_revision_while_it_is_dropped_finds_it_from_then_on() {
             early += both.map(|one| one.join().unwrap()).into_iter().sum::<u32>();
         });
     }
-    assert!(early > 300, "{early} looks were early");
+    assert!(early > 0, "nobody looked early");
 }
 
 #[test]
