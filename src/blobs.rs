@@ -70,6 +70,17 @@ pub trait Content: Send + Sync {
     fn file(&self) -> Option<&File>;
 }
 
+/// Reads as [`Content::read_at`] does from bytes that are held in memory.
+pub fn read_held(bytes: &[u8], offset: u64, buffer: &mut [u8]) -> usize {
+    let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+    let rest = bytes.get(offset..).unwrap_or_default();
+    let count = rest.len().min(buffer.len());
+    if let (Some(to), Some(from)) = (buffer.get_mut(..count), rest.get(..count)) {
+        to.copy_from_slice(from);
+    }
+    count
+}
+
 /// Bytes on their way in.
 pub trait Draft: Content {
     /// The number under which it is staged.

@@ -43,8 +43,7 @@ mod staging;
 mod trash;
 mod upload;
 
-pub use crate::blobs::Retired;
-pub use crate::blobs::Way;
+pub use crate::blobs::{Retired, Way, read_held};
 pub use adopt::{Adopted, Adopter};
 pub use backup::{BackedUp, is_backup, prepare, restore};
 pub use directory::Directory;
@@ -108,11 +107,20 @@ impl Registry {
             adopting: Mutex::default(),
         };
         let unsettled = registry.finish_publications()?;
-        registry.give_back_kept(&unsettled)?;
-        registry.clear_staging()?;
+        let kept_whole = registry.give_back_kept(&unsettled.rows)?;
+        registry.clear_staging(unsettled.whole && kept_whole)?;
         // Only now: what settles takes for durable what is in the files.
-        registry.unsettled(unsettled.len());
+        registry.unsettled(unsettled.rows.len());
         Ok(registry)
+    }
+
+    /// A new one in memory, and its bytes.
+    #[cfg(test)]
+    pub(crate) fn in_memory() -> (Self, Arc<crate::blobs::Memory>) {
+        let bytes = Arc::new(crate::blobs::Memory::default());
+        let facts = Arc::new(crate::index::Memory::default());
+        let registry = Self::new(facts, bytes.clone(), Policy::default());
+        (registry.unwrap(), bytes)
     }
 
     /// The registry kept in the directory `store`, which is made if it does not exist.

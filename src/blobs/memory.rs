@@ -12,7 +12,9 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
-use super::{Blobs, BlobsError, Content, Draft, Published, Retired, Space, Survives, Vouched, Way};
+use super::{
+    Blobs, BlobsError, Content, Draft, Published, Retired, Space, Survives, Vouched, Way, read_held,
+};
 use crate::digest::Digest;
 
 mod written;
@@ -328,21 +330,9 @@ impl Blobs for Memory {
 /// A published blob.
 struct Kept(Arc<Vec<u8>>);
 
-/// Copies from `offset` on as much as there is.
-fn copy(bytes: &[u8], offset: u64, buffer: &mut [u8]) -> usize {
-    let offset = usize::try_from(offset).unwrap_or(usize::MAX);
-    let rest = bytes.get(offset..).unwrap_or_default();
-    let count = rest.len().min(buffer.len());
-    buffer
-        .iter_mut()
-        .zip(rest)
-        .for_each(|(to, from)| *to = *from);
-    count
-}
-
 impl Content for Kept {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, BlobsError> {
-        Ok(copy(&self.0, offset, buffer))
+        Ok(read_held(&self.0, offset, buffer))
     }
 
     fn len(&self) -> u64 {

@@ -2,8 +2,8 @@
 //!
 //! The kernel goes on at an offset, a number; the tree goes on behind a name. An offset is a
 //! page and a place in it. Pages that are being read are kept as they were, so that what comes
-//! or goes meanwhile moves nothing; of older ones just the names are, behind which they are read
-//! again. The first page of a directory has no number of its own: most have no other, and
+//! or goes meanwhile moves nothing; of older ones marks of their names are, by which they go on
+//! where they were when they are read again. The first page of a directory has no number of its own: most have no other, and
 //! programs that walk trees go on with a directory after hundreds of thousands below it.
 
 use std::ffi::OsStr;

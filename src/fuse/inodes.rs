@@ -98,6 +98,21 @@ impl Table {
         }
     }
 
+    /// The place of a number is now another one. Who found what was replaced under its number
+    /// reads what is there now.
+    fn moves(&mut self, ino: u64, old: &Packed, new: &Packed) {
+        let newest = self.number(old) == Some(ino);
+        if newest {
+            self.take(old);
+        }
+        if let Some(row) = self.rows.get_mut(ino) {
+            row.place = Some(new.clone());
+        }
+        if newest {
+            self.give(new, ino);
+        }
+    }
+
     /// Removes a row that nobody needs: the kernel does not know it, and does not come back to
     /// look it up.
     fn clear(&mut self, ino: u64) {
@@ -276,14 +291,9 @@ impl Inodes {
         }
         let (old, new) = (Packed::from(old), Packed::from(new));
         let mut table = self.table.write();
-        let Some(ino) = table.take(&old) else {
-            return;
-        };
-        if let Some(row) = table.rows.get_mut(ino) {
-            row.place = Some(new.clone());
+        if let Some(ino) = table.number(&old) {
+            table.moves(ino, &old, &new);
         }
-        // Who found what was replaced under its number reads what is there now.
-        table.give(&new, ino);
     }
 
     /// What is below a plain directory has moved with it.
@@ -297,16 +307,7 @@ impl Inodes {
         };
         let rows: Vec<_> = table.rows.iter().filter_map(below).collect();
         for (ino, old, new) in rows {
-            let newest = table.number(&old) == Some(ino);
-            if newest {
-                table.take(&old);
-            }
-            if let Some(row) = table.rows.get_mut(ino) {
-                row.place = Some(new.clone());
-            }
-            if newest {
-                table.give(&new, ino);
-            }
+            table.moves(ino, &old, &new);
         }
     }
 }

@@ -153,18 +153,15 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Barrier};
+    use std::sync::Barrier;
 
     use super::*;
     use crate::digest::Algorithm;
-    use crate::registry::{Bytes, Destination, Directory, Policy};
-    use crate::{blobs, index};
+    use crate::registry::{Bytes, Destination, Directory};
 
     #[test]
     fn no_layer_goes_while_a_manifest_comes_that_names_it() {
-        let facts = Arc::new(index::Memory::default());
-        let bytes = Arc::new(blobs::Memory::default());
-        let registry = Registry::new(facts, bytes, Policy::default()).unwrap();
+        let (registry, _bytes) = Registry::in_memory();
         let name: RepositoryName = "app".parse().unwrap();
         for directory in [
             Directory::Namespace(name.namespace().clone()),

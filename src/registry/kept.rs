@@ -52,15 +52,15 @@ impl Registry {
     }
 
     /// Gives back to their files the bytes that were kept when the store was last closed, or
-    /// cut off; those of `unsettled` became blobs.
-    pub(super) fn give_back_kept(&self, unsettled: &[(Digest, u64)]) -> Result<(), Error> {
-        let kept = self.index.kept()?.rows;
-        if kept.is_empty() {
-            return Ok(());
+    /// cut off; those of `unsettled` became blobs. Whether all that was kept can be read.
+    pub(super) fn give_back_kept(&self, unsettled: &[(Digest, u64)]) -> Result<bool, Error> {
+        let kept = self.index.kept()?;
+        if kept.rows.is_empty() {
+            return Ok(kept.whole);
         }
         let blobs = unsettled.iter().map(|(digest, number)| (*number, digest));
         let blobs: HashMap<u64, &Digest> = blobs.collect();
-        for one in &kept {
+        for one in &kept.rows {
             let blob = blobs.get(&one.number).copied();
             let right = |digest: &Digest| Digest::of(digest.algorithm(), &one.bytes) == *digest;
             if blob.is_some_and(|digest| !right(digest)) {
@@ -69,7 +69,8 @@ impl Registry {
             }
             self.blobs.give_back(one.number, blob, &one.bytes)?;
         }
-        super::settling::settle(&self.index, self.blobs.as_ref())
+        super::settling::settle(&self.index, self.blobs.as_ref())?;
+        Ok(kept.whole)
     }
 }
 

@@ -222,18 +222,13 @@ impl Moment<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
+    use crate::registry::Bytes;
     use crate::registry::publish::INLINE_BYTES_MAX;
-    use crate::registry::{Bytes, Policy};
-    use crate::{blobs, index};
 
     #[test]
     fn what_is_in_the_trash_to_stay_stays_when_a_moment_ends() {
-        let facts = Arc::new(index::Memory::default());
-        let bytes = Arc::new(blobs::Memory::default());
-        let registry = Registry::new(facts, bytes, Policy::default()).unwrap();
+        let (registry, _bytes) = Registry::in_memory();
         let layer = vec![1; INLINE_BYTES_MAX + 1];
         let digest = Digest::of(Algorithm::Sha256, &layer);
         let push = || registry.publish(Bytes::Held(&layer), &digest).unwrap();

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use super::{Error, Registry};
 use crate::blobs::{Blobs, BlobsError};
 use crate::digest::Digest;
-use crate::index::Index;
+use crate::index::{Index, Legible};
 
 /// Blobs and kept drafts that are settled at once: what opening after a crash has to look at.
 const UNSETTLED: usize = 256;
@@ -88,9 +88,9 @@ impl Registry {
 
     /// Moves bytes again to where their digest says, which a crash has brought back. The blobs
     /// that are not settled, and their numbers.
-    pub(super) fn finish_publications(&self) -> Result<Vec<(Digest, u64)>, Error> {
-        let unsettled = self.index.unsettled()?.rows;
-        for (digest, number) in &unsettled {
+    pub(super) fn finish_publications(&self) -> Result<Legible<(Digest, u64)>, Error> {
+        let unsettled = self.index.unsettled()?;
+        for (digest, number) in &unsettled.rows {
             match self.blobs.finish(*number, digest) {
                 // Removed since, or lost: reading it says so, and fsck.
                 Ok(()) | Err(BlobsError::Missing(_)) => {}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Error, Registry};
 pub use crate::blobs::Lent;
-use crate::blobs::{Blobs, BlobsError, Content, Draft};
+use crate::blobs::{Blobs, BlobsError, Content, Draft, read_held};
 use crate::digest::{Algorithm, Digest};
 use crate::index::Index;
 
@@ -113,17 +113,10 @@ impl std::fmt::Debug for Reading {
 impl Reading {
     /// Bytes from `offset` on, fewer at the end.
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
-        let bytes = match &self.0 {
-            Source::Content(content) => return Ok(content.read_at(offset, buffer)?),
-            Source::Inline(bytes) => bytes,
-        };
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let rest = bytes.get(start..).unwrap_or_default();
-        let count = rest.len().min(buffer.len());
-        if let (Some(to), Some(from)) = (buffer.get_mut(..count), rest.get(..count)) {
-            to.copy_from_slice(from);
-        }
-        Ok(count)
+        Ok(match &self.0 {
+            Source::Content(content) => content.read_at(offset, buffer)?,
+            Source::Inline(bytes) => read_held(bytes, offset, buffer),
+        })
     }
 
     /// Bytes in all.

@@ -228,9 +228,9 @@ impl Registry {
     }
 
     /// Makes uploads and staging agree after a crash: bytes that no upload names are removed,
-    /// unless it cannot be read which ones are named. A file in which nothing was durable is
-    /// there again, empty.
-    pub(super) fn clear_staging(&self) -> Result<(), Error> {
+    /// unless it cannot be read which ones are named; of blobs and kept bytes the caller says
+    /// whether that can be. A file in which nothing was durable is there again, empty.
+    pub(super) fn clear_staging(&self, others_whole: bool) -> Result<(), Error> {
         let staged = self.blobs.drafts()?;
         let mut named = Vec::new();
         let uploads = self.index.all_uploads()?;
@@ -245,8 +245,7 @@ impl Registry {
             }
             named.push(record.staging);
         }
-        let whole = uploads.whole && self.index.unsettled()?.whole && self.index.kept()?.whole;
-        if !whole {
+        if !uploads.whole || !others_whole {
             log::error!("nothing is removed from staging: repair the store with regfs fsck");
             return Ok(());
         }

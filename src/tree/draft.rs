@@ -13,7 +13,7 @@ use super::{Place, TreeError, Writer};
 use crate::digest::Digest;
 use crate::layout::Node;
 use crate::manifest::MANIFEST_BYTES_MAX;
-use crate::registry::{Bytes, Staging};
+use crate::registry::{Bytes, Staging, read_held};
 
 /// What was written so far.
 #[derive(Debug)]
@@ -134,7 +134,7 @@ impl Draft {
 
     pub(super) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, TreeError> {
         match &self.state.lock().content {
-            Content::Small(bytes) => Ok(super::handle::copy(bytes, offset, buffer)),
+            Content::Small(bytes) => Ok(read_held(bytes, offset, buffer)),
             Content::Large(staging) => Ok(staging.read_at(offset, buffer)?),
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::draft::{Content, Draft};
 use super::{Attributes, Outcome, Place, Tree, TreeError, Writer, plain};
 use crate::layout::Node;
-use crate::registry::{INLINE_BYTES_MAX, Lent, Reading, Staging};
+use crate::registry::{INLINE_BYTES_MAX, Lent, Reading, Staging, read_held};
 
 /// What an open file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,18 +73,6 @@ pub(super) enum Open {
     Upload(Staging, Attributes),
     /// A plain file.
     Plain(File, PathBuf),
-}
-
-/// Copies what is at `offset`, as much as there is room for; how much that was.
-pub(super) fn copy(bytes: &[u8], offset: u64, buffer: &mut [u8]) -> usize {
-    let rest = usize::try_from(offset)
-        .ok()
-        .and_then(|offset| bytes.get(offset..));
-    let rest = rest.unwrap_or_default();
-    for (to, from) in buffer.iter_mut().zip(rest) {
-        *to = *from;
-    }
-    rest.len().min(buffer.len())
 }
 
 impl Handle {
@@ -174,11 +162,11 @@ impl Tree {
         buffer: &mut [u8],
     ) -> Result<usize, TreeError> {
         Ok(match &handle.open {
-            Open::Bytes(bytes, ..) => copy(bytes, offset, buffer),
+            Open::Bytes(bytes, ..) => read_held(bytes, offset, buffer),
             Open::Shown(node, opened, _) => {
                 let now = self.content(node);
                 let bytes = now.as_ref().map_or(opened, |(content, _)| content);
-                copy(bytes, offset, buffer)
+                read_held(bytes, offset, buffer)
             }
             Open::Draft(draft, _) => draft.read_at(offset, buffer)?,
             Open::Blob(reading, _) => reading.read_at(offset, buffer)?,

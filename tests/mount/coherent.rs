@@ -148,21 +148,16 @@ fn paths(mounted: &Mounted) -> Vec<PathBuf> {
     let layers: Vec<String> = layers.map(|layer| hex(layer.as_bytes())).collect();
     let manifests = (0..6).map(|number| hex(manifest(&number.to_string()).as_bytes()));
     let manifests: Vec<String> = manifests.collect();
-    let mut paths = Vec::new();
-    let mut links = |set: PathBuf, digests: &[String]| {
-        for hex in digests {
-            paths.push(set.join("sha256").join(hex).join("link"));
-        }
+    let links = |set: PathBuf, digests: &[String]| -> Vec<PathBuf> {
+        let links = digests.iter().map(|hex| set.join("sha256").join(hex));
+        links.map(|directory| directory.join("link")).collect()
     };
+    let mut paths = Vec::new();
     for repository in REPOSITORIES.map(|name| mounted.v2("repositories").join(name)) {
-        links(repository.join("_layers"), &layers);
-        links(repository.join("_manifests/revisions"), &manifests);
+        paths.extend(links(repository.join("_layers"), &layers));
+        paths.extend(links(repository.join("_manifests/revisions"), &manifests));
         for tag in TAGS.map(|tag| repository.join("_manifests/tags").join(tag)) {
-            links(tag.join("index"), &manifests);
-        }
-    }
-    for repository in REPOSITORIES.map(|name| mounted.v2("repositories").join(name)) {
-        for tag in TAGS.map(|tag| repository.join("_manifests/tags").join(tag)) {
+            paths.extend(links(tag.join("index"), &manifests));
             paths.push(tag.join("current/link"));
         }
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{Fault, copy};
-use crate::blobs::{BlobsError, Content, Draft};
+use super::Fault;
+use crate::blobs::{BlobsError, Content, Draft, read_held};
 use crate::digest::{Algorithm, Digest};
 
 /// A draft.
@@ -50,7 +50,7 @@ impl Written {
 
 impl Content for Written {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, BlobsError> {
-        Ok(copy(&self.content.lock().bytes, offset, buffer))
+        Ok(read_held(&self.content.lock().bytes, offset, buffer))
     }
 
     fn len(&self) -> u64 {

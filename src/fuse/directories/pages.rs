@@ -297,9 +297,13 @@ impl Pages {
         self.kept.insert(key, Kept::End { place, version });
     }
 
-    /// Remembers the names of a page that is given out.
+    /// Remembers the names of a page that is given out: once, however many replies that takes.
     pub(super) fn give(&mut self, key: Key, page: &Page) {
-        if page.names.len() > FEW {
+        let known = match self.kept.rows.get(&key) {
+            Some(Kept::Page(kept)) => Arc::ptr_eq(&kept.names, &page.names),
+            Some(Kept::Begun | Kept::End { .. }) | None => false,
+        };
+        if !known && page.names.len() > FEW {
             let given = Given {
                 start: page.start.clone(),
                 marks: page.names.marks().into(),

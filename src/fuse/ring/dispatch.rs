@@ -19,13 +19,13 @@ use crate::fuse::workers::Workers;
 pub(super) fn serve(service: &Arc<Service>, workers: &mut Workers, raw: &Raw, mut slot: Slot) {
     let request = Request::read(raw, slot.payload.bytes());
     service.requests.count(kind(&request.operation));
-    if let Operation::Read(handle, offset, size) = request.operation {
-        let place = slot.payload.place(room(size));
-        if let Some(read) = service.read_at_hand(handle, offset, place) {
-            return slot.answer(Body::InPlace(read));
-        }
-    }
     if waits(service, &request) {
+        if let Operation::Read(handle, offset, size) = request.operation {
+            let place = slot.payload.place(room(size));
+            if let Some(read) = service.read_at_hand(handle, offset, place) {
+                return slot.answer(Body::InPlace(read));
+            }
+        }
         let service = Arc::clone(service);
         return workers.run(Box::new(move || {
             if let Some(rest) = perform(&service, request, slot) {

@@ -169,8 +169,8 @@ mod tests {
     use super::*;
     use crate::digest::Algorithm;
     use crate::registry::publish::INLINE_BYTES_MAX;
-    use crate::registry::{Bytes, Discovery, Fault, Policy, Scrubbing};
-    use crate::{blobs, blobs::Blobs as _, index};
+    use crate::registry::{Bytes, Discovery, Fault, Scrubbing};
+    use crate::{blobs, blobs::Blobs as _};
 
     static LAYER: [u8; INLINE_BYTES_MAX + 1] = [1; INLINE_BYTES_MAX + 1];
 
@@ -190,9 +190,7 @@ mod tests {
 
     #[test]
     fn what_was_pushed_again_since_the_check_is_not_taken_out() {
-        let bytes = Arc::new(blobs::Memory::default());
-        let facts = Arc::new(index::Memory::default());
-        let registry = Registry::new(facts, bytes.clone(), Policy::default()).unwrap();
+        let (registry, bytes) = Registry::in_memory();
         let digest = Digest::of(Algorithm::Sha256, &LAYER);
         registry.publish(Bytes::Held(&LAYER), &digest).unwrap();
         let discovery = rot(&registry, &bytes, &digest);
@@ -203,9 +201,7 @@ mod tests {
 
     #[test]
     fn right_bytes_in_the_trash_take_the_place_of_wrong_ones() {
-        let bytes = Arc::new(blobs::Memory::default());
-        let facts = Arc::new(index::Memory::default());
-        let registry = Registry::new(facts, bytes.clone(), Policy::default()).unwrap();
+        let (registry, bytes) = Registry::in_memory();
         let digest = Digest::of(Algorithm::Sha256, &LAYER);
         registry.publish(Bytes::Held(&LAYER), &digest).unwrap();
         bytes.retire(&digest).unwrap();
