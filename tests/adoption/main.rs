@@ -16,3 +16,6 @@ mod site;
 
 #[path = "../examined/store.rs"]
 mod store;
+
+#[path = "../served/daemon.rs"]
+mod daemon;

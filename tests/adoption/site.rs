@@ -1,18 +1,19 @@
 //! Sites: a plain tree, a store, and what is given back, for one test.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::daemon::Daemon;
 use super::plain::{self, Shape};
 
 /// Directories of one test.
 pub(crate) struct Site {
     directory: TempDir,
-    mount: Option<Child>,
+    daemon: Option<Daemon>,
 }
 
 /// The program.
@@ -33,7 +34,7 @@ impl Site {
         let directory = tempfile::tempdir().unwrap();
         let site = Self {
             directory,
-            mount: None,
+            daemon: None,
         };
         plain::write(&site.plain(), shape);
         site
@@ -98,8 +99,8 @@ impl Site {
         std::fs::create_dir_all(&path).unwrap();
         let mut command = regfs();
         command.args(["mount", "--foreground", "-o", "allow_other"]);
-        command.arg(self.store()).arg(&path).stdout(Stdio::null());
-        self.mount = Some(command.spawn().unwrap());
+        command.arg(self.store()).arg(&path);
+        self.daemon = Some(Daemon::start(&mut command, self.top().join("log")));
         let answers = path.join("docker/registry/v2");
         let deadline = Instant::now() + Duration::from_secs(30);
         while rustix::fs::statfs(&answers).is_err() {
@@ -111,15 +112,14 @@ impl Site {
 
     /// Ends the mount.
     pub(crate) fn unmount(&mut self) {
-        let Some(mut mount) = self.mount.take() else {
+        let Some(daemon) = self.daemon.take() else {
             return;
         };
         let path = self.top().join("mnt");
         let status = Command::new("umount").arg("-l").arg(path).status();
-        let ended = mount.wait();
         if !std::thread::panicking() {
             assert!(status.unwrap().success());
-            assert!(ended.unwrap().success());
+            daemon.ended();
         }
     }
 }

@@ -33,3 +33,6 @@ mod tool;
 
 #[path = "../examined/store.rs"]
 mod store;
+
+#[path = "../served/daemon.rs"]
+mod daemon;

@@ -1,10 +1,12 @@
 //! Roots: where a registry keeps its storage, a plain directory or our mount.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use super::daemon::Daemon;
 
 /// Waits until something holds; fails after a while.
 pub(crate) fn wait(what: &str, mut holds: impl FnMut() -> bool) {
@@ -22,7 +24,7 @@ const FUSE: rustix::fs::FsWord = 0x6573_5546;
 /// Where a registry keeps its storage.
 pub(crate) struct Root {
     directory: TempDir,
-    mount: Option<Child>,
+    daemon: Option<Daemon>,
     options: &'static str,
     /// Where the store is, if not beside the mountpoint.
     store: Option<PathBuf>,
@@ -34,7 +36,7 @@ impl Root {
         std::fs::create_dir(directory.path().join("root")).unwrap();
         Self {
             directory,
-            mount: None,
+            daemon: None,
             options: "rw",
             store: None,
         }
@@ -72,7 +74,7 @@ impl Root {
 
     /// The number of the process that serves the mount.
     pub(crate) fn pid(&self) -> u32 {
-        self.mount.as_ref().unwrap().id()
+        self.daemon.as_ref().unwrap().pid()
     }
 
     /// Mounts the store, and waits until the mount answers.
@@ -83,10 +85,9 @@ impl Root {
             .arg(self.store())
             .arg(self.path())
             .arg("--foreground");
-        command
-            .args(["-o", "allow_other", "-o", self.options])
-            .stdout(Stdio::null());
-        self.mount = Some(command.spawn().unwrap());
+        command.args(["-o", "allow_other", "-o", self.options]);
+        let log = self.directory.path().join("log");
+        self.daemon = Some(Daemon::start(&mut command, log));
         let answers = self.path().join("docker/registry/v2");
         // Not stat or a listing, which the kernel answers for a dead mount from what it
         // remembers. The directory below has the same path, if a registry once wrote there.
@@ -98,18 +99,12 @@ impl Root {
     /// Ends the mount's process as no program can prepare for. The dead mount stays, until it
     /// is mounted over: below it a registry would go on in the plain directory.
     pub(crate) fn kill(&mut self) {
-        let mut mount = self.mount.take().unwrap();
-        mount.kill().unwrap();
-        mount.wait().unwrap();
+        self.daemon.take().unwrap().kill();
     }
 
     /// Waits until the mount's process has ended by itself.
     pub(crate) fn ended(&mut self) {
-        let mut mount = self.mount.take().unwrap();
-        wait("the end of the mount", || {
-            mount.try_wait().unwrap().is_some()
-        });
-        assert!(mount.wait().unwrap().success());
+        self.daemon.take().unwrap().ended();
     }
 
     /// The same, and the dead mount is taken away.
@@ -126,13 +121,14 @@ fn unmount(path: &Path) {
 
 impl Drop for Root {
     fn drop(&mut self) {
-        if let Some(mut mount) = self.mount.take() {
-            unmount(&self.path());
-            let ended = mount.wait();
-            if !std::thread::panicking() {
-                assert!(ended.unwrap().success());
-                super::store::must_be_sound(&self.store());
+        if let Some(daemon) = self.daemon.take() {
+            if std::thread::panicking() {
+                let _unmounted = Command::new("umount").arg("-l").arg(self.path()).status();
+                return;
             }
+            unmount(&self.path());
+            daemon.ended();
+            super::store::must_be_sound(&self.store());
         }
     }
 }

@@ -32,3 +32,6 @@ mod tool;
 
 #[path = "../examined/store.rs"]
 mod store;
+
+#[path = "../served/daemon.rs"]
+mod daemon;

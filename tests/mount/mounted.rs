@@ -3,12 +3,14 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use regfs::digest::{Algorithm, Digest};
 use tempfile::TempDir;
+
+use super::daemon::Daemon;
 
 /// Waits until something holds; fails after a while.
 pub(crate) fn wait(what: &str, mut holds: impl FnMut() -> bool) {
@@ -47,7 +49,7 @@ pub(crate) fn regfs() -> Command {
 /// A store and where it is mounted.
 pub(crate) struct Mounted {
     directory: TempDir,
-    process: Option<Child>,
+    daemon: Option<Daemon>,
 }
 
 impl Mounted {
@@ -61,7 +63,7 @@ impl Mounted {
         fs::create_dir(directory.path().join("mnt")).unwrap();
         let mut mounted = Self {
             directory,
-            process: None,
+            daemon: None,
         };
         mounted.mount(arguments);
         mounted
@@ -82,15 +84,10 @@ impl Mounted {
         if let Ok(options) = std::env::var("REGFS_OPTIONS") {
             command.args(["-o", &options]);
         }
-        self.process = Some(
-            command
-                .args(arguments)
-                // One test has it panic on purpose, many times; each says where all the same.
-                .env("RUST_BACKTRACE", "0")
-                .stdout(Stdio::null())
-                .spawn()
-                .unwrap(),
-        );
+        // One test has it panic on purpose, many times; each says where all the same.
+        command.args(arguments).env("RUST_BACKTRACE", "0");
+        let log = self.directory.path().join("log");
+        self.daemon = Some(Daemon::start(&mut command, log));
         let top = self.top();
         wait("the mount", || {
             // In this order: a dead mount is still there, and then for a moment nothing is.
@@ -99,23 +96,21 @@ impl Mounted {
     }
 
     pub(crate) fn unmount(&mut self) {
-        if let Some(mut process) = self.process.take() {
+        if let Some(daemon) = self.daemon.take() {
             let unmounted = Command::new("umount").arg(self.top()).status().unwrap();
             assert!(unmounted.success());
-            assert!(process.wait().unwrap().success());
+            daemon.ended();
         }
     }
 
-    /// Takes note that the daemon has ended by itself.
-    pub(crate) fn forget_ended(&mut self) {
-        assert!(self.process.take().unwrap().wait().unwrap().success());
+    /// Waits until the daemon has ended by itself.
+    pub(crate) fn ended(&mut self) {
+        self.daemon.take().unwrap().ended();
     }
 
     /// Ends the daemon as no program can prepare for; the dead mount stays.
     pub(crate) fn kill(&mut self) {
-        let mut process = self.process.take().unwrap();
-        process.kill().unwrap();
-        process.wait().unwrap();
+        self.daemon.take().unwrap().kill();
     }
 
     pub(crate) fn top(&self) -> PathBuf {
@@ -136,8 +131,9 @@ impl Mounted {
         self.v2("repositories/team/app").join(path)
     }
 
-    pub(crate) fn process(&self) -> &Child {
-        self.process.as_ref().unwrap()
+    /// The number of the process that serves the mount.
+    pub(crate) fn pid(&self) -> u32 {
+        self.daemon.as_ref().unwrap().pid()
     }
 
     /// A repository with the empty configuration `{}` and the layer `layer`.
@@ -157,11 +153,10 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        if let Some(mut process) = self.process.take() {
+        if let Some(daemon) = self.daemon.take() {
             let _unmounted = Command::new("umount").arg("-l").arg(self.top()).status();
-            let ended = process.wait();
             if !std::thread::panicking() {
-                assert!(ended.unwrap().success());
+                daemon.ended();
                 super::store::must_be_sound(&self.store());
             }
         }

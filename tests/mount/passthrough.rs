@@ -202,7 +202,7 @@ fn thousands_of_blobs_are_open_at_once() {
     }
     drop(open);
     // Nothing is left behind that would keep a file from being opened in another way.
-    let pid = mounted.process().id();
+    let pid = mounted.pid();
     wait("the daemon to close its files", || {
         fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count() < OPENED / 10
     });

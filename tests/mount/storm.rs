@@ -137,7 +137,7 @@ fn in_a_storm_every_link_is_whole_and_memory_stays_flat() {
         let tag = mounted.repository(&format!("_manifests/tags/t{number}"));
         fs::write(&tag, manifest(&format!("first {number}"))).unwrap();
     }
-    let pid = mounted.process().id();
+    let pid = mounted.pid();
     let (ended, writes, reads) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     let mut memories = Vec::new();
     std::thread::scope(|scope| {
