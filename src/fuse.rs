@@ -9,8 +9,8 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 use fuser::{Config, MountOption, Session, SessionACL, SessionUnmounter};
 
@@ -103,17 +103,24 @@ impl Mounted {
 #[derive(Debug)]
 pub struct Mount {
     session: Session<Adapter>,
-    service: Arc<Service>,
     rings: Option<Rings>,
 }
 
 impl Mount {
     /// Mounts a tree. When this returns the kernel sends requests, which [`Mount::serve`]
-    /// answers.
-    pub fn new(tree: Tree, mountpoint: &Path, options: &Options) -> io::Result<Self> {
+    /// answers. `known` gets the mount before the kernel can have been told of anything that
+    /// changes.
+    pub fn new(
+        tree: Tree,
+        mountpoint: &Path,
+        options: &Options,
+        known: &OnceLock<Mounted>,
+    ) -> io::Result<Self> {
         let (uid, gid) = (options.uid, options.gid);
         let service = Service::new(tree, Owner { uid, gid }, Kernel::start()?);
         let service = Arc::new(service);
+        // There is one mount.
+        let _first = known.set(Mounted(Arc::clone(&service)));
         let rings = options.offers.rings.then(prepare).flatten();
         let works = &service.passthrough.works;
         works.store(options.offers.passthrough, Ordering::Relaxed);
@@ -138,21 +145,12 @@ impl Mount {
             let counts = counts.map(|(kind, count)| format!("requests, {kind}: {count}"));
             served.iter().cloned().chain(counts).collect()
         }));
-        Ok(Self {
-            session,
-            service,
-            rings,
-        })
+        Ok(Self { session, rings })
     }
 
     /// What ends the mount from another thread.
     pub fn unmounter(&mut self) -> SessionUnmounter {
         self.session.unmount_callable()
-    }
-
-    /// The mount, for the rest of the process.
-    pub fn mounted(&self) -> Mounted {
-        Mounted(Arc::clone(&self.service))
     }
 
     /// Answers until the mount ends, from whichever side.

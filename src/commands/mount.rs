@@ -153,9 +153,7 @@ fn serve(mounting: &Mounting, mountpoint: &Path) -> Result<(), CommandError> {
         offers: options.offers,
         others: options.kernel.clone(),
     };
-    let mount = Mount::new(tree, mountpoint, &kernel).map_err(about(mountpoint))?;
-    // There is one mount.
-    let _first = known.mounted.set(mount.mounted());
+    let mount = Mount::new(tree, mountpoint, &kernel, &known.mounted).map_err(about(mountpoint))?;
     end_on_signals(mountpoint.to_owned()).map_err(about(mountpoint))?;
     announce(&mounting.store, mountpoint);
     let served = mount.serve().map_err(about(mountpoint));
