@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::blobs::Blobs;
 use crate::digest::Digest;
@@ -70,6 +70,9 @@ pub struct Registry {
     /// One lock for each first byte of a digest: publication and removal of the same bytes
     /// must not overlap, or the one's fact would name what the other has just removed.
     shards: Vec<Mutex<()>>,
+    /// Held shared while a link comes that may need bytes, and alone while bytes that nobody
+    /// needs are said to be gone: what a manifest found when it came is there.
+    needs: RwLock<()>,
     uploads: upload::Open,
     spent: upload::Spent,
     settling: settling::Settling,
@@ -100,6 +103,7 @@ impl Registry {
             blobs,
             policy,
             shards,
+            needs: RwLock::default(),
             uploads: upload::Open::default(),
             spent: upload::Spent::default(),
             settling: settling::Settling::default(),

@@ -279,6 +279,7 @@ impl Adopter<'_> {
         pending.retain(|one| !one.file().is_some_and(gone));
         // One at a time: what nobody else changes meanwhile need not be looked at twice.
         let turn = self.registry.adopting.lock();
+        let nothing_goes = self.registry.needs.read();
         self.new += self.registry.index.transact(|facts| {
             let mut new = 0;
             for one in &pending {
@@ -304,7 +305,7 @@ impl Adopter<'_> {
             }
             Ok::<_, Error>(new)
         })?;
-        drop((turn, held));
+        drop((nothing_goes, turn, held));
         Ok(())
     }
 }

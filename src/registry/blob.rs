@@ -4,17 +4,8 @@ use super::directory::repository;
 use super::{Error, Registry, Removal, now};
 use crate::blobs::Vouched;
 use crate::digest::Digest;
-use crate::index::{Blob, Kept, Role};
+use crate::index::Role;
 use crate::name::{LinkSet, RepositoryName};
-
-/// What the facts say of a blob that is here.
-struct Facts {
-    blob: Blob,
-    inline: Option<Vec<u8>>,
-    /// Where a crash may bring its bytes back, and what is kept of them.
-    staging: Option<u64>,
-    kept: Option<Kept>,
-}
 
 impl Registry {
     /// Takes a layer out of a repository as if it had never been stored there. Its bytes stay
@@ -50,7 +41,6 @@ impl Registry {
     fn try_to_remove(&self, digest: &Digest) -> Result<bool, Error> {
         let blob = self.index.view().blob(digest)?.filter(|blob| blob.present);
         let blob = blob.ok_or(Error::Missing)?;
-        let before = self.facts_of(digest, blob)?;
         let needed_by = self.needed_by(digest)?;
         if let (Some(manifest), Removal::Guarded) = (needed_by, self.policy.removal) {
             return Err(Error::Referenced {
@@ -67,12 +57,12 @@ impl Registry {
         if needed_by.is_some() {
             self.settle_one(digest)?;
         }
-        let was_manifest = self.withdraw_fact(digest)?;
-        // Who comes to need it from here on finds it gone; who came before that is seen now.
+        let nobody_comes = self.needs.write();
         if needed_by.is_none() && self.needed_by(digest)?.is_some() {
-            self.put_back(digest, &before)?;
             return Ok(false);
         }
+        let was_manifest = self.withdraw_fact(digest)?;
+        drop(nobody_comes);
         self.sync_always()?;
         if needed_by.is_some() {
             self.retire(digest)?;
@@ -86,7 +76,7 @@ impl Registry {
     }
 
     /// Says that a blob is not here. When that is durable its bytes may go. Whether it was known
-    /// as a manifest, whose edges are to be forgotten then.
+    /// as a manifest, whose edges are to be forgotten then. The caller holds `needs` alone.
     pub(super) fn withdraw_fact(&self, digest: &Digest) -> Result<bool, Error> {
         self.index.transact(|facts| {
             facts.put_blob_directory(digest, now())?;
@@ -94,44 +84,6 @@ impl Registry {
             facts.forget_manifest(digest)?;
             Ok(was_manifest)
         })
-    }
-
-    /// What the facts say of a blob that is here.
-    fn facts_of(&self, digest: &Digest, blob: Blob) -> Result<Facts, Error> {
-        let mut view = self.index.view();
-        let staging = view.unsettled(digest)?;
-        let kept = match staging {
-            Some(number) => view.kept(number)?,
-            None => None,
-        };
-        Ok(Facts {
-            blob,
-            inline: view.inline(digest)?,
-            staging,
-            kept,
-        })
-    }
-
-    /// Says once more what was said of a blob, whose bytes have not gone.
-    fn put_back(&self, digest: &Digest, before: &Facts) -> Result<(), Error> {
-        let blob = &before.blob;
-        self.index.transact(|facts| {
-            match &before.inline {
-                Some(bytes) => facts.put_inline(digest, bytes, blob.created)?,
-                None => facts.put_blob(digest, blob.size, blob.created)?,
-            }
-            if let Some(number) = before.staging {
-                facts.put_unsettled(digest, number);
-            }
-            if let Some(kept) = &before.kept {
-                facts.keep(kept.number, kept.turn, &kept.bytes);
-            }
-            if blob.damaged {
-                facts.put_verified(digest, now(), true)?;
-            }
-            Ok::<_, Error>(())
-        })?;
-        self.learn(digest)
     }
 
     /// A manifest that some repository holds and that cannot be served without these bytes.
@@ -188,6 +140,9 @@ mod tests {
                 });
                 start.wait();
                 let ingested = registry.ingest(&name, document.as_bytes(), &Destination::default());
+                // At once: a crash may come at any moment.
+                let there = registry.has_blob(&layer).unwrap();
+                assert!(there || ingested.is_err(), "round {round}");
                 (removing.join().unwrap(), ingested)
             });
             // One of them, and not both.

@@ -13,10 +13,6 @@ use crate::index::{
 use crate::manifest::{Manifest, Reference, Refusal, Role, Rule};
 use crate::name::{LinkSet, RepositoryName, Tag};
 
-/// References that are looked up once more in the transaction itself, so that nobody removes
-/// them meanwhile. An index of more than these is looked up before only.
-const REFERENCES_HELD: usize = 200;
-
 /// Where a manifest goes, besides its repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Destination {
@@ -71,9 +67,9 @@ impl Registry {
         let bytes: Vec<_> = bytes.collect();
         self.publish_held(&bytes, |facts| {
             let id = repository(facts, name)?.id;
-            let first = manifest.references();
-            let first = first.get(..REFERENCES_HELD).unwrap_or(first);
-            self.check(facts, id, first)?.map_err(refused)?;
+            // Once more: none of the bytes goes from here on.
+            let found = self.check(&mut self.index.view(), id, manifest.references())?;
+            found.map_err(refused)?;
             for part in &new {
                 if part.set != LinkSet::Revisions {
                     link_part(facts, name, id, part)?;

@@ -52,6 +52,7 @@ impl Registry {
         target: &Digest,
         manifest: Option<&Manifest>,
     ) -> Result<(), Error> {
+        let _nothing_goes = self.needs.read();
         self.index.transact(|facts| {
             let id = repository(facts, name)?.id;
             facts.link(id, set, digest)?.ok_or(Error::Missing)?;

@@ -125,6 +125,7 @@ impl Registry {
             for (bytes, digest) in parts {
                 ready.push((*digest, self.make_ready(bytes, digest)?));
             }
+            let _nothing_goes = self.needs.read();
             self.index.transact(|facts| {
                 for (digest, bytes) in &ready {
                     match bytes {

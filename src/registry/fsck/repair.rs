@@ -109,7 +109,9 @@ impl Registry {
 
     /// A blob is not here any more, and not known as a manifest.
     fn forget_blob(&self, digest: &Digest) -> Result<(), Error> {
+        let nobody_comes = self.needs.write();
         let was_manifest = self.withdraw_fact(digest)?;
+        drop(nobody_comes);
         self.index.sync()?;
         if was_manifest {
             self.forget_edges(digest)?;
