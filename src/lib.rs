@@ -48,8 +48,8 @@
 //!    `blobs/local`, `index/journal/segment.rs`, `index/redb.rs` and plain files make bytes
 //!    durable.
 //! 8. Nothing done through the mount makes it panic, hang, or show an invalid link
-//!    (`tests/mount/fuzz.rs`). What is unsafe is in `fuse/ring/queue.rs` and
-//!    `fuse/passthrough.rs` only.
+//!    (`tests/mount/fuzz.rs`). What is unsafe is in `fuse/ring/queue.rs`,
+//!    `fuse/passthrough.rs` and `blobs/local/lease.rs` only.
 //!
 //! # When things become durable
 //!

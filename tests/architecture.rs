@@ -43,7 +43,14 @@ const ARROWS: [(&str, &[&str]); 13] = [
 
 /// Words, and the files in which they may stand.
 const CONFINED: [(&str, &[&str]); 10] = [
-    ("unsafe ", &["fuse/ring/queue.rs", "fuse/passthrough.rs"]),
+    (
+        "unsafe ",
+        &[
+            "fuse/ring/queue.rs",
+            "fuse/passthrough.rs",
+            "blobs/local/lease.rs",
+        ],
+    ),
     ("io_uring::", &["fuse/ring/queue.rs"]),
     ("\"_layers\"", &["layout.rs"]),
     ("\"_manifests\"", &["layout.rs"]),

@@ -9,16 +9,18 @@
 //! checksum of that, much faster than the hash, is compared before the digest is given.
 
 use std::fs::File;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use rustix::process::setpriority_process;
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::digest::{Algorithm, Digest, Hasher};
 
@@ -66,12 +68,25 @@ impl Drop for Lent {
     }
 }
 
-#[derive(Debug)]
 struct Progress {
     hasher: Hasher,
     hashed: u64,
-    /// The checksum (crc32c) of what was hashed.
-    sum: u32,
+    /// The checksum of what was hashed, by a secret: nobody can change bytes so that it stays.
+    sum: Xxh3,
+}
+
+impl std::fmt::Debug for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Progress")
+            .field("hashed", &self.hashed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A checksum of nothing yet, by a secret of this process.
+fn checksum() -> Xxh3 {
+    static SECRET: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish());
+    Xxh3::with_seed(*SECRET)
 }
 
 impl Progress {
@@ -79,7 +94,7 @@ impl Progress {
         Self {
             hasher: Hasher::new(Algorithm::Sha256),
             hashed: 0,
-            sum: 0,
+            sum: checksum(),
         }
     }
 }
@@ -195,7 +210,7 @@ impl Following {
         let bytes = buffer.get(..read).unwrap_or_default();
         progress.hasher.update(bytes);
         if self.was_lent() {
-            progress.sum = crc32c::crc32c_append(progress.sum, bytes);
+            progress.sum.update(bytes);
         }
         progress.hashed += read as u64;
         Ok(read > 0)
@@ -225,11 +240,9 @@ impl Following {
 
     /// Begins anew if what was hashed is not what is there.
     fn check(&self, progress: &mut Progress, buffer: &mut [u8]) -> io::Result<()> {
-        let mut sum = 0;
-        let read = self.read_up_to(progress.hashed, buffer, |bytes| {
-            sum = crc32c::crc32c_append(sum, bytes);
-        })?;
-        if sum != progress.sum || read != progress.hashed {
+        let mut sum = checksum();
+        let read = self.read_up_to(progress.hashed, buffer, |bytes| sum.update(bytes))?;
+        if sum.digest128() != progress.sum.digest128() || read != progress.hashed {
             *progress = Progress::new();
             self.claimed.store(0, Ordering::SeqCst);
         }

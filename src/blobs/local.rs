@@ -16,6 +16,7 @@ use super::{Blobs, BlobsError, Content, Draft, Published, Retired, Space, Vouche
 use crate::digest::{Algorithm, Digest};
 
 mod exchange;
+mod lease;
 mod publication;
 mod staged;
 mod trash;

@@ -4,6 +4,8 @@
 //! what the owner's bits say; the kernel is not asked to check, since that would cost it three
 //! more requests for every file made.
 
+use std::fs;
+
 use crate::tree::{Attributes, FileKind, Writer};
 
 /// Who asks.
@@ -23,6 +25,11 @@ impl Caller {
         }
     }
 }
+
+/// The bits of access(2), and of a mode for others.
+const READ: u32 = 4;
+const WRITE: u32 = 2;
+const EXECUTE: u32 = 1;
 
 /// To whom everything belongs.
 #[derive(Clone, Copy, Debug)]
@@ -47,13 +54,41 @@ impl Owner {
         caller.uid == 0 || caller.uid == self.uid
     }
 
+    /// Whether a caller may do all that access(2) asks about.
+    pub(super) fn may_all(self, caller: Caller, of: &Attributes, mask: u32) -> bool {
+        // Root may do what it wants, but what is no program it cannot run.
+        let runs = mask & EXECUTE != 0 && of.kind == FileKind::File;
+        let all = [READ, WRITE, EXECUTE]
+            .into_iter()
+            .filter(|bit| mask & bit != 0);
+        let mut bits = all.filter_map(|bit| u16::try_from(bit).ok());
+        (!runs || of.mode & 0o111 != 0) && bits.all(|bit| self.may(caller, of.mode, bit))
+    }
+
     fn may(self, caller: Caller, mode: u16, bit: u16) -> bool {
-        match (caller.uid, caller.gid) {
-            (0, _) => true,
-            (uid, _) if uid == self.uid => mode & bit << 6 != 0,
-            (_, gid) if gid == self.gid => mode & bit << 3 != 0,
-            _ => mode & bit != 0,
+        let (group, others) = (mode & bit << 3 != 0, mode & bit != 0);
+        if caller.uid == 0 {
+            true
+        } else if caller.uid == self.uid {
+            mode & bit << 6 != 0
+        } else if group != others && self.is_in_group(caller) {
+            group
+        } else {
+            others
         }
+    }
+
+    /// Whether a caller is in the group, by its own or by one of its others.
+    fn is_in_group(self, caller: Caller) -> bool {
+        let listed = || {
+            let status = fs::read_to_string(format!("/proc/{}/status", caller.pid)).ok()?;
+            let groups = status
+                .lines()
+                .find_map(|line| line.strip_prefix("Groups:"))?;
+            let mut groups = groups.split_whitespace().filter_map(|one| one.parse().ok());
+            groups.any(|gid: u32| gid == self.gid).then_some(())
+        };
+        caller.gid == self.gid || listed().is_some()
     }
 
     /// The permission bits to show.

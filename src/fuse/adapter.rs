@@ -193,6 +193,7 @@ impl Filesystem for Adapter {
         self.count(Kind::Set);
         let setting = Setting {
             mode: mode.map(|mode| u16::try_from(mode & 0o7777).unwrap_or_default()),
+            now: matches!(modified, Some(TimeOrNow::Now)),
             modified: modified.map(time),
             size,
             number: handle.map(|handle| handle.0),
@@ -237,12 +238,17 @@ impl Filesystem for Adapter {
         request: &Request,
         parent: INodeNo,
         name: &OsStr,
-        _mode: u32,
-        _umask: u32,
+        mode: u32,
+        umask: u32,
         reply: ReplyEntry,
     ) {
         self.count(Kind::Make);
-        match guarded(|| self.service.make_directory(caller(request), parent.0, name)) {
+        let mode = mode & !umask;
+        let done = guarded(|| {
+            self.service
+                .make_directory(caller(request), parent.0, name, mode)
+        });
+        match done {
             Ok((entry, changed)) => {
                 let answer = move || reply_entry(Ok(entry), reply);
                 self.service.kernel.answer(changed, Box::new(answer));
@@ -535,9 +541,13 @@ impl Filesystem for Adapter {
 
     // The kernel remembers ENOSYS and does these by itself, or not at all.
 
-    fn access(&self, _: &Request, _: INodeNo, _: AccessFlags, reply: ReplyEmpty) {
+    fn access(&self, request: &Request, ino: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
         self.count(Kind::Other);
-        reply.error(Errno::ENOSYS);
+        let mask = mask.bits().cast_unsigned();
+        reply_empty(
+            guarded(|| self.service.access(caller(request), ino.0, mask)),
+            reply,
+        );
     }
 
     fn getlk(

@@ -16,6 +16,8 @@ use crate::tree::{Change, FileKind, Place, Space, TreeError};
 pub(super) struct Setting {
     pub(super) mode: Option<u16>,
     pub(super) modified: Option<SystemTime>,
+    /// Whether that is now, which whoever may write may ask for.
+    pub(super) now: bool,
     pub(super) size: Option<u64>,
     /// The open file through which, if through one.
     pub(super) number: Option<u64>,
@@ -52,12 +54,17 @@ impl Service {
         caller: Caller,
         parent: u64,
         name: &OsStr,
+        mode: u32,
     ) -> Result<(Entry, Vec<u64>), Errno> {
         let parent = self.place(parent)?;
         self.may_change_in(caller, &parent)?;
         let found = self
             .tree
-            .make_directory(&parent, name)
+            .make_directory(
+                &parent,
+                name,
+                u16::try_from(mode & 0o777).unwrap_or_default(),
+            )
             .map_err(|error| logged(&error))?;
         let changed = self.beside(&found.place).into_iter().collect();
         Ok((self.entry(&found), changed))
@@ -137,6 +144,11 @@ impl Service {
         let Some(place) = became else {
             return self.inodes.removed(moved);
         };
+        // A plain file that was replaced goes on as it was for who has it open. A fact's is
+        // read where it stands, whichever number leads there.
+        if matches!(place, Place::Plain(_)) && place != moved {
+            self.inodes.removed(place);
+        }
         self.inodes.became(moved, place);
         if let (Place::Plain(old), Place::Plain(new)) = (moved, place)
             && let Ok(now) = self.tree.attributes(place)
@@ -164,20 +176,34 @@ impl Service {
             }
         }
         if setting.mode.is_some() || setting.modified.is_some() {
-            if !self.owner.may_change(caller) {
+            let touches = setting.mode.is_none() && setting.now;
+            if !(self.owner.may_change(caller)
+                || touches && self.owner.may_write(caller, self.shown(ino)?.mode))
+            {
                 return Err(Errno::EPERM);
             }
             let change = Change {
                 mode: setting.mode,
                 modified: setting.modified,
             };
-            if let Some(place) = self.inodes.place(ino) {
-                self.tree
-                    .change(&place, change)
-                    .map_err(|error| logged(&error))?;
-            }
+            let changed = if let Some(place) = self.inodes.place(ino) {
+                self.tree.change(&place, change)
+            } else {
+                let newest = self.files.open_on(ino).pop();
+                newest.map_or(Ok(()), |handle| self.tree.change_opened(&handle, change))
+            };
+            changed.map_err(|error| logged(&error))?;
         }
         Ok((self.stat(ino)?, changed))
+    }
+
+    /// access(2)
+    pub(super) fn access(&self, caller: Caller, ino: u64, mask: u32) -> Result<(), Errno> {
+        if self.owner.may_all(caller, &self.shown(ino)?, mask) {
+            Ok(())
+        } else {
+            Err(Errno::EACCES)
+        }
     }
 
     fn may_truncate(&self, caller: Caller, ino: u64) -> Result<(), Errno> {

@@ -123,7 +123,11 @@ impl Service {
         // What is being written changes with every write, which comes to us.
         // Of the top the kernel asks each time: registries stat it to learn whether we live.
         let settled = ino != TOP && matches!(place, Some(Place::Node(_) | Place::Plain(_)));
-        let attributes = self.attributes(ino, &shown);
+        let mut attributes = self.attributes(ino, &shown);
+        if place.is_none() {
+            // It was removed, and is open still.
+            attributes.nlink = 0;
+        }
         Ok(Entry {
             attributes,
             lifetime: lifetime(settled),

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::{Error, Registry};
 pub use crate::blobs::Lent;
@@ -73,6 +74,11 @@ impl Staging {
     /// Bytes written so far.
     pub fn len(&self) -> u64 {
         self.draft.len()
+    }
+
+    /// When they were last written, where a file tells.
+    pub fn modified(&self) -> Option<SystemTime> {
+        self.draft.file()?.metadata().ok()?.modified().ok()
     }
 
     /// Whether nothing was written.

@@ -65,8 +65,13 @@ impl Tree {
         Ok((found, Handle::new(Open::Draft(draft, None), Access::Write)))
     }
 
-    /// Makes a directory.
-    pub fn make_directory(&self, parent: &Place, name: &OsStr) -> Result<Found, TreeError> {
+    /// Makes a directory; one of the layout is for all to look in, whatever the mode.
+    pub fn make_directory(
+        &self,
+        parent: &Place,
+        name: &OsStr,
+        mode: u16,
+    ) -> Result<Found, TreeError> {
         self.writable()?;
         match parent {
             Place::Plain(path) => {
@@ -74,7 +79,7 @@ impl Tree {
                     return Err(TreeError::Exists);
                 }
                 let path = path.join(name);
-                self.plain.make_directory(&path)?;
+                self.plain.make_directory(&path, mode)?;
                 self.found(Place::Plain(path))
             }
             Place::Node(parent) => {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::draft::{Content, Draft};
-use super::{Attributes, Outcome, Place, Tree, TreeError, Writer, plain};
+use super::{Attributes, Change, Outcome, Place, Tree, TreeError, Writer, plain};
 use crate::layout::Node;
 use crate::registry::{INLINE_BYTES_MAX, Lent, Reading, Staging, read_held};
 
@@ -168,6 +168,12 @@ impl Tree {
                 let bytes = now.as_ref().map_or(opened, |(content, _)| content);
                 read_held(bytes, offset, buffer)
             }
+            // What was written to is the beginning of new content; before that the old is there.
+            Open::Draft(draft, Some(Place::Node(Node::BlobData(digest))))
+                if draft.is_unwritten() =>
+            {
+                self.registry.read_blob(digest)?.read_at(offset, buffer)?
+            }
             Open::Draft(draft, _) => draft.read_at(offset, buffer)?,
             Open::Blob(reading, _) => reading.read_at(offset, buffer)?,
             Open::Upload(staging, _) => staging.read_at(offset, buffer)?,
@@ -247,6 +253,15 @@ impl Tree {
         match &handle.open {
             Open::Draft(draft, place) => {
                 self.admits(place.as_ref(), len)?;
+                if let Some(Place::Node(Node::BlobData(digest))) = place
+                    && draft.is_unwritten()
+                    && self
+                        .registry
+                        .blob(digest)
+                        .is_ok_and(|(size, _)| len == size)
+                {
+                    return Ok(());
+                }
                 self.go_on(draft)?;
                 self.make_room(draft, len)?;
                 draft.truncate(len)
@@ -256,6 +271,19 @@ impl Tree {
             Open::Bytes(..) | Open::Shown(..) | Open::Blob(..) => {
                 Err(TreeError::NotOpen("writing"))
             }
+        }
+    }
+
+    /// chmod(2) and utimes(2) of an open file that has no name any more.
+    pub fn change_opened(&self, handle: &Handle, change: Change) -> Result<(), TreeError> {
+        self.writable()?;
+        match &handle.open {
+            Open::Plain(file, _) => plain::change_opened(file, change),
+            Open::Bytes(..)
+            | Open::Shown(..)
+            | Open::Blob(..)
+            | Open::Draft(..)
+            | Open::Upload(..) => Ok(()),
         }
     }
 
@@ -323,6 +351,7 @@ impl Tree {
             },
             Open::Upload(staging, attributes) => Ok(Attributes {
                 size: staging.len(),
+                modified: staging.modified().unwrap_or(attributes.modified),
                 ..attributes.clone()
             }),
             Open::Plain(file, path) => {
@@ -352,9 +381,10 @@ impl Tree {
             Open::Bytes(_, _, caching) => *caching,
             Open::Shown(..) | Open::Blob(..) => Caching::Keep,
             Open::Draft(_, Some(_)) if handle.access == Access::Write => Caching::Writing,
-            Open::Draft(..) => Caching::Direct,
-            Open::Upload(..) if handle.access == Access::Write => Caching::Direct,
-            Open::Upload(..) | Open::Plain(..) => Caching::Fresh,
+            // The kernel drops what is cached before a write and not behind it: who reads an
+            // upload meanwhile would cache what is no more.
+            Open::Draft(..) | Open::Upload(..) => Caching::Direct,
+            Open::Plain(..) => Caching::Fresh,
         }
     }
 }

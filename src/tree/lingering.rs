@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,12 @@ struct Row {
     draft: Arc<Draft>,
 }
 
+/// Whether two threads, of which the kernel gives the numbers, are of one process: programs in
+/// Go finish a file on any of theirs.
+fn is_of_one_process(one: u32, other: u32) -> bool {
+    one == other || Path::new(&format!("/proc/{one}/task/{other}")).exists()
+}
+
 impl Lingering {
     /// Lets the name of a file linger for who wrote it.
     pub(super) fn keep(&self, name: (Node, OsString), writer: Writer, draft: Arc<Draft>) {
@@ -55,9 +62,9 @@ impl Lingering {
         let rows = self.0.lock();
         let mut found = rows.iter().filter(|row| {
             row.until > now
-                && row.writer.pid == asker.pid
                 && row.name.0 == *parent
                 && row.name.1 == *name
+                && is_of_one_process(asker.pid, row.writer.pid)
         });
         found.next().map(|row| Arc::clone(&row.draft))
     }

@@ -1,6 +1,6 @@
 //! Nodes: what stat shows of a path of the layout.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Attributes, Place, Tree, TreeError};
 use crate::layout::Node;
@@ -111,7 +111,7 @@ impl Tree {
         }
         if let Node::UploadData(repository, id) = node {
             let data = self.registry.upload_data(repository, id)?;
-            return Ok((data.len(), self.mounted));
+            return Ok((data.len(), data.modified().unwrap_or(self.mounted)));
         }
         let named = match node {
             Node::Link(repository, set, digest) => self.registry.link(repository, set, digest),
@@ -138,7 +138,8 @@ impl Tree {
             }
             Node::StartedAt(repository, id) => {
                 let upload = self.registry.upload(repository, id)?;
-                (upload.started_at.ok_or(TreeError::NotFound)?, self.mounted)
+                let updated = UNIX_EPOCH + Duration::from_secs(upload.updated.into());
+                (upload.started_at.ok_or(TreeError::NotFound)?, updated)
             }
             Node::HashState(repository, id, algorithm, offset) => self
                 .registry

@@ -6,7 +6,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{Access, Attributes, Change, FileKind, TreeError};
@@ -17,6 +17,13 @@ use crate::layout;
 pub(super) struct Plain {
     directory: PathBuf,
     root: PathBuf,
+}
+
+/// What is kept of a mode: who may read, write and look in.
+const MODE: u32 = 0o777;
+
+fn permissions(mode: u16) -> fs::Permissions {
+    fs::Permissions::from_mode(u32::from(mode) & MODE)
 }
 
 /// Says of an error which file it is about.
@@ -83,18 +90,31 @@ impl Plain {
         options.open(self.real(path)).map_err(about(path))
     }
 
+    /// Makes a file, or opens one that somebody else has made just now.
     pub(super) fn create_file(&self, path: &Path, mode: u16) -> Result<File, TreeError> {
         let mut options = File::options();
-        options
-            .read(true)
-            .write(true)
-            .create(true)
-            .mode(u32::from(mode) & 0o777);
-        options.open(self.real(path)).map_err(about(path))
+        options.read(true).write(true).create_new(true);
+        match options.mode(u32::from(mode) & MODE).open(self.real(path)) {
+            Ok(file) => {
+                // Once more: our own umask is not the caller's.
+                file.set_permissions(permissions(mode))
+                    .map_err(about(path))?;
+                Ok(file)
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.open_file(path, Access::Write)
+            }
+            Err(error) => Err(about(path)(error)),
+        }
     }
 
-    pub(super) fn make_directory(&self, path: &Path) -> Result<(), TreeError> {
-        fs::create_dir(self.real(path)).map_err(about(path))
+    pub(super) fn make_directory(&self, path: &Path, mode: u16) -> Result<(), TreeError> {
+        let real = self.real(path);
+        let done = fs::DirBuilder::new()
+            .mode(u32::from(mode) & MODE)
+            .create(&real);
+        done.and_then(|()| fs::set_permissions(&real, permissions(mode)))
+            .map_err(about(path))
     }
 
     pub(super) fn remove_file(&self, path: &Path) -> Result<(), TreeError> {
@@ -125,8 +145,7 @@ impl Plain {
     pub(super) fn change(&self, path: &Path, change: Change) -> Result<(), TreeError> {
         let real = self.real(path);
         if let Some(mode) = change.mode {
-            let mode = fs::Permissions::from_mode(u32::from(mode) & 0o777);
-            fs::set_permissions(&real, mode).map_err(about(path))?;
+            fs::set_permissions(&real, permissions(mode)).map_err(about(path))?;
         }
         if let Some(modified) = change.modified {
             let file = File::open(&real).map_err(about(path))?;
@@ -153,6 +172,18 @@ pub(super) fn attributes(metadata: &fs::Metadata, path: &Path) -> Result<Attribu
         modified,
         mode,
     })
+}
+
+/// Changes an open plain file, wherever its name may be.
+pub(super) fn change_opened(file: &File, change: Change) -> Result<(), TreeError> {
+    if let Some(mode) = change.mode {
+        file.set_permissions(permissions(mode))
+            .map_err(about_open)?;
+    }
+    if let Some(modified) = change.modified {
+        file.set_modified(modified).map_err(about_open)?;
+    }
+    Ok(())
 }
 
 /// Makes an open plain file durable.

@@ -17,6 +17,7 @@ mod listings;
 mod man;
 mod manifests;
 mod mounted;
+mod opened;
 mod passthrough;
 mod posix;
 mod requests;

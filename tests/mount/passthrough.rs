@@ -18,7 +18,7 @@ fn bytes(seed: u8) -> Vec<u8> {
 }
 
 /// An upload, open for writing, and its path.
-fn upload(mounted: &Mounted, id: u8) -> (File, PathBuf) {
+pub(crate) fn upload(mounted: &Mounted, id: u8) -> (File, PathBuf) {
     let id = format!("01890a5d-ac96-774b-bcce-b302099a80{id:02x}");
     let path = mounted.repository(&format!("_uploads/{id}/data"));
     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -28,7 +28,7 @@ fn upload(mounted: &Mounted, id: u8) -> (File, PathBuf) {
 }
 
 /// Where the blob of these bytes is, in a directory that is there.
-fn blob(mounted: &Mounted, bytes: &[u8]) -> PathBuf {
+pub(crate) fn blob(mounted: &Mounted, bytes: &[u8]) -> PathBuf {
     let hex = hex(bytes);
     let path = mounted.v2(&format!("blobs/sha256/{}/{hex}/data", &hex[..2]));
     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -116,6 +116,28 @@ fn what_was_hashed_and_then_changed_is_hashed_again() {
     drop(file);
     fs::rename(&path, &blob).unwrap();
     assert_eq!(fs::read(&blob).unwrap(), other);
+}
+
+#[test]
+fn what_was_hashed_cannot_be_changed_so_that_nobody_sees() {
+    let mounted = Mounted::new();
+    mounted.stock();
+    let content = bytes(4);
+    let (file, path) = upload(&mounted, 1);
+    file.write_all_at(&content, 0).unwrap();
+    // As above; whoever hashes looks at least this often.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    // The polynomial of CRC-32C, by which a sum of that kind stays as it is.
+    let pattern = (u64::from(0x82f6_3b78_u32) << 1 | 1).to_le_bytes();
+    let old = &content[2000..2008];
+    let crafted = old.iter().zip(pattern).map(|(old, change)| old ^ change);
+    let crafted: Vec<u8> = crafted.collect();
+    assert_eq!(crc32c::crc32c(old), crc32c::crc32c(&crafted));
+    file.write_all_at(&crafted, 2000).unwrap();
+    drop(file);
+    let blob = blob(&mounted, &content);
+    assert_eq!(errno(fs::rename(&path, &blob)), libc::EBADMSG);
+    assert!(!blob.exists() && path.exists());
 }
 
 #[test]

@@ -134,7 +134,7 @@ impl Mount {
 
     fn make(&self, path: &str) -> Result<(), TreeError> {
         let (parent, name) = self.parent(path)?;
-        self.tree().make_directory(&parent, name).map(drop)
+        self.tree().make_directory(&parent, name, 0o755).map(drop)
     }
 
     fn make_all(&self, path: &str) -> Result<(), TreeError> {

@@ -9,19 +9,23 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, RenameFlags, linkat, renameat_with};
 use rustix::io::Errno;
 
 use super::exchange::UNLINKABLE;
+use super::lease::is_alone;
 use super::{COPY, Local, Staged, about, remove_file, sync_path};
+use crate::blobs::hasher::Following;
 use crate::blobs::{BlobsError, Content, Published, Survives, Vouched};
 use crate::digest::Digest;
 
 /// How long a publication waits for files that were lent: they are closed by then, but we may
 /// not have been told yet.
 const RETURNED: Duration = Duration::from_millis(500);
+/// How long to wait for the kernel to be done with closing one before looking again.
+const CLOSING: Duration = Duration::from_micros(200);
 
 /// Gives a file a second name, or a new one where there are no second ones; whether nothing had
 /// that.
@@ -38,6 +42,22 @@ fn name_too(from: &Path, to: &Path) -> io::Result<bool> {
     }
 }
 
+/// Waits until nobody else can write a file that was lent; whether it was so in time. A mapping
+/// stays when its file was closed, and what is just being closed still counts.
+fn is_returned(following: &Following) -> bool {
+    let until = Instant::now() + RETURNED;
+    if !following.wait_for_return(RETURNED) {
+        return false;
+    }
+    while following.was_lent() && !is_alone(following.file()) {
+        if Instant::now() > until {
+            return false;
+        }
+        std::thread::sleep(CLOSING);
+    }
+    true
+}
+
 impl Local {
     /// Publishes the draft of this number.
     pub(super) fn publish_file(
@@ -49,7 +69,7 @@ impl Local {
         let staged = self.staged(id).ok_or(BlobsError::MissingDraft(id))?;
         // From here on nobody writes: what was hashed is what is published.
         let quiet = staged.writers.write();
-        if !staged.following.wait_for_return(RETURNED) {
+        if !is_returned(&staged.following) {
             drop(quiet);
             return self.publish_copy(&staged, digest, vouched.known);
         }

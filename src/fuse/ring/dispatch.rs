@@ -48,7 +48,7 @@ fn kind(operation: &Operation) -> Kind {
         Operation::Lookup(_) => Kind::Lookup,
         Operation::Attributes => Kind::Attributes,
         Operation::Set(_) => Kind::Set,
-        Operation::MakeDirectory(_) => Kind::Make,
+        Operation::MakeDirectory(..) => Kind::Make,
         Operation::Remove(..) => Kind::Remove,
         Operation::Rename(..) => Kind::Rename,
         Operation::Open(_) => Kind::Open,
@@ -65,6 +65,7 @@ fn kind(operation: &Operation) -> Kind {
         Operation::ReadLink
         | Operation::MakeFile(..)
         | Operation::SetExtended
+        | Operation::Access(_)
         | Operation::Destroy
         | Operation::Refused(_) => Kind::Other,
     }
@@ -98,6 +99,7 @@ fn perform(service: &Arc<Service>, request: Request, mut slot: Slot) -> Option<T
             let entry = service.look_up(caller, ino, &name);
             slot.answer(entry.map(|entry| Reply::entry(&entry)));
         }
+        Operation::Access(mask) => slot.answer(service.access(caller, ino, mask)),
         Operation::Attributes => {
             let entry = service.stat(ino);
             slot.answer(entry.map(|entry| Reply::attributes(&entry)));
@@ -115,12 +117,12 @@ fn perform(service: &Arc<Service>, request: Request, mut slot: Slot) -> Option<T
             let entry = service.make_file(caller, ino, &name, mode);
             slot.answer(entry.map(|entry| Reply::entry(&entry)));
         }
-        Operation::MakeDirectory(name) => {
-            let made = service.make_directory(caller, ino, &name);
+        Operation::MakeDirectory(name, mode) => {
+            let done = service.make_directory(caller, ino, &name, mode);
             answer_changed(
                 service,
                 slot,
-                made.map(|(entry, changed)| (Reply::entry(&entry), changed)),
+                done.map(|(entry, changed)| (Reply::entry(&entry), changed)),
             );
         }
         Operation::Remove(name, directory) => {

@@ -26,7 +26,10 @@ pub(super) enum Operation {
     Set(Setting),
     ReadLink,
     MakeFile(OsString, u32),
-    MakeDirectory(OsString),
+    /// The name and the mode, without what the umask takes away.
+    MakeDirectory(OsString, u32),
+    /// What access(2) asks about.
+    Access(u32),
     /// Whether a directory is meant.
     Remove(OsString, bool),
     /// The new directory, the flags, the old name, the new one.
@@ -105,7 +108,10 @@ fn operation(code: u32, raw: &Raw, payload: &[u8]) -> Operation {
         4 => Operation::Set(setting(fields)),
         5 => Operation::ReadLink,
         8 => Operation::MakeFile(first(), fields.u32()),
-        9 => Operation::MakeDirectory(first()),
+        9 => {
+            let (mode, umask) = (fields.u32(), fields.u32());
+            Operation::MakeDirectory(first(), mode & !umask)
+        }
         10 | 11 => Operation::Remove(first(), code == 11),
         12 | 45 => {
             let (parent, flags) = (fields.u64(), if code == 45 { fields.u32() } else { 0 });
@@ -127,6 +133,7 @@ fn operation(code: u32, raw: &Raw, payload: &[u8]) -> Operation {
             Operation::List(offset, fields.u32(), code == 44)
         }
         30 => Operation::SyncDirectory,
+        34 => Operation::Access(fields.u32()),
         35 => {
             let (_flags, mode, umask) = (fields.u32(), fields.u32(), fields.u32());
             Operation::Create(first(), mode & !umask)
@@ -163,6 +170,7 @@ fn setting(mut fields: Fields<'_>) -> Setting {
     Setting {
         mode: has(MODE).then(|| u16::try_from(mode & 0o7777).unwrap_or_default()),
         modified: has(MODIFIED).then_some(time),
+        now: has(NOW),
         size: has(SIZE).then_some(size),
         number: has(HANDLE).then_some(handle),
     }
