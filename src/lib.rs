@@ -124,3 +124,7 @@ pub mod manifest;
 pub mod name;
 pub mod registry;
 pub mod tree;
+
+#[cfg(test)]
+#[path = "../tests/served/small_disk.rs"]
+mod small_disk;

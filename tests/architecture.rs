@@ -56,7 +56,7 @@ const CONFINED: [(&str, &[&str]); 10] = [
     ("\"_manifests\"", &["layout.rs"]),
     ("\"_uploads\"", &["layout.rs"]),
     ("fuser::", &["fuse.rs", "fuse/"]),
-    ("libc::", &["fuse/"]),
+    ("libc::", &["fuse/", "blobs/local/lease.rs"]),
     ("ReadOnlyTable", &["index/redb.rs"]),
     (
         ".sync_data()",

@@ -389,6 +389,52 @@ fn read_full(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::small_disk::SmallDisk;
+
+    #[test]
+    fn a_write_that_fails_half_way_leaves_a_blob_of_its_length() {
+        let disk = SmallDisk::new(1 << 20);
+        let blobs = Local::open(disk.path()).unwrap();
+        let draft = blobs.draft(1).unwrap();
+        let part = vec![7; 600_000];
+        draft.write_at(0, &part).unwrap();
+        // Not all of these fit.
+        draft.write_at(600_000, &part).unwrap_err();
+        assert!(draft.len() > 600_000);
+        draft.truncate(600_000).unwrap();
+        let digest = Digest::of(Algorithm::Sha256, &part);
+        let published = blobs.publish(draft.as_ref(), &digest, Vouched::default());
+        assert_eq!(blobs.open(&digest).unwrap().len(), published.unwrap().len);
+    }
+
+    #[test]
+    fn a_write_that_fails_half_way_below_what_was_hashed_makes_the_hash_stale() {
+        let disk = SmallDisk::new(1 << 20);
+        let blobs = Local::open(disk.path()).unwrap();
+        let draft = blobs.draft(1).unwrap();
+        draft.truncate(4 << 20).unwrap();
+        let zeros = Digest::of(Algorithm::Sha256, &vec![0; 4 << 20]);
+        assert_eq!(draft.digest(Algorithm::Sha256).unwrap(), zeros);
+        draft.write_at(0, &vec![7; 4 << 20]).unwrap_err();
+        let published = blobs.publish(draft.as_ref(), &zeros, Vouched::default());
+        assert!(matches!(published, Err(BlobsError::Mismatch { .. })));
+    }
+
+    #[test]
+    fn a_copy_that_could_not_be_made_takes_no_room() {
+        let disk = SmallDisk::new(1 << 20);
+        let blobs = Local::open(disk.path()).unwrap();
+        let draft = blobs.draft(1).unwrap();
+        let bytes = vec![7; 700_000];
+        draft.write_at(0, &bytes).unwrap();
+        let before = disk.free();
+        let lent = draft.lend().unwrap();
+        let digest = Digest::of(Algorithm::Sha256, &bytes);
+        let published = blobs.publish(draft.as_ref(), &digest, Vouched::default());
+        published.unwrap_err();
+        drop(lent);
+        assert_eq!(disk.free(), before);
+    }
 
     #[test]
     fn it_keeps_the_contract() {

@@ -168,7 +168,12 @@ impl Journal {
         });
         let thread = std::thread::Builder::new().name("applier".into());
         let shared = Arc::clone(&inner);
-        let thread = thread.spawn(move || shared.apply_until_stopped(epoch));
+        let thread = thread.spawn(move || {
+            let applying = || shared.apply_until_stopped(epoch);
+            if std::panic::catch_unwind(std::panic::AssertUnwindSafe(applying)).is_err() {
+                shared.poison("the applier has panicked".into());
+            }
+        });
         Ok(Self {
             inner,
             applier: Mutex::new(Some(thread.map_err(system)?)),

@@ -82,6 +82,22 @@ mod tests {
     use crate::index::Memory;
 
     #[test]
+    fn a_damaged_counter_gives_no_number() {
+        use crate::index::{Batch, Change, IndexError, Store as _};
+        for damaged in [&[0xff; 8][..], &[0; 3]] {
+            let store = Memory::default();
+            let change = Change::Put(Key::table(b'C').byte(b'd').done(), damaged.to_vec());
+            let batch = Batch {
+                changes: vec![change],
+                ..Batch::default()
+            };
+            store.commit(batch).unwrap();
+            let number = Numbers::default().next(&store, b'd');
+            assert!(matches!(number, Err(IndexError::Store(_))), "{number:?}");
+        }
+    }
+
+    #[test]
     fn no_number_is_given_out_twice() {
         let store = Memory::default();
         let mut given = BTreeSet::new();

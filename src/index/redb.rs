@@ -301,19 +301,17 @@ impl Store for Redb {
         if changes.failed.is_none() {
             return Ok(());
         }
-        *self.database.write() = None;
-        *self.view.write() = None;
+        // Held, so that who reads meanwhile waits.
+        let (mut view, mut slot) = (self.view.write(), self.database.write());
+        (*view, *slot) = (None, None);
         let until = Instant::now() + READERS_DONE;
-        let database = loop {
-            match open(&self.path) {
-                // Readers that began before still hold the file.
-                Err(StoreError::Engine { .. }) if Instant::now() < until => {
-                    std::thread::yield_now();
-                }
-                opened => break opened?,
-            }
-        };
-        *self.database.write() = Some(database);
+        let mut opened = open(&self.path);
+        // Readers that began before still hold the file.
+        while matches!(opened, Err(StoreError::Engine { .. })) && Instant::now() < until {
+            std::thread::yield_now();
+            opened = open(&self.path);
+        }
+        *slot = Some(opened?);
         *changes = Changes::default();
         Ok(())
     }
@@ -407,6 +405,31 @@ mod tests {
 
     use super::*;
     use crate::index::store::Change;
+    use crate::index::store::contract::{change, put};
+
+    #[test]
+    fn who_reads_while_it_recovers_waits() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Redb::open(&directory.path().join("index.redb")).unwrap();
+        change(&store, vec![put(b"a", b"1")]);
+        store.sync().unwrap();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    assert_eq!(store.get(b"a").unwrap().unwrap(), b"1");
+                }
+            });
+            for _ in 0..20 {
+                let failing: Result<(), _> = store.change(&mut store.changes.lock(), |_| {
+                    Err(redb::Error::Io(io::Error::from(io::ErrorKind::StorageFull)))
+                });
+                failing.unwrap_err();
+                store.recover().unwrap();
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+    }
 
     #[test]
     fn it_keeps_the_contract() {

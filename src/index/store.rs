@@ -166,11 +166,18 @@ pub trait Store: Send + Sync {
     fn allocate(&self, key: &[u8], count: u64) -> Result<Range<u64>, StoreError> {
         loop {
             let old = self.get(key)?;
-            let start = old
-                .as_deref()
-                .and_then(|old| old.try_into().ok())
-                .map_or(1, u64::from_be_bytes);
-            let end = start + count;
+            let damaged = || StoreError::Engine {
+                path: format!("counter {key:02x?}"),
+                reason: "it is damaged: run regfs fsck".into(),
+            };
+            let start = match old.as_deref() {
+                None => 1,
+                Some(old) => old
+                    .try_into()
+                    .map(u64::from_be_bytes)
+                    .map_err(|_| damaged())?,
+            };
+            let end = start.checked_add(count).ok_or_else(damaged)?;
             let precondition = match old {
                 Some(old) => Precondition::Equals(key.to_vec(), old),
                 None => Precondition::Absent(key.to_vec()),

@@ -4,7 +4,7 @@
 //! may be adopted again. Nothing is judged: what is wrong with it fsck says afterwards.
 //! Manifests are read, so that what they name is known.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::gate::understood;
 use super::ingest::{edges, know};
@@ -81,6 +81,8 @@ pub struct Adopter<'a> {
     operations: usize,
     bytes: usize,
     files: usize,
+    /// Files whose blobs wait, to be removed.
+    moved: Vec<PathBuf>,
     new: u64,
 }
 
@@ -101,6 +103,7 @@ impl Registry {
             operations: 0,
             bytes: 0,
             files: 0,
+            moved: Vec::new(),
             new: 0,
         }
     }
@@ -176,8 +179,13 @@ impl Adopter<'_> {
         if let Some(size) = self.registry.known(digest)? {
             return Ok(Adopted::Known(size));
         }
-        self.registry.blobs.take(file, digest, way)?;
+        // The name elsewhere goes when the fact is durable, and not before.
+        let first = if way == Way::Move { Way::Link } else { way };
+        let taken = self.registry.blobs.take(file, digest, first)?;
         drop(held);
+        if way == Way::Move && taken == Way::Link {
+            self.moved.push(file.to_owned());
+        }
         self.files += 1;
         self.push(Pending::Fact(Fact::Blob {
             digest: *digest,
@@ -267,6 +275,7 @@ impl Adopter<'_> {
             self.registry.blobs.settle()?;
         }
         let mut pending = std::mem::take(&mut self.pending);
+        let moved = std::mem::take(&mut self.moved);
         (self.operations, self.bytes, self.files) = (0, 0, 0);
         if pending.is_empty() {
             return Ok(());
@@ -306,6 +315,15 @@ impl Adopter<'_> {
             Ok::<_, Error>(new)
         })?;
         drop((nothing_goes, turn, held));
+        if !moved.is_empty() {
+            self.registry.sync_always()?;
+        }
+        for file in moved {
+            std::fs::remove_file(&file).map_err(|error| BlobsError::System {
+                path: file.display().to_string(),
+                error,
+            })?;
+        }
         Ok(())
     }
 }

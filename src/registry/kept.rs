@@ -81,8 +81,8 @@ mod tests {
     use super::*;
     use crate::blobs::Blobs as _;
     use crate::digest::Algorithm;
-    use crate::name::{RepositoryName, UploadId};
-    use crate::registry::{Directory, Policy};
+    use crate::name::{LinkSet, RepositoryName, UploadId};
+    use crate::registry::{Bytes, Directory, Policy};
     use crate::{blobs, index};
 
     /// A registry of which facts and bytes can crash.
@@ -220,5 +220,48 @@ mod tests {
         assert_eq!(registry.index.kept().unwrap().rows.len(), 1);
         registry.remove_blob(&digest).unwrap();
         assert!(registry.index.kept().unwrap().rows.is_empty());
+    }
+
+    #[test]
+    fn what_is_kept_of_a_blob_stays_when_another_publishes_the_same_at_the_second_try() {
+        let directory = tempfile::tempdir().unwrap();
+        let facts = Arc::new(index::Memory::default());
+        let open = || {
+            let blobs = Arc::new(blobs::Local::open(directory.path()).unwrap());
+            Registry::new(facts.clone(), blobs, Policy::default()).unwrap()
+        };
+        let make = |registry: &Registry, name: &RepositoryName| {
+            for directory in [
+                Directory::Namespace(name.namespace().clone()),
+                Directory::Links(name.clone(), LinkSet::Layers),
+            ] {
+                registry.make_directory(&directory).unwrap();
+            }
+        };
+        let names = ["one", "two"].map(|name| name.parse::<RepositoryName>().unwrap());
+        let registry = open();
+        make(&registry, &names[0]);
+        let layer = vec![5; 20_000];
+        let digest = Digest::of(Algorithm::Sha256, &layer);
+        let held = Bytes::Held(&layer);
+        registry.store_layer(&names[0], held, None).unwrap();
+        registry.sync().unwrap();
+        // Another brings the same; the first try is refused for another reason.
+        let staging = registry.stage().unwrap();
+        staging.write_at(0, &layer).unwrap();
+        let staged = Bytes::Staged(&staging);
+        registry.store_layer(&names[1], staged, None).unwrap_err();
+        make(&registry, &names[1]);
+        registry.store_layer(&names[1], staged, None).unwrap();
+        registry.sync().unwrap();
+        drop(staging);
+        drop(registry);
+        facts.crash();
+        // The file was never flushed: a power cut takes its bytes.
+        let hex = digest.hex();
+        let path = directory.path().join("blobs/sha256").join(&hex[..2]);
+        let file = std::fs::File::options().write(true).open(path.join(&hex));
+        file.unwrap().set_len(0).unwrap();
+        assert_eq!(open().read_whole(&digest).unwrap(), layer);
     }
 }

@@ -164,6 +164,14 @@ pub(crate) fn check(registry: &Registry, done: &Acknowledged, maybe_removed: &Di
     for digest in done.blobs.iter().filter(|digest| *digest != maybe_removed) {
         whole(digest);
     }
+    let found = registry.check_all(|_, _| {}).unwrap();
+    for one in &found.discoveries {
+        let text = format!("{:?} {} {}", one.fault, one.subject, one.detail);
+        assert!(
+            one.fault.severity() == regfs::registry::Severity::Note,
+            "{text}"
+        );
+    }
     for (set, digest) in &done.links {
         assert_eq!(
             registry.link(&name(), set, digest).unwrap().0,

@@ -15,7 +15,8 @@ use regfs::registry::{Error, Policy, Registry};
 use super::faults::{Acknowledged, check, live, tag, uploaded};
 
 /// The system calls by which anything is written.
-const CALLS: &str = "pwrite64,fsync,fdatasync,rename,renameat2,unlink,ftruncate,mkdir";
+const CALLS: &str =
+    "pwrite64,fsync,fdatasync,rename,renameat2,unlink,ftruncate,mkdir,linkat,syncfs";
 /// Where the process that is made to fail finds its store.
 const STORE: &str = "REGFS_FAILING_STORE";
 

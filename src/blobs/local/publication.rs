@@ -81,10 +81,12 @@ impl Local {
                 size: len,
             });
         }
-        if staged.published.load(Ordering::SeqCst) {
-            if !self.blob_path(digest).exists() {
-                return Err(BlobsError::MissingDraft(id));
-            }
+        let same = |path: &Path| {
+            let (own, there) = (staged.file_ref().metadata(), fs::metadata(path));
+            let file = |one: fs::Metadata| (one.dev(), one.ino());
+            own.is_ok_and(|own| there.is_ok_and(|there| file(own) == file(there)))
+        };
+        if staged.published.load(Ordering::SeqCst) && same(&self.blob_path(digest)) {
             staged.make_durable()?;
             let survives = Survives::ByNumber;
             return Ok(Published { len, survives });
@@ -184,7 +186,10 @@ impl Local {
         known: bool,
     ) -> Result<Published, BlobsError> {
         let path = staged.path.with_extension(COPY);
-        fs::copy(&staged.path, &path).map_err(about(&path))?;
+        fs::copy(&staged.path, &path).map_err(|error| {
+            let _gone = fs::remove_file(&path);
+            about(&path)(error)
+        })?;
         let file = File::options().read(true).write(true).open(&path);
         // Under the draft's own number, which nobody needs any more once this is published.
         let copy = self.stage(staged.id, file.map_err(about(&path))?, path.clone(), false)?;

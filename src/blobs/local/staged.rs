@@ -144,13 +144,17 @@ impl Draft for Staged {
         let _shared = self.writers.read();
         self.writable()?;
         self.changes();
-        self.file_ref()
-            .write_all_at(bytes, offset)
-            .map_err(about(&self.path))?;
-        let end = offset + bytes.len() as u64;
-        self.len.fetch_max(end, Ordering::SeqCst);
-        self.following.wrote(offset, end, &self.follower);
-        Ok(())
+        let written = self.file_ref().write_all_at(bytes, offset);
+        let mut end = offset + bytes.len() as u64;
+        if written.is_err() {
+            // A part of it may be there.
+            end = end.min(self.stamp()?.len).max(offset);
+        }
+        if end > offset {
+            self.len.fetch_max(end, Ordering::SeqCst);
+            self.following.wrote(offset, end, &self.follower);
+        }
+        written.map_err(about(&self.path))
     }
 
     fn truncate(&self, len: u64) -> Result<(), BlobsError> {

@@ -24,6 +24,7 @@ pub(super) struct WrittenBytes {
     pub(super) durable: Option<Vec<u8>>,
     pub(super) kept: Option<Vec<u8>>,
     pub(super) published: bool,
+    pub(super) synced: bool,
 }
 
 impl Written {
@@ -33,6 +34,7 @@ impl Written {
         content.bytes = content.durable.clone().unwrap_or_default();
         content.kept = None;
         content.published = false;
+        content.synced = false;
         content.durable.is_some()
     }
 
@@ -44,6 +46,7 @@ impl Written {
         }
         change(&mut content.bytes);
         content.kept = None;
+        content.synced = false;
         Ok(())
     }
 }
@@ -85,6 +88,7 @@ impl Draft for Written {
         self.fault.write()?;
         let mut content = self.content.lock();
         content.durable = Some(content.bytes.clone());
+        content.synced = true;
         Ok(())
     }
 
@@ -94,7 +98,7 @@ impl Draft for Written {
             return Ok(false);
         }
         let now = Some(content.bytes.clone());
-        if content.kept == now || content.durable == now {
+        if content.kept == now || content.synced {
             return Ok(true);
         }
         content.kept = now.filter(|bytes| keep(bytes));

@@ -14,6 +14,9 @@ use crate::index::store::Change;
 
 /// Bytes of a segment.
 pub(super) const SEGMENT_BYTES: usize = 8 << 20;
+/// What the names of segments end with, and those of what is not one yet.
+const SEGMENT: &str = "segment";
+const UNMADE: &str = "new";
 /// Zeros that are written at once to a new segment.
 const ZEROS: usize = 1 << 20;
 
@@ -72,14 +75,11 @@ pub(super) struct Found {
     pub(super) damaged: Option<String>,
 }
 
-fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+fn files(directory: &Path, kind: &str) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for row in fs::read_dir(directory)? {
         let path = row?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "segment")
-        {
+        if path.extension().is_some_and(|extension| extension == kind) {
             paths.push(path);
         }
     }
@@ -90,7 +90,7 @@ fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
 /// Reads what was written in an epoch behind batch `applied`.
 pub(super) fn find(directory: &Path, applied: u64, epoch: u64) -> io::Result<Found> {
     let mut contents = Vec::new();
-    for path in files(directory)? {
+    for path in files(directory, SEGMENT)? {
         contents.push((fs::read(&path)?, path));
     }
     let mut found = Found {
@@ -163,7 +163,10 @@ impl Segments {
             free: Vec::new(),
             next: 0,
         };
-        for path in files(directory)? {
+        for unmade in files(directory, UNMADE)? {
+            fs::remove_file(unmade)?;
+        }
+        for path in files(directory, SEGMENT)? {
             let file = File::options().read(true).write(true).open(&path)?;
             if file.metadata()?.len() != SEGMENT_BYTES as u64 {
                 // Its making was cut off, or somebody has changed it.
@@ -240,7 +243,7 @@ impl Segments {
 
     /// The name of a file that nobody else makes.
     fn reserve(&mut self) -> PathBuf {
-        let path = self.directory.join(format!("{:06}.segment", self.next));
+        let path = self.directory.join(format!("{:06}.{SEGMENT}", self.next));
         self.next += 1;
         path
     }
@@ -257,6 +260,14 @@ impl Segments {
                 self.free.push(segment);
             }
         }
+        // The one that is written to begins anew where there is no other.
+        if self.full.is_empty()
+            && self.free.is_empty()
+            && let Some(segment) = &mut self.current
+            && segment.last <= applied
+        {
+            segment.position = 0;
+        }
     }
 
     /// The name of the segment that should be made before it is needed, if there is no spare.
@@ -272,20 +283,27 @@ impl Segments {
 
 /// Makes a segment: whole, or not at all.
 pub(super) fn make(path: &Path) -> io::Result<Segment> {
-    let new = path.with_extension("new");
+    let new = path.with_extension(UNMADE);
+    make_as(&new, path).inspect_err(|_| {
+        // What it takes others need now.
+        let _gone = fs::remove_file(&new);
+    })
+}
+
+fn make_as(new: &Path, path: &Path) -> io::Result<Segment> {
     let mut options = File::options();
     let file = options
         .read(true)
         .write(true)
         .create(true)
         .truncate(true)
-        .open(&new)?;
+        .open(new)?;
     let zeros = vec![0; ZEROS];
     for start in (0..SEGMENT_BYTES).step_by(ZEROS) {
         file.write_all_at(&zeros, start as u64)?;
     }
     file.sync_all()?;
-    fs::rename(&new, path)?;
+    fs::rename(new, path)?;
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
     Ok(Segment::new(file))
 }

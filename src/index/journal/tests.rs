@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::index::store::contract::{change, put};
 use crate::index::{Memory, Redb, store};
+use crate::small_disk::SmallDisk;
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 /// Keys with their new values, in batches, in groups.
@@ -469,4 +470,89 @@ fn a_snapshot_is_one_moment_however_long_it_is_read() {
         println!("{snapshots} snapshots while {written} batches were written");
         assert!(snapshots > 10 && written > 3_000);
     });
+}
+
+/// Waits until something holds.
+fn wait(mut holds: impl FnMut() -> bool) {
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(std::time::Instant::now() < until, "it did not come to hold");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_segment_that_could_not_be_made_takes_no_room() {
+    let disk = SmallDisk::new(14 << 20);
+    let path = disk.path().join("journal");
+    let below = memory();
+    let journal = Journal::open(Arc::clone(&below), &path).unwrap();
+    let before = disk.free();
+    change(&journal, vec![put(b"a", b"1")]);
+    journal.sync().unwrap();
+    // A spare one is made when what is in the first is applied.
+    wait(|| below.get(b"a").unwrap().is_some());
+    wait(|| disk.free() + 4096 >= before);
+    drop(journal);
+    // As if it had been killed while it made one.
+    fs::write(path.join("000009.new"), vec![0; 1 << 20]).unwrap();
+    drop(Journal::open(below, &path).unwrap());
+    assert!(disk.free() + 4096 >= before);
+}
+
+#[test]
+fn a_journal_of_one_segment_goes_on_when_all_of_it_is_below() {
+    let disk = SmallDisk::new(9 << 20);
+    let path = disk.path().join("journal");
+    let below = memory();
+    let journal = Journal::open(Arc::clone(&below), &path).unwrap();
+    // The rest of the disk is somebody else's.
+    let _full = fs::write(disk.path().join("else"), vec![1; 2 << 20]);
+    for number in 1..=40 {
+        change(&journal, vec![put(&[number], &vec![7; 300_000])]);
+        wait(|| journal.sync().is_ok());
+    }
+    drop(journal);
+    let journal = Journal::open(below, &path).unwrap();
+    assert_eq!(all(&journal).len(), 40);
+}
+
+/// A store that panics when it is to take something, as an engine may on damaged pages.
+struct Panicking(Memory);
+
+impl Store for Panicking {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.get(key)
+    }
+
+    fn scan(&self, range: Range<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
+        self.0.scan(range, limit)
+    }
+
+    fn commit(&self, batch: Batch) -> Result<Outcome, StoreError> {
+        let bad = |one: &Change| matches!(one, Change::Put(key, _) if key == b"a");
+        assert!(!batch.changes.iter().any(bad), "it is to panic");
+        self.0.commit(batch)
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.0.sync()
+    }
+
+    fn snapshot(&self) -> Result<Arc<dyn Store>, StoreError> {
+        self.0.snapshot()
+    }
+}
+
+#[test]
+fn nobody_waits_for_an_applier_that_panicked() {
+    let directory = tempfile::tempdir().unwrap();
+    let below = Arc::new(Panicking(Memory::default()));
+    let journal = Journal::open(below, directory.path()).unwrap();
+    change(&journal, vec![put(b"a", b"1")]);
+    let large = || Batch {
+        changes: vec![put(b"b", &vec![0; 900_000])],
+        ..Batch::default()
+    };
+    wait(|| matches!(journal.commit(large()), Err(StoreError::Poisoned(_))));
 }
