@@ -198,8 +198,8 @@ pub trait Blobs: Send + Sync {
     /// blob is the draft of this number again.
     fn take_back(&self, id: u64, digest: &Digest) -> Result<(), BlobsError>;
     /// After a crash, makes the bytes of a draft its own, if they were published and no fact
-    /// says so: it is written again.
-    fn reclaim(&self, id: u64) -> Result<(), BlobsError>;
+    /// says so: it is written again. `is_fact` tells of a blob whether one does.
+    fn reclaim(&self, id: u64, is_fact: &dyn Fn(&Digest) -> bool) -> Result<(), BlobsError>;
     /// Ends a publication that a crash may have undone: the bytes of the draft of this number
     /// are those of `digest` again, whatever is there by that. Nothing to do if the draft is not
     /// there, and the blob is.

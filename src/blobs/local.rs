@@ -232,8 +232,8 @@ impl Blobs for Local {
         self.take_back_file(id, digest)
     }
 
-    fn reclaim(&self, id: u64) -> Result<(), BlobsError> {
-        self.reclaim_file(id)
+    fn reclaim(&self, id: u64, is_fact: &dyn Fn(&Digest) -> bool) -> Result<(), BlobsError> {
+        self.reclaim_file(id, is_fact)
     }
 
     fn finish(&self, id: u64, digest: &Digest) -> Result<(), BlobsError> {

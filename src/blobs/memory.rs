@@ -189,7 +189,7 @@ impl Blobs for Memory {
         Ok(())
     }
 
-    fn reclaim(&self, id: u64) -> Result<(), BlobsError> {
+    fn reclaim(&self, id: u64, _: &dyn Fn(&Digest) -> bool) -> Result<(), BlobsError> {
         if let Some(draft) = self.state.lock().drafts.get(&id) {
             draft.content.lock().published = false;
         }

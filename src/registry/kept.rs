@@ -83,6 +83,7 @@ mod tests {
     use crate::digest::Algorithm;
     use crate::name::{LinkSet, RepositoryName, UploadId};
     use crate::registry::{Bytes, Directory, Policy};
+    use crate::small_disk::SmallDisk;
     use crate::{blobs, index};
 
     /// A registry of which facts and bytes can crash.
@@ -263,5 +264,41 @@ mod tests {
         let file = std::fs::File::options().write(true).open(path.join(&hex));
         file.unwrap().set_len(0).unwrap();
         assert_eq!(open().read_whole(&digest).unwrap(), layer);
+    }
+
+    #[test]
+    fn a_store_is_opened_again_though_there_is_no_room_for_a_copy_of_an_upload() {
+        let disk = SmallDisk::new(8 << 20);
+        let facts = Arc::new(index::Memory::default());
+        let open = || {
+            let blobs = Arc::new(blobs::Local::open(disk.path()).unwrap());
+            Registry::new(facts.clone(), blobs, Policy::default()).unwrap()
+        };
+        let registry = open();
+        let name: RepositoryName = "app".parse().unwrap();
+        let id: UploadId = "01234567-89ab-cdef-0123-456789abcdef".parse().unwrap();
+        for directory in [
+            Directory::Namespace(name.namespace().clone()),
+            Directory::Uploads(name.clone()),
+            Directory::Upload(name.clone(), id),
+        ] {
+            registry.make_directory(&directory).unwrap();
+        }
+        let bytes = vec![3; 5 << 20];
+        let digest = Digest::of(Algorithm::Sha256, &bytes);
+        let staging = registry.create_upload_data(&name, &id).unwrap();
+        staging.write_at(0, &bytes).unwrap();
+        registry.sync_upload(&staging).unwrap();
+        registry.sync().unwrap();
+        drop(staging);
+        registry.publish_upload(&name, &id, &digest).unwrap();
+        drop(registry);
+        // Killed before the facts were flushed.
+        facts.crash();
+        let registry = open();
+        assert_eq!(registry.upload_data(&name, &id).unwrap().len(), 5 << 20);
+        assert!(!registry.has_blob(&digest).unwrap());
+        registry.publish_upload(&name, &id, &digest).unwrap();
+        assert_eq!(registry.read_whole(&digest).unwrap(), bytes);
     }
 }

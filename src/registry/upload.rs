@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::directory::upload;
 use super::{Error, Registry, Staging, now};
 use crate::blobs::{BlobsError, Draft};
-use crate::digest::Algorithm;
+use crate::digest::{Algorithm, Digest};
 use crate::index::{Transaction, Upload};
 use crate::name::{RepositoryName, UploadId};
 
@@ -241,7 +241,12 @@ impl Registry {
             if staged.binary_search(&record.staging).is_err() {
                 self.blobs.draft(record.staging)?;
             } else {
-                self.blobs.reclaim(record.staging)?;
+                // What cannot be read may be.
+                let is_fact = |digest: &Digest| {
+                    let blob = self.index.view().blob(digest);
+                    blob.map_or(true, |blob| blob.is_some_and(|blob| blob.present))
+                };
+                self.blobs.reclaim(record.staging, &is_fact)?;
             }
             named.push(record.staging);
         }

@@ -4,7 +4,7 @@
 //! is durable and not before, so that after a crash the bytes are where the facts say.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::lease::is_alone;
 use super::{COPY, Local, Staged, about, remove_file, sync_path};
 use crate::blobs::hasher::Following;
 use crate::blobs::{BlobsError, Content, Published, Survives, Vouched};
-use crate::digest::Digest;
+use crate::digest::{Algorithm, Digest};
 
 /// How long a publication waits for files that were lent: they are closed by then, but we may
 /// not have been told yet.
@@ -40,6 +40,13 @@ fn name_too(from: &Path, to: &Path) -> io::Result<bool> {
         Err(Errno::EXIST) => Ok(false),
         named => Ok(named.map(|()| true)?),
     }
+}
+
+/// Whether a name is this file's.
+fn is_same(file: &File, path: &Path) -> bool {
+    let number = |one: fs::Metadata| (one.dev(), one.ino());
+    let (own, there) = (file.metadata(), fs::metadata(path));
+    own.is_ok_and(|own| there.is_ok_and(|there| number(own) == number(there)))
 }
 
 /// Waits until nobody else can write a file that was lent; whether it was so in time. A mapping
@@ -81,12 +88,8 @@ impl Local {
                 size: len,
             });
         }
-        let same = |path: &Path| {
-            let (own, there) = (staged.file_ref().metadata(), fs::metadata(path));
-            let file = |one: fs::Metadata| (one.dev(), one.ino());
-            own.is_ok_and(|own| there.is_ok_and(|there| file(own) == file(there)))
-        };
-        if staged.published.load(Ordering::SeqCst) && same(&self.blob_path(digest)) {
+        let was_published = staged.published.load(Ordering::SeqCst);
+        if was_published && is_same(staged.file_ref(), &self.blob_path(digest)) {
             staged.make_durable()?;
             let survives = Survives::ByNumber;
             return Ok(Published { len, survives });
@@ -131,10 +134,27 @@ impl Local {
         Ok(())
     }
 
-    /// Gives a draft a file of its own, which has another name.
-    pub(super) fn reclaim_file(&self, id: u64) -> Result<(), BlobsError> {
+    /// Gives a draft a file of its own, which has another name: that of the blob, if none is to
+    /// be there, goes; a copy needs room.
+    pub(super) fn reclaim_file(
+        &self,
+        id: u64,
+        is_fact: &dyn Fn(&Digest) -> bool,
+    ) -> Result<(), BlobsError> {
         let path = self.staging_path(id);
-        if fs::metadata(&path).map_err(about(&path))?.nlink() == 1 {
+        let mut file = File::open(&path).map_err(about(&path))?;
+        let names = |file: &File| file.metadata().map(|file| file.nlink());
+        if names(&file).map_err(about(&path))? == 1 {
+            return Ok(());
+        }
+        let digest = Digest::of_parts(Algorithm::Sha256, |buffer| file.read(buffer));
+        let digest = digest.map_err(about(&path))?;
+        let blob = self.blob_path(&digest);
+        if is_same(&file, &blob) && !is_fact(&digest) {
+            remove_file(&blob)?;
+            self.sync_shard(&digest)?;
+        }
+        if names(&file).map_err(about(&path))? == 1 {
             return Ok(());
         }
         let copy = path.with_extension(COPY);
