@@ -57,7 +57,7 @@ const CONFINED: [(&str, &[&str]); 10] = [
     ("\"_uploads\"", &["layout.rs"]),
     ("fuser::", &["fuse.rs", "fuse/"]),
     ("libc::", &["fuse/", "blobs/local/lease.rs"]),
-    ("ReadOnlyTable", &["index/redb.rs"]),
+    ("ReadOnlyTable", &["index/redb/view.rs"]),
     (
         ".sync_data()",
         &[

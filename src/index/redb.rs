@@ -16,15 +16,18 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 use redb::{
-    Builder, Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, Table,
-    TableDefinition,
+    Builder, Database, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition,
 };
 
 use self::file::DatabaseFile;
+use self::guard::guarded;
+use self::view::View;
 use super::recent::Recent;
 use super::store::{Batch, Change, Outcome, Pair, Precondition, Store, StoreError};
 
 mod file;
+mod guard;
+mod view;
 
 const TABLE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("facts");
 /// The key under which the format of all others is written, and the format this program knows.
@@ -34,35 +37,6 @@ const FORMAT: u32 = 1;
 const CACHE_BYTES: usize = 64 << 20;
 /// How long a recovery waits for readers to be done with the failed database.
 const READERS_DONE: Duration = Duration::from_secs(5);
-
-/// The table as of one moment, and what was read of it lately.
-struct View {
-    table: ReadOnlyTable<&'static [u8], &'static [u8]>,
-    recent: Recent,
-}
-
-impl View {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, redb::StorageError> {
-        self.recent.get(key, || {
-            Ok(self.table.get(key)?.map(|value| value.value().to_vec()))
-        })
-    }
-
-    fn scan(&self, range: Range<&[u8]>, limit: usize) -> Result<Vec<Pair>, redb::StorageError> {
-        if range.start >= range.end || self.recent.is_empty(&range) {
-            return Ok(Vec::new());
-        }
-        let pairs = self.table.range(range.clone())?.take(limit).map(|pair| {
-            let (key, value) = pair?;
-            Ok((key.value().to_vec(), value.value().to_vec()))
-        });
-        let pairs = pairs.collect::<Result<Vec<Pair>, redb::StorageError>>()?;
-        if limit > 0 {
-            self.recent.listed(&range, &pairs);
-        }
-        Ok(pairs)
-    }
-}
 
 /// A store in one file.
 pub struct Redb {
@@ -150,7 +124,7 @@ impl Redb {
         }
         let database = self.database.read();
         let database = database.as_ref().ok_or_else(|| self.closed())?;
-        change(database).map_err(|error| {
+        guarded(|| change(database)).map_err(|error| {
             changes.failed = Some(error.to_string());
             match error {
                 redb::Error::Io(error) => StoreError::System(Arc::new(error)),
@@ -182,7 +156,8 @@ fn open(path: &Path) -> Result<Database, StoreError> {
         // It would be made a new one.
         return Err(engine("it is empty".into()));
     }
-    let database = DatabaseFile::new(file).and_then(|file| builder().create_with_backend(file));
+    let database =
+        guarded(|| DatabaseFile::new(file).and_then(|file| builder().create_with_backend(file)));
     let database = database.map_err(|error| engine(error.to_string()))?;
     check_format(&database, path, &engine)?;
     Ok(database)
@@ -389,8 +364,17 @@ fn apply(
 }
 
 impl Drop for Redb {
+    /// What is visible becomes durable. The engine writes once more when it is closed.
     fn drop(&mut self) {
-        if let Err(error) = self.make_durable(&mut self.changes.lock()) {
+        let durable = self.make_durable(&mut self.changes.lock());
+        *self.view.get_mut() = None;
+        let database = self.database.get_mut().take();
+        let closed = guarded(|| {
+            drop(database);
+            Ok::<_, redb::Error>(())
+        });
+        let closed = closed.map_err(|error| self.engine(&error));
+        for error in [durable, closed].into_iter().filter_map(Result::err) {
             log::error!("{error}");
         }
     }
