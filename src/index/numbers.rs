@@ -98,6 +98,36 @@ mod tests {
     }
 
     #[test]
+    fn a_number_that_a_digest_has_goes_to_no_other() {
+        use std::sync::Arc;
+
+        use crate::digest::{Algorithm, Digest};
+        use crate::index::{Batch, Change, Index, IndexError, Store as _};
+        let store = Arc::new(Memory::default());
+        let publish = |bytes: &[u8]| {
+            let digest = Digest::of(Algorithm::Sha256, bytes);
+            let index = Index::new(store.clone());
+            let put = index.transact(|facts| facts.put_inline(&digest, bytes, 1));
+            put.map(|()| digest)
+        };
+        let one = publish(b"one").unwrap();
+        // Somebody has set the counter back.
+        let change = Change::Put(
+            Key::table(b'C').byte(b'd').done(),
+            1_u64.to_be_bytes().into(),
+        );
+        let batch = Batch {
+            changes: vec![change],
+            ..Batch::default()
+        };
+        store.commit(batch).unwrap();
+        let two: Result<Digest, IndexError> = publish(b"two");
+        assert!(matches!(two, Err(IndexError::Record { .. })), "{two:?}");
+        let kept = Index::new(store.clone()).view().inline(&one).unwrap();
+        assert_eq!(kept.unwrap(), b"one");
+    }
+
+    #[test]
     fn no_number_is_given_out_twice() {
         let store = Memory::default();
         let mut given = BTreeSet::new();

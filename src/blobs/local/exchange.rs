@@ -70,7 +70,11 @@ impl Local {
         let staged = self.directory.join("staging");
         let staged = staged.join(format!("{}.{COPY}", digest.hex()));
         remove_file(&staged)?;
-        let done = copy(source, &staged, way).map_err(about(source))?;
+        let done = copy(source, &staged, way).map_err(|error| {
+            // What there was no room for takes none.
+            let _gone = fs::remove_file(&staged);
+            about(source)(error)
+        })?;
         fs::rename(&staged, &path).map_err(about(&path))?;
         Ok(done)
     }

@@ -60,6 +60,11 @@ impl Transaction<'_> {
             return Ok(blob);
         }
         let id = DigestId(self.number(b'd')?);
+        // A counter that was set back would have this one overwrite another's bytes.
+        let number = Key::table(b'd').id(id);
+        if self.get(number.clone().done())?.is_some() {
+            return Err(IndexError::Record { key: number.done() });
+        }
         let blob = Blob {
             id,
             present: false,
@@ -70,7 +75,7 @@ impl Transaction<'_> {
             created: 0,
         };
         let value = Key::table(0).digest(digest).done().split_off(1);
-        self.put(Key::table(b'd').id(id), value);
+        self.put(number, value);
         self.put(Key::table(b'B').digest(digest), blob.encode());
         Ok(blob)
     }
