@@ -19,6 +19,7 @@ mod key;
 mod listing;
 mod memory;
 mod numbers;
+mod placing;
 mod recent;
 mod record;
 mod redb;

@@ -197,6 +197,6 @@ fn now() -> u32 {
 }
 
 /// A kept time as the system's.
-fn time(seconds: u32) -> SystemTime {
+pub fn time(seconds: u32) -> SystemTime {
     UNIX_EPOCH + std::time::Duration::from_secs(u64::from(seconds))
 }

@@ -70,7 +70,7 @@ const CONFINED: [(&str, &[&str]); 10] = [
         ".sync_all()",
         &[
             "blobs/local.rs",
-            "index/copy.rs",
+            "index/placing.rs",
             "index/redb.rs",
             "index/journal/segment.rs",
             "tree/plain.rs",

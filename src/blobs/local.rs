@@ -391,11 +391,17 @@ mod tests {
     use super::*;
     use crate::small_disk::SmallDisk;
 
-    #[test]
-    fn a_write_that_fails_half_way_leaves_a_blob_of_its_length() {
+    /// Blobs on a disk of a megabyte, and a draft.
+    fn soon_full() -> (SmallDisk, Local, Arc<dyn Draft>) {
         let disk = SmallDisk::new(1 << 20);
         let blobs = Local::open(disk.path()).unwrap();
         let draft = blobs.draft(1).unwrap();
+        (disk, blobs, draft)
+    }
+
+    #[test]
+    fn a_write_that_fails_half_way_leaves_a_blob_of_its_length() {
+        let (_disk, blobs, draft) = soon_full();
         let part = vec![7; 600_000];
         draft.write_at(0, &part).unwrap();
         // Not all of these fit.
@@ -409,9 +415,7 @@ mod tests {
 
     #[test]
     fn a_write_that_fails_half_way_below_what_was_hashed_makes_the_hash_stale() {
-        let disk = SmallDisk::new(1 << 20);
-        let blobs = Local::open(disk.path()).unwrap();
-        let draft = blobs.draft(1).unwrap();
+        let (_disk, blobs, draft) = soon_full();
         draft.truncate(4 << 20).unwrap();
         let zeros = Digest::of(Algorithm::Sha256, &vec![0; 4 << 20]);
         assert_eq!(draft.digest(Algorithm::Sha256).unwrap(), zeros);
@@ -422,9 +426,7 @@ mod tests {
 
     #[test]
     fn a_copy_that_could_not_be_made_takes_no_room() {
-        let disk = SmallDisk::new(1 << 20);
-        let blobs = Local::open(disk.path()).unwrap();
-        let draft = blobs.draft(1).unwrap();
+        let (disk, blobs, draft) = soon_full();
         let bytes = vec![7; 700_000];
         draft.write_at(0, &bytes).unwrap();
         let before = disk.free();

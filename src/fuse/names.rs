@@ -186,13 +186,13 @@ impl Service {
                 mode: setting.mode,
                 modified: setting.modified,
             };
-            let changed = if let Some(place) = self.inodes.place(ino) {
+            let done = if let Some(place) = self.inodes.place(ino) {
                 self.tree.change(&place, change)
             } else {
                 let newest = self.files.open_on(ino).pop();
                 newest.map_or(Ok(()), |handle| self.tree.change_opened(&handle, change))
             };
-            changed.map_err(|error| logged(&error))?;
+            done.map_err(|error| logged(&error))?;
         }
         Ok((self.stat(ino)?, changed))
     }

@@ -1,11 +1,12 @@
 //! Copies: facts written as a store of their own.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::key::after;
+use super::placing::place;
 use super::store::{BATCH_BYTES_MAX, Batch, Change, Store};
 use super::{Index, IndexError, Redb, StoreError};
 
@@ -46,10 +47,6 @@ pub(super) fn to_file(index: &Index, path: &Path) -> Result<(), IndexError> {
     copy.commit(batch)?;
     copy.sync()?;
     drop(copy);
-    fs::rename(&next, path).map_err(system)?;
     // Durable before anything goes that only the old one names.
-    let parent = path.parent().filter(|path| !path.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new(".")))
-        .and_then(|directory| directory.sync_all())
-        .map_err(system)
+    place(&next, path).map_err(system)
 }

@@ -17,6 +17,7 @@
 use std::fs;
 use std::io;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -170,7 +171,7 @@ impl Journal {
         let shared = Arc::clone(&inner);
         let thread = thread.spawn(move || {
             let applying = || shared.apply_until_stopped(epoch);
-            if std::panic::catch_unwind(std::panic::AssertUnwindSafe(applying)).is_err() {
+            if catch_unwind(AssertUnwindSafe(applying)).is_err() {
                 shared.poison("the applier has panicked".into());
             }
         });

@@ -78,20 +78,18 @@ impl Numbers {
 mod tests {
     use std::collections::BTreeSet;
 
+    use std::sync::Arc;
+
     use super::*;
-    use crate::index::Memory;
+    use crate::digest::Algorithm;
+    use crate::index::store::contract::{change, put};
+    use crate::index::{Index, Memory};
 
     #[test]
     fn a_damaged_counter_gives_no_number() {
-        use crate::index::{Batch, Change, IndexError, Store as _};
         for damaged in [&[0xff; 8][..], &[0; 3]] {
             let store = Memory::default();
-            let change = Change::Put(Key::table(b'C').byte(b'd').done(), damaged.to_vec());
-            let batch = Batch {
-                changes: vec![change],
-                ..Batch::default()
-            };
-            store.commit(batch).unwrap();
+            change(&store, vec![put(b"Cd", damaged)]);
             let number = Numbers::default().next(&store, b'd');
             assert!(matches!(number, Err(IndexError::Store(_))), "{number:?}");
         }
@@ -99,10 +97,6 @@ mod tests {
 
     #[test]
     fn a_number_that_a_digest_has_goes_to_no_other() {
-        use std::sync::Arc;
-
-        use crate::digest::{Algorithm, Digest};
-        use crate::index::{Batch, Change, Index, IndexError, Store as _};
         let store = Arc::new(Memory::default());
         let publish = |bytes: &[u8]| {
             let digest = Digest::of(Algorithm::Sha256, bytes);
@@ -112,15 +106,7 @@ mod tests {
         };
         let one = publish(b"one").unwrap();
         // Somebody has set the counter back.
-        let change = Change::Put(
-            Key::table(b'C').byte(b'd').done(),
-            1_u64.to_be_bytes().into(),
-        );
-        let batch = Batch {
-            changes: vec![change],
-            ..Batch::default()
-        };
-        store.commit(batch).unwrap();
+        change(store.as_ref(), vec![put(b"Cd", &1_u64.to_be_bytes())]);
         let two: Result<Digest, IndexError> = publish(b"two");
         assert!(matches!(two, Err(IndexError::Record { .. })), "{two:?}");
         let kept = Index::new(store.clone()).view().inline(&one).unwrap();

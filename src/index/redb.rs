@@ -22,6 +22,7 @@ use redb::{
 use self::file::DatabaseFile;
 use self::guard::guarded;
 use self::view::View;
+use super::placing::place;
 use super::recent::Recent;
 use super::store::{Batch, Change, Outcome, Pair, Precondition, Store, StoreError};
 
@@ -193,11 +194,7 @@ fn create(path: &Path, engine: &dyn Fn(String) -> StoreError) -> Result<(), Stor
     File::open(&new)
         .and_then(|file| file.sync_all())
         .map_err(system)?;
-    fs::rename(&new, path).map_err(system)?;
-    let directory = path.parent().unwrap_or(Path::new("."));
-    File::open(directory)
-        .and_then(|file| file.sync_all())
-        .map_err(system)
+    place(&new, path).map_err(system)
 }
 
 fn check_format(

@@ -76,6 +76,7 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::sync::Arc;
 
     use super::*;
@@ -101,6 +102,12 @@ mod tests {
             self.1.crash();
             self.open()
         }
+    }
+
+    /// A registry whose facts can crash, and whose bytes are files.
+    fn in_files(facts: &Arc<index::Memory>, directory: &Path) -> Registry {
+        let bytes = Arc::new(blobs::Local::open(directory).unwrap());
+        Registry::new(facts.clone(), bytes, Policy::default()).unwrap()
     }
 
     fn upload() -> (RepositoryName, UploadId) {
@@ -227,10 +234,7 @@ mod tests {
     fn what_is_kept_of_a_blob_stays_when_another_publishes_the_same_at_the_second_try() {
         let directory = tempfile::tempdir().unwrap();
         let facts = Arc::new(index::Memory::default());
-        let open = || {
-            let blobs = Arc::new(blobs::Local::open(directory.path()).unwrap());
-            Registry::new(facts.clone(), blobs, Policy::default()).unwrap()
-        };
+        let open = || in_files(&facts, directory.path());
         let make = |registry: &Registry, name: &RepositoryName| {
             for directory in [
                 Directory::Namespace(name.namespace().clone()),
@@ -270,23 +274,12 @@ mod tests {
     fn a_store_is_opened_again_though_there_is_no_room_for_a_copy_of_an_upload() {
         let disk = SmallDisk::new(8 << 20);
         let facts = Arc::new(index::Memory::default());
-        let open = || {
-            let blobs = Arc::new(blobs::Local::open(disk.path()).unwrap());
-            Registry::new(facts.clone(), blobs, Policy::default()).unwrap()
-        };
+        let open = || in_files(&facts, disk.path());
         let registry = open();
-        let name: RepositoryName = "app".parse().unwrap();
-        let id: UploadId = "01234567-89ab-cdef-0123-456789abcdef".parse().unwrap();
-        for directory in [
-            Directory::Namespace(name.namespace().clone()),
-            Directory::Uploads(name.clone()),
-            Directory::Upload(name.clone(), id),
-        ] {
-            registry.make_directory(&directory).unwrap();
-        }
+        let (name, id) = upload();
         let bytes = vec![3; 5 << 20];
         let digest = Digest::of(Algorithm::Sha256, &bytes);
-        let staging = registry.create_upload_data(&name, &id).unwrap();
+        let staging = begin(&registry, &(name.clone(), id));
         staging.write_at(0, &bytes).unwrap();
         registry.sync_upload(&staging).unwrap();
         registry.sync().unwrap();
@@ -300,5 +293,30 @@ mod tests {
         assert!(!registry.has_blob(&digest).unwrap());
         registry.publish_upload(&name, &id, &digest).unwrap();
         assert_eq!(registry.read_whole(&digest).unwrap(), bytes);
+    }
+
+    #[test]
+    fn what_was_moved_in_is_somewhere_when_the_import_is_killed() {
+        let directory = tempfile::tempdir().unwrap();
+        let facts = Arc::new(index::Memory::default());
+        let layer = vec![5; 20_000];
+        let digest = Digest::of(Algorithm::Sha256, &layer);
+        let file = directory.path().join("data");
+        for flushed in [false, true] {
+            std::fs::write(&file, &layer).unwrap();
+            let registry = in_files(&facts, directory.path());
+            let mut adopter = registry.adopter();
+            let way = crate::blobs::Way::Move;
+            adopter.blob(&file, &digest, 1, way, false).unwrap();
+            if flushed {
+                adopter.flush().unwrap();
+            }
+            drop(adopter);
+            drop(registry);
+            facts.crash();
+            let registry = in_files(&facts, directory.path());
+            assert_eq!(registry.has_blob(&digest).unwrap(), flushed);
+            assert_eq!(file.exists(), !flushed);
+        }
     }
 }

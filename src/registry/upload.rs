@@ -242,10 +242,7 @@ impl Registry {
                 self.blobs.draft(record.staging)?;
             } else {
                 // What cannot be read may be.
-                let is_fact = |digest: &Digest| {
-                    let blob = self.index.view().blob(digest);
-                    blob.map_or(true, |blob| blob.is_some_and(|blob| blob.present))
-                };
+                let is_fact = |digest: &Digest| self.has_blob(digest).unwrap_or(true);
                 self.blobs.reclaim(record.staging, &is_fact)?;
             }
             named.push(record.staging);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::draft::{Content, Draft};
 use super::{Attributes, Change, Outcome, Place, Tree, TreeError, Writer, plain};
+use crate::digest::Digest;
 use crate::layout::Node;
 use crate::registry::{INLINE_BYTES_MAX, Lent, Reading, Staging, read_held};
 
@@ -89,6 +90,15 @@ impl Handle {
     }
 }
 
+/// The blob that was opened to be written and was not written to: it is there as it was, until
+/// its draft has the beginning of new content.
+fn untouched<'a>(draft: &Draft, place: Option<&'a Place>) -> Option<&'a Digest> {
+    match place {
+        Some(Place::Node(Node::BlobData(digest))) if draft.is_unwritten() => Some(digest),
+        _ => None,
+    }
+}
+
 impl Tree {
     /// Opens a file that exists.
     pub fn open(
@@ -168,13 +178,10 @@ impl Tree {
                 let bytes = now.as_ref().map_or(opened, |(content, _)| content);
                 read_held(bytes, offset, buffer)
             }
-            // What was written to is the beginning of new content; before that the old is there.
-            Open::Draft(draft, Some(Place::Node(Node::BlobData(digest))))
-                if draft.is_unwritten() =>
-            {
-                self.registry.read_blob(digest)?.read_at(offset, buffer)?
-            }
-            Open::Draft(draft, _) => draft.read_at(offset, buffer)?,
+            Open::Draft(draft, place) => match untouched(draft, place.as_ref()) {
+                Some(digest) => self.registry.read_blob(digest)?.read_at(offset, buffer)?,
+                None => draft.read_at(offset, buffer)?,
+            },
             Open::Blob(reading, _) => reading.read_at(offset, buffer)?,
             Open::Upload(staging, _) => staging.read_at(offset, buffer)?,
             Open::Plain(file, _) => file.read_at(buffer, offset).map_err(plain::about_open)?,
@@ -253,13 +260,12 @@ impl Tree {
         match &handle.open {
             Open::Draft(draft, place) => {
                 self.admits(place.as_ref(), len)?;
-                if let Some(Place::Node(Node::BlobData(digest))) = place
-                    && draft.is_unwritten()
-                    && self
-                        .registry
+                let same = |digest| {
+                    self.registry
                         .blob(digest)
                         .is_ok_and(|(size, _)| len == size)
-                {
+                };
+                if untouched(draft, place.as_ref()).is_some_and(same) {
                     return Ok(());
                 }
                 self.go_on(draft)?;

@@ -1,11 +1,11 @@
 //! Nodes: what stat shows of a path of the layout.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Attributes, Place, Tree, TreeError};
 use crate::layout::Node;
 use crate::name::LinkSet;
-use crate::registry::Directory;
+use crate::registry::{Directory, time};
 
 /// The registry's directory at a node, if the node is a directory that may come and go.
 pub fn directory(node: &Node) -> Option<Directory> {
@@ -138,8 +138,8 @@ impl Tree {
             }
             Node::StartedAt(repository, id) => {
                 let upload = self.registry.upload(repository, id)?;
-                let updated = UNIX_EPOCH + Duration::from_secs(upload.updated.into());
-                (upload.started_at.ok_or(TreeError::NotFound)?, updated)
+                let started = upload.started_at.ok_or(TreeError::NotFound)?;
+                (started, time(upload.updated))
             }
             Node::HashState(repository, id, algorithm, offset) => self
                 .registry

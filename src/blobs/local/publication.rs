@@ -42,6 +42,14 @@ fn name_too(from: &Path, to: &Path) -> io::Result<bool> {
     }
 }
 
+/// Copies a file, whole or not at all: what there was no room for takes none.
+fn copy_whole(from: &Path, to: &Path) -> Result<(), BlobsError> {
+    let copied = fs::copy(from, to).map(drop).map_err(about(to));
+    copied.inspect_err(|_| {
+        let _gone = fs::remove_file(to);
+    })
+}
+
 /// Whether a name is this file's.
 fn is_same(file: &File, path: &Path) -> bool {
     let number = |one: fs::Metadata| (one.dev(), one.ino());
@@ -158,7 +166,7 @@ impl Local {
             return Ok(());
         }
         let copy = path.with_extension(COPY);
-        fs::copy(&path, &copy).map_err(about(&copy))?;
+        copy_whole(&path, &copy)?;
         sync_path(&copy)?;
         fs::rename(&copy, &path).map_err(about(&path))
     }
@@ -206,10 +214,7 @@ impl Local {
         known: bool,
     ) -> Result<Published, BlobsError> {
         let path = staged.path.with_extension(COPY);
-        fs::copy(&staged.path, &path).map_err(|error| {
-            let _gone = fs::remove_file(&path);
-            about(&path)(error)
-        })?;
+        copy_whole(&staged.path, &path)?;
         let file = File::options().read(true).write(true).open(&path);
         // Under the draft's own number, which nobody needs any more once this is published.
         let copy = self.stage(staged.id, file.map_err(about(&path))?, path.clone(), false)?;

@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::record::{self, ALIGNMENT, Group};
+use crate::index::placing::place;
 use crate::index::store::Change;
 
 /// Bytes of a segment.
@@ -303,8 +304,7 @@ fn make_as(new: &Path, path: &Path) -> io::Result<Segment> {
         file.write_all_at(&zeros, start as u64)?;
     }
     file.sync_all()?;
-    fs::rename(new, path)?;
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+    place(new, path)?;
     Ok(Segment::new(file))
 }
 

@@ -481,11 +481,16 @@ fn wait(mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// A disk of this size, where a journal goes on it, and a store for below that.
+fn soon_full(bytes: usize) -> (SmallDisk, PathBuf, Arc<dyn Store>) {
+    let disk = SmallDisk::new(bytes);
+    let path = disk.path().join("journal");
+    (disk, path, memory())
+}
+
 #[test]
 fn a_segment_that_could_not_be_made_takes_no_room() {
-    let disk = SmallDisk::new(14 << 20);
-    let path = disk.path().join("journal");
-    let below = memory();
+    let (disk, path, below) = soon_full(14 << 20);
     let journal = Journal::open(Arc::clone(&below), &path).unwrap();
     let before = disk.free();
     change(&journal, vec![put(b"a", b"1")]);
@@ -502,9 +507,7 @@ fn a_segment_that_could_not_be_made_takes_no_room() {
 
 #[test]
 fn a_journal_of_one_segment_goes_on_when_all_of_it_is_below() {
-    let disk = SmallDisk::new(9 << 20);
-    let path = disk.path().join("journal");
-    let below = memory();
+    let (disk, path, below) = soon_full(9 << 20);
     let journal = Journal::open(Arc::clone(&below), &path).unwrap();
     // The rest of the disk is somebody else's.
     let _full = fs::write(disk.path().join("else"), vec![1; 2 << 20]);
