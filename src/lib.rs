@@ -9,9 +9,10 @@
 //! # Structure
 //!
 //! A module may use what stands left of it in its line, and nothing else
-//! (`tests/architecture.rs` sees to that):
+//! (`tests/architecture.rs` sees to that; all that open files use `dir`):
 //!
 //! ```text
+//! dir                                            directories of the host, by descriptor
 //! digest                        <- name          repositories, tags, uploads, sets of links
 //! digest, name                  <- layout        every path as a type, in both directions
 //! digest, name                  <- manifest      bytes judged: kind, references, or why not
@@ -117,6 +118,7 @@ pub mod blobs;
 pub mod cli;
 pub mod commands;
 pub mod digest;
+pub mod dir;
 pub mod fuse;
 pub mod index;
 pub mod layout;

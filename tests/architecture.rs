@@ -9,32 +9,36 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each module may use, besides itself: its line in the picture of `src/lib.rs`.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
+    ("dir", &[]),
     ("digest", &[]),
     ("name", &["digest"]),
     ("layout", &["digest", "name"]),
     // Schema 1 manifests say a repository and a tag.
     ("manifest", &["digest", "name"]),
-    ("index", &["digest", "name"]),
-    ("blobs", &["digest"]),
+    ("index", &["dir", "digest", "name"]),
+    ("blobs", &["dir", "digest"]),
     (
         "registry",
-        &["digest", "name", "manifest", "index", "blobs"],
+        &["dir", "digest", "name", "manifest", "index", "blobs"],
     ),
     (
         "tree",
-        &["digest", "name", "layout", "manifest", "registry"],
+        &["dir", "digest", "name", "layout", "manifest", "registry"],
     ),
     // Errno is told from the errors of every layer, in one place.
-    ("fuse", &["tree", "registry", "manifest", "index", "blobs"]),
+    (
+        "fuse",
+        &["dir", "tree", "registry", "manifest", "index", "blobs"],
+    ),
     (
         "adoption",
-        &["digest", "name", "layout", "registry", "tree"],
+        &["dir", "digest", "name", "layout", "registry", "tree"],
     ),
     (
         "commands",
         &[
-            "digest", "name", "manifest", "registry", "tree", "fuse", "adoption", "cli",
+            "dir", "digest", "name", "manifest", "registry", "tree", "fuse", "adoption", "cli",
         ],
     ),
     ("cli", &["name", "commands"]),

@@ -1,0 +1,408 @@
+//! An open directory of the host, and what is reached below it by descriptor.
+//!
+//! A path given to a [`Dir`] is resolved beneath that directory: `..`, absolute paths, symbolic
+//! links and magic links on the way are errors and never followed, so that nobody who can write
+//! below the directory can lead a caller out of it. A directory that is renamed, or replaced at
+//! its path, stays the same directory here. It decides nothing about what is stored where.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, fstat, fsync, mkdirat,
+    openat, openat2, readlinkat, renameat_with, statat, unlinkat,
+};
+
+/// Longest path that is given to the kernel in one call, in bytes; its own limit is 4,096.
+const PATH_BYTES_MAX: usize = 2_048;
+/// How paths are resolved below a directory.
+const BENEATH: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_MAGICLINKS);
+
+/// An open directory. Clones share the descriptor.
+#[derive(Clone, Debug)]
+pub struct Dir {
+    descriptor: Arc<OwnedFd>,
+    /// Where it was when it was opened: for messages.
+    path: Arc<Path>,
+}
+
+/// One name in a directory, and the kind of file it names, `Unknown` where the filesystem does
+/// not tell.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The name.
+    pub name: OsString,
+    /// The kind of file.
+    pub kind: FileType,
+}
+
+/// The directory that a call begins at: one that was opened for it, or the caller's own.
+enum Start<'a> {
+    Own(BorrowedFd<'a>),
+    Opened(OwnedFd),
+}
+
+impl AsFd for Start<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Own(descriptor) => *descriptor,
+            Self::Opened(descriptor) => descriptor.as_fd(),
+        }
+    }
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+impl Dir {
+    /// Opens the directory at a path of the host, through symbolic links: the path is the
+    /// administrator's own.
+    ///
+    /// # Errors
+    /// What open(2) says: it does not exist, is no directory, or may not be read.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let descriptor = openat(CWD, path, flags, Mode::empty())?;
+        Ok(Self::of(descriptor, path))
+    }
+
+    fn of(descriptor: OwnedFd, path: &Path) -> Self {
+        Self {
+            descriptor: Arc::new(descriptor),
+            path: path.into(),
+        }
+    }
+
+    /// Where the directory was when it was opened: for messages, never to open something.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What messages call a path below this directory.
+    pub fn shown(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.path.join(path)
+    }
+
+    /// Opens a directory beneath this one; an empty path is this one, opened anew.
+    ///
+    /// # Errors
+    /// `ELOOP` for a symbolic link on the way, `EXDEV` for a path that leads out, and what
+    /// openat2(2) says.
+    pub fn open_dir(&self, path: impl AsRef<Path>) -> io::Result<Self> {
+        let path = path.as_ref();
+        let (start, rest) = self.approach(path)?;
+        let rest = if rest.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            rest
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let descriptor = openat2(start, rest, flags, Mode::empty(), BENEATH)?;
+        Ok(Self::of(descriptor, &self.shown(path)))
+    }
+
+    /// Opens a directory beneath this one, and makes it first if it is not there, with this
+    /// mode less the umask. Its parent must exist.
+    ///
+    /// # Errors
+    /// As [`open_dir`](Self::open_dir) and [`make_dir`](Self::make_dir).
+    pub fn ensure_dir(&self, path: impl AsRef<Path>, mode: Mode) -> io::Result<Self> {
+        match self.open_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                match self.make_dir(&path, mode) {
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+                    Ok(()) | Err(_) => self.open_dir(&path),
+                }
+            }
+            opened => opened,
+        }
+    }
+
+    /// Opens a regular file beneath this directory; with `CREATE`, `mode` is that of a new file,
+    /// less the umask. A FIFO is never waited for.
+    ///
+    /// # Errors
+    /// `ELOOP` for a symbolic link, also as the last name, `EXDEV` for a path that leads out,
+    /// `InvalidInput` for what is no regular file, and what openat2(2) says.
+    pub fn open_file(&self, path: impl AsRef<Path>, flags: OFlags, mode: Mode) -> io::Result<File> {
+        let (start, rest) = self.approach(path.as_ref())?;
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let descriptor = openat2(start, rest, flags, mode, BENEATH)?;
+        if FileType::from_raw_mode(fstat(&descriptor)?.st_mode) != FileType::RegularFile {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "not a regular file",
+            ));
+        }
+        Ok(File::from(descriptor))
+    }
+
+    /// What lstat shows of a path beneath this directory; an empty path is this one.
+    ///
+    /// # Errors
+    /// As [`open_dir`](Self::open_dir) for the way there, and what fstatat(2) says.
+    pub fn metadata(&self, path: impl AsRef<Path>) -> io::Result<Stat> {
+        let path = path.as_ref();
+        if path.as_os_str().is_empty() {
+            return Ok(fstat(self)?);
+        }
+        let (parent, name) = self.parent(path)?;
+        Ok(statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// Makes a directory with this mode less the umask.
+    ///
+    /// # Errors
+    /// As [`open_dir`](Self::open_dir) for the way there, and what mkdirat(2) says.
+    pub fn make_dir(&self, path: impl AsRef<Path>, mode: Mode) -> io::Result<()> {
+        let (parent, name) = self.parent(path.as_ref())?;
+        Ok(mkdirat(parent, name, mode)?)
+    }
+
+    /// Removes a name that is no directory.
+    ///
+    /// # Errors
+    /// As [`open_dir`](Self::open_dir) for the way there, and what unlinkat(2) says.
+    pub fn remove_file(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        let (parent, name) = self.parent(path.as_ref())?;
+        Ok(unlinkat(parent, name, AtFlags::empty())?)
+    }
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// As [`open_dir`](Self::open_dir) for the way there, and what unlinkat(2) says.
+    pub fn remove_dir(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        let (parent, name) = self.parent(path.as_ref())?;
+        Ok(unlinkat(parent, name, AtFlags::REMOVEDIR)?)
+    }
+
+    /// Renames a path beneath this directory to one beneath `other`; `flags` are those of
+    /// renameat2(2).
+    ///
+    /// # Errors
+    /// As [`open_dir`](Self::open_dir) for the ways there, and what renameat2(2) says.
+    pub fn rename(
+        &self,
+        from: impl AsRef<Path>,
+        other: &Self,
+        to: impl AsRef<Path>,
+        flags: RenameFlags,
+    ) -> io::Result<()> {
+        let (old, old_name) = self.parent(from.as_ref())?;
+        let (new, new_name) = other.parent(to.as_ref())?;
+        Ok(renameat_with(old, old_name, new, new_name, flags)?)
+    }
+
+    /// What a symbolic link beneath this directory says.
+    ///
+    /// # Errors
+    /// As [`open_dir`](Self::open_dir) for the way there, and what readlinkat(2) says.
+    pub fn read_link(&self, path: impl AsRef<Path>) -> io::Result<PathBuf> {
+        let (parent, name) = self.parent(path.as_ref())?;
+        let target = readlinkat(parent, name, Vec::new())?;
+        Ok(PathBuf::from(OsStr::from_bytes(target.as_bytes())))
+    }
+
+    /// The names in this directory, in no order, without `.` and `..`.
+    ///
+    /// # Errors
+    /// What getdents(2) says, at the first name that cannot be read.
+    pub fn entries(&self) -> io::Result<impl Iterator<Item = io::Result<Entry>>> {
+        let rows = rustix::fs::Dir::read_from(self)?;
+        Ok(rows.filter_map(|row| {
+            let row = match row {
+                Ok(row) => row,
+                Err(error) => return Some(Err(error.into())),
+            };
+            let name = OsStr::from_bytes(row.file_name().to_bytes()).to_owned();
+            let own = name == "." || name == "..";
+            let kind = row.file_type();
+            (!own).then_some(Ok(Entry { name, kind }))
+        }))
+    }
+
+    /// Makes the names in this directory durable.
+    ///
+    /// # Errors
+    /// What fsync(2) says: then nobody knows which names are durable.
+    pub fn sync(&self) -> io::Result<()> {
+        Ok(fsync(self)?)
+    }
+
+    /// Returns `true` if this is the directory that stands at `path` now.
+    ///
+    /// # Errors
+    /// What stat(2) says, but for a path at which nothing stands.
+    pub fn stands_at(&self, path: &Path) -> io::Result<bool> {
+        let there = match rustix::fs::stat(path) {
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(false),
+            there => there?,
+        };
+        let this = fstat(self)?;
+        Ok((there.st_dev, there.st_ino) == (this.st_dev, this.st_ino))
+    }
+
+    /// The directory in which the last name of a path stands, and that name.
+    fn parent<'a>(&self, path: &'a Path) -> io::Result<(Start<'_>, &'a OsStr)> {
+        let Some(Component::Normal(name)) = path.components().next_back() else {
+            return Err(io::Error::from(rustix::io::Errno::INVAL));
+        };
+        let above = path.parent().unwrap_or(Path::new(""));
+        if above.as_os_str().is_empty() {
+            return Ok((Start::Own(self.as_fd()), name));
+        }
+        let (start, rest) = self.approach(above)?;
+        let opened = openat2(start, rest, Self::PASSING, Mode::empty(), BENEATH)?;
+        Ok((Start::Opened(opened), name))
+    }
+
+    /// How a directory is opened only to go on from it, which needs no right to read it.
+    const PASSING: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+    /// Opens as many of the first directories of a path as it takes to leave one that the
+    /// kernel takes in one call.
+    fn approach<'a>(&self, path: &'a Path) -> io::Result<(Start<'_>, &'a Path)> {
+        let (mut start, mut rest) = (Start::Own(self.as_fd()), path);
+        while rest.as_os_str().len() > PATH_BYTES_MAX {
+            let (first, left) = split(rest)?;
+            start = Start::Opened(openat2(
+                start,
+                first,
+                Self::PASSING,
+                Mode::empty(),
+                BENEATH,
+            )?);
+            rest = left;
+        }
+        Ok((start, rest))
+    }
+}
+
+/// Splits a long path into as much as one call takes, and what is left.
+fn split(path: &Path) -> io::Result<(&Path, &Path)> {
+    let bytes = path.as_os_str().as_bytes();
+    let at = bytes
+        .iter()
+        .take(PATH_BYTES_MAX)
+        .rposition(|byte| *byte == b'/');
+    let parts = at.and_then(|at| bytes.split_at_checked(at));
+    let (first, left) = parts.ok_or(rustix::io::Errno::NAMETOOLONG)?;
+    let left = left.strip_prefix(b"/").unwrap_or(left);
+    let path = |bytes| Path::new(OsStr::from_bytes(bytes));
+    Ok((path(first), path(left)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    const READ: OFlags = OFlags::RDONLY;
+
+    fn opened() -> (tempfile::TempDir, Dir) {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = Dir::open(directory.path()).unwrap();
+        (directory, dir)
+    }
+
+    fn errno(result: io::Result<impl Sized>) -> Option<i32> {
+        result.err().and_then(|error| error.raw_os_error())
+    }
+
+    #[test]
+    fn a_symbolic_link_is_never_followed() {
+        let (top, dir) = opened();
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("file"), "theirs").unwrap();
+        symlink(outside.path(), top.path().join("way")).unwrap();
+        symlink(outside.path().join("file"), top.path().join("last")).unwrap();
+        let read = |path: &str| errno(dir.open_file(path, READ, Mode::empty()));
+        let looped = Some(rustix::io::Errno::LOOP.raw_os_error());
+        assert_eq!(read("last"), looped);
+        assert_eq!(read("way/file"), looped);
+        assert_eq!(errno(dir.open_dir("way")), looped);
+        assert_eq!(errno(dir.remove_file("way/file")), looped);
+        assert_eq!(errno(dir.make_dir("way/new", Mode::RWXU)), looped);
+        assert_eq!(errno(dir.metadata("way/file")), looped);
+        assert_eq!(dir.read_link("way").unwrap(), outside.path());
+        assert!(outside.path().join("file").exists());
+    }
+
+    #[test]
+    fn a_path_does_not_lead_out() {
+        let (top, dir) = opened();
+        fs::create_dir(top.path().join("in")).unwrap();
+        let inner = dir.open_dir("in").unwrap();
+        fs::write(top.path().join("beside"), "").unwrap();
+        let read = |path: &Path| errno(inner.open_file(path, READ, Mode::empty()));
+        let out = Some(rustix::io::Errno::XDEV.raw_os_error());
+        assert_eq!(read(Path::new("../beside")), out);
+        assert_eq!(read(&top.path().join("beside")), out);
+        assert!(inner.remove_file("..").is_err());
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_not_opened_and_a_fifo_not_waited_for() {
+        let (top, dir) = opened();
+        let fifo = top.path().join("fifo");
+        rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let error = dir.open_file("fifo", READ, Mode::empty()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn a_directory_that_was_renamed_is_still_the_same() {
+        let (top, dir) = opened();
+        let (old, new) = (top.path().join("old"), top.path().join("new"));
+        fs::create_dir(&old).unwrap();
+        let inner = dir.open_dir("old").unwrap();
+        assert!(inner.stands_at(&old).unwrap());
+        fs::rename(&old, &new).unwrap();
+        fs::create_dir(&old).unwrap();
+        assert!(!inner.stands_at(&old).unwrap());
+        assert!(inner.stands_at(&new).unwrap());
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+        inner.open_file("file", flags, Mode::RUSR).unwrap();
+        assert!(new.join("file").exists());
+    }
+
+    #[test]
+    fn a_path_may_be_deeper_than_the_kernel_takes_in_one_call() {
+        let (_top, dir) = opened();
+        let name = "d".repeat(200);
+        let mut path = PathBuf::new();
+        for _ in 0..40 {
+            path.push(&name);
+            dir.ensure_dir(&path, Mode::RWXU).unwrap();
+        }
+        assert!(path.as_os_str().len() > 8_000);
+        let flags = OFlags::WRONLY | OFlags::CREATE;
+        let file = path.join("file");
+        dir.open_file(&file, flags, Mode::RUSR).unwrap();
+        assert_eq!(dir.metadata(&file).unwrap().st_size, 0);
+        let deepest = dir.open_dir(&path).unwrap();
+        let names: Vec<_> = deepest
+            .entries()
+            .unwrap()
+            .map(|row| row.unwrap().name)
+            .collect();
+        assert_eq!(names, ["file"]);
+        dir.remove_file(&file).unwrap();
+        while path.pop() && !path.as_os_str().is_empty() {
+            dir.remove_dir(path.join(&name)).unwrap();
+        }
+    }
+}
