@@ -74,6 +74,7 @@ pub struct Registry {
     /// needs are said to be gone: what a manifest found when it came is there.
     needs: RwLock<()>,
     uploads: upload::Open,
+    inline_open: staging::InlineOpen,
     spent: upload::Spent,
     settling: settling::Settling,
     moments: Mutex<moment::Moments>,
@@ -105,6 +106,7 @@ impl Registry {
             shards,
             needs: RwLock::default(),
             uploads: upload::Open::default(),
+            inline_open: staging::InlineOpen::default(),
             spent: upload::Spent::default(),
             settling: settling::Settling::default(),
             moments: Mutex::default(),

@@ -26,6 +26,7 @@ mod commit;
 mod create;
 mod draft;
 mod error;
+mod flood;
 mod handle;
 mod lingering;
 mod listing;
@@ -49,7 +50,7 @@ pub use place::Place;
 
 use draft::{Draft, Drafts};
 use lingering::Lingering;
-use own::Serving;
+use own::{Serving, Texts};
 use plain::Plain;
 use rejected::Rejected;
 
@@ -202,6 +203,8 @@ pub struct Tree {
     mounted: SystemTime,
     /// How the mount is served, for people.
     serving: Serving,
+    /// What our own files said to those who have them open.
+    texts: Texts,
 }
 
 impl Tree {
@@ -222,6 +225,7 @@ impl Tree {
             read_only,
             mounted: SystemTime::now(),
             serving: Serving::default(),
+            texts: Texts::default(),
         })
     }
 

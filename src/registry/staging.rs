@@ -2,9 +2,12 @@
 //!
 //! Neither is a fact: staged bytes become one by publication, or vanish with their last holder.
 
+use std::collections::HashMap;
 use std::fs::File;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::SystemTime;
+
+use parking_lot::Mutex;
 
 use super::{Error, Registry};
 pub use crate::blobs::Lent;
@@ -147,6 +150,30 @@ impl Reading {
     }
 }
 
+/// Bytes of small blobs that are open: all who have one open share them.
+#[derive(Debug, Default)]
+pub(super) struct InlineOpen(Mutex<HashMap<Digest, Weak<[u8]>>>);
+
+/// Small blobs of which those that nobody has open any more are not looked for yet.
+const INLINE_OPEN_MIN: usize = 256;
+
+impl InlineOpen {
+    /// These bytes of a blob; the same that others have open, if somebody has.
+    fn share(&self, digest: &Digest, bytes: &Arc<[u8]>) -> Arc<[u8]> {
+        let mut open = self.0.lock();
+        if let Some(shared) = open.get(digest).and_then(Weak::upgrade)
+            && shared == *bytes
+        {
+            return shared;
+        }
+        if open.len() >= INLINE_OPEN_MIN && open.len() == open.capacity() {
+            open.retain(|_, bytes| bytes.strong_count() > 0);
+        }
+        open.insert(*digest, Arc::downgrade(bytes));
+        Arc::clone(bytes)
+    }
+}
+
 impl Registry {
     /// A place for bytes whose use is not decided yet.
     pub fn stage(&self) -> Result<Staging, Error> {
@@ -160,7 +187,13 @@ impl Registry {
 
     /// A blob's bytes, which stay readable through this even after the blob's removal.
     pub fn read_blob(&self, digest: &Digest) -> Result<Reading, Error> {
-        read_in(&self.index, digest, |digest| self.blobs.open(digest))
+        let read = read_in(&self.index, digest, |digest| self.blobs.open(digest))?;
+        Ok(match read.0 {
+            Source::Inline(bytes) => {
+                Reading(Source::Inline(self.inline_open.share(digest, &bytes)))
+            }
+            Source::Content(_) => read,
+        })
     }
 
     /// Whether opening a blob waits for no disk, but for a page or two of the index.

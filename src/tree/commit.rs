@@ -17,7 +17,7 @@ impl Tree {
             // Shells close a file once before anything is written to it.
             Open::Draft(draft, _) if draft.is_untouched_layer() => Ok(Outcome::default()),
             Open::Draft(draft, _) => self.commit(draft),
-            Open::Bytes(..)
+            Open::Own(..)
             | Open::Shown(..)
             | Open::Blob(..)
             | Open::Upload(..)
@@ -49,7 +49,7 @@ impl Tree {
                 self.registry.sync_upload(staging)?;
             }
             Open::Plain(file, _) => super::plain::sync(file)?,
-            Open::Bytes(..) | Open::Shown(..) | Open::Blob(..) | Open::Upload(..) => {}
+            Open::Own(..) | Open::Shown(..) | Open::Blob(..) | Open::Upload(..) => {}
         }
         Ok((outcome, !self.is_durable(position)))
     }
@@ -172,7 +172,7 @@ impl Tree {
         error: &TreeError,
     ) {
         let mut rejected = self.rejected.lock();
-        log::warn!("{}", rejected.refused(writer, repository, path, error));
+        rejected.refused(writer, repository, path, error);
     }
 
     /// Writes a link; what the audit finds of it is remembered and logged.
@@ -184,7 +184,7 @@ impl Tree {
         if let Some(finding) = finding {
             let path = node.to_string();
             let mut rejected = self.rejected.lock();
-            log::warn!("{}", rejected.found(writer, repository, &path, &finding));
+            rejected.found(writer, repository, &path, &finding);
         }
         Ok(())
     }

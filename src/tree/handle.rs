@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::draft::{Content, Draft};
+use super::own::OwnFile;
 use super::{Attributes, Change, Outcome, Place, Tree, TreeError, Writer, plain};
 use crate::digest::Digest;
 use crate::layout::Node;
@@ -61,8 +62,8 @@ pub struct Handle {
 
 #[derive(Debug)]
 pub(super) enum Open {
-    /// The content as it was when the file was opened.
-    Bytes(Vec<u8>, Attributes, Caching),
+    /// One of our own files, and the number of what it said when it was opened.
+    Own(OwnFile, u64, Attributes),
     /// A small file of the layout, with its content as it was when it was opened. What is read
     /// is what is there: the kernel keeps it for others, who open it later.
     Shown(Node, Vec<u8>, Attributes),
@@ -117,8 +118,8 @@ impl Tree {
                 return Err(TreeError::NotPermitted("only we write these files"));
             }
             Place::Own(file) => {
-                let attributes = self.own_attributes(*file);
-                Open::Bytes(self.own_content(*file), attributes, Caching::Direct)
+                let (number, attributes) = self.open_own(*file);
+                Open::Own(*file, number, attributes)
             }
             Place::Node(node) if node.is_directory() => return Err(TreeError::IsDirectory),
             Place::Node(Node::UploadData(repository, id)) => {
@@ -172,7 +173,7 @@ impl Tree {
         buffer: &mut [u8],
     ) -> Result<usize, TreeError> {
         Ok(match &handle.open {
-            Open::Bytes(bytes, ..) => read_held(bytes, offset, buffer),
+            Open::Own(file, number, _) => read_held(&self.own_text(*file, *number), offset, buffer),
             Open::Shown(node, opened, _) => {
                 let now = self.content(node);
                 let bytes = now.as_ref().map_or(opened, |(content, _)| content);
@@ -207,9 +208,7 @@ impl Tree {
                 Ok(staging.write_at(offset, bytes)?)
             }
             Open::Plain(file, _) => file.write_all_at(bytes, offset).map_err(plain::about_open),
-            Open::Bytes(..) | Open::Shown(..) | Open::Blob(..) => {
-                Err(TreeError::NotOpen("writing"))
-            }
+            Open::Own(..) | Open::Shown(..) | Open::Blob(..) => Err(TreeError::NotOpen("writing")),
         }
     }
 
@@ -274,9 +273,7 @@ impl Tree {
             }
             Open::Upload(staging, _) => Ok(staging.truncate(len)?),
             Open::Plain(file, _) => file.set_len(len).map_err(plain::about_open),
-            Open::Bytes(..) | Open::Shown(..) | Open::Blob(..) => {
-                Err(TreeError::NotOpen("writing"))
-            }
+            Open::Own(..) | Open::Shown(..) | Open::Blob(..) => Err(TreeError::NotOpen("writing")),
         }
     }
 
@@ -285,7 +282,7 @@ impl Tree {
         self.writable()?;
         match &handle.open {
             Open::Plain(file, _) => plain::change_opened(file, change),
-            Open::Bytes(..)
+            Open::Own(..)
             | Open::Shown(..)
             | Open::Blob(..)
             | Open::Draft(..)
@@ -307,7 +304,7 @@ impl Tree {
             Open::Draft(draft, _) => {
                 handle.access == Access::Write && draft.hold().writer.pid == asker.pid
             }
-            Open::Bytes(..)
+            Open::Own(..)
             | Open::Shown(..)
             | Open::Blob(..)
             | Open::Upload(..)
@@ -348,7 +345,7 @@ impl Tree {
     /// anew shows its old self until the new content is a fact.
     pub fn handle_attributes(&self, handle: &Handle) -> Result<Attributes, TreeError> {
         match &handle.open {
-            Open::Bytes(_, attributes, _)
+            Open::Own(_, _, attributes)
             | Open::Shown(_, _, attributes)
             | Open::Blob(_, attributes) => Ok(attributes.clone()),
             Open::Draft(draft, place) => match place.as_ref().map(|place| self.attributes(place)) {
@@ -373,7 +370,7 @@ impl Tree {
                 Some(Direct::Blob(reading.clone()))
             }
             Open::Upload(staging, _) => staging.lend().map(Direct::Upload),
-            Open::Bytes(..)
+            Open::Own(..)
             | Open::Shown(..)
             | Open::Blob(..)
             | Open::Draft(..)
@@ -384,12 +381,11 @@ impl Tree {
     /// What the kernel may cache of an open file.
     pub fn caching(&self, handle: &Handle) -> Caching {
         match &handle.open {
-            Open::Bytes(_, _, caching) => *caching,
             Open::Shown(..) | Open::Blob(..) => Caching::Keep,
             Open::Draft(_, Some(_)) if handle.access == Access::Write => Caching::Writing,
             // The kernel drops what is cached before a write and not behind it: who reads an
             // upload meanwhile would cache what is no more.
-            Open::Draft(..) | Open::Upload(..) => Caching::Direct,
+            Open::Own(..) | Open::Draft(..) | Open::Upload(..) => Caching::Direct,
             Open::Plain(..) => Caching::Fresh,
         }
     }

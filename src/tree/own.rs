@@ -1,8 +1,11 @@
 //! Our own directory at the top of the mount, which no listing shows.
 
+use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
 
 use super::{Attributes, Tree};
 
@@ -64,7 +67,65 @@ impl std::fmt::Debug for Serving {
     }
 }
 
+/// Texts kept for those who have one of our files open.
+const TEXTS_MAX: usize = 16;
+
+/// What our files said when they were opened: a few texts, however many open files there are. Who
+/// has one open for so long that it is not kept any more reads what the file says now.
+#[derive(Debug, Default)]
+pub(super) struct Texts(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    next: u64,
+    rows: VecDeque<(u64, OwnFile, Arc<[u8]>)>,
+}
+
+impl Texts {
+    /// Keeps a text; the number under which it is.
+    fn keep(&self, file: OwnFile, text: &Arc<[u8]>) -> u64 {
+        let mut kept = self.0.lock();
+        let mut newest = kept.rows.iter().rev();
+        let same = newest
+            .find(|row| row.1 == file)
+            .filter(|row| row.2 == *text);
+        if let Some((number, ..)) = same {
+            return *number;
+        }
+        let number = kept.next;
+        kept.next += 1;
+        if kept.rows.len() >= TEXTS_MAX {
+            kept.rows.pop_front();
+        }
+        kept.rows.push_back((number, file, Arc::clone(text)));
+        number
+    }
+
+    /// The text of a number, if it is kept.
+    fn get(&self, number: u64) -> Option<Arc<[u8]>> {
+        let kept = self.0.lock();
+        let row = kept.rows.iter().find(|row| row.0 == number);
+        row.map(|row| Arc::clone(&row.2))
+    }
+}
+
 impl Tree {
+    /// Opens one of our files: the number of what it says, and what stat shows of that.
+    pub(super) fn open_own(&self, file: OwnFile) -> (u64, Attributes) {
+        let text = self.own_content(file);
+        let attributes = Attributes {
+            size: text.len() as u64,
+            ..self.own_attributes(file)
+        };
+        (self.texts.keep(file, &text), attributes)
+    }
+
+    /// What one of our files said when it was opened.
+    pub(super) fn own_text(&self, file: OwnFile, number: u64) -> Arc<[u8]> {
+        let kept = self.texts.get(number);
+        kept.unwrap_or_else(|| self.own_content(file))
+    }
+
     /// Takes note of who tells how the mount is served, in lines for `.regfs/status`.
     pub fn is_served(&self, told: Served) {
         // A tree is mounted once.
@@ -85,12 +146,12 @@ impl Tree {
     }
 
     /// What one of our files says.
-    pub(super) fn own_content(&self, file: OwnFile) -> Vec<u8> {
+    fn own_content(&self, file: OwnFile) -> Arc<[u8]> {
         match file {
-            OwnFile::Directory => Vec::new(),
+            OwnFile::Directory => Arc::default(),
             #[cfg(debug_assertions)]
-            OwnFile::Panic => Vec::new(),
-            OwnFile::Rejected => self.rejected.lock().to_string().into_bytes(),
+            OwnFile::Panic => Arc::default(),
+            OwnFile::Rejected => self.rejected.lock().shown(),
             OwnFile::Status => {
                 let mut text = String::new();
                 // Writing to a string does not fail.
@@ -103,7 +164,7 @@ impl Tree {
                 for (rule, count) in self.rejected.lock().counts() {
                     let _ok = writeln!(text, "refused or found by the audit, {rule}: {count}");
                 }
-                text.into_bytes()
+                text.into_bytes().into()
             }
         }
     }

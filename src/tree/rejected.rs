@@ -2,16 +2,21 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::{Timestamp, Unit};
+use log::Level;
 
+use super::flood::Flood;
 use super::{TreeError, Writer};
 use crate::manifest::Refusal;
 use crate::name::RepositoryName;
 use crate::registry::Error;
 
-/// Refusals remembered.
+/// Refusals remembered, and bytes of the text of each.
 const REMEMBERED: usize = 1_000;
+const TEXT_MAX: usize = 1_024;
 /// What is counted that no rule for manifests names.
 const OTHER: &str = "other";
 
@@ -20,6 +25,9 @@ const OTHER: &str = "other";
 pub(super) struct Rejected {
     rows: VecDeque<Row>,
     counts: BTreeMap<&'static str, u64>,
+    flood: Flood,
+    /// All rows as they are shown, until there is another one.
+    shown: Option<Arc<[u8]>>,
 }
 
 #[derive(Debug)]
@@ -31,51 +39,66 @@ struct Row {
 }
 
 impl Rejected {
-    /// Remembers why a write to `path` was refused; the text for people, wherever they look.
+    /// Remembers and logs why a write to `path` was refused.
     pub(super) fn refused(
         &mut self,
         writer: Writer,
         repository: Option<&RepositoryName>,
         path: &str,
         error: &TreeError,
-    ) -> String {
+    ) {
         let rule = match error {
             TreeError::Registry(Error::Refused { refusal, .. }) => refusal.rule.name(),
             _ => OTHER,
         };
-        self.add(rule, writer, repository, format!("refused {path}: {error}"))
+        // Whoever keeps what is needed still asked for that.
+        let guarded = matches!(error, TreeError::Registry(Error::Referenced { .. }));
+        let level = if guarded { Level::Info } else { Level::Warn };
+        let text = format!("refused {path}: {error}");
+        self.add((rule, level), writer, repository, text);
     }
 
-    /// Remembers what the audit found in a manifest that was admitted all the same.
+    /// Remembers and logs what the audit found in a manifest that was admitted all the same.
     pub(super) fn found(
         &mut self,
         writer: Writer,
         repository: &RepositoryName,
         path: &str,
         finding: &Refusal,
-    ) -> String {
+    ) {
+        let rule = (finding.rule.name(), Level::Warn);
         let text = format!("admitted {path}, but the audit finds: {finding}");
-        self.add(finding.rule.name(), writer, Some(repository), text)
+        self.add(rule, writer, Some(repository), text);
     }
 
     fn add(
         &mut self,
-        rule: &'static str,
+        (rule, level): (&'static str, Level),
         writer: Writer,
         repository: Option<&RepositoryName>,
-        text: String,
-    ) -> String {
+        mut text: String,
+    ) {
+        text.truncate(text.floor_char_boundary(TEXT_MAX));
         if self.rows.len() >= REMEMBERED {
             self.rows.pop_front();
         }
         *self.counts.entry(rule).or_default() += 1;
+        self.flood.log(rule, level, &text, Instant::now());
+        self.shown = None;
         self.rows.push_back(Row {
             when: Timestamp::now(),
             writer,
             repository: repository.cloned(),
-            text: text.clone(),
+            text,
         });
-        text
+    }
+
+    /// All that is remembered, as it is shown: one text for all who look until there is more.
+    pub(super) fn shown(&mut self) -> Arc<[u8]> {
+        let shown = self.shown.take();
+        let shown = shown.unwrap_or_else(|| self.to_string().into_bytes().into());
+        self.shown = Some(Arc::clone(&shown));
+        shown
     }
 
     /// How many there were of each rule since the mount.

@@ -98,7 +98,7 @@ impl Tree {
     /// but for its fact to be durable.
     pub fn may_wait(&self, handle: &Handle) -> bool {
         match &handle.open {
-            Open::Bytes(..) | Open::Shown(..) => false,
+            Open::Own(..) | Open::Shown(..) => false,
             Open::Draft(draft, _) => !draft.is_fact(),
             Open::Blob(..) | Open::Upload(..) | Open::Plain(..) => true,
         }

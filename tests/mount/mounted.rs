@@ -86,8 +86,7 @@ impl Mounted {
         }
         // One test has it panic on purpose, many times; each says where all the same.
         command.args(arguments).env("RUST_BACKTRACE", "0");
-        let log = self.directory.path().join("log");
-        self.daemon = Some(Daemon::start(&mut command, log));
+        self.daemon = Some(Daemon::start(&mut command, self.log()));
         let top = self.top();
         wait("the mount", || {
             // In this order: a dead mount is still there, and then for a moment nothing is.
@@ -115,6 +114,11 @@ impl Mounted {
 
     pub(crate) fn top(&self) -> PathBuf {
         self.directory.path().join("mnt")
+    }
+
+    /// What the daemon has said.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.directory.path().join("log")
     }
 
     pub(crate) fn store(&self) -> PathBuf {
