@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use regfs::blobs::{Blobs, Local, Vouched};
 use regfs::digest::{Algorithm, Digest};
-use regfs::index::{Index, Journal, Redb, Store};
+use regfs::dir::Dir;
+use regfs::index::{Index, open_embedded};
 
 type Failed = Box<dyn std::error::Error>;
 
@@ -53,8 +54,7 @@ fn main() -> Result<(), Failed> {
 
 fn one(store: &Path, size: usize, blobs: u32) -> Result<(), Failed> {
     std::fs::create_dir_all(store)?;
-    let below: Arc<dyn Store> = Arc::new(Redb::open(&store.join("index.redb"))?);
-    let index = Index::new(Arc::new(Journal::open(below, &store.join("journal"))?));
+    let index = Index::new(Arc::new(open_embedded(&Dir::open(store)?)?));
     let files = Local::open(store)?;
     let (mut inline, mut as_file, mut read_inline, mut read_file) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());

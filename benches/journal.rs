@@ -3,11 +3,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use regfs::index::{Batch, Change, Journal, Redb, Store};
+use regfs::dir::Dir;
+use regfs::index::{Batch, Change, Store, open_embedded};
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
@@ -17,9 +17,7 @@ fn in_process(directory: &Path, writers: usize, seconds: f64) -> std::io::Result
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let store = directory.join(format!("in-process-{number}"));
     fs::create_dir_all(&store)?;
-    let below = Redb::open(&store.join("index.redb")).map_err(failed)?;
-    let below: Arc<dyn Store> = Arc::new(below);
-    let journal = Journal::open(below, &store.join("journal")).map_err(failed)?;
+    let journal = open_embedded(&Dir::open(&store)?).map_err(failed)?;
     let (start, done) = (Instant::now(), AtomicU64::new(0));
     let until = start + Duration::from_secs_f64(seconds);
     std::thread::scope(|scope| {

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use regfs::digest::{Algorithm, Digest};
-use regfs::index::{Directories, Index, IndexError, Journal, Link, Redb, Store};
+use regfs::dir::Dir;
+use regfs::index::{Directories, Index, IndexError, Link, StoreError, open_embedded};
 use regfs::name::LinkSet;
 
 /// Links that are made in one transaction.
@@ -18,11 +19,9 @@ const AT_ONCE: u32 = 60;
 const REPOSITORY: u32 = 1_000;
 
 fn open(store: &Path) -> Result<Index, IndexError> {
-    let below: Arc<dyn Store> = Arc::new(Redb::open(&store.join("index.redb"))?);
-    Ok(Index::new(Arc::new(Journal::open(
-        below,
-        &store.join("journal"),
-    )?)))
+    let system = |error| StoreError::System(Arc::new(error));
+    let dir = Dir::open(store).map_err(system)?;
+    Ok(Index::new(Arc::new(open_embedded(&dir)?)))
 }
 
 /// The digests that links name: each is named by ten repositories.
@@ -103,7 +102,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let memory = memory.and_then(|text| text.trim().split(' ').next()?.parse::<u64>().ok());
     println!("memory: {} MiB", memory.unwrap_or_default() / 1024);
     let copy = Path::new(store).join("copy.redb");
-    index.copy(&copy)?;
+    index.copy(&Dir::open(Path::new(store))?, "copy.redb")?;
     println!(
         "copied whole: {} bytes a link",
         std::fs::metadata(&copy)?.len() / u64::from(links)

@@ -12,8 +12,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::digest::Digest;
+use crate::dir::Dir;
 
 mod copy;
+mod embedded;
 mod journal;
 mod key;
 mod listing;
@@ -28,6 +30,7 @@ mod store;
 mod transaction;
 mod verify;
 
+pub use embedded::{INDEX_FILE, JOURNAL_DIRECTORY, open_embedded};
 pub use journal::Journal;
 use key::Key;
 pub use listing::Legible;
@@ -126,10 +129,10 @@ impl Index {
         Ok(Self::new(self.store.snapshot()?))
     }
 
-    /// Writes these facts, but for uploads, as a store of its own into a file, which takes the
-    /// place of one that is there when it is whole and durable.
-    pub fn copy(&self, path: &Path) -> Result<(), IndexError> {
-        copy::to_file(self, path)
+    /// Writes these facts, but for uploads, as a store of its own into a file of a directory,
+    /// which takes the place of one that is there when it is whole and durable.
+    pub fn copy(&self, dir: &Dir, name: impl AsRef<Path>) -> Result<(), IndexError> {
+        copy::to_file(self, dir, name.as_ref())
     }
 
     /// Returns when everything committed before is durable.

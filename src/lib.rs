@@ -46,7 +46,7 @@
 //!    (`tests/registry/faults.rs`, `tests/registry/io.rs`, `tests/distribution/crash.rs`,
 //!    `tests/distribution/powercut.rs`).
 //! 7. Only `fuse` knows the kernel, only `index/redb.rs` and below knows redb, and only
-//!    `blobs/local`, `index/journal/segment.rs`, `index/redb.rs` and plain files make bytes
+//!    `blobs/local`, `index/journal/segment.rs`, `index/redb` and plain files make bytes
 //!    durable.
 //! 8. Nothing done through the mount makes it panic, hang, or show an invalid link
 //!    (`tests/mount/fuzz.rs`). What is unsafe is in `fuse/ring/queue.rs`,

@@ -74,8 +74,7 @@ const CONFINED: [(&str, &[&str]); 10] = [
         ".sync_all()",
         &[
             "blobs/local.rs",
-            "index/placing.rs",
-            "index/redb.rs",
+            "index/redb/open.rs",
             "index/journal/segment.rs",
             "tree/plain.rs",
         ],

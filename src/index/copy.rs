@@ -1,6 +1,5 @@
 //! Copies: facts written as a store of their own.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,6 +8,7 @@ use super::key::after;
 use super::placing::place;
 use super::store::{BATCH_BYTES_MAX, Batch, Change, Store};
 use super::{Index, IndexError, Redb, StoreError};
+use crate::dir::Dir;
 
 /// Pairs that are written at once.
 const PAIRS: usize = 1_000;
@@ -17,15 +17,15 @@ const BYTES: usize = BATCH_BYTES_MAX / 2;
 /// Tables that are left out: uploads and their hash states, and what is about staging.
 const LEFT_OUT: [u8; 4] = [b'U', b'H', b'Y', b'Z'];
 
-/// Writes everything but what is left out into a file.
-pub(super) fn to_file(index: &Index, path: &Path) -> Result<(), IndexError> {
+/// Writes everything but what is left out into a file of a directory.
+pub(super) fn to_file(index: &Index, dir: &Dir, name: &Path) -> Result<(), IndexError> {
     let system = |error: io::Error| IndexError::from(StoreError::System(Arc::new(error)));
-    let next = path.with_extension("next");
-    match fs::remove_file(&next) {
+    let next = name.with_extension("next");
+    match dir.remove_file(&next) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(system(error)),
         Err(_) | Ok(()) => {}
     }
-    let copy = Redb::open(&next)?;
+    let copy = Redb::open(dir, &next)?;
     // Before all tables stands what stores note about themselves.
     let (mut range, mut batch, mut bytes) = (vec![1]..vec![u8::MAX; 2], Batch::default(), 0);
     loop {
@@ -48,5 +48,5 @@ pub(super) fn to_file(index: &Index, path: &Path) -> Result<(), IndexError> {
     copy.sync()?;
     drop(copy);
     // Durable before anything goes that only the old one names.
-    place(&next, path).map_err(system)
+    place(dir, &next, name).map_err(system)
 }

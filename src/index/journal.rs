@@ -14,19 +14,19 @@
 //! It knows bytes only, and is the only file besides `segment.rs` that says when they are
 //! durable.
 
-use std::fs;
 use std::io;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, RwLock};
+use rustix::fs::{FileType, Mode, RenameFlags};
 
 use super::store::{Batch, Change, Outcome, Pair, Precondition, Store, StoreError};
+use crate::dir::Dir;
 
 mod applier;
 mod flush;
@@ -129,17 +129,16 @@ fn state(applied: u64, epoch: u64) -> Change {
 }
 
 impl Journal {
-    /// Opens the journal in a directory, which is made if it does not exist, in front of a
-    /// store; what the store below lacks is applied first.
-    pub fn open(below: Arc<dyn Store>, directory: &Path) -> Result<Self, StoreError> {
-        fs::create_dir_all(directory).map_err(system)?;
+    /// Opens the journal in a directory, in front of a store; what the store below lacks is
+    /// applied first.
+    pub fn open(below: Arc<dyn Store>, dir: &Dir) -> Result<Self, StoreError> {
         let (applied, epoch) = read_state(below.as_ref())?;
-        let found = segment::find(directory, applied, epoch).map_err(system)?;
+        let found = segment::find(dir, applied, epoch).map_err(system)?;
         if let Some(damage) = &found.damaged {
             log::error!(
                 "the journal {} is damaged: {damage}; what was written behind that is not in \
                  the index: run regfs fsck",
-                directory.display()
+                dir.path().display()
             );
         }
         let layer = applier::newest(found.changes);
@@ -147,10 +146,10 @@ impl Journal {
         applier::apply(below.as_ref(), applier::changes(&layer), end)?;
         // Not before what could be read of it is in the store below.
         if found.damaged.is_some() {
-            set_aside(directory, epoch).map_err(system)?;
+            set_aside(dir, epoch).map_err(system)?;
         }
         let epoch = epoch + 1;
-        let segments = Segments::open(directory, epoch).map_err(system)?;
+        let segments = Segments::open(dir, epoch).map_err(system)?;
         let inner = Arc::new(Inner {
             below,
             commits: Mutex::new(()),
@@ -191,13 +190,12 @@ impl Journal {
 }
 
 /// Keeps damaged segments for who wants to look at them, out of the way.
-fn set_aside(directory: &Path, epoch: u64) -> io::Result<()> {
-    let aside = directory.join(format!("damaged-{epoch}"));
-    fs::create_dir_all(&aside)?;
-    for row in fs::read_dir(directory)? {
+fn set_aside(dir: &Dir, epoch: u64) -> io::Result<()> {
+    let aside = dir.ensure_dir(format!("damaged-{epoch}"), Mode::RWXU)?;
+    for row in dir.entries()? {
         let row = row?;
-        if row.file_type()?.is_file() {
-            fs::rename(row.path(), aside.join(row.file_name()))?;
+        if row.kind != FileType::Directory {
+            dir.rename(&row.name, &aside, &row.name, RenameFlags::empty())?;
         }
     }
     Ok(())

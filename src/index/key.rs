@@ -1,4 +1,5 @@
-//! Keys: the index's format, byte for byte. Format version 1 (`redb.rs` keeps it).
+//! Keys: the index's format, byte for byte. Format version 2 (`redb/open.rs` keeps it); every row
+//! of version 1 is one of version 2, so that an index of version 1 is marked 2 when it is opened.
 //!
 //! All numbers are big-endian. `repo4` and `id4` are the 4-byte numbers of a repository and of
 //! a digest, given out once and never reused. `alg1` is 1 (sha256), 2 (sha384) or 3 (sha512).

@@ -7,40 +7,35 @@
 //!
 //! It and those below it are the only files that know redb.
 
-use std::fs::{self, File};
-use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
-use redb::{
-    Builder, Database, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition,
-};
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition};
 
-use self::file::DatabaseFile;
 use self::guard::guarded;
+use self::open::open;
 use self::view::View;
-use super::placing::place;
 use super::recent::Recent;
 use super::store::{Batch, Change, Outcome, Pair, Precondition, Store, StoreError};
+use crate::dir::Dir;
 
 mod file;
 mod guard;
+mod open;
 mod view;
 
 const TABLE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("facts");
-/// The key under which the format of all others is written, and the format this program knows.
-const FORMAT_KEY: &[u8] = b"\0format";
-const FORMAT: u32 = 1;
-/// Pages kept in memory, in bytes.
-const CACHE_BYTES: usize = 64 << 20;
 /// How long a recovery waits for readers to be done with the failed database.
 const READERS_DONE: Duration = Duration::from_secs(5);
 
 /// A store in one file.
 pub struct Redb {
+    /// The directory that it is in, its name there, and what messages call it.
+    dir: Dir,
+    name: PathBuf,
     path: PathBuf,
     /// Nothing while it is opened again.
     database: RwLock<Option<Database>>,
@@ -76,11 +71,18 @@ fn engine(path: &Path, error: &impl ToString) -> StoreError {
 }
 
 impl Redb {
-    /// Opens the store kept in the file `path`, or makes it.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let database = open(path)?;
+    /// Opens the store kept in the file `name` of a directory, or makes it.
+    ///
+    /// # Errors
+    /// [`StoreError::Format`] if a newer program has written it, [`StoreError::Engine`] if it
+    /// is damaged, [`StoreError::System`] if the system refuses.
+    pub fn open(dir: &Dir, name: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let name = name.as_ref();
+        let database = open(dir, name)?;
         Ok(Self {
-            path: path.to_owned(),
+            dir: dir.clone(),
+            name: name.to_owned(),
+            path: dir.shown(name),
             database: RwLock::new(Some(database)),
             view: RwLock::default(),
             changes: Mutex::default(),
@@ -144,80 +146,6 @@ impl Redb {
     }
 }
 
-/// Opens a database, or makes it.
-fn open(path: &Path) -> Result<Database, StoreError> {
-    let engine = |reason: String| engine(path, &reason);
-    let system = |error: io::Error| StoreError::System(Arc::new(error));
-    if !path.try_exists().map_err(system)? {
-        create(path, &engine)?;
-    }
-    let file = File::options().read(true).write(true).open(path);
-    let file = file.map_err(system)?;
-    if file.metadata().map_err(system)?.len() == 0 {
-        // It would be made a new one.
-        return Err(engine("it is empty".into()));
-    }
-    let database =
-        guarded(|| DatabaseFile::new(file).and_then(|file| builder().create_with_backend(file)));
-    let database = database.map_err(|error| engine(error.to_string()))?;
-    check_format(&database, path, &engine)?;
-    Ok(database)
-}
-
-fn builder() -> Builder {
-    let mut builder = Builder::new();
-    builder.set_cache_size(CACHE_BYTES);
-    builder
-}
-
-/// Makes a database under another name first: power lost during the first creation would leave
-/// a file that cannot be opened.
-fn create(path: &Path, engine: &dyn Fn(String) -> StoreError) -> Result<(), StoreError> {
-    let system = |error: io::Error| StoreError::System(Arc::new(error));
-    let new = path.with_extension("new");
-    match fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(system(error)),
-        _ => {}
-    }
-    let database = builder()
-        .create(&new)
-        .map_err(|error| engine(error.to_string()))?;
-    let write = || -> Result<(), redb::Error> {
-        let transaction = durable(&database)?;
-        transaction
-            .open_table(TABLE)?
-            .insert(FORMAT_KEY, &FORMAT.to_be_bytes()[..])?;
-        Ok(transaction.commit()?)
-    };
-    write().map_err(|error| engine(error.to_string()))?;
-    drop(database);
-    File::open(&new)
-        .and_then(|file| file.sync_all())
-        .map_err(system)?;
-    place(&new, path).map_err(system)
-}
-
-fn check_format(
-    database: &Database,
-    path: &Path,
-    engine: &dyn Fn(String) -> StoreError,
-) -> Result<(), StoreError> {
-    let read = || -> Result<Option<u32>, redb::Error> {
-        let value = database.begin_read()?.open_table(TABLE)?.get(FORMAT_KEY)?;
-        Ok(value
-            .and_then(|value| value.value().try_into().ok())
-            .map(u32::from_be_bytes))
-    };
-    match read().map_err(|error| engine(error.to_string()))? {
-        Some(FORMAT) => Ok(()),
-        found => Err(StoreError::Format {
-            path: path.display().to_string(),
-            found: found.unwrap_or_default(),
-            known: FORMAT,
-        }),
-    }
-}
-
 /// A transaction that survives power loss once it is committed.
 fn durable(database: &Database) -> Result<redb::WriteTransaction, redb::Error> {
     let mut transaction = database.begin_write()?;
@@ -277,11 +205,11 @@ impl Store for Redb {
         let (mut view, mut slot) = (self.view.write(), self.database.write());
         (*view, *slot) = (None, None);
         let until = Instant::now() + READERS_DONE;
-        let mut opened = open(&self.path);
+        let mut opened = open(&self.dir, &self.name);
         // Readers that began before still hold the file.
         while matches!(opened, Err(StoreError::Engine { .. })) && Instant::now() < until {
             std::thread::yield_now();
-            opened = open(&self.path);
+            opened = open(&self.dir, &self.name);
         }
         *slot = Some(opened?);
         *changes = Changes::default();
@@ -382,8 +310,11 @@ mod cuts;
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::io;
     use std::sync::atomic::{AtomicU64, Ordering};
 
+    use super::open::FORMAT_KEY;
     use super::*;
     use crate::index::store::Change;
     use crate::index::store::contract::{change, put};
@@ -391,7 +322,7 @@ mod tests {
     #[test]
     fn who_reads_while_it_recovers_waits() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Redb::open(&directory.path().join("index.redb")).unwrap();
+        let store = Redb::open(&Dir::open(directory.path()).unwrap(), "index.redb").unwrap();
         change(&store, vec![put(b"a", b"1")]);
         store.sync().unwrap();
         let done = std::sync::atomic::AtomicBool::new(false);
@@ -418,27 +349,41 @@ mod tests {
         let number = AtomicU64::new(0);
         super::super::store::contract::all(&|| {
             let name = format!("{}.redb", number.fetch_add(1, Ordering::Relaxed));
-            Arc::new(Redb::open(&directory.path().join(name)).unwrap())
+            Arc::new(Redb::open(&Dir::open(directory.path()).unwrap(), name).unwrap())
         });
     }
 
     #[test]
     fn what_was_committed_is_there_after_reopening() {
         let directory = tempfile::tempdir().unwrap();
+        let dir = Dir::open(directory.path()).unwrap();
         let path = directory.path().join("index.redb");
-        let store = Redb::open(&path).unwrap();
+        let store = Redb::open(&dir, "index.redb").unwrap();
         assert_eq!(store.allocate(b"n", 5).unwrap(), 1..6);
         drop(store);
-        let store = Redb::open(&path).unwrap();
+        let store = Redb::open(&dir, "index.redb").unwrap();
         assert_eq!(store.allocate(b"n", 1).unwrap(), 6..7);
         assert!(!path.with_extension("new").exists());
     }
 
     #[test]
+    fn an_older_format_is_marked_as_the_newest() {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = Dir::open(directory.path()).unwrap();
+        let store = Redb::open(&dir, "index.redb").unwrap();
+        let old = vec![put(FORMAT_KEY, &1_u32.to_be_bytes()), put(b"a", b"1")];
+        change(&store, old);
+        drop(store);
+        let store = Redb::open(&dir, "index.redb").unwrap();
+        assert_eq!(store.get(FORMAT_KEY).unwrap().unwrap(), 2_u32.to_be_bytes());
+        assert_eq!(store.get(b"a").unwrap().unwrap(), b"1");
+    }
+
+    #[test]
     fn a_newer_format_is_refused() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("index.redb");
-        let store = Redb::open(&path).unwrap();
+        let dir = Dir::open(directory.path()).unwrap();
+        let store = Redb::open(&dir, "index.redb").unwrap();
         let put = Change::Put(FORMAT_KEY.to_vec(), 9_u32.to_be_bytes().to_vec());
         store
             .commit(Batch {
@@ -448,26 +393,33 @@ mod tests {
             })
             .unwrap();
         drop(store);
-        let refused = Redb::open(&path).unwrap_err().to_string();
+        let refused = Redb::open(&dir, "index.redb").unwrap_err().to_string();
         assert!(refused.contains("format 9"), "{refused}");
     }
 
     #[test]
     fn a_file_that_is_no_index_is_refused() {
         let directory = tempfile::tempdir().unwrap();
+        let dir = Dir::open(directory.path()).unwrap();
         let path = directory.path().join("index.redb");
         fs::write(&path, b"something else").unwrap();
-        assert!(matches!(Redb::open(&path), Err(StoreError::Engine { .. })));
+        assert!(matches!(
+            Redb::open(&dir, "index.redb"),
+            Err(StoreError::Engine { .. })
+        ));
         assert_eq!(fs::read(&path).unwrap(), b"something else");
         fs::write(&path, b"").unwrap();
-        assert!(matches!(Redb::open(&path), Err(StoreError::Engine { .. })));
+        assert!(matches!(
+            Redb::open(&dir, "index.redb"),
+            Err(StoreError::Engine { .. })
+        ));
         assert_eq!(fs::read(&path).unwrap(), b"");
     }
 
     #[test]
     fn after_a_failure_it_recovers_to_what_was_synced() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Redb::open(&directory.path().join("index.redb")).unwrap();
+        let store = Redb::open(&Dir::open(directory.path()).unwrap(), "index.redb").unwrap();
         store.allocate(b"n", 1).unwrap();
         store.sync().unwrap();
         store.recover().unwrap();

@@ -7,8 +7,10 @@ use crate::name::{LinkSet, Namespace, Tag, UploadId};
 fn stores(check: impl Fn(&Index)) {
     check(&Index::new(Arc::new(Memory::default())));
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("index.redb");
-    check(&Index::new(Arc::new(Redb::open(&path).unwrap())));
+    let dir = Dir::open(directory.path()).unwrap();
+    check(&Index::new(Arc::new(
+        Redb::open(&dir, "index.redb").unwrap(),
+    )));
 }
 
 fn sha256(text: &str) -> Digest {

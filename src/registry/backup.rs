@@ -13,6 +13,8 @@ use std::path::Path;
 use super::{Error, Fact, Moment, Registry, open};
 use crate::blobs::{Blobs, BlobsError, Local, Way};
 use crate::digest::Digest;
+use crate::dir::Dir;
+use crate::index::INDEX_FILE;
 
 /// What says that a directory is a backup.
 const MARK: &str = "backup";
@@ -95,7 +97,8 @@ impl Registry {
             }
             Err(_) | Ok(()) => {}
         }
-        moment.index().copy(&open::index(target))?;
+        let dir = Dir::open(target).map_err(about(target))?;
+        moment.index().copy(&dir, INDEX_FILE)?;
         prune(&kept, &moment, &mut done)?;
         Ok(done)
     }

@@ -7,31 +7,28 @@ use std::sync::Arc;
 
 use super::{Error, Policy, Registry};
 use crate::blobs::Local;
-use crate::index::{IndexError, Journal, Redb};
+use crate::dir::Dir;
+use crate::index::{INDEX_FILE, IndexError, JOURNAL_DIRECTORY, open_embedded};
 
 /// What a store's directory may hold before it is one.
 const BEFORE: [&str; 3] = ["lock", "regfs.log", "socket"];
-/// The index, whose presence makes a directory a store.
-const INDEX: &str = "index.redb";
-/// What stands in front of it.
-const JOURNAL: &str = "journal";
 
 /// Where a store keeps files that are not of its registry.
 pub const FILES: &str = "files";
 
 /// Whether a directory is a store.
 pub(super) fn exists(store: &Path) -> bool {
-    store.join(INDEX).exists()
+    store.join(INDEX_FILE).exists()
 }
 
 /// Where a store keeps its index.
 pub(super) fn index(store: &Path) -> PathBuf {
-    store.join(INDEX)
+    store.join(INDEX_FILE)
 }
 
 /// Where a store keeps what stands in front of its index.
 pub(super) fn journal(store: &Path) -> PathBuf {
-    store.join(JOURNAL)
+    store.join(JOURNAL_DIRECTORY)
 }
 
 /// Opens the registry kept in a directory, or makes it.
@@ -46,7 +43,7 @@ pub(super) fn open(store: &Path, policy: Policy) -> Result<Registry, Error> {
         }
         _ => {}
     }
-    let index = store.join(INDEX);
+    let index = store.join(INDEX_FILE);
     if !index.exists() {
         for row in fs::read_dir(store).map_err(|error| refused(error.to_string()))? {
             let name = row.map_err(|error| refused(error.to_string()))?.file_name();
@@ -58,8 +55,8 @@ pub(super) fn open(store: &Path, policy: Policy) -> Result<Registry, Error> {
             }
         }
     }
-    let facts = Redb::open(&index).map_err(IndexError::from)?;
-    let facts = Journal::open(Arc::new(facts), &store.join(JOURNAL)).map_err(IndexError::from)?;
+    let dir = Dir::open(store).map_err(|error| refused(error.to_string()))?;
+    let facts = open_embedded(&dir).map_err(IndexError::from)?;
     let blobs = Local::open(store)?;
     Registry::new(Arc::new(facts), Arc::new(blobs), policy)
 }

@@ -7,6 +7,7 @@
 
 mod backup;
 mod faults;
+mod formats;
 mod inventory;
 mod kills;
 mod plain;

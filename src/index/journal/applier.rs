@@ -191,8 +191,8 @@ impl Inner {
     /// Makes the segment that will be needed next, so that nobody waits for it.
     fn keep_spare(&self) -> std::io::Result<()> {
         let wanted = self.segments.lock().wants();
-        if let Some(path) = wanted {
-            let made = segment::make(&path)?;
+        if let Some((dir, name)) = wanted {
+            let made = segment::make(&dir, &name)?;
             self.segments.lock().take(made);
         }
         Ok(())

@@ -4,12 +4,15 @@
 //! used again from its beginning when everything in it is in the store below.
 
 use std::collections::VecDeque;
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
+
 use super::record::{self, ALIGNMENT, Group};
+use crate::dir::Dir;
 use crate::index::placing::place;
 use crate::index::store::Change;
 
@@ -44,7 +47,7 @@ impl Segment {
 /// The segments of a journal that is open.
 #[derive(Debug)]
 pub(super) struct Segments {
-    directory: PathBuf,
+    dir: Dir,
     epoch: u64,
     /// The one that is written to, if there is one.
     current: Option<Segment>,
@@ -76,23 +79,32 @@ pub(super) struct Found {
     pub(super) damaged: Option<String>,
 }
 
-fn files(directory: &Path, kind: &str) -> io::Result<Vec<PathBuf>> {
-    let mut paths = Vec::new();
-    for row in fs::read_dir(directory)? {
-        let path = row?.path();
-        if path.extension().is_some_and(|extension| extension == kind) {
-            paths.push(path);
+/// The names of the files of one kind, in their order.
+fn files(dir: &Dir, kind: &str) -> io::Result<Vec<PathBuf>> {
+    let mut names = Vec::new();
+    for row in dir.entries()? {
+        let name = PathBuf::from(row?.name);
+        if name.extension().is_some_and(|extension| extension == kind) {
+            names.push(name);
         }
     }
-    paths.sort();
-    Ok(paths)
+    names.sort();
+    Ok(names)
+}
+
+/// What is in a file.
+fn read(dir: &Dir, name: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut file = dir.open_file(name, OFlags::RDONLY, Mode::empty())?;
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Reads what was written in an epoch behind batch `applied`.
-pub(super) fn find(directory: &Path, applied: u64, epoch: u64) -> io::Result<Found> {
+pub(super) fn find(dir: &Dir, applied: u64, epoch: u64) -> io::Result<Found> {
     let mut contents = Vec::new();
-    for path in files(directory, SEGMENT)? {
-        contents.push((fs::read(&path)?, path));
+    for name in files(dir, SEGMENT)? {
+        contents.push((read(dir, &name)?, name));
     }
     let mut found = Found {
         last: applied,
@@ -100,11 +112,11 @@ pub(super) fn find(directory: &Path, applied: u64, epoch: u64) -> io::Result<Fou
     };
     let mut beyond = None;
     let mut groups = Vec::new();
-    for (bytes, path) in &contents {
+    for (bytes, name) in &contents {
         let chain = chain(bytes, epoch);
         let last = chain.last().map_or(applied, Group::last).max(applied);
         if let Some(place) = written_beyond(bytes, &chain, last, epoch) {
-            beyond = Some(format!("{} before {place}", path.display()));
+            beyond = Some(format!("{} before {place}", dir.shown(name).display()));
         }
         groups.extend(chain.into_iter().filter(|group| group.last() > applied));
     }
@@ -155,23 +167,23 @@ fn written_beyond(bytes: &[u8], chain: &[Group<'_>], last: u64, epoch: u64) -> O
 
 impl Segments {
     /// Opens a directory of segments, of which nothing is needed any more.
-    pub(super) fn open(directory: &Path, epoch: u64) -> io::Result<Self> {
+    pub(super) fn open(dir: &Dir, epoch: u64) -> io::Result<Self> {
         let mut segments = Self {
-            directory: directory.to_owned(),
+            dir: dir.clone(),
             epoch,
             current: None,
             full: VecDeque::new(),
             free: Vec::new(),
             next: 0,
         };
-        for unmade in files(directory, UNMADE)? {
-            fs::remove_file(unmade)?;
+        for unmade in files(dir, UNMADE)? {
+            dir.remove_file(unmade)?;
         }
-        for path in files(directory, SEGMENT)? {
-            let file = File::options().read(true).write(true).open(&path)?;
+        for path in files(dir, SEGMENT)? {
+            let file = dir.open_file(&path, OFlags::RDWR, Mode::empty())?;
             if file.metadata()?.len() != SEGMENT_BYTES as u64 {
                 // Its making was cut off, or somebody has changed it.
-                fs::remove_file(&path)?;
+                dir.remove_file(&path)?;
                 continue;
             }
             let number = path
@@ -184,7 +196,7 @@ impl Segments {
         }
         if segments.free.is_empty() {
             let name = segments.reserve();
-            segments.free.push(make(&name)?);
+            segments.free.push(make(dir, &name)?);
         }
         Ok(segments)
     }
@@ -236,17 +248,18 @@ impl Segments {
     }
 
     fn take_free(&mut self) -> io::Result<Segment> {
-        match self.free.pop() {
-            Some(segment) => Ok(segment),
-            None => make(&self.reserve()),
+        if let Some(segment) = self.free.pop() {
+            return Ok(segment);
         }
+        let name = self.reserve();
+        make(&self.dir, &name)
     }
 
     /// The name of a file that nobody else makes.
     fn reserve(&mut self) -> PathBuf {
-        let path = self.directory.join(format!("{:06}.{SEGMENT}", self.next));
+        let name = format!("{:06}.{SEGMENT}", self.next).into();
         self.next += 1;
-        path
+        name
     }
 
     /// Everything up to batch `applied` is in the store below: what held it is free again.
@@ -272,8 +285,10 @@ impl Segments {
     }
 
     /// The name of the segment that should be made before it is needed, if there is no spare.
-    pub(super) fn wants(&mut self) -> Option<PathBuf> {
-        self.free.is_empty().then(|| self.reserve())
+    pub(super) fn wants(&mut self) -> Option<(Dir, PathBuf)> {
+        self.free
+            .is_empty()
+            .then(|| (self.dir.clone(), self.reserve()))
     }
 
     /// Takes a segment that was made.
@@ -283,28 +298,23 @@ impl Segments {
 }
 
 /// Makes a segment: whole, or not at all.
-pub(super) fn make(path: &Path) -> io::Result<Segment> {
-    let new = path.with_extension(UNMADE);
-    make_as(&new, path).inspect_err(|_| {
+pub(super) fn make(dir: &Dir, name: &Path) -> io::Result<Segment> {
+    let new = name.with_extension(UNMADE);
+    make_as(dir, &new, name).inspect_err(|_| {
         // What it takes others need now.
-        let _gone = fs::remove_file(&new);
+        let _gone = dir.remove_file(&new);
     })
 }
 
-fn make_as(new: &Path, path: &Path) -> io::Result<Segment> {
-    let mut options = File::options();
-    let file = options
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(new)?;
+fn make_as(dir: &Dir, new: &Path, name: &Path) -> io::Result<Segment> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC;
+    let file = dir.open_file(new, flags, Mode::RUSR | Mode::WUSR)?;
     let zeros = vec![0; ZEROS];
     for start in (0..SEGMENT_BYTES).step_by(ZEROS) {
         file.write_all_at(&zeros, start as u64)?;
     }
     file.sync_all()?;
-    place(new, path)?;
+    place(dir, new, name)?;
     Ok(Segment::new(file))
 }
 

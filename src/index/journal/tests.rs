@@ -2,7 +2,8 @@
 //! and what is left after its process or its machine has ended at any moment.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
@@ -14,6 +15,12 @@ use crate::small_disk::SmallDisk;
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 /// Keys with their new values, in batches, in groups.
 type Groups = Vec<Vec<Vec<(u8, Option<u8>)>>>;
+
+/// Opens a journal in a directory, which is made if it is not there.
+fn open(below: Arc<dyn Store>, directory: &Path) -> Result<Journal, StoreError> {
+    fs::create_dir_all(directory).unwrap();
+    Journal::open(below, &Dir::open(directory).unwrap())
+}
 
 fn memory() -> Arc<dyn Store> {
     Arc::new(Memory::default())
@@ -40,14 +47,14 @@ fn it_keeps_the_contract() {
     store::contract::all(&|| {
         let name = number.fetch_add(1, Ordering::Relaxed).to_string();
         let path = directory.path().join(&name);
-        Arc::new(Journal::open(memory(), &path).unwrap())
+        Arc::new(open(memory(), &path).unwrap())
     });
     store::contract::all(&|| {
         let name = number.fetch_add(1, Ordering::Relaxed).to_string();
         let path = directory.path().join(&name);
         fs::create_dir(&path).unwrap();
-        let below = Arc::new(Redb::open(&path.join("index.redb")).unwrap());
-        Arc::new(Journal::open(below, &path.join("journal")).unwrap())
+        let below = Arc::new(Redb::open(&Dir::open(&path).unwrap(), "index.redb").unwrap());
+        Arc::new(open(below, &path.join("journal")).unwrap())
     });
 }
 
@@ -55,7 +62,7 @@ fn it_keeps_the_contract() {
 fn a_clean_stop_leaves_everything_below() {
     let directory = tempfile::tempdir().unwrap();
     let below = memory();
-    let journal = Journal::open(Arc::clone(&below), directory.path()).unwrap();
+    let journal = open(Arc::clone(&below), directory.path()).unwrap();
     for number in 0..1000_u32 {
         change(&journal, vec![put(&number.to_be_bytes(), b"x")]);
     }
@@ -68,7 +75,7 @@ fn a_clean_stop_leaves_everything_below() {
 fn what_was_synced_outlives_the_process_though_nothing_is_below() {
     let directory = tempfile::tempdir().unwrap();
     let (path, image) = (directory.path().join("a"), directory.path().join("b"));
-    let journal = Journal::open(memory(), &path).unwrap();
+    let journal = open(memory(), &path).unwrap();
     change(&journal, vec![put(b"a", b"1"), put(b"b", b"1")]);
     change(
         &journal,
@@ -79,7 +86,7 @@ fn what_was_synced_outlives_the_process_though_nothing_is_below() {
     // The epoch of what was copied is one: that of a store that was opened once.
     let below = Memory::default();
     change(&below, vec![state(0, 1)]);
-    let again = Journal::open(Arc::new(below), &image).unwrap();
+    let again = open(Arc::new(below), &image).unwrap();
     assert_eq!(all(&again), [(b"a".to_vec(), b"2".to_vec())]);
     drop(again);
     drop(journal);
@@ -88,7 +95,7 @@ fn what_was_synced_outlives_the_process_though_nothing_is_below() {
 #[test]
 fn a_second_sync_writes_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    let journal = Journal::open(memory(), directory.path()).unwrap();
+    let journal = open(memory(), directory.path()).unwrap();
     change(&journal, vec![put(b"a", b"1")]);
     journal.sync().unwrap();
     let position = |journal: &Journal| format!("{:?}", journal.inner.segments.lock());
@@ -100,7 +107,7 @@ fn a_second_sync_writes_nothing() {
 #[test]
 fn what_nobody_syncs_is_flushed_a_moment_later() {
     let directory = tempfile::tempdir().unwrap();
-    let journal = Journal::open(memory(), directory.path()).unwrap();
+    let journal = open(memory(), directory.path()).unwrap();
     change(&journal, vec![put(b"a", b"1")]);
     let deadline = std::time::Instant::now() + Duration::from_secs(10);
     while journal.inner.durable.load(Ordering::Acquire) == 0 {
@@ -113,7 +120,7 @@ fn what_nobody_syncs_is_flushed_a_moment_later() {
 fn segments_are_used_again_and_memory_stays_bounded() {
     let directory = tempfile::tempdir().unwrap();
     let below = memory();
-    let journal = Journal::open(Arc::clone(&below), directory.path()).unwrap();
+    let journal = open(Arc::clone(&below), directory.path()).unwrap();
     let value = vec![7; 500_000];
     for number in 0..400_u32 {
         change(&journal, vec![put(&[1, (number % 50) as u8], &value)]);
@@ -134,7 +141,7 @@ fn segments_are_used_again_and_memory_stays_bounded() {
 #[test]
 fn a_failed_flush_poisons_and_what_was_durable_stays_readable() {
     let directory = tempfile::tempdir().unwrap();
-    let journal = Journal::open(memory(), directory.path()).unwrap();
+    let journal = open(memory(), directory.path()).unwrap();
     change(&journal, vec![put(b"a", b"1")]);
     journal.sync().unwrap();
     // A file that is open for reading only stands in for a disk that fails.
@@ -157,7 +164,7 @@ fn a_failed_flush_poisons_and_what_was_durable_stays_readable() {
 fn a_store_below_that_takes_nothing_is_told_and_nothing_is_lost() {
     let directory = tempfile::tempdir().unwrap();
     let below = Arc::new(Memory::default());
-    let journal = Journal::open(Arc::clone(&below) as _, directory.path()).unwrap();
+    let journal = open(Arc::clone(&below) as _, directory.path()).unwrap();
     below.fail_after(1);
     change(&journal, vec![put(b"a", b"1")]);
     journal.sync().unwrap();
@@ -183,15 +190,15 @@ fn a_store_below_that_takes_nothing_is_told_and_nothing_is_lost() {
     drop(journal);
     // As after a crash: below has nothing, the segments have everything that was synced.
     below.crash();
-    let again = Journal::open(below, directory.path()).unwrap();
+    let again = open(below, directory.path()).unwrap();
     assert_eq!(again.get(b"a").unwrap().unwrap(), b"1");
 }
 
 #[test]
 fn readers_and_writers_at_once_see_whole_batches() {
     let directory = tempfile::tempdir().unwrap();
-    let below = Arc::new(Redb::open(&directory.path().join("index.redb")).unwrap());
-    let journal = Journal::open(below, &directory.path().join("journal")).unwrap();
+    let below = Arc::new(Redb::open(&Dir::open(directory.path()).unwrap(), "index.redb").unwrap());
+    let journal = open(below, &directory.path().join("journal")).unwrap();
     let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         let readers: Vec<_> = (0..2)
@@ -296,7 +303,7 @@ fn cut(groups: &Groups, torn: &[bool], stale: u8) -> Cut {
 }
 
 fn recovered(directory: &Path) -> (Model, bool) {
-    let found = segment::find(directory, 99, 7).unwrap();
+    let found = segment::find(&Dir::open(directory).unwrap(), 99, 7).unwrap();
     let mut model = Model::new();
     for change in found.changes {
         match change {
@@ -394,7 +401,7 @@ fn damaged_segments_are_set_aside() {
     fs::write(&path, &bytes).unwrap();
     let below = Memory::default();
     change(&below, vec![state(99, 7)]);
-    let journal = Journal::open(Arc::new(below), cut.directory.path()).unwrap();
+    let journal = open(Arc::new(below), cut.directory.path()).unwrap();
     assert!(all(&journal).is_empty());
     let kept = cut.directory.path().join("damaged-7/000000.segment");
     assert_eq!(fs::read(kept).unwrap(), bytes);
@@ -444,8 +451,10 @@ fn twins(store: &dyn Store, table: u8) -> Vec<Vec<u8>> {
 #[test]
 fn a_snapshot_is_one_moment_however_long_it_is_read() {
     let directory = tempfile::tempdir().unwrap();
-    let redb = Arc::new(crate::index::Redb::open(&directory.path().join("index.redb")).unwrap());
-    let journal = Journal::open(redb, &directory.path().join("journal")).unwrap();
+    let redb = Arc::new(
+        crate::index::Redb::open(&Dir::open(directory.path()).unwrap(), "index.redb").unwrap(),
+    );
+    let journal = open(redb, &directory.path().join("journal")).unwrap();
     let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| write_twins(&journal, &stop));
@@ -491,7 +500,7 @@ fn soon_full(bytes: usize) -> (SmallDisk, PathBuf, Arc<dyn Store>) {
 #[test]
 fn a_segment_that_could_not_be_made_takes_no_room() {
     let (disk, path, below) = soon_full(14 << 20);
-    let journal = Journal::open(Arc::clone(&below), &path).unwrap();
+    let journal = open(Arc::clone(&below), &path).unwrap();
     let before = disk.free();
     change(&journal, vec![put(b"a", b"1")]);
     journal.sync().unwrap();
@@ -501,14 +510,14 @@ fn a_segment_that_could_not_be_made_takes_no_room() {
     drop(journal);
     // As if it had been killed while it made one.
     fs::write(path.join("000009.new"), vec![0; 1 << 20]).unwrap();
-    drop(Journal::open(below, &path).unwrap());
+    drop(open(below, &path).unwrap());
     assert!(disk.free() + 4096 >= before);
 }
 
 #[test]
 fn a_journal_of_one_segment_goes_on_when_all_of_it_is_below() {
     let (disk, path, below) = soon_full(9 << 20);
-    let journal = Journal::open(Arc::clone(&below), &path).unwrap();
+    let journal = open(Arc::clone(&below), &path).unwrap();
     // The rest of the disk is somebody else's.
     let _full = fs::write(disk.path().join("else"), vec![1; 2 << 20]);
     for number in 1..=40 {
@@ -516,7 +525,7 @@ fn a_journal_of_one_segment_goes_on_when_all_of_it_is_below() {
         wait(|| journal.sync().is_ok());
     }
     drop(journal);
-    let journal = Journal::open(below, &path).unwrap();
+    let journal = open(below, &path).unwrap();
     assert_eq!(all(&journal).len(), 40);
 }
 
@@ -551,7 +560,7 @@ impl Store for Panicking {
 fn nobody_waits_for_an_applier_that_panicked() {
     let directory = tempfile::tempdir().unwrap();
     let below = Arc::new(Panicking(Memory::default()));
-    let journal = Journal::open(below, directory.path()).unwrap();
+    let journal = open(below, directory.path()).unwrap();
     change(&journal, vec![put(b"a", b"1")]);
     let large = || Batch {
         changes: vec![put(b"b", &vec![0; 900_000])],

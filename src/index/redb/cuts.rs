@@ -3,8 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use std::io;
+
 use redb::StorageBackend;
 
+use super::open::builder;
 use super::*;
 use crate::index::store::contract::put;
 
@@ -84,6 +87,8 @@ impl Random {
 fn store(disk: &Disk) -> Redb {
     let database = builder().create_with_backend(disk.clone()).unwrap();
     Redb {
+        dir: Dir::open(&std::env::temp_dir()).unwrap(),
+        name: "simulated".into(),
         path: "simulated".into(),
         database: RwLock::new(Some(database)),
         view: RwLock::default(),

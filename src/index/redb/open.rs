@@ -1,0 +1,111 @@
+//! Opening: the file of a database, made if it is not there, and brought to the format that this
+//! program writes.
+//!
+//! Every call of the engine here is guarded: a file that is damaged is an error that names it.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use redb::{Builder, Database, ReadableDatabase};
+use rustix::fs::{Mode, OFlags};
+
+use super::file::DatabaseFile;
+use super::guard::guarded;
+use super::{TABLE, durable, engine};
+use crate::dir::Dir;
+use crate::index::placing::place;
+use crate::index::store::StoreError;
+
+/// The key under which the format of all others is written.
+pub(super) const FORMAT_KEY: &[u8] = b"\0format";
+/// The format that this program writes (`index/key.rs`), and the oldest that it reads.
+const FORMAT: u32 = 2;
+const FORMAT_OLDEST: u32 = 1;
+/// Pages kept in memory, in bytes.
+const CACHE_BYTES: usize = 64 << 20;
+/// Reading and writing by nobody but the store's owner.
+const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+fn system(error: io::Error) -> StoreError {
+    StoreError::System(Arc::new(error))
+}
+
+pub(super) fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
+}
+
+/// Opens a database, or makes it.
+pub(super) fn open(dir: &Dir, name: &Path) -> Result<Database, StoreError> {
+    let path = dir.shown(name);
+    let file = match dir.open_file(name, OFlags::RDWR, Mode::empty()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            create(dir, name)?;
+            dir.open_file(name, OFlags::RDWR, Mode::empty())
+        }
+        file => file,
+    };
+    let file = file.map_err(system)?;
+    if file.metadata().map_err(system)?.len() == 0 {
+        // It would be made a new one.
+        return Err(engine(&path, &"it is empty"));
+    }
+    let opened =
+        guarded(|| DatabaseFile::new(file).and_then(|file| builder().create_with_backend(file)));
+    let database = opened.map_err(|error| engine(&path, &error))?;
+    check_format(&database, &path)?;
+    Ok(database)
+}
+
+/// Makes a database under another name first: power lost during the first creation would leave
+/// a file that cannot be opened.
+fn create(dir: &Dir, name: &Path) -> Result<(), StoreError> {
+    let new = name.with_extension("new");
+    match dir.remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(system(error)),
+        Err(_) | Ok(()) => {}
+    }
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+    let file = dir.open_file(&new, flags, PRIVATE).map_err(system)?;
+    let made = file.try_clone().map_err(system)?;
+    let write = || -> Result<(), redb::Error> {
+        let database = builder().create_with_backend(DatabaseFile::new(file)?)?;
+        write_format(&database)
+    };
+    guarded(write).map_err(|error| engine(&dir.shown(&new), &error))?;
+    made.sync_all().map_err(system)?;
+    place(dir, &new, name).map_err(system)
+}
+
+/// Says durably that the format is the newest.
+fn write_format(database: &Database) -> Result<(), redb::Error> {
+    let transaction = durable(database)?;
+    transaction
+        .open_table(TABLE)?
+        .insert(FORMAT_KEY, &FORMAT.to_be_bytes()[..])?;
+    Ok(transaction.commit()?)
+}
+
+/// Refuses a format that this program does not read. An older one becomes the newest: what came
+/// since are tables and optional fields, so that every row of format 1 is one of format 2.
+fn check_format(database: &Database, path: &Path) -> Result<(), StoreError> {
+    let read = || -> Result<Option<u32>, redb::Error> {
+        let value = database.begin_read()?.open_table(TABLE)?.get(FORMAT_KEY)?;
+        Ok(value
+            .and_then(|value| value.value().try_into().ok())
+            .map(u32::from_be_bytes))
+    };
+    match guarded(read).map_err(|error| engine(path, &error))? {
+        Some(FORMAT) => Ok(()),
+        Some(FORMAT_OLDEST..FORMAT) => {
+            guarded(|| write_format(database)).map_err(|error| engine(path, &error))
+        }
+        found => Err(StoreError::Format {
+            path: path.display().to_string(),
+            found: found.unwrap_or_default(),
+            known: FORMAT,
+        }),
+    }
+}
