@@ -1,15 +1,16 @@
 //! The kernel's side: requests decoded, the tree called, answers given.
 //!
 //! Here are inode numbers, open files, what the kernel may cache, who may write, and errno. A
-//! request's meaning is not: `Service` takes decoded requests and returns plain values, which
-//! two transports send: `adapter` through fuser, `ring` by `io_uring`.
+//! request's meaning is not. A request comes by one of two transports, `/dev/fuse` or `io_uring`;
+//! `request` decodes it, `dispatch` calls `Service`, which returns plain values, and `reply`
+//! encodes these, in the same way for both. fuser mounts and negotiates.
 //!
 //! It decides nothing about registries.
 
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use fuser::{Config, MountOption, Session, SessionACL, SessionUnmounter};
@@ -17,28 +18,30 @@ use fuser::{Config, MountOption, Session, SessionACL, SessionUnmounter};
 use crate::tree::Tree;
 
 mod access;
-mod adapter;
+mod connection;
 mod directories;
+mod dispatch;
 mod errno;
 mod files;
 mod inodes;
 mod names;
+mod negotiation;
 mod notify;
 mod passthrough;
+mod reply;
+mod request;
 mod requests;
-mod ring;
 mod service;
 mod syncs;
+mod transport;
 mod workers;
 
 use access::Owner;
-use adapter::{Adapter, Negotiated};
+use negotiation::Negotiation;
 use notify::Kernel;
-use ring::Rings;
 use service::Service;
-
-/// Threads that serve requests: enough that a few waiting for the disk keep nobody waiting.
-const THREADS: usize = 8;
+use transport::device;
+use transport::ring::Rings;
 
 /// What makes a mount faster, where the kernel offers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +105,8 @@ impl Mounted {
 /// A mount that answers.
 #[derive(Debug)]
 pub struct Mount {
-    session: Session<Adapter>,
+    session: Session<Negotiation>,
+    service: Arc<Service>,
     rings: Option<Rings>,
 }
 
@@ -124,14 +128,13 @@ impl Mount {
         let rings = options.offers.rings.then(prepare).flatten();
         let works = &service.passthrough.works;
         works.store(options.offers.passthrough, Ordering::Relaxed);
-        let negotiated = Arc::new(Negotiated::default());
-        negotiated.rings.store(rings.is_some(), Ordering::Relaxed);
-        let adapter = Adapter::new(Arc::clone(&service), Arc::clone(&negotiated));
-        let session = Session::new(adapter, mountpoint, &config(options))?;
+        let agreed = Arc::new(AtomicBool::new(rings.is_some()));
+        let negotiation = Negotiation::new(Arc::clone(&service), Arc::clone(&agreed));
+        let session = Session::new(negotiation, mountpoint, &config(options))?;
         service.kernel.connect(session.notifier());
         let device = session.as_fd().try_clone_to_owned()?;
         service.passthrough.connect(device);
-        let rings = rings.filter(|_| negotiated.rings.load(Ordering::Relaxed));
+        let rings = rings.filter(|_| agreed.load(Ordering::Relaxed));
         if let Some(rings) = &rings {
             rings.start(session.as_fd().try_clone_to_owned()?, &service);
         }
@@ -145,7 +148,11 @@ impl Mount {
             let counts = counts.map(|(kind, count)| format!("requests, {kind}: {count}"));
             served.iter().cloned().chain(counts).collect()
         }));
-        Ok(Self { session, rings })
+        Ok(Self {
+            session,
+            service,
+            rings,
+        })
     }
 
     /// What ends the mount from another thread.
@@ -155,7 +162,10 @@ impl Mount {
 
     /// Answers until the mount ends, from whichever side.
     pub fn serve(self) -> io::Result<()> {
-        let served = self.session.run();
+        let connection = self.session.as_fd().try_clone_to_owned()?;
+        let served = device::serve(connection, &self.service);
+        // Unmounts, if the mount has not ended by itself.
+        drop(self.session);
         if let Some(rings) = self.rings {
             rings.join();
         }
@@ -206,7 +216,5 @@ fn config(options: &Options) -> Config {
     } else {
         SessionACL::Owner
     };
-    config.n_threads = Some(THREADS);
-    config.clone_fd = true;
     config
 }

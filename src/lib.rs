@@ -49,8 +49,8 @@
 //!    `blobs/local`, `index/journal/segment.rs`, `index/redb` and plain files make bytes
 //!    durable.
 //! 8. Nothing done through the mount makes it panic, hang, or show an invalid link
-//!    (`tests/mount/fuzz.rs`). What is unsafe is in `fuse/ring/queue.rs`,
-//!    `fuse/passthrough.rs` and `blobs/local/lease.rs` only.
+//!    (`tests/mount/fuzz.rs`). What is unsafe is in
+//!    `fuse/transport/ring/queue.rs`, `fuse/connection.rs` and `blobs/local/lease.rs` only.
 //!
 //! # When things become durable
 //!
@@ -71,10 +71,11 @@
 //!
 //! # How requests come, and what the kernel keeps
 //!
-//! Requests come by /dev/fuse through fuser, and where the kernel offers it (Linux 6.14,
-//! `fuse.enable_uring`) by `io_uring`: a ring and a thread for each processor, which answers at
-//! once what is a matter of facts and gives to workers what may wait for a disk
-//! (`fuse/ring.rs`). Both call the same service.
+//! Requests come by /dev/fuse, and where the kernel offers it (Linux 6.14, `fuse.enable_uring`)
+//! by `io_uring`: a ring and a thread for each processor, which answers at once what is a matter
+//! of facts and gives to workers what may wait for a disk (`fuse/transport/`). What a request
+//! says, calls and answers is the same for both (`fuse/request.rs`, `fuse/dispatch.rs`,
+//! `fuse/reply.rs`).
 //!
 //! Blobs, and uploads while they are written, are files that the kernel reads and writes by
 //! itself where it can (Linux 6.9, privileges; `fuse/passthrough.rs`). We do not see those

@@ -3,26 +3,18 @@
 //!
 //! The kernel's conditions: all who have a file open by passthrough have the same file behind
 //! it, and nobody has it open in another way meanwhile. Who would, gets a new inode.
-#![expect(unsafe_code, reason = "the numbers of files behind are ours to close")]
 
 use std::fs::File;
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use fuser::{BackingId, FileHandle, FopenFlags, Generation, ReplyCreate, ReplyOpen};
 use hashbrown::HashMap;
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use rustix::ioctl::{Opcode, Setter, ioctl, opcode};
 
-use super::files::Opened;
-use super::service::Entry;
+use super::connection::{close_backing, open_backing};
 use crate::tree::{Caching, Direct};
-
-/// `FUSE_DEV_IOC_BACKING_CLOSE`
-const CLOSE: Opcode = opcode::write::<u32>(229, 2);
 
 /// How long who writes a file waits until those have closed it who read it.
 const CLOSED: Duration = Duration::from_millis(100);
@@ -67,8 +59,8 @@ impl Passthrough {
     /// Learns the connection, and whether files can be passed through it.
     pub(super) fn connect(&self, device: OwnedFd) {
         let probe = || {
-            let number = BackingId::create_raw(&device, File::open("/proc/self/exe")?)?;
-            close(&device, number)
+            let number = open_backing(&device, &File::open("/proc/self/exe")?)?;
+            close_backing(&device, number)
         };
         if self.works.load(Ordering::Relaxed)
             && let Err(error) = probe()
@@ -155,7 +147,7 @@ impl Passthrough {
         if !self.works.load(Ordering::Relaxed) {
             return None;
         }
-        let backing = BackingId::create_raw(self.device.get()?, direct.file()?);
+        let backing = open_backing(self.device.get()?, direct.file()?);
         let backing = backing.inspect_err(|error| log::debug!("no passthrough: {error}"));
         Some((backing.ok()?, direct))
     }
@@ -186,7 +178,7 @@ impl Passthrough {
         };
         inodes.remove(&ino);
         if let (Some(backing), Some(device)) = (backing, self.device.get())
-            && let Err(error) = close(device, backing)
+            && let Err(error) = close_backing(device, backing)
         {
             log::debug!("a file behind an inode stays open: {error}");
         }
@@ -204,48 +196,4 @@ fn ours(cached: &mut usize, writing: &mut usize, caching: Caching) -> Way {
     *cached += usize::from(keeps);
     *writing += usize::from(caching == Caching::Writing);
     Way::Ours { cached: keeps }
-}
-
-/// Takes a file back from the kernel.
-fn close(device: &OwnedFd, backing: u32) -> io::Result<()> {
-    // SAFETY: the number is of a file that was opened on this device, and is used no more.
-    unsafe { ioctl(device.as_fd(), Setter::<CLOSE, u32>::new(backing)) }?;
-    Ok(())
-}
-
-/// Answers open(2) through fuser.
-pub(super) fn reply_opened(reply: ReplyOpen, opened: &Opened) {
-    let handle = FileHandle(opened.number);
-    let Some(backing) = opened.backing else {
-        return reply.opened(handle, opened.flags);
-    };
-    // SAFETY: the number is taken back below, so that it stays open.
-    let backing = unsafe { reply.wrap_backing(backing) };
-    reply.opened_passthrough(handle, flags(opened), &backing);
-    backing.into_raw();
-}
-
-/// Answers creat(2) through fuser.
-pub(super) fn reply_created(reply: ReplyCreate, entry: &Entry, opened: &Opened) {
-    let (handle, generation) = (FileHandle(opened.number), Generation(0));
-    let (lifetime, attributes) = (&entry.lifetime, &entry.attributes);
-    let Some(backing) = opened.backing else {
-        return reply.created(lifetime, attributes, generation, handle, opened.flags);
-    };
-    // SAFETY: the number is taken back below, so that it stays open.
-    let backing = unsafe { reply.wrap_backing(backing) };
-    reply.created_passthrough(
-        lifetime,
-        attributes,
-        generation,
-        handle,
-        flags(opened),
-        &backing,
-    );
-    backing.into_raw();
-}
-
-/// The flags without the one that fuser sets itself.
-fn flags(opened: &Opened) -> FopenFlags {
-    opened.flags.difference(FopenFlags::FOPEN_PASSTHROUGH)
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{Errno, FileAttr, FileType};
 
-use crate::fuse::files::Opened;
-use crate::fuse::service::Entry;
+use super::files::Opened;
+use super::service::Entry;
 use crate::tree::Space;
 
 /// Bytes of a listing of a few names.

@@ -5,36 +5,38 @@ use std::sync::Arc;
 
 use fuser::{Errno, FileType};
 
-use super::Slot;
-use super::queue::Raw;
+use super::directories::Row;
 use super::reply::{Body, Listing, Reply};
 use super::request::{Operation, Request};
-use crate::fuse::directories::Row;
-use crate::fuse::requests::Kind;
-use crate::fuse::service::{Service, file_type};
-use crate::fuse::syncs::Task;
-use crate::fuse::workers::Workers;
+use super::requests::Kind;
+use super::service::{Service, file_type};
+use super::syncs::Task;
+use super::transport::{Pending, Runner, Waits};
 
-/// Serves a request: here, or by a worker.
-pub(super) fn serve(service: &Arc<Service>, workers: &mut Workers, raw: &Raw, mut slot: Slot) {
-    let request = Request::read(raw, slot.payload.bytes());
+/// Serves a request: here, or by whoever does what may wait.
+pub(super) fn serve(
+    service: &Arc<Service>,
+    runner: &mut impl Runner,
+    request: Request,
+    mut slot: impl Pending,
+) {
     service.requests.count(kind(&request.operation));
-    if waits(service, &request) {
-        if let Operation::Read(handle, offset, size) = request.operation {
-            let place = slot.payload.place(room(size));
-            if let Some(read) = service.read_at_hand(handle, offset, place) {
-                return slot.answer(Body::InPlace(read));
-            }
+    if let Some(waits) = waits(service, &request) {
+        if let Operation::Read(handle, offset, size) = request.operation
+            && let Some(read) = service.read_at_hand(handle, offset, slot.place(room(size)))
+        {
+            return slot.answer(Body::InPlace(read));
         }
         let service = Arc::clone(service);
-        return workers.run(Box::new(move || {
+        let task = move || {
             if let Some(rest) = perform(&service, request, slot) {
                 rest();
             }
-        }));
+        };
+        return runner.run(waits, Box::new(task));
     }
     if let Some(rest) = perform(service, request, slot) {
-        workers.run(rest);
+        runner.run(Waits::Changes, rest);
     }
 }
 
@@ -71,24 +73,27 @@ fn kind(operation: &Operation) -> Kind {
     }
 }
 
-/// Whether a request may wait for the disk, or keep a processor busy for long.
-fn waits(service: &Service, request: &Request) -> bool {
-    match &request.operation {
-        Operation::Read(handle, ..)
-        | Operation::Write(handle, ..)
-        | Operation::Sync(handle)
-        | Operation::Flush(handle) => service.may_wait(*handle),
-        Operation::Release(handle) => service.release_may_wait(*handle),
-        Operation::Remove(name, _) => service.remove_may_wait(request.ino, name),
-        Operation::Rename(_, _, from, _) => service.rename_may_wait(request.ino, from),
-        Operation::Open(flags) => service.open_may_wait(request.ino, *flags),
-        Operation::Set(setting) => setting.size.is_some_and(|size| size > 0),
-        _ => false,
-    }
+/// Whether a request may wait for the disk, or keep a processor busy for long, and for what.
+fn waits(service: &Service, request: &Request) -> Option<Waits> {
+    let (waits, kind) = match &request.operation {
+        Operation::Read(handle, ..) => (service.may_wait(*handle), Waits::Reads),
+        Operation::Write(handle, ..) | Operation::Sync(handle) | Operation::Flush(handle) => {
+            (service.may_wait(*handle), Waits::Changes)
+        }
+        Operation::Release(handle) => (service.release_may_wait(*handle), Waits::Changes),
+        Operation::Remove(name, _) => (service.remove_may_wait(request.ino, name), Waits::Changes),
+        Operation::Rename(_, _, from, _) => {
+            (service.rename_may_wait(request.ino, from), Waits::Changes)
+        }
+        Operation::Open(flags) => (service.open_may_wait(request.ino, *flags), Waits::Reads),
+        Operation::Set(setting) => (setting.size.is_some_and(|size| size > 0), Waits::Changes),
+        _ => return None,
+    };
+    waits.then_some(kind)
 }
 
 /// Does what is asked for, up to what may wait for the disk, which it gives back.
-fn perform(service: &Arc<Service>, request: Request, mut slot: Slot) -> Option<Task> {
+fn perform(service: &Arc<Service>, request: Request, mut slot: impl Pending) -> Option<Task> {
     let Request {
         caller,
         ino,
@@ -146,11 +151,11 @@ fn perform(service: &Arc<Service>, request: Request, mut slot: Slot) -> Option<T
             slot.answer(created.map(|(entry, opened)| Reply::created(&entry, &opened)));
         }
         Operation::Read(handle, offset, size) => {
-            let read = service.read(handle, offset, slot.payload.place(room(size)));
+            let read = service.read(handle, offset, slot.place(room(size)));
             slot.answer(read.map(Body::InPlace));
         }
         Operation::Write(handle, offset) => {
-            let written = service.write(handle, offset, slot.payload.bytes());
+            let written = service.write(handle, offset, slot.payload());
             slot.answer(written.map(Reply::size));
         }
         Operation::Space => slot.answer(service.space().map(|space| Reply::space(&space))),
@@ -193,7 +198,7 @@ fn with_nothing(changed: Vec<u64>) -> (Reply, Vec<u64>) {
 }
 
 /// Answers once the kernel knows what changed.
-fn answer_changed(service: &Service, slot: Slot, done: Result<(Reply, Vec<u64>), Errno>) {
+fn answer_changed(service: &Service, slot: impl Pending, done: Result<(Reply, Vec<u64>), Errno>) {
     match done {
         Ok((reply, changed)) => {
             let answer = Box::new(move || slot.answer(reply));

@@ -1,9 +1,9 @@
 //! Rings: requests by `io_uring` (Linux 6.14 and later, where `fuse.enable_uring` is Y), beside
-//! fuser, which mounts, negotiates, and goes on reading what comes by /dev/fuse: forgets.
+//! /dev/fuse, by which forgets go on to come.
 //!
 //! Each processor has a ring and a thread of ours that runs on it, so that a request goes to
 //! the daemon and back without waking another processor: a quarter of the time. What may wait
-//! is done by the ring's workers. Meanings are in `Service`, as for the other transport.
+//! is done by the ring's workers.
 //!
 //! The kernel sends nothing until every ring is registered, and goes back to /dev/fuse if one
 //! cannot be.
@@ -21,16 +21,17 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::process::setpriority_process;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-use super::service::{Service, guarded};
-use super::workers::Workers;
+use super::{Pending, Runner, Waits};
+use crate::fuse::dispatch;
+use crate::fuse::reply::Reply;
+use crate::fuse::request::Request;
+use crate::fuse::service::{Service, guarded};
+use crate::fuse::syncs::Task;
+use crate::fuse::workers::Workers;
 
-mod dispatch;
 mod queue;
-mod reply;
-mod request;
 
 use queue::{Payload, Queue};
-use reply::Reply;
 
 /// Requests that may be under way on one processor. Each takes as much memory as the largest
 /// request that it ever held.
@@ -47,13 +48,13 @@ type Start = (Arc<OwnedFd>, Arc<Service>);
 
 /// The rings of a mount.
 #[derive(Debug)]
-pub(super) struct Rings {
+pub(in crate::fuse) struct Rings {
     threads: Vec<(Sender<Start>, JoinHandle<()>)>,
 }
 
 impl Rings {
     /// Makes a ring for every processor; why not, if there can be none.
-    pub(super) fn prepare() -> io::Result<Self> {
+    pub(in crate::fuse) fn prepare() -> io::Result<Self> {
         let enabled = std::fs::read_to_string(ENABLED).unwrap_or_default();
         if enabled.trim() != "Y" {
             let why = format!("{ENABLED} is not Y");
@@ -76,7 +77,7 @@ impl Rings {
     }
 
     /// Serves a connection; when this returns, requests come by the rings or will.
-    pub(super) fn start(&self, device: OwnedFd, service: &Arc<Service>) {
+    pub(in crate::fuse) fn start(&self, device: OwnedFd, service: &Arc<Service>) {
         let device = Arc::new(device);
         for (start, _) in &self.threads {
             // A thread that is gone has said why; the kernel then does without rings.
@@ -85,7 +86,7 @@ impl Rings {
     }
 
     /// Waits until the mount has ended, for those that were started.
-    pub(super) fn join(self) {
+    pub(in crate::fuse) fn join(self) {
         for (start, thread) in self.threads {
             drop(start);
             // One that panicked has said so.
@@ -142,7 +143,15 @@ struct Slot {
     answered: bool,
 }
 
-impl Slot {
+impl Pending for Slot {
+    fn payload(&self) -> &[u8] {
+        self.payload.bytes()
+    }
+
+    fn place(&mut self, len: usize) -> &mut [u8] {
+        self.payload.place(len)
+    }
+
     fn answer(mut self, reply: impl Into<Reply>) {
         self.answered = true;
         self.mailbox.put(self.payload.entry(), reply.into());
@@ -153,6 +162,21 @@ impl Drop for Slot {
     fn drop(&mut self) {
         if !self.answered {
             self.mailbox.put(self.payload.entry(), Errno::EIO.into());
+        }
+    }
+}
+
+/// The workers of a ring.
+struct RingWorkers {
+    reads: Workers,
+    changes: Workers,
+}
+
+impl Runner for RingWorkers {
+    fn run(&mut self, waits: Waits, task: Task) {
+        match waits {
+            Waits::Reads => self.reads.run(task),
+            Waits::Changes => self.changes.run(task),
         }
     }
 }
@@ -207,7 +231,10 @@ fn serve(
 ) -> io::Result<()> {
     queue.register(device)?;
     // More than there are entries never have anything to do.
-    let mut workers = Workers::new("regfs-worker", ENTRIES);
+    let mut workers = RingWorkers {
+        reads: Workers::new("ring-reads", ENTRIES),
+        changes: Workers::new("ring-changes", ENTRIES),
+    };
     let (mut answers, mut entries) = (Vec::new(), Vec::new());
     while !queue.is_over() {
         mailbox.take(&mut answers);
@@ -221,6 +248,7 @@ fn serve(
         mailbox.asleep.store(false, Ordering::SeqCst);
         for entry in entries.drain(..) {
             let (raw, payload) = queue.request(entry);
+            let request = Request::read(&raw.frame(payload.bytes()));
             let slot = Slot {
                 mailbox: Arc::clone(mailbox),
                 payload,
@@ -228,7 +256,7 @@ fn serve(
             };
             // A panic drops the slot, which tells the kernel.
             let _told = guarded(|| {
-                dispatch::serve(service, &mut workers, &raw, slot);
+                dispatch::serve(service, &mut workers, request, slot);
                 Ok(())
             });
         }

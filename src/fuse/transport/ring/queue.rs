@@ -16,12 +16,14 @@ use std::sync::Arc;
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
-use super::reply::{Body, Reply};
+use crate::fuse::negotiation::WRITE_BYTES;
+use crate::fuse::reply::{Body, Reply};
+use crate::fuse::request::Frame;
 
 /// Bytes of a request's header, and of an answer's.
 const HEADER: usize = 128;
-/// The largest payload: as much as a request may write, which is agreed on at the mount.
-pub(super) const PAYLOAD: usize = 1 << 20;
+/// The largest payload: as much as a request may write.
+const PAYLOAD: usize = WRITE_BYTES as usize;
 /// Bytes from one entry to the next.
 const STRIDE: usize = PAGE + PAYLOAD;
 const PAGE: usize = 4096;
@@ -52,9 +54,16 @@ struct Header {
 #[derive(Debug)]
 pub(super) struct Raw {
     /// `fuse_in_header`
-    pub(super) header: [u8; HEADER],
+    header: [u8; HEADER],
     /// The operation's own structure.
-    pub(super) operation: [u8; HEADER],
+    operation: [u8; HEADER],
+}
+
+impl Raw {
+    /// The request with what follows it.
+    pub(super) fn frame<'a>(&'a self, payload: &'a [u8]) -> Frame<'a> {
+        Frame::of(&self.header, &self.operation, payload)
+    }
 }
 
 /// The place of what follows a request (names, bytes to write) and of what its answer says: ours

@@ -1,0 +1,345 @@
+//! Requests, as `include/uapi/linux/fuse.h` lays them out (protocol 7.40), decoded.
+
+use std::ffi::{OsStr, OsString};
+use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use fuser::Errno;
+
+use super::access::Caller;
+use super::names::Setting;
+
+/// Bytes of a request's header.
+const HEADER: usize = 40;
+
+/// Who asks, of which inode, for what.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) caller: Caller,
+    pub(super) ino: u64,
+    pub(super) operation: Operation,
+}
+
+/// What is asked for.
+#[derive(Debug)]
+pub(super) enum Operation {
+    Lookup(OsString),
+    Attributes,
+    Set(Setting),
+    ReadLink,
+    MakeFile(OsString, u32),
+    /// The name and the mode, without what the umask takes away.
+    MakeDirectory(OsString, u32),
+    /// What access(2) asks about.
+    Access(u32),
+    /// Whether a directory is meant.
+    Remove(OsString, bool),
+    /// The new directory, the flags, the old name, the new one.
+    Rename(u64, u32, OsString, OsString),
+    Open(i32),
+    /// The name and the mode, without what the umask takes away.
+    Create(OsString, u32),
+    /// Handle, offset, bytes at most.
+    Read(u64, u64, u32),
+    /// Handle, offset; what follows the request.
+    Write(u64, u64),
+    Space,
+    Release(u64),
+    Sync(u64),
+    Flush(u64),
+    /// The name and the most bytes, 0 if just the length is asked for.
+    Extended(OsString, u32),
+    ExtendedNames(u32),
+    SetExtended,
+    /// Offset, bytes at most, and whether with attributes.
+    List(u64, u32, bool),
+    SyncDirectory,
+    /// The mount has ended.
+    Destroy,
+    /// What we do not do, by which the kernel knows how to go on.
+    Refused(Errno),
+}
+
+/// Numbers read one behind the other; 0 behind the end.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn take<const LEN: usize>(&mut self) -> [u8; LEN] {
+        let (taken, rest) = self.0.split_first_chunk().unwrap_or((&[0; LEN], &[]));
+        self.0 = rest;
+        *taken
+    }
+
+    fn u32(&mut self) -> u32 {
+        u32::from_ne_bytes(self.take())
+    }
+
+    fn u64(&mut self) -> u64 {
+        u64::from_ne_bytes(self.take())
+    }
+}
+
+/// The first name, and what follows it.
+fn name(bytes: &[u8]) -> (OsString, &[u8]) {
+    let mut parts = bytes.splitn(2, |byte| *byte == 0);
+    let name = OsStr::from_bytes(parts.next().unwrap_or_default());
+    (name.to_owned(), parts.next().unwrap_or_default())
+}
+
+/// The parts of a request as they came.
+#[derive(Debug)]
+pub(super) struct Frame<'a> {
+    header: Header,
+    /// The operation's own structure.
+    structure: &'a [u8],
+    /// What follows: names, bytes to write.
+    payload: &'a [u8],
+}
+
+/// `fuse_in_header`
+#[derive(Debug)]
+struct Header {
+    code: u32,
+    unique: u64,
+    ino: u64,
+    caller: Caller,
+}
+
+impl Header {
+    fn read(bytes: &[u8]) -> Self {
+        let mut fields = Fields(bytes);
+        let (_len, code) = (fields.u32(), fields.u32());
+        let (unique, ino) = (fields.u64(), fields.u64());
+        let (uid, gid, pid) = (fields.u32(), fields.u32(), fields.u32());
+        Self {
+            code,
+            unique,
+            ino,
+            caller: Caller { pid, uid, gid },
+        }
+    }
+}
+
+impl<'a> Frame<'a> {
+    /// A request whose parts came in places of their own.
+    pub(super) fn of(header: &[u8], structure: &'a [u8], payload: &'a [u8]) -> Self {
+        Self {
+            header: Header::read(header),
+            structure,
+            payload,
+        }
+    }
+
+    /// A request whose parts came in one piece.
+    pub(super) fn split(bytes: &'a [u8]) -> Self {
+        let (header, rest) = bytes.split_at_checked(HEADER).unwrap_or((bytes, &[]));
+        let header = Header::read(header);
+        let len = structure_len(header.code);
+        let (structure, payload) = rest.split_at_checked(len).unwrap_or((rest, &[]));
+        Self {
+            header,
+            structure,
+            payload,
+        }
+    }
+
+    /// The number that the answer must name.
+    pub(super) fn unique(&self) -> u64 {
+        self.header.unique
+    }
+
+    /// Where in one piece what follows the structure stands.
+    pub(super) fn payload_range(&self) -> Range<usize> {
+        let start = HEADER + self.structure.len();
+        start..start + self.payload.len()
+    }
+
+    /// The inodes that the kernel has forgotten, and how often each, which it wants no answer to.
+    pub(super) fn forgotten(&self) -> Option<Vec<(u64, u64)>> {
+        let mut fields = Fields(self.structure);
+        match self.header.code {
+            2 => Some(vec![(self.header.ino, fields.u64())]),
+            42 => {
+                let rows = self.payload.chunks_exact(16).map(Fields);
+                Some(rows.map(|mut row| (row.u64(), row.u64())).collect())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Bytes of an operation's own structure.
+fn structure_len(code: u32) -> usize {
+    match code {
+        // FORGET, MKDIR, RENAME, LINK, OPEN, SETXATTR, GETXATTR, LISTXATTR, ACCESS, BATCH_FORGET
+        2 | 9 | 12 | 13 | 14 | 21 | 22 | 23 | 34 | 42 => 8,
+        // GETATTR, MKNOD, FSYNC, FSYNCDIR, CREATE, RENAME2
+        3 | 8 | 20 | 30 | 35 | 45 => 16,
+        // RELEASE, FLUSH
+        18 | 25 => 24,
+        // READ, WRITE, READDIR, READDIRPLUS
+        15 | 16 | 28 | 44 => 40,
+        // SETATTR
+        4 => 88,
+        _ => 0,
+    }
+}
+
+impl Request {
+    /// Decodes a request, and the names that follow it.
+    pub(super) fn read(frame: &Frame<'_>) -> Self {
+        let header = &frame.header;
+        Self {
+            caller: header.caller,
+            ino: header.ino,
+            operation: operation(header.code, frame),
+        }
+    }
+}
+
+fn operation(code: u32, frame: &Frame<'_>) -> Operation {
+    let (mut fields, payload) = (Fields(frame.structure), frame.payload);
+    let first = || name(payload).0;
+    match code {
+        1 => Operation::Lookup(first()),
+        3 => Operation::Attributes,
+        4 => Operation::Set(setting(fields)),
+        5 => Operation::ReadLink,
+        8 => Operation::MakeFile(first(), fields.u32()),
+        9 => {
+            let (mode, umask) = (fields.u32(), fields.u32());
+            Operation::MakeDirectory(first(), mode & !umask)
+        }
+        10 | 11 => Operation::Remove(first(), code == 11),
+        12 | 45 => {
+            let (parent, flags) = (fields.u64(), if code == 45 { fields.u32() } else { 0 });
+            let (from, rest) = name(payload);
+            Operation::Rename(parent, flags, from, name(rest).0)
+        }
+        14 => Operation::Open(fields.u32().cast_signed()),
+        15 => Operation::Read(fields.u64(), fields.u64(), fields.u32()),
+        16 => Operation::Write(fields.u64(), fields.u64()),
+        17 => Operation::Space,
+        18 => Operation::Release(fields.u64()),
+        20 => Operation::Sync(fields.u64()),
+        21 | 24 => Operation::SetExtended,
+        22 => Operation::Extended(first(), fields.u32()),
+        23 => Operation::ExtendedNames(fields.u32()),
+        25 => Operation::Flush(fields.u64()),
+        28 | 44 => {
+            let (_handle, offset) = (fields.u64(), fields.u64());
+            Operation::List(offset, fields.u32(), code == 44)
+        }
+        30 => Operation::SyncDirectory,
+        34 => Operation::Access(fields.u32()),
+        35 => {
+            let (_flags, mode, umask) = (fields.u32(), fields.u32(), fields.u32());
+            Operation::Create(first(), mode & !umask)
+        }
+        38 => Operation::Destroy,
+        // Symbolic and hard links.
+        6 | 13 => Operation::Refused(Errno::EPERM),
+        39 => Operation::Refused(Errno::ENOTTY),
+        _ => Operation::Refused(Errno::ENOSYS),
+    }
+}
+
+/// `fuse_setattr_in`
+fn setting(mut fields: Fields<'_>) -> Setting {
+    const MODE: u32 = 1;
+    const SIZE: u32 = 1 << 3;
+    const MODIFIED: u32 = 1 << 5;
+    const HANDLE: u32 = 1 << 6;
+    const NOW: u32 = 1 << 8;
+    let (valid, _padding) = (fields.u32(), fields.u32());
+    let (handle, size) = (fields.u64(), fields.u64());
+    let (_owner, _accessed, modified, _changed) =
+        (fields.u64(), fields.u64(), fields.u64(), fields.u64());
+    let (_accessed, nanos, _changed) = (fields.u32(), fields.u32(), fields.u32());
+    let mode = fields.u32();
+    let has = |bit: u32| valid & bit != 0;
+    let time = if has(NOW) {
+        SystemTime::now()
+    } else {
+        // Times before 1970 come as very large numbers, and are shown as 1970.
+        let since = Duration::new(modified, nanos.min(999_999_999));
+        UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
+    };
+    Setting {
+        mode: has(MODE).then(|| u16::try_from(mode & 0o7777).unwrap_or_default()),
+        modified: has(MODIFIED).then_some(time),
+        now: has(NOW),
+        size: has(SIZE).then_some(size),
+        number: has(HANDLE).then_some(handle),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A request of inode 7 in one piece.
+    fn piece(code: u32, rest: &[&[u8]]) -> Vec<u8> {
+        let rest = rest.concat();
+        let len = u32::try_from(HEADER + rest.len()).unwrap();
+        let mut bytes = [len.to_ne_bytes(), code.to_ne_bytes()].concat();
+        bytes.extend(99_u64.to_ne_bytes());
+        bytes.extend(7_u64.to_ne_bytes());
+        for number in [1000_u32, 100, 42, 0] {
+            bytes.extend(number.to_ne_bytes());
+        }
+        [bytes, rest].concat()
+    }
+
+    #[test]
+    fn a_request_in_one_piece_says_what_it_says_in_parts() {
+        let rename: [&[u8]; 3] = [
+            &8_u64.to_ne_bytes(),
+            &[1, 0, 0, 0, 0, 0, 0, 0],
+            b"old\0new\0",
+        ];
+        let read = [3_u64, 4096, 512, 0, 0].map(u64::to_ne_bytes).concat();
+        let cases: [(u32, &[&[u8]], &str); 4] = [
+            (1, &[b"name\0"], r#"Lookup("name")"#),
+            (45, &rename, r#"Rename(8, 1, "old", "new")"#),
+            (15, &[&read], "Read(3, 4096, 512)"),
+            (36, &[&[0; 8]], "Refused(Errno(38))"),
+        ];
+        for (code, rest, said) in cases {
+            let bytes = piece(code, rest);
+            let frame = Frame::split(&bytes);
+            let request = Request::read(&frame);
+            assert_eq!(format!("{:?}", request.operation), said);
+            assert_eq!((frame.unique(), request.ino), (99, 7));
+            let caller = request.caller;
+            assert_eq!((caller.uid, caller.gid, caller.pid), (1000, 100, 42));
+            // As rings bring it: each part in a place that is longer.
+            let mut structure = frame.structure.to_vec();
+            structure.resize(128, 0);
+            let parts = Frame::of(&bytes, &structure, frame.payload);
+            assert_eq!(format!("{:?}", Request::read(&parts).operation), said);
+        }
+    }
+
+    #[test]
+    fn what_is_written_stands_behind_the_structure() {
+        let write = [3_u64, 0, 5, 0, 0].map(u64::to_ne_bytes).concat();
+        let bytes = piece(16, &[&write, b"bytes"]);
+        let range = Frame::split(&bytes).payload_range();
+        assert_eq!(bytes.get(range), Some(&b"bytes"[..]));
+    }
+
+    #[test]
+    fn what_the_kernel_forgets_wants_no_answer() {
+        let forget = piece(2, &[&3_u64.to_ne_bytes()]);
+        assert_eq!(Frame::split(&forget).forgotten(), Some(vec![(7, 3)]));
+        let rows = [5_u64, 1, 6, 2].map(u64::to_ne_bytes).concat();
+        let batch = piece(42, &[&[2, 0, 0, 0, 0, 0, 0, 0], &rows]);
+        let forgotten = Frame::split(&batch).forgotten();
+        assert_eq!(forgotten, Some(vec![(5, 1), (6, 2)]));
+        assert_eq!(Frame::split(&piece(3, &[&[0; 16]])).forgotten(), None);
+        // What is cut short is no request, and does no harm.
+        assert_eq!(Frame::split(&forget[..12]).forgotten(), Some(vec![(0, 0)]));
+    }
+}
