@@ -18,6 +18,10 @@ use rustix::fs::{
     openat, openat2, readlinkat, renameat_with, statat, unlinkat,
 };
 
+mod pinned;
+
+pub use pinned::Pinned;
+
 /// Longest path that is given to the kernel in one call, in bytes; its own limit is 4,096.
 const PATH_BYTES_MAX: usize = 2_048;
 /// How paths are resolved below a directory.
@@ -145,6 +149,23 @@ impl Dir {
             ));
         }
         Ok(File::from(descriptor))
+    }
+
+    /// Holds what a path beneath this directory leads to, of any kind, without opening it; an
+    /// empty path is this one.
+    ///
+    /// # Errors
+    /// As [`open_dir`](Self::open_dir) for the way there, and what openat2(2) says.
+    pub fn pin(&self, path: impl AsRef<Path>) -> io::Result<Pinned> {
+        let (start, rest) = self.approach(path.as_ref())?;
+        let rest = if rest.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            rest
+        };
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let descriptor = openat2(start, rest, flags, Mode::empty(), BENEATH)?;
+        Ok(Pinned(descriptor))
     }
 
     /// What lstat shows of a path beneath this directory; an empty path is this one.

@@ -13,6 +13,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use rustix::process::{getegid, geteuid};
+
 use fuser::{Config, MountOption, Session, SessionACL, SessionUnmounter};
 
 use crate::tree::Tree;
@@ -28,6 +30,7 @@ mod names;
 mod negotiation;
 mod notify;
 mod passthrough;
+mod permission;
 mod reply;
 mod request;
 mod requests;
@@ -120,8 +123,12 @@ impl Mount {
         options: &Options,
         known: &OnceLock<Mounted>,
     ) -> io::Result<Self> {
-        let (uid, gid) = (options.uid, options.gid);
-        let service = Service::new(tree, Owner { uid, gid }, Kernel::start()?);
+        let owner = Owner {
+            uid: options.uid,
+            gid: options.gid,
+            daemon: (geteuid().as_raw(), getegid().as_raw()),
+        };
+        let service = Service::new(tree, owner, Kernel::start()?);
         let service = Arc::new(service);
         // There is one mount.
         let _first = known.set(Mounted(Arc::clone(&service)));

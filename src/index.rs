@@ -21,6 +21,7 @@ mod key;
 mod listing;
 mod memory;
 mod numbers;
+mod ownership;
 mod placing;
 mod recent;
 mod record;
@@ -37,6 +38,7 @@ pub use listing::Legible;
 use listing::decode_hash_state;
 pub use memory::Memory;
 use numbers::Numbers;
+pub use ownership::{Owned, Ownership};
 pub use record::{
     Blob, DigestId, Directories, Kept, Link, Repository, RepositoryId, Role, TagDirectories,
     TagRecord, Upload,

@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -33,6 +34,7 @@ mod kept;
 mod link;
 mod moment;
 mod open;
+mod ownership;
 mod policy;
 mod publish;
 mod read;
@@ -55,6 +57,7 @@ pub use ingest::{Destination, Ingested};
 pub use inventory::{Earlier, Holding, Totals};
 pub use moment::Moment;
 pub use open::FILES;
+pub use ownership::{Owner, Ownership};
 pub use policy::{Audit, Policy, References, Removal, Schema1, Sync, Uploads};
 pub use publish::{Bytes, INLINE_BYTES_MAX};
 pub use scrub::{Rotten, Scrubbed, Scrubbing};
@@ -80,6 +83,8 @@ pub struct Registry {
     moments: Mutex<moment::Moments>,
     /// Whose turn it is of those who adopt facts.
     adopting: Mutex<()>,
+    /// Whether the owner or mode of any directory was ever set.
+    owned: AtomicBool,
 }
 
 impl std::fmt::Debug for Registry {
@@ -99,6 +104,7 @@ impl Registry {
     ) -> Result<Self, Error> {
         let shards = (0..=u8::MAX).map(|_| Mutex::new(())).collect();
         let index = Arc::new(Index::new(store));
+        let owned = AtomicBool::new(index.view().has_ownership()?);
         let registry = Self {
             index,
             blobs,
@@ -111,6 +117,7 @@ impl Registry {
             settling: settling::Settling::default(),
             moments: Mutex::default(),
             adopting: Mutex::default(),
+            owned,
         };
         let unsettled = registry.finish_publications()?;
         let kept_whole = registry.give_back_kept(&unsettled.rows)?;

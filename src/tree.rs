@@ -18,6 +18,7 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
+use crate::dir::Dir;
 use crate::layout::{self, Node};
 use crate::registry::Registry;
 
@@ -32,12 +33,15 @@ mod lingering;
 mod listing;
 mod node;
 mod own;
+mod owned;
 mod packed;
 mod place;
 mod plain;
 mod rejected;
 mod remove;
 mod rename;
+mod seek;
+mod stat;
 mod target;
 mod waiting;
 
@@ -47,60 +51,14 @@ pub use node::{at, directory};
 pub use own::{OwnFile, Served};
 pub use packed::Packed;
 pub use place::Place;
+pub use seek::Seek;
+pub use stat::{Attributes, Change, FileKind, Permissions};
 
 use draft::{Draft, Drafts};
 use lingering::Lingering;
 use own::{Serving, Texts};
 use plain::Plain;
 use rejected::Rejected;
-
-/// What kind of file a place is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FileKind {
-    /// A directory.
-    Directory,
-    /// A regular file.
-    File,
-    /// A symbolic link (plain files only).
-    Symlink,
-}
-
-/// What stat shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attributes {
-    /// Directory, file or symbolic link.
-    pub kind: FileKind,
-    /// Bytes.
-    pub size: u64,
-    /// Time of the last change: for what registries write, the time of its push.
-    pub modified: SystemTime,
-    /// Permission bits.
-    pub mode: u16,
-}
-
-impl Attributes {
-    /// Permission bits of the layout's directories, and of its files.
-    const DIRECTORY_MODE: u16 = 0o755;
-    const FILE_MODE: u16 = 0o644;
-
-    fn directory(modified: SystemTime) -> Self {
-        Self {
-            kind: FileKind::Directory,
-            size: 0,
-            modified,
-            mode: Self::DIRECTORY_MODE,
-        }
-    }
-
-    fn file(size: u64, modified: SystemTime) -> Self {
-        Self {
-            kind: FileKind::File,
-            size,
-            modified,
-            mode: Self::FILE_MODE,
-        }
-    }
-}
 
 /// A name resolved.
 #[derive(Clone, Debug)]
@@ -172,15 +130,6 @@ pub struct Space {
     pub available: u64,
 }
 
-/// What chmod and utimes ask for.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Change {
-    /// New permission bits.
-    pub mode: Option<u16>,
-    /// New time of modification.
-    pub modified: Option<SystemTime>,
-}
-
 /// Who asks for a change, so that a refusal can tell whose it was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Writer {
@@ -212,13 +161,19 @@ impl Tree {
     /// layout stands below the path `root` of the mount (`docker/registry`, or empty).
     pub fn new(
         registry: Arc<Registry>,
-        plain: PathBuf,
+        plain: &Path,
         root: &str,
         read_only: bool,
     ) -> Result<Self, TreeError> {
+        let made = std::fs::DirBuilder::new().recursive(true).create(plain);
+        let directory = made.and_then(|()| Dir::open(plain));
+        let directory = directory.map_err(|error| TreeError::Plain {
+            path: plain.display().to_string(),
+            error,
+        })?;
         Ok(Self {
             registry,
-            plain: Plain::open(plain, root)?,
+            plain: Plain::open(directory, root)?,
             drafts: Drafts::default(),
             lingering: Lingering::default(),
             rejected: Mutex::default(),
@@ -290,14 +245,27 @@ impl Tree {
     /// What stat shows of a place.
     pub fn attributes(&self, place: &Place) -> Result<Attributes, TreeError> {
         match place {
-            Place::Plain(path) => self.plain.attributes(path),
+            Place::Plain(path) => self.plain_attributes(path),
             Place::Node(node) => self.node_attributes(node),
             Place::Draft(id) => {
                 let draft = self.draft(*id)?;
-                Ok(Attributes::file(draft.len(), draft.created()))
+                Ok(Attributes {
+                    permissions: self.draft_permissions(&draft)?,
+                    ..Attributes::file(draft.len(), draft.created())
+                })
             }
             Place::Own(file) => Ok(self.own_attributes(*file)),
         }
+    }
+
+    /// What stat shows of a plain file. The top of the mount is a directory of the store, which
+    /// lets nobody in; who may do what there is kept as for the layout.
+    fn plain_attributes(&self, path: &Path) -> Result<Attributes, TreeError> {
+        let mut attributes = self.plain.attributes(path)?;
+        if path.as_os_str().is_empty() {
+            attributes.permissions = self.top_permissions()?;
+        }
+        Ok(attributes)
     }
 
     /// Makes the names in a plain directory durable; that of others is a matter of the facts.
@@ -305,13 +273,14 @@ impl Tree {
         self.plain.sync_directory(path)
     }
 
-    /// The permission bits of a place; those of the layout are known without looking whether
-    /// it is there.
-    pub fn mode(&self, place: &Place) -> Result<u16, TreeError> {
+    /// Who may do what with a place; of the layout that is known without looking whether it is
+    /// there.
+    pub fn permissions(&self, place: &Place) -> Result<Permissions, TreeError> {
         match place {
-            Place::Node(node) if node.is_directory() => Ok(Attributes::DIRECTORY_MODE),
-            Place::Node(_) => Ok(Attributes::FILE_MODE),
-            Place::Plain(_) | Place::Draft(_) | Place::Own(_) => Ok(self.attributes(place)?.mode),
+            Place::Node(node) => self.node_permissions(node),
+            Place::Plain(_) | Place::Draft(_) | Place::Own(_) => {
+                Ok(self.attributes(place)?.permissions)
+            }
         }
     }
 
@@ -325,13 +294,26 @@ impl Tree {
         }
     }
 
-    /// chmod and utimes: kept for plain files, accepted without effect elsewhere, since
-    /// containers of registries change owner and mode of everything when they start.
-    pub fn change(&self, place: &Place, change: Change) -> Result<(), TreeError> {
+    /// chmod, chown and utimes, as `admit` says, which sees what the file is. Owner and mode
+    /// are kept for plain files, and for what `owned` says of the layout.
+    pub fn change(
+        &self,
+        place: &Place,
+        writer: Writer,
+        admit: impl FnOnce(&Attributes) -> Result<Change, TreeError>,
+    ) -> Result<(), TreeError> {
         self.writable()?;
         match place {
-            Place::Plain(path) => self.plain.change(path, change),
-            Place::Node(_) | Place::Draft(_) | Place::Own(_) => Ok(()),
+            Place::Plain(path) if path.as_os_str().is_empty() => {
+                let now = self.attributes(place)?;
+                self.change_top(now.permissions, admit(&now)?)
+            }
+            Place::Plain(path) => self.plain.change(path, admit),
+            Place::Node(node) => {
+                let now = self.attributes(place)?;
+                self.change_node(node, &now, admit(&now)?, writer)
+            }
+            Place::Draft(_) | Place::Own(_) => admit(&self.attributes(place)?).map(drop),
         }
     }
 
@@ -349,6 +331,23 @@ impl Tree {
             free: space.free,
             available: space.available,
         })
+    }
+
+    /// Where a place stands: its directory, and its name there. Nothing of the top, and of what
+    /// is no lasting name.
+    pub fn standing(&self, place: &Place) -> Option<(Place, OsString)> {
+        match place {
+            Place::Plain(path) => {
+                let name = path.file_name()?;
+                Some((Place::Plain(path.parent()?.to_owned()), name.to_owned()))
+            }
+            Place::Node(Node::Root) => {
+                let parent = Place::Plain(self.plain.root().to_owned());
+                Some((parent, layout::TOP.into()))
+            }
+            Place::Node(node) => Some((Place::Node(node.parent()?), node.name().into())),
+            Place::Draft(_) | Place::Own(_) => None,
+        }
     }
 
     fn writable(&self) -> Result<(), TreeError> {

@@ -139,7 +139,7 @@ fn serve(mounting: &Mounting, mountpoint: &Path) -> Result<(), CommandError> {
     });
     let control = Control::listen(Arc::clone(&known))?;
     let plain = mounting.store.join(FILES);
-    let tree = Tree::new(registry, plain, &mounting.root, options.read_only)?;
+    let tree = Tree::new(registry, &plain, &mounting.root, options.read_only)?;
     let kernel = Options {
         source: absolute(&mounting.store)?.display().to_string(),
         read_only: options.read_only,

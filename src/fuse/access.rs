@@ -1,12 +1,26 @@
-//! Access: who may read and write.
+//! Access: who may do what, as POSIX says, asked of the permissions that stat shows.
 //!
-//! Everything belongs to one user and group, given at mount time. The owner and root may do
-//! what the owner's bits say; the kernel is not asked to check, since that would cost it three
-//! more requests for every file made.
+//! The daemon checks, and not the kernel (`default_permissions`): the kernel forgets a
+//! directory's attributes with every name made or removed in it, and asks for them again at the
+//! next step through it. Measured with a small image pushed through a registry, that is 465
+//! requests in place of 316 (Distribution 2.8), and 683 in place of 428 (3.1).
+//!
+//! The kernel keeps names, and what it keeps it does not ask for. Therefore names in a directory
+//! that not everybody may search are given to it for no time, so that it asks for each step of
+//! each user; a listing of one that not everybody may read is dropped once it was read; and a
+//! change of permissions has the kernel drop what it kept before. With the modes that are usual
+//! (0755) none of this costs a request.
+//!
+//! What the kernel would know better: capabilities (root is user 0, whatever it gave up), and
+//! supplementary groups, which come from the process that asks. Of a process in a PID namespace
+//! that the daemon cannot see into, the kernel does not tell the number: such a caller has its
+//! own group and no others, and may be refused what a member of a group may, never the reverse.
 
 use std::fs;
 
-use crate::tree::{Attributes, FileKind, Writer};
+use crate::tree::{Attributes, Change, FileKind, Permissions, TreeError, Writer};
+
+use super::names::Setting;
 
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
@@ -24,101 +38,281 @@ impl Caller {
             uid: self.uid,
         }
     }
+
+    fn is_root(self) -> bool {
+        self.uid == 0
+    }
+
+    /// Returns `true` if the caller is in a group, by its own or by one of its others.
+    fn is_in(self, gid: u32) -> bool {
+        self.gid == gid || self.pid != 0 && self.supplementary(gid).unwrap_or(false)
+    }
+
+    fn supplementary(self, gid: u32) -> Option<bool> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
+        let groups = status
+            .lines()
+            .find_map(|line| line.strip_prefix("Groups:"))?;
+        let mut groups = groups.split_whitespace().filter_map(|one| one.parse().ok());
+        Some(groups.any(|one: u32| one == gid))
+    }
 }
 
-/// The bits of access(2), and of a mode for others.
-const READ: u32 = 4;
-const WRITE: u32 = 2;
-const EXECUTE: u32 = 1;
+/// The bits of access(2), and of a mode for each class of users.
+pub(super) const READ: u16 = 4;
+pub(super) const WRITE: u16 = 2;
+/// To run a file, or to search a directory.
+pub(super) const EXECUTE: u16 = 1;
 
-/// To whom everything belongs.
+const SET_GID: u16 = 0o2000;
+const STICKY: u16 = 0o1000;
+
+/// To whom belongs what has no owner of its own, and who the daemon is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Owner {
     pub(super) uid: u32,
     pub(super) gid: u32,
+    /// The daemon's own user and group: what these make is the mount's own. A daemon that is
+    /// not root can make nothing else.
+    pub(super) daemon: (u32, u32),
 }
 
 impl Owner {
-    /// Whether a caller may write (or, of a directory, change what is in it).
-    pub(super) fn may_write(self, caller: Caller, mode: u16) -> bool {
-        self.may(caller, mode, 0o2)
+    /// To whom a file belongs.
+    pub(super) fn uid(self, of: Permissions) -> u32 {
+        of.uid.unwrap_or(self.uid)
     }
 
-    /// Whether a caller may read.
-    pub(super) fn may_read(self, caller: Caller, mode: u16) -> bool {
-        self.may(caller, mode, 0o4)
+    /// To which group.
+    pub(super) fn gid(self, of: Permissions) -> u32 {
+        of.gid.unwrap_or(self.gid)
     }
 
-    /// Whether a caller may change mode and times.
-    pub(super) fn may_change(self, caller: Caller) -> bool {
-        caller.uid == 0 || caller.uid == self.uid
-    }
-
-    /// Whether a caller may do all that access(2) asks about.
-    pub(super) fn may_all(self, caller: Caller, of: &Attributes, mask: u32) -> bool {
-        // Root may do what it wants, but what is no program it cannot run.
-        let runs = mask & EXECUTE != 0 && of.kind == FileKind::File;
-        let all = [READ, WRITE, EXECUTE]
-            .into_iter()
-            .filter(|bit| mask & bit != 0);
-        let mut bits = all.filter_map(|bit| u16::try_from(bit).ok());
-        (!runs || of.mode & 0o111 != 0) && bits.all(|bit| self.may(caller, of.mode, bit))
-    }
-
-    fn may(self, caller: Caller, mode: u16, bit: u16) -> bool {
-        let (group, others) = (mode & bit << 3 != 0, mode & bit != 0);
-        if caller.uid == 0 {
+    /// Returns `true` if a caller may do all that these bits say.
+    pub(super) fn may(self, caller: Caller, of: Permissions, bits: u16) -> bool {
+        let class = |shift: u16| of.mode >> shift & bits == bits;
+        if caller.is_root() {
             true
-        } else if caller.uid == self.uid {
-            mode & bit << 6 != 0
-        } else if group != others && self.is_in_group(caller) {
-            group
+        } else if caller.uid == self.uid(of) {
+            class(6)
+        } else if class(3) == class(0) {
+            // Nobody needs to know the groups.
+            class(0)
+        } else if caller.is_in(self.gid(of)) {
+            class(3)
         } else {
-            others
+            class(0)
         }
     }
 
-    /// Whether a caller is in the group, by its own or by one of its others.
-    fn is_in_group(self, caller: Caller) -> bool {
-        let listed = || {
-            let status = fs::read_to_string(format!("/proc/{}/status", caller.pid)).ok()?;
-            let groups = status
-                .lines()
-                .find_map(|line| line.strip_prefix("Groups:"))?;
-            let mut groups = groups.split_whitespace().filter_map(|one| one.parse().ok());
-            groups.any(|gid: u32| gid == self.gid).then_some(())
-        };
-        caller.gid == self.gid || listed().is_some()
+    /// Returns `true` if a caller may do what access(2) asks about.
+    pub(super) fn may_all(self, caller: Caller, of: &Attributes, mask: u32) -> bool {
+        let bits = u16::try_from(mask & 7).unwrap_or_default();
+        // Root may do what it wants, but what is no program it cannot run.
+        let runs = bits & EXECUTE != 0 && of.kind == FileKind::File;
+        (!runs || of.permissions.mode & 0o111 != 0) && self.may(caller, of.permissions, bits)
     }
 
-    /// The permission bits to show.
-    pub(super) fn mode(attributes: &Attributes) -> u16 {
-        match attributes.kind {
-            FileKind::Symlink => 0o777,
-            FileKind::Directory | FileKind::File => attributes.mode,
+    /// Returns `true` if a caller may remove or move a file with these permissions from a
+    /// directory in which it may change names.
+    pub(super) fn may_take(
+        self,
+        caller: Caller,
+        directory: Permissions,
+        of: impl FnOnce() -> Result<Permissions, TreeError>,
+    ) -> Result<bool, TreeError> {
+        if directory.mode & STICKY == 0 || self.owns(caller, directory) {
+            return Ok(true);
+        }
+        Ok(self.owns(caller, of()?))
+    }
+
+    /// Returns `true` if a caller may do what only owners may.
+    fn owns(self, caller: Caller, of: Permissions) -> bool {
+        caller.is_root() || caller.uid == self.uid(of)
+    }
+
+    /// The permissions of what a caller makes in a directory.
+    pub(super) fn made(
+        self,
+        caller: Caller,
+        parent: Permissions,
+        mode: u32,
+        kind: FileKind,
+    ) -> Permissions {
+        let mut mode = u16::try_from(mode & 0o7777).unwrap_or_default();
+        let (user, own_group) = self.daemon;
+        let inherits = parent.mode & SET_GID != 0;
+        if inherits && kind == FileKind::Directory {
+            mode |= SET_GID;
+        }
+        let group = if inherits {
+            parent.gid
+        } else {
+            Some(caller.gid).filter(|gid| *gid != own_group)
+        };
+        let gives = user == 0;
+        Permissions {
+            uid: Some(caller.uid).filter(|uid| gives && *uid != user),
+            gid: group.filter(|_| gives),
+            mode,
+        }
+    }
+
+    /// What chmod(2), chown(2) and utimes(2) come to, if the caller may do what they ask of a
+    /// file.
+    pub(super) fn admit(
+        self,
+        caller: Caller,
+        asked: &Setting,
+        of: &Attributes,
+    ) -> Result<Change, TreeError> {
+        let (now, owns) = (of.permissions, self.owns(caller, of.permissions));
+        let refused = || Err(TreeError::NotPermitted("for the file's owner, or for root"));
+        let gives = asked.uid.is_some_and(|uid| uid != self.uid(now));
+        let moves = asked.gid.is_some_and(|gid| gid != self.gid(now));
+        if !caller.is_root() {
+            let joins = asked.gid.is_some_and(|gid| owns && caller.is_in(gid));
+            let touches_owner = asked.uid.or(asked.gid).or(asked.mode.map(u32::from));
+            if gives || moves && !joins || touches_owner.is_some() && !owns {
+                return refused();
+            }
+        }
+        if (asked.accessed.or(asked.modified)).is_some() && !owns {
+            if !asked.now {
+                return refused();
+            }
+            if !self.may(caller, now, WRITE) {
+                return Err(TreeError::Denied);
+            }
+        }
+        let group = asked.gid.unwrap_or(self.gid(now));
+        let strange = |mode: u16| mode & SET_GID != 0 && !caller.is_root() && !caller.is_in(group);
+        Ok(Change {
+            mode: asked
+                .mode
+                .map(|mode| if strange(mode) { mode & !SET_GID } else { mode }),
+            // Every chown(2) changes the time of the last change.
+            uid: asked.uid.filter(|_| caller.is_root()),
+            gid: asked.gid.filter(|_| moves || caller.is_root()),
+            accessed: asked.accessed,
+            modified: asked.modified,
+        })
+    }
+}
+
+impl Owner {
+    /// A change without the owner and group that a file has already.
+    pub(super) fn changed(self, change: Change, now: Permissions) -> Change {
+        Change {
+            uid: change.uid.filter(|uid| *uid != self.uid(now)),
+            gid: change.gid.filter(|gid| *gid != self.gid(now)),
+            ..change
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
 
+    const OWNER: Owner = Owner {
+        uid: 7,
+        gid: 8,
+        daemon: (0, 0),
+    };
+
+    fn caller(uid: u32, gid: u32) -> Caller {
+        Caller { pid: 0, uid, gid }
+    }
+
+    fn with(mode: u16) -> Permissions {
+        Permissions {
+            uid: None,
+            gid: None,
+            mode,
+        }
+    }
+
+    fn file(mode: u16) -> Attributes {
+        Attributes {
+            kind: FileKind::File,
+            size: 0,
+            blocks: 0,
+            accessed: UNIX_EPOCH,
+            modified: UNIX_EPOCH,
+            changed: UNIX_EPOCH,
+            links: 1,
+            device: 0,
+            permissions: with(mode),
+        }
+    }
+
     #[test]
-    fn only_owner_and_root_may_write_what_all_may_read() {
-        let owner = Owner { uid: 7, gid: 8 };
-        let (file, secret) = (0o644, 0o640);
+    fn the_class_of_a_user_decides_and_no_other() {
         for (uid, gid, write, read, read_secret) in [
             (0, 0, true, true, true),
             (7, 1, true, true, true),
             (9, 8, false, true, true),
             (9, 9, false, true, false),
         ] {
-            let caller = Caller { pid: 1, uid, gid };
-            assert_eq!(owner.may_write(caller, file), write);
-            assert_eq!(owner.may_read(caller, file), read);
-            assert_eq!(owner.may_read(caller, secret), read_secret);
-            assert_eq!(owner.may_change(caller), uid != 9);
+            let may = |mode, bits| OWNER.may(caller(uid, gid), with(mode), bits);
+            assert_eq!(may(0o644, WRITE), write);
+            assert_eq!(may(0o644, READ), read);
+            assert_eq!(may(0o640, READ), read_secret);
         }
+        // An owner whom the mode leaves out is out, whatever others may.
+        assert!(!OWNER.may(caller(7, 1), with(0o066), READ));
+        assert!(OWNER.may(caller(9, 9), with(0o602), WRITE));
+        assert!(!OWNER.may(caller(9, 9), with(0o602), READ | WRITE));
+    }
+
+    #[test]
+    fn a_sticky_directory_lets_owners_alone_take() {
+        let take = |uid, of: Permissions| {
+            OWNER
+                .may_take(caller(uid, 9), with(0o1777), || Ok(of))
+                .unwrap()
+        };
+        let theirs = Permissions {
+            uid: Some(9),
+            ..with(0o644)
+        };
+        assert!(take(9, theirs) && take(7, theirs) && take(0, theirs));
+        assert!(!take(10, theirs));
+    }
+
+    #[test]
+    fn owners_change_modes_and_root_alone_gives_away() {
+        let admit = |uid, asked: &Setting| OWNER.admit(caller(uid, 9), asked, &file(0o664));
+        let chmod = Setting {
+            mode: Some(0o2755),
+            ..Setting::default()
+        };
+        assert!(admit(9, &chmod).is_err());
+        // Not in the file's group: no set-group-ID.
+        assert_eq!(admit(7, &chmod).unwrap().mode, Some(0o755));
+        assert_eq!(admit(0, &chmod).unwrap().mode, Some(0o2755));
+        let chown = |uid, gid| Setting {
+            uid,
+            gid,
+            ..Setting::default()
+        };
+        assert!(admit(7, &chown(Some(9), None)).is_err());
+        assert!(admit(7, &chown(Some(7), Some(9))).is_ok());
+        assert!(admit(7, &chown(None, Some(10))).is_err());
+        assert!(admit(0, &chown(Some(9), Some(10))).is_ok());
+        let touch = |now| Setting {
+            accessed: Some(UNIX_EPOCH),
+            modified: Some(UNIX_EPOCH),
+            now,
+            ..Setting::default()
+        };
+        let group = |now| OWNER.admit(caller(9, 8), &touch(now), &file(0o664));
+        assert!(group(true).is_ok());
+        assert!(matches!(group(false), Err(TreeError::NotPermitted(_))));
+        assert!(matches!(admit(9, &touch(true)), Err(TreeError::Denied)));
     }
 }

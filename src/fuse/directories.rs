@@ -8,13 +8,14 @@
 
 use std::ffi::OsStr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use fuser::Errno;
 use parking_lot::Mutex;
 
+use super::access::{Caller, READ};
 use super::service::{Entry, Service, logged};
-use crate::tree::{Attributes, FileKind, Found, Listed, Named, Place, TreeError};
+use crate::tree::{Attributes, FileKind, Found, Listed, Named, Permissions, Place, TreeError};
 
 mod pages;
 
@@ -71,27 +72,24 @@ impl Service {
 
     /// What the kernel gets of a row that it shall not remember: a number and a kind.
     pub(super) fn bare(&self, ino: u64, kind: FileKind) -> Entry {
-        let unknown = Attributes {
-            kind,
-            size: 0,
-            modified: SystemTime::UNIX_EPOCH,
-            mode: 0o755,
-        };
         Entry {
-            attributes: self.attributes(ino, &unknown),
+            attributes: self.attributes(ino, &Attributes::unknown(kind)),
             lifetime: Duration::ZERO,
         }
     }
 
-    /// Lists from an offset on. `add` takes a row and the offset behind it, and says whether
-    /// there was no more room for it. Gives the inodes that the kernel must be told of.
+    /// Lists from an offset on. `add` takes a row, the offset behind it and the permissions of
+    /// the directory, and says whether there was no more room for it. Gives the inodes that the kernel must be told of.
     pub(super) fn list(
         &self,
+        caller: Caller,
         ino: u64,
         offset: u64,
-        mut add: impl FnMut(u64, &Row<'_>) -> bool,
+        mut add: impl FnMut(u64, &Row<'_>, Permissions) -> bool,
     ) -> Result<Vec<u64>, Errno> {
         let directory = self.place(ino)?;
+        let permissions = self.may(caller, &directory, READ)?;
+        let mut add = |behind, row: &Row<'_>| add(behind, row, permissions);
         let version = if offset < DOTS {
             self.inodes.list(ino)
         } else {
@@ -137,6 +135,8 @@ impl Service {
         // What changed while it was listed the kernel may have been told of before it had put
         // the listing away.
         let stale = reading.page.version != self.inodes.listed(ino);
+        // What not everybody may read the kernel must not give to whoever asks next.
+        let stale = stale || !permissions.allow_all(READ);
         Ok(stale.then_some(ino).into_iter().collect())
     }
 

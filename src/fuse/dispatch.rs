@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use fuser::{Errno, FileType};
 
+use super::access::Caller;
 use super::directories::Row;
 use super::reply::{Body, Listing, Reply};
 use super::request::{Operation, Request};
@@ -68,6 +69,8 @@ fn kind(operation: &Operation) -> Kind {
         | Operation::MakeFile(..)
         | Operation::SetExtended
         | Operation::Access(_)
+        | Operation::Seek(..)
+        | Operation::Allocate(..)
         | Operation::Destroy
         | Operation::Refused(_) => Kind::Other,
     }
@@ -77,9 +80,10 @@ fn kind(operation: &Operation) -> Kind {
 fn waits(service: &Service, request: &Request) -> Option<Waits> {
     let (waits, kind) = match &request.operation {
         Operation::Read(handle, ..) => (service.may_wait(*handle), Waits::Reads),
-        Operation::Write(handle, ..) | Operation::Sync(handle) | Operation::Flush(handle) => {
-            (service.may_wait(*handle), Waits::Changes)
-        }
+        Operation::Write(handle, ..)
+        | Operation::Sync(handle)
+        | Operation::Flush(handle)
+        | Operation::Allocate(handle, ..) => (service.may_wait(*handle), Waits::Changes),
         Operation::Release(handle) => (service.release_may_wait(*handle), Waits::Changes),
         Operation::Remove(name, _) => (service.remove_may_wait(request.ino, name), Waits::Changes),
         Operation::Rename(_, _, from, _) => {
@@ -146,19 +150,18 @@ fn perform(service: &Arc<Service>, request: Request, mut slot: impl Pending) -> 
             });
             answer_changed(service, slot, opened);
         }
-        Operation::Create(name, mode) => {
-            let created = service.create(caller, ino, &name, mode);
+        Operation::Create(name, mode, flags) => {
+            let created = service.create(caller, ino, &name, mode, flags);
             slot.answer(created.map(|(entry, opened)| Reply::created(&entry, &opened)));
         }
         Operation::Read(handle, offset, size) => {
             let read = service.read(handle, offset, slot.place(room(size)));
             slot.answer(read.map(Body::InPlace));
         }
-        Operation::Write(handle, offset) => {
-            let written = service.write(handle, offset, slot.payload());
+        Operation::Write(handle, offset, drops) => {
+            let written = service.write(handle, offset, slot.payload(), drops);
             slot.answer(written.map(Reply::size));
         }
-        Operation::Space => slot.answer(service.space().map(|space| Reply::space(&space))),
         Operation::Release(handle) => {
             let changed = service.release(ino, handle);
             answer_changed(service, slot, Ok(with_nothing(changed)));
@@ -175,7 +178,7 @@ fn perform(service: &Arc<Service>, request: Request, mut slot: impl Pending) -> 
             return service.sync_directory(ino, answer);
         }
         Operation::Extended(name, size) => {
-            let value = service.extended(ino, &name);
+            let value = service.extended(caller, ino, &name);
             slot.answer(value.map(|value| Reply::extended(value, size)));
         }
         Operation::ExtendedNames(size) => {
@@ -184,13 +187,29 @@ fn perform(service: &Arc<Service>, request: Request, mut slot: impl Pending) -> 
         }
         Operation::SetExtended => slot.answer(service.set_extended(ino)),
         Operation::List(offset, size, plus) => {
-            let listed = list(service, ino, offset, size, plus);
+            let listed = list(service, (caller, ino), offset, size, plus);
             answer_changed(service, slot, listed);
         }
-        Operation::Destroy => slot.answer(()),
         Operation::Refused(error) => slot.answer(error),
+        other => slot.answer(at_once(service, &other)),
     }
     None
+}
+
+/// The answer to what changes nothing that the kernel keeps, and nothing but an open file.
+fn at_once(service: &Service, operation: &Operation) -> Reply {
+    match *operation {
+        Operation::Space => service.space().map(|space| Reply::space(&space)).into(),
+        Operation::Seek(handle, offset, wanted) => service
+            .seek(handle, offset, wanted)
+            .map(Reply::offset)
+            .into(),
+        Operation::Allocate(handle, offset, len, flags) => {
+            service.allocate(handle, flags, offset, len).into()
+        }
+        // The mount has ended.
+        _ => ().into(),
+    }
 }
 
 fn with_nothing(changed: Vec<u64>) -> (Reply, Vec<u64>) {
@@ -210,19 +229,19 @@ fn answer_changed(service: &Service, slot: impl Pending, done: Result<(Reply, Ve
 
 fn list(
     service: &Service,
-    ino: u64,
+    (caller, ino): (Caller, u64),
     offset: u64,
     size: u32,
     plus: bool,
 ) -> Result<(Reply, Vec<u64>), Errno> {
     let mut listing = Listing::new(size, plus);
-    let stale = service.list(ino, offset, |next, row| match row {
+    let stale = service.list(caller, ino, offset, |next, row, permissions| match row {
         Row::Dots(ino, _) if plus => {
             let dots = (*ino, next, FileType::Directory);
             listing.add(dots, row.name(), Some(&service.bare(*ino, row.kind())))
         }
         Row::Name(row) if plus => {
-            let entry = service.entry(&row.found);
+            let entry = service.entry(permissions, &row.found);
             let ino = entry.attributes.ino.0;
             let named = (ino, next, entry.attributes.kind);
             let full = listing.add(named, &row.name, Some(&entry));

@@ -6,11 +6,13 @@ use fuser::{Errno, FopenFlags};
 use hashbrown::HashMap;
 use parking_lot::RwLock;
 
-use super::access::Caller;
+use super::access::{Caller, EXECUTE, READ, WRITE};
 use super::passthrough::Way;
 use super::service::{Entry, Service, logged};
 use super::syncs::{Answer, Task};
-use crate::tree::{Access, Caching, Direct, Handle, Outcome, Place};
+use crate::tree::{
+    Access, Attributes, Caching, Direct, FileKind, Handle, Outcome, Place, Seek, TreeError,
+};
 
 /// Files that are open, by their handles' numbers.
 #[derive(Debug, Default)]
@@ -93,6 +95,18 @@ fn access(flags: i32) -> Access {
     }
 }
 
+/// What a caller must be permitted for them. A program to be run need not be readable.
+fn wanted(flags: i32) -> u16 {
+    /// The kernel's own flag for execve(2).
+    const RUN: i32 = 0x20;
+    match flags & libc::O_ACCMODE {
+        libc::O_RDONLY if flags & RUN != 0 => EXECUTE,
+        libc::O_RDONLY => READ,
+        libc::O_WRONLY => WRITE,
+        _ => READ | WRITE,
+    }
+}
+
 impl Service {
     fn handle(&self, number: u64) -> Result<Arc<Handle>, Errno> {
         self.files.get(number).ok_or(Errno::EBADF)
@@ -158,20 +172,30 @@ impl Service {
 
     fn open_found(&self, caller: Caller, ino: u64, flags: i32) -> Result<Opened, Errno> {
         let place = self.place(ino)?;
-        let access = access(flags);
-        let mode = self.tree.mode(&place).map_err(|error| logged(&error))?;
-        let permitted = match access {
-            Access::Read => self.owner.may_read(caller, mode),
-            Access::Write => self.owner.may_write(caller, mode),
-        };
-        if !permitted {
-            return Err(Errno::EACCES);
+        let (access, wanted) = (access(flags), wanted(flags));
+        // A plain file is asked what it is once it is held, since another may get its name.
+        let plain = matches!(place, Place::Plain(_));
+        if !plain {
+            self.may(caller, &place, wanted)?;
         }
         let handle = self
             .tree
             .open(&place, access, caller.writer())
             .map_err(|error| logged(&error))?;
+        if plain {
+            self.may_hold(caller, &handle, wanted)?;
+        }
         self.opened(ino, handle, access)
+    }
+
+    /// Refuses a caller who may not do with an open plain file what these bits say.
+    fn may_hold(&self, caller: Caller, handle: &Handle, bits: u16) -> Result<(), Errno> {
+        let of = self.tree.handle_attributes(handle);
+        self.must(
+            caller,
+            of.map_err(|error| logged(&error))?.permissions,
+            bits,
+        )
     }
 
     /// open(2) with `O_CREAT`, of a file that was not there.
@@ -181,15 +205,20 @@ impl Service {
         parent: u64,
         name: &std::ffi::OsStr,
         mode: u32,
+        flags: i32,
     ) -> Result<(Entry, Opened), Errno> {
-        let mode = u16::try_from(mode & 0o777).unwrap_or(0o644);
         let parent = self.place(parent)?;
-        self.may_change_in(caller, &parent)?;
+        let permissions = self.may(caller, &parent, WRITE | EXECUTE)?;
+        let new = self.owner.made(caller, permissions, mode, FileKind::File);
+        let admit = |found: &Attributes| {
+            let may = self.owner.may(caller, found.permissions, wanted(flags));
+            may.then_some(()).ok_or(TreeError::Denied)
+        };
         let (found, handle) = self
             .tree
-            .create(&parent, name, mode, caller.writer())
+            .create(&parent, name, new, caller.writer(), admit)
             .map_err(|error| logged(&error))?;
-        let entry = self.entry(&found);
+        let entry = self.entry(permissions, &found);
         let ino = entry.attributes.ino.0;
         let opened = self.opened(ino, handle, Access::Write);
         // The kernel is not told of it after all.
@@ -216,19 +245,35 @@ impl Service {
         self.tree.read_at_hand(&handle, offset, buffer)
     }
 
-    /// write(2)
-    pub(super) fn write(&self, number: u64, offset: u64, bytes: &[u8]) -> Result<u32, Errno> {
+    /// write(2); set-user-ID and set-group-ID go if `drops_privileges`.
+    pub(super) fn write(
+        &self,
+        number: u64,
+        offset: u64,
+        bytes: &[u8],
+        drops_privileges: bool,
+    ) -> Result<u32, Errno> {
         let handle = self.handle(number)?;
         self.tree
             .write(&handle, offset, bytes)
+            .and_then(|()| self.drop_privileges(&handle, drops_privileges))
             .map_err(|error| logged(&error))?;
         u32::try_from(bytes.len()).map_err(|_| Errno::EINVAL)
     }
 
+    fn drop_privileges(&self, handle: &Handle, drops: bool) -> Result<(), TreeError> {
+        if drops {
+            self.tree.drop_privileges(handle)?;
+        }
+        Ok(())
+    }
+
     /// ftruncate(2)
-    pub(super) fn truncate(&self, number: u64, len: u64) -> Result<(), Errno> {
+    pub(super) fn truncate(&self, number: u64, len: u64, drops: bool) -> Result<(), Errno> {
+        let handle = self.handle(number)?;
         self.tree
-            .truncate(&*self.handle(number)?, len)
+            .truncate(&handle, len)
+            .and_then(|()| self.drop_privileges(&handle, drops))
             .map_err(|error| logged(&error))
     }
 
@@ -238,7 +283,17 @@ impl Service {
         caller: Caller,
         ino: u64,
         len: u64,
+        drops: bool,
     ) -> Result<Vec<u64>, Errno> {
+        if let Some(place @ Place::Plain(_)) = self.inodes.place(ino) {
+            let handle = self.tree.open(&place, Access::Write, caller.writer());
+            let handle = handle.map_err(|error| logged(&error))?;
+            self.may_hold(caller, &handle, WRITE)?;
+            let done = self.tree.truncate(&handle, len);
+            let done = done.and_then(|()| self.drop_privileges(&handle, drops));
+            return done.map(|()| Vec::new()).map_err(|error| logged(&error));
+        }
+        self.must(caller, self.shown(ino)?.permissions, WRITE)?;
         let open = self.files.open_on(ino);
         let opened = self.tree.truncate_opened(&open, len, caller.writer());
         if opened.map_err(|error| logged(&error))? {
@@ -250,6 +305,32 @@ impl Service {
             .truncate_place(&place, len, caller.writer())
             .map_err(|error| logged(&error))?;
         Ok(self.settle(ino, &outcome))
+    }
+
+    /// lseek(2) to data or a hole.
+    pub(super) fn seek(
+        &self,
+        number: u64,
+        offset: u64,
+        wanted: Option<Seek>,
+    ) -> Result<u64, Errno> {
+        let wanted = wanted.ok_or(Errno::EINVAL)?;
+        let handle = self.handle(number)?;
+        let found = self.tree.seek(&handle, offset, wanted);
+        found.map_err(|error| logged(&error))
+    }
+
+    /// fallocate(2)
+    pub(super) fn allocate(
+        &self,
+        number: u64,
+        flags: u32,
+        offset: u64,
+        len: u64,
+    ) -> Result<(), Errno> {
+        let handle = self.handle(number)?;
+        let done = self.tree.allocate(&handle, flags, offset, len);
+        done.map_err(|error| logged(&error))
     }
 
     /// close(2) of one descriptor; the inodes that the kernel must be told of.

@@ -296,6 +296,19 @@ impl Inodes {
         }
     }
 
+    /// Two plain files have changed their places, with what is below them.
+    pub(super) fn exchanged(&self, one: &Place, other: &Place) {
+        let (Place::Plain(first), Place::Plain(second)) = (one, other) else {
+            return;
+        };
+        // No file has such a name.
+        let aside = Path::new("\0");
+        for (old, new) in [(&**first, aside), (&**second, &**first), (aside, &**second)] {
+            self.became(&Place::Plain(old.into()), &Place::Plain(new.into()));
+            self.moved_along(old, new);
+        }
+    }
+
     /// What is below a plain directory has moved with it.
     pub(super) fn moved_along(&self, old: &Path, new: &Path) {
         let mut table = self.table.write();
@@ -367,6 +380,16 @@ mod tests {
         assert_eq!(inodes.number(&plain("c/b/f")), Some(file));
         assert_ne!(inodes.look_up(&plain("a/b/f")), file);
         assert_eq!(inodes.place(beside), Some(plain("ab/f")));
+    }
+
+    #[test]
+    fn what_is_exchanged_changes_numbers_with_what_is_below() {
+        let inodes = Inodes::new(&plain(""));
+        let numbers = ["a", "a/f", "b"].map(|name| inodes.look_up(&plain(name)));
+        inodes.exchanged(&plain("a"), &plain("b"));
+        let places = numbers.map(|ino| inodes.place(ino));
+        assert_eq!(places, ["b", "b/f", "a"].map(|name| Some(plain(name))));
+        assert_eq!(inodes.number(&plain("b/f")), Some(numbers[1]));
     }
 
     #[test]

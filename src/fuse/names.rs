@@ -6,21 +6,35 @@ use std::time::SystemTime;
 
 use fuser::Errno;
 
-use super::access::Caller;
+use super::access::{Caller, EXECUTE, READ, WRITE};
 use super::service::{Entry, Service, logged};
 use super::syncs::{Answer, Task};
-use crate::tree::{Change, FileKind, Place, Space, TreeError};
+use crate::tree::{Attributes, FileKind, Place, Space, TreeError};
 
-/// What chmod, utimes and truncate ask for.
+/// What chmod, chown, utimes and truncate ask for.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Setting {
     pub(super) mode: Option<u16>,
+    pub(super) uid: Option<u32>,
+    pub(super) gid: Option<u32>,
+    pub(super) accessed: Option<SystemTime>,
     pub(super) modified: Option<SystemTime>,
-    /// Whether that is now, which whoever may write may ask for.
+    /// Whether both times are now, which whoever may write may ask for.
     pub(super) now: bool,
     pub(super) size: Option<u64>,
+    /// Whether set-user-ID and set-group-ID go with what was cut off.
+    pub(super) drops_privileges: bool,
     /// The open file through which, if through one.
     pub(super) number: Option<u64>,
+}
+
+impl Setting {
+    /// Whether anything is asked for but another length.
+    fn changes_attributes(&self) -> bool {
+        self.mode.is_some()
+            || self.uid.or(self.gid).is_some()
+            || self.accessed.or(self.modified).is_some()
+    }
 }
 
 impl Service {
@@ -32,11 +46,12 @@ impl Service {
         name: &OsStr,
     ) -> Result<Entry, Errno> {
         let parent = self.place(parent)?;
+        let permissions = self.may(caller, &parent, EXECUTE)?;
         let found = self
             .tree
             .lookup(&parent, name, caller.writer())
             .map_err(|error| logged(&error))?;
-        Ok(self.entry(&found))
+        Ok(self.entry(permissions, &found))
     }
 
     /// readlink(2)
@@ -57,17 +72,16 @@ impl Service {
         mode: u32,
     ) -> Result<(Entry, Vec<u64>), Errno> {
         let parent = self.place(parent)?;
-        self.may_change_in(caller, &parent)?;
+        let permissions = self.may(caller, &parent, WRITE | EXECUTE)?;
+        let new = self
+            .owner
+            .made(caller, permissions, mode, FileKind::Directory);
         let found = self
             .tree
-            .make_directory(
-                &parent,
-                name,
-                u16::try_from(mode & 0o777).unwrap_or_default(),
-            )
+            .make_directory(&parent, name, new)
             .map_err(|error| logged(&error))?;
         let changed = self.beside(&found.place).into_iter().collect();
-        Ok((self.entry(&found), changed))
+        Ok((self.entry(permissions, &found), changed))
     }
 
     /// The directory that lists another one, or does no more, since a place came or went.
@@ -89,7 +103,7 @@ impl Service {
         directory: bool,
     ) -> Result<Vec<u64>, Errno> {
         let place = self.place(parent)?;
-        self.may_change_in(caller, &place)?;
+        self.may_take(caller, &place, name)?;
         let removed = if directory {
             self.tree.remove_directory(&place, name)
         } else {
@@ -118,13 +132,16 @@ impl Service {
         to: (u64, &OsStr),
         flags: u32,
     ) -> Result<Vec<u64>, Errno> {
-        if flags & !libc::RENAME_NOREPLACE != 0 {
+        if flags & !(libc::RENAME_NOREPLACE | libc::RENAME_EXCHANGE) != 0 {
             return Err(Errno::EINVAL);
         }
         let replace = flags & libc::RENAME_NOREPLACE == 0;
         let (old, new) = (self.place(from.0)?, self.place(to.0)?);
-        self.may_change_in(caller, &old)?;
-        self.may_change_in(caller, &new)?;
+        self.may_move(caller, (&old, from.1), (&new, to.1))?;
+        if flags & libc::RENAME_EXCHANGE != 0 {
+            self.may_move(caller, (&new, to.1), (&old, from.1))?;
+            return self.exchange((&old, from), (&new, to));
+        }
         let directories = [from.0, to.0];
         let (from, to) = ((&old, from.1), (&new, to.1));
         let renamed = self.tree.rename(from, to, replace, caller.writer());
@@ -137,6 +154,23 @@ impl Service {
         let places = outcome.became.iter().chain([&moved]);
         changed.extend(places.filter_map(|place| self.beside(place)));
         Ok(changed)
+    }
+
+    /// renameat2(2) of two plain files that change their places.
+    fn exchange(
+        &self,
+        one: (&Place, (u64, &OsStr)),
+        other: (&Place, (u64, &OsStr)),
+    ) -> Result<Vec<u64>, Errno> {
+        let exchanged = self
+            .tree
+            .exchange((one.0, one.1.1), (other.0, other.1.1))
+            .map_err(|error| logged(&error))?;
+        self.inodes.exchanged(&exchanged.0, &exchanged.1);
+        for directory in [one.1.0, other.1.0] {
+            self.inodes.age(directory);
+        }
+        Ok(Vec::new())
     }
 
     /// Numbers go with what was moved, and with what is below it.
@@ -158,8 +192,7 @@ impl Service {
         }
     }
 
-    /// chmod(2), utimes(2), truncate(2); the inodes that the kernel must be told of. Owners are
-    /// accepted and ignored: everything belongs to one, and containers chown at their start.
+    /// chmod(2), chown(2), utimes(2), truncate(2); the inodes that the kernel must be told of.
     pub(super) fn set(
         &self,
         caller: Caller,
@@ -169,45 +202,45 @@ impl Service {
         let mut changed = Vec::new();
         if let Some(size) = setting.size {
             if let Some(number) = setting.number {
-                self.truncate(number, size)?;
+                self.truncate(number, size, setting.drops_privileges)?;
             } else {
-                self.may_truncate(caller, ino)?;
-                changed = self.truncate_place(caller, ino, size)?;
+                changed = self.truncate_place(caller, ino, size, setting.drops_privileges)?;
             }
         }
-        if setting.mode.is_some() || setting.modified.is_some() {
-            let touches = setting.mode.is_none() && setting.now;
-            if !(self.owner.may_change(caller)
-                || touches && self.owner.may_write(caller, self.shown(ino)?.mode))
-            {
-                return Err(Errno::EPERM);
-            }
-            let change = Change {
-                mode: setting.mode,
-                modified: setting.modified,
-            };
-            let done = if let Some(place) = self.inodes.place(ino) {
-                self.tree.change(&place, change)
-            } else {
-                let newest = self.files.open_on(ino).pop();
-                newest.map_or(Ok(()), |handle| self.tree.change_opened(&handle, change))
-            };
-            done.map_err(|error| logged(&error))?;
+        if setting.changes_attributes() {
+            changed.extend(self.change(caller, ino, &setting)?);
         }
         Ok((self.stat(ino)?, changed))
+    }
+
+    /// chmod(2), chown(2), utimes(2); the inodes that the kernel must be told of.
+    fn change(&self, caller: Caller, ino: u64, setting: &Setting) -> Result<Vec<u64>, Errno> {
+        let admit = |now: &Attributes| self.owner.admit(caller, setting, now);
+        let changed = |now: &Attributes| {
+            let change = admit(now)?;
+            Ok(self.owner.changed(change, now.permissions))
+        };
+        let Some(place) = self.inodes.place(ino) else {
+            let newest = self.files.open_on(ino).pop();
+            let done = newest.map_or(Ok(()), |handle| self.tree.change_opened(&handle, admit));
+            return done.map(|()| Vec::new()).map_err(|error| logged(&error));
+        };
+        let before = self.permissions(&place)?;
+        let writer = caller.writer();
+        // chown(2) of a plain file moves the time of its last change, whoever it is given to.
+        let done = match &place {
+            Place::Plain(path) if !path.as_os_str().is_empty() => {
+                self.tree.change(&place, writer, admit)
+            }
+            _ => self.tree.change(&place, writer, changed),
+        };
+        done.map_err(|error| logged(&error))?;
+        Ok(self.restricted(ino, &place, before))
     }
 
     /// access(2)
     pub(super) fn access(&self, caller: Caller, ino: u64, mask: u32) -> Result<(), Errno> {
         if self.owner.may_all(caller, &self.shown(ino)?, mask) {
-            Ok(())
-        } else {
-            Err(Errno::EACCES)
-        }
-    }
-
-    fn may_truncate(&self, caller: Caller, ino: u64) -> Result<(), Errno> {
-        if self.owner.may_write(caller, self.shown(ino)?.mode) {
             Ok(())
         } else {
             Err(Errno::EACCES)
@@ -275,7 +308,8 @@ impl Service {
         if mode & libc::S_IFMT != libc::S_IFREG {
             return Err(Errno::EPERM);
         }
-        let (entry, opened) = self.create(caller, parent, name, mode)?;
+        let mode = mode & !libc::S_IFMT;
+        let (entry, opened) = self.create(caller, parent, name, mode, libc::O_RDWR)?;
         self.release(entry.attributes.ino.0, opened.number);
         Ok(entry)
     }
@@ -286,9 +320,16 @@ impl Service {
     }
 
     /// getxattr(2)
-    pub(super) fn extended(&self, ino: u64, name: &OsStr) -> Result<Vec<u8>, Errno> {
+    pub(super) fn extended(
+        &self,
+        caller: Caller,
+        ino: u64,
+        name: &OsStr,
+    ) -> Result<Vec<u8>, Errno> {
+        let place = self.place(ino)?;
+        self.may(caller, &place, READ)?;
         self.tree
-            .extended(&self.place(ino)?, name)
+            .extended(&place, name)
             .map_err(|error| logged(&error))
     }
 

@@ -4,7 +4,7 @@
 //! change: whoever made it finds the kernel knowing of it. A request's own thread must not, since
 //! the kernel may hold for the request what it needs to take note.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::sync::{Arc, OnceLock};
 
@@ -52,6 +52,26 @@ impl Kernel {
     pub(super) fn drop_name(&self, parent: u64, name: &OsStr) {
         if let Some(notifier) = self.notifier.get() {
             let _forgotten = notifier.inval_entry(INodeNo(parent), name);
+        }
+    }
+
+    /// Has the kernel drop what it keeps of names in directories, soon: it does so once it has the
+    /// answer to a request for which it holds the directory.
+    pub(super) fn drop_names(&self, names: Vec<(u64, OsString)>) {
+        if names.is_empty() {
+            return;
+        }
+        let notifier = Arc::clone(&self.notifier);
+        let queued = self.workers.lock().queue(Box::new(move || {
+            for (parent, name) in names {
+                if let Some(notifier) = notifier.get() {
+                    // A name that the kernel has forgotten needs no notification.
+                    let _forgotten = notifier.inval_entry(INodeNo(parent), &name);
+                }
+            }
+        }));
+        if let Err(error) = queued {
+            log::warn!("whoever is done first tells the kernel of names: {error}");
         }
     }
 

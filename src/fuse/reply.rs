@@ -154,6 +154,13 @@ impl Reply {
         bytes.into()
     }
 
+    /// `fuse_lseek_out`
+    pub(super) fn offset(offset: u64) -> Self {
+        let mut bytes = Vec::with_capacity(8);
+        bytes.u64(offset);
+        bytes.into()
+    }
+
     /// An attribute's value, or its length, as getxattr(2) asks.
     pub(super) fn extended(value: Vec<u8>, size: u32) -> Self {
         match u32::try_from(value.len()) {
@@ -202,11 +209,11 @@ fn put_attributes(bytes: &mut Vec<u8>, attributes: &FileAttr) {
         .u64(attributes.ino.0)
         .u64(attributes.size)
         .u64(attributes.blocks);
-    for time in times {
-        bytes.u64(time.as_secs());
+    for (seconds, _) in times {
+        bytes.u64(seconds.cast_unsigned());
     }
-    for time in times {
-        bytes.u32(time.subsec_nanos());
+    for (_, nanos) in times {
+        bytes.u32(nanos);
     }
     let mode = kind(attributes.kind) | u32::from(attributes.perm);
     for number in [
@@ -222,16 +229,30 @@ fn put_attributes(bytes: &mut Vec<u8>, attributes: &FileAttr) {
     }
 }
 
-/// A time since 1970; one before is shown as 1970.
-fn since(time: SystemTime) -> Duration {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default()
+/// A time in seconds since 1970, and nanoseconds behind them.
+fn since(time: SystemTime) -> (i64, u32) {
+    let seconds = |since: Duration| i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(since) => (seconds(since), since.subsec_nanos()),
+        Err(before) => {
+            let before = before.duration();
+            match before.subsec_nanos() {
+                0 => (-seconds(before), 0),
+                nanos => (-seconds(before) - 1, 1_000_000_000 - nanos),
+            }
+        }
+    }
 }
 
 fn kind(kind: FileType) -> u32 {
     match kind {
         FileType::Directory => libc::S_IFDIR,
         FileType::Symlink => libc::S_IFLNK,
-        _ => libc::S_IFREG,
+        FileType::NamedPipe => libc::S_IFIFO,
+        FileType::Socket => libc::S_IFSOCK,
+        FileType::CharDevice => libc::S_IFCHR,
+        FileType::BlockDevice => libc::S_IFBLK,
+        FileType::RegularFile => libc::S_IFREG,
     }
 }
 

@@ -9,6 +9,7 @@ use fuser::Errno;
 
 use super::access::Caller;
 use super::names::Setting;
+use crate::tree::Seek;
 
 /// Bytes of a request's header.
 const HEADER: usize = 40;
@@ -38,12 +39,16 @@ pub(super) enum Operation {
     /// The new directory, the flags, the old name, the new one.
     Rename(u64, u32, OsString, OsString),
     Open(i32),
-    /// The name and the mode, without what the umask takes away.
-    Create(OsString, u32),
+    /// The name, the mode without what the umask takes away, and the flags.
+    Create(OsString, u32, i32),
     /// Handle, offset, bytes at most.
     Read(u64, u64, u32),
-    /// Handle, offset; what follows the request.
-    Write(u64, u64),
+    /// Handle, offset, and whether privileges of the file go; what follows the request.
+    Write(u64, u64, bool),
+    /// Handle, offset, and what to look for; nothing of what the kernel finds by itself.
+    Seek(u64, u64, Option<Seek>),
+    /// Handle, offset, length, flags.
+    Allocate(u64, u64, u64, u32),
     Space,
     Release(u64),
     Sync(u64),
@@ -60,6 +65,9 @@ pub(super) enum Operation {
     /// What we do not do, by which the kernel knows how to go on.
     Refused(Errno),
 }
+
+/// That whoever writes may not leave set-user-ID and set-group-ID to the file.
+const DROPS_PRIVILEGES: u32 = 1 << 2;
 
 /// Numbers read one behind the other; 0 behind the end.
 struct Fields<'a>(&'a [u8]);
@@ -176,8 +184,10 @@ fn structure_len(code: u32) -> usize {
         2 | 9 | 12 | 13 | 14 | 21 | 22 | 23 | 34 | 42 => 8,
         // GETATTR, MKNOD, FSYNC, FSYNCDIR, CREATE, RENAME2
         3 | 8 | 20 | 30 | 35 | 45 => 16,
-        // RELEASE, FLUSH
-        18 | 25 => 24,
+        // RELEASE, FLUSH, LSEEK
+        18 | 25 | 46 => 24,
+        // FALLOCATE
+        43 => 32,
         // READ, WRITE, READDIR, READDIRPLUS
         15 | 16 | 28 | 44 => 40,
         // SETATTR
@@ -219,7 +229,11 @@ fn operation(code: u32, frame: &Frame<'_>) -> Operation {
         }
         14 => Operation::Open(fields.u32().cast_signed()),
         15 => Operation::Read(fields.u64(), fields.u64(), fields.u32()),
-        16 => Operation::Write(fields.u64(), fields.u64()),
+        16 => {
+            let (handle, offset) = (fields.u64(), fields.u64());
+            let (_size, flags) = (fields.u32(), fields.u32());
+            Operation::Write(handle, offset, flags & DROPS_PRIVILEGES != 0)
+        }
         17 => Operation::Space,
         18 => Operation::Release(fields.u64()),
         20 => Operation::Sync(fields.u64()),
@@ -234,13 +248,21 @@ fn operation(code: u32, frame: &Frame<'_>) -> Operation {
         30 => Operation::SyncDirectory,
         34 => Operation::Access(fields.u32()),
         35 => {
-            let (_flags, mode, umask) = (fields.u32(), fields.u32(), fields.u32());
-            Operation::Create(first(), mode & !umask)
+            let (flags, mode, umask) = (fields.u32(), fields.u32(), fields.u32());
+            Operation::Create(first(), mode & !umask, flags.cast_signed())
         }
         38 => Operation::Destroy,
         // Symbolic and hard links.
         6 | 13 => Operation::Refused(Errno::EPERM),
         39 => Operation::Refused(Errno::ENOTTY),
+        43 => {
+            let (handle, offset, len) = (fields.u64(), fields.u64(), fields.u64());
+            Operation::Allocate(handle, offset, len, fields.u32())
+        }
+        46 => {
+            let (handle, offset) = (fields.u64(), fields.u64());
+            Operation::Seek(handle, offset, Seek::from_whence(fields.u32()))
+        }
         _ => Operation::Refused(Errno::ENOSYS),
     }
 }
@@ -248,31 +270,53 @@ fn operation(code: u32, frame: &Frame<'_>) -> Operation {
 /// `fuse_setattr_in`
 fn setting(mut fields: Fields<'_>) -> Setting {
     const MODE: u32 = 1;
+    const UID: u32 = 1 << 1;
+    const GID: u32 = 1 << 2;
     const SIZE: u32 = 1 << 3;
+    const ACCESSED: u32 = 1 << 4;
     const MODIFIED: u32 = 1 << 5;
     const HANDLE: u32 = 1 << 6;
-    const NOW: u32 = 1 << 8;
+    const ACCESSED_NOW: u32 = 1 << 7;
+    const MODIFIED_NOW: u32 = 1 << 8;
+    const DROPS_PRIVILEGES: u32 = 1 << 11;
     let (valid, _padding) = (fields.u32(), fields.u32());
     let (handle, size) = (fields.u64(), fields.u64());
-    let (_owner, _accessed, modified, _changed) =
+    let (_owner, accessed, modified, _changed) =
         (fields.u64(), fields.u64(), fields.u64(), fields.u64());
-    let (_accessed, nanos, _changed) = (fields.u32(), fields.u32(), fields.u32());
-    let mode = fields.u32();
+    let (accessed_nanos, modified_nanos, _changed) = (fields.u32(), fields.u32(), fields.u32());
+    let (mode, _unused, uid, gid) = (fields.u32(), fields.u32(), fields.u32(), fields.u32());
     let has = |bit: u32| valid & bit != 0;
-    let time = if has(NOW) {
-        SystemTime::now()
-    } else {
-        // Times before 1970 come as very large numbers, and are shown as 1970.
-        let since = Duration::new(modified, nanos.min(999_999_999));
-        UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
+    let time = |now, seconds, nanos| {
+        if has(now) {
+            SystemTime::now()
+        } else {
+            time(seconds, nanos)
+        }
     };
     Setting {
         mode: has(MODE).then(|| u16::try_from(mode & 0o7777).unwrap_or_default()),
-        modified: has(MODIFIED).then_some(time),
-        now: has(NOW),
+        uid: has(UID).then_some(uid),
+        gid: has(GID).then_some(gid),
+        accessed: has(ACCESSED).then(|| time(ACCESSED_NOW, accessed, accessed_nanos)),
+        modified: has(MODIFIED).then(|| time(MODIFIED_NOW, modified, modified_nanos)),
+        now: has(ACCESSED_NOW) && has(MODIFIED_NOW),
         size: has(SIZE).then_some(size),
+        drops_privileges: has(DROPS_PRIVILEGES),
         number: has(HANDLE).then_some(handle),
     }
+}
+
+/// A time; the seconds of one before 1970 are a negative number.
+fn time(seconds: u64, nanos: u32) -> SystemTime {
+    let whole = Duration::from_secs(seconds.cast_signed().unsigned_abs());
+    let whole = if seconds.cast_signed() < 0 {
+        UNIX_EPOCH.checked_sub(whole)
+    } else {
+        UNIX_EPOCH.checked_add(whole)
+    };
+    let nanos = Duration::from_nanos(nanos.min(999_999_999).into());
+    let time = whole.and_then(|whole| whole.checked_add(nanos));
+    time.unwrap_or(UNIX_EPOCH)
 }
 
 #[cfg(test)]

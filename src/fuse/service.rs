@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use fuser::{Errno, FileAttr, FileType, INodeNo};
 
-use super::access::{Caller, Owner};
+use super::access::{EXECUTE, Owner};
 use super::directories::Directories;
 use super::errno::errno;
 use super::files::Files;
@@ -15,7 +15,7 @@ use super::notify::Kernel;
 use super::passthrough::Passthrough;
 use super::requests::Requests;
 use super::syncs::Syncs;
-use crate::tree::{Attributes, FileKind, Found, Outcome, Place, Tree, TreeError};
+use crate::tree::{Attributes, FileKind, Found, Outcome, Permissions, Place, Tree, TreeError};
 
 /// How long the kernel keeps what lasts until it is told otherwise: for practical purposes,
 /// for ever.
@@ -67,37 +67,33 @@ impl Service {
 
     /// Attributes as the kernel wants them.
     pub(super) fn attributes(&self, ino: u64, attributes: &Attributes) -> FileAttr {
-        let modified = attributes.modified;
+        let permissions = attributes.permissions;
         FileAttr {
             ino: INodeNo(ino),
             size: attributes.size,
-            blocks: attributes.size.div_ceil(512),
-            atime: modified,
-            mtime: modified,
-            ctime: modified,
+            blocks: attributes.blocks,
+            atime: attributes.accessed,
+            mtime: attributes.modified,
+            ctime: attributes.changed,
             crtime: SystemTime::UNIX_EPOCH,
             kind: file_type(attributes.kind),
-            perm: Owner::mode(attributes),
-            nlink: if attributes.kind == FileKind::Directory {
-                2
-            } else {
-                1
-            },
-            uid: self.owner.uid,
-            gid: self.owner.gid,
-            rdev: 0,
+            perm: permissions.mode,
+            nlink: attributes.links,
+            uid: self.owner.uid(permissions),
+            gid: self.owner.gid(permissions),
+            rdev: attributes.device,
             blksize: 4096,
             flags: 0,
         }
     }
 
-    /// Tells the kernel of a place once more.
-    pub(super) fn entry(&self, found: &Found) -> Entry {
+    /// Tells the kernel once more of a place in a directory with these permissions.
+    pub(super) fn entry(&self, directory: Permissions, found: &Found) -> Entry {
         let ino = self.inodes.look_up(&found.place);
         let attributes = self.attributes(ino, &found.attributes);
         Entry {
             attributes,
-            lifetime: lifetime(found.lasting),
+            lifetime: lifetime(found.lasting && directory.allow_all(EXECUTE)),
         }
     }
 
@@ -132,16 +128,6 @@ impl Service {
             attributes,
             lifetime: lifetime(settled),
         })
-    }
-
-    /// Refuses a caller who may not change what is in a directory.
-    pub(super) fn may_change_in(&self, caller: Caller, parent: &Place) -> Result<(), Errno> {
-        let mode = self.tree.mode(parent).map_err(|error| logged(&error))?;
-        if self.owner.may_write(caller, mode) {
-            Ok(())
-        } else {
-            Err(Errno::EACCES)
-        }
     }
 
     /// Takes note of what an operation on `place` changed; the inodes that the kernel must be
@@ -209,6 +195,10 @@ pub(super) fn file_type(kind: FileKind) -> FileType {
         FileKind::Directory => FileType::Directory,
         FileKind::File => FileType::RegularFile,
         FileKind::Symlink => FileType::Symlink,
+        FileKind::Fifo => FileType::NamedPipe,
+        FileKind::Socket => FileType::Socket,
+        FileKind::CharacterDevice => FileType::CharDevice,
+        FileKind::BlockDevice => FileType::BlockDevice,
     }
 }
 

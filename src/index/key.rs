@@ -30,8 +30,13 @@
 //! V id4                                verified4                           a blob that was rehashed
 //! Y alg1 digest                        staging8                            a blob that may be there by that number still
 //! Z staging8                           turn8 bytes                         staged bytes that their file may not have yet
+//! A kind1 [repo4]                      uid4 gid4 mode2                    to whom a directory belongs
 //! C letter                             next8                              counters
 //! ```
+//!
+//! The directories of table A are the mountpoint (1), `v2` (2), `blobs` (3), `repositories` (4)
+//! and a repository or a directory on the way to one (5, with its number); one without a row is
+//! the mount's own, with mode 0755. A user or group of 2^32-1 is the mount's own.
 //!
 //! A link without value is a directory that was made for one. Times are seconds since 1970.
 

@@ -15,6 +15,7 @@ use super::store::{Batch, Change, Precondition, Store};
 mod blob;
 mod link;
 mod manifest;
+mod ownership;
 mod repository;
 mod signature;
 mod tag;

@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 
 use super::key::{Fields, Key, algorithm_byte};
+use super::ownership::{Owned, Ownership};
 use super::record::{Blob, DigestId, Kept, Repository, RepositoryId, Role, Upload};
 use super::store::{Batch, Change, Outcome, Precondition};
 use super::{Index, IndexError, Pair};
@@ -88,6 +89,7 @@ impl Index {
         self.verify_manifests(&mut census, told)?;
         self.verify_unsettled(told)?;
         self.verify_uploads(&census, told)?;
+        self.verify_ownership(&census, told)?;
         self.verify_reverse(told)?;
         Ok(census)
     }
@@ -257,6 +259,23 @@ impl Index {
                 Err(kind) => kind,
                 Ok(()) if !there => FlawKind::HashStateWithoutUpload,
                 Ok(()) => return Ok(()),
+            };
+            told(flaw(kind, key, value));
+            Ok(())
+        })
+    }
+
+    fn verify_ownership(&self, census: &Census, told: Told<'_>) -> Result<(), IndexError> {
+        self.each(b'A', |(key, value)| {
+            let of = Owned::decode(key.get(1..).unwrap_or_default());
+            let kind = match (of, Ownership::decode(&value)) {
+                (Some(Owned::Repository(id)), Some(_))
+                    if !census.repositories.contains_key(&id) =>
+                {
+                    FlawKind::RowWithoutRepository
+                }
+                (Some(_), Some(_)) => return Ok(()),
+                (None, _) | (_, None) => FlawKind::RecordDamaged,
             };
             told(flaw(kind, key, value));
             Ok(())

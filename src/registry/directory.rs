@@ -70,17 +70,7 @@ impl Registry {
 
     /// Makes a directory in one that exists.
     pub fn make_directory(&self, directory: &Directory) -> Result<(), Error> {
-        self.index.transact(|facts| {
-            if exists(facts, directory)?.is_some() {
-                return Err(Error::Exists);
-            }
-            if let Some(parent) = parent(directory)
-                && exists(facts, &parent)?.is_none()
-            {
-                return Err(Error::Missing);
-            }
-            make(facts, directory)
-        })
+        self.index.transact(|facts| make_in(facts, directory))
     }
 
     /// Removes a directory that is empty.
@@ -92,6 +82,19 @@ impl Registry {
             remove(facts, directory)
         })
     }
+}
+
+/// Makes a directory in one that exists.
+pub(super) fn make_in(facts: &mut Transaction<'_>, directory: &Directory) -> Result<(), Error> {
+    if exists(facts, directory)?.is_some() {
+        return Err(Error::Exists);
+    }
+    if let Some(parent) = parent(directory)
+        && exists(facts, &parent)?.is_none()
+    {
+        return Err(Error::Missing);
+    }
+    make(facts, directory)
 }
 
 /// Makes a directory and all that lead to it, as far as they were not made.

@@ -48,7 +48,7 @@ impl Tree {
             Open::Upload(staging, _) if self.registry.policy().sync != Sync::Lazy => {
                 self.registry.sync_upload(staging)?;
             }
-            Open::Plain(file, _) => super::plain::sync(file)?,
+            Open::Plain(file) => super::plain::sync(file)?,
             Open::Own(..) | Open::Shown(..) | Open::Blob(..) | Open::Upload(..) => {}
         }
         Ok((outcome, !self.is_durable(position)))

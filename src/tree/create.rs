@@ -5,21 +5,24 @@ use std::sync::Arc;
 
 use super::handle::{Access, Handle, Open};
 use super::target::Target;
-use super::{Attributes, Found, Place, Tree, TreeError, Writer, node, plain};
+use super::{Attributes, Found, Permissions, Place, Tree, TreeError, Writer, node, plain};
 use crate::layout::Node;
 
 impl Tree {
-    /// Creates a file and opens it for writing. One that exists is opened as it is.
+    /// Creates a file with these permissions, which a plain file keeps, and opens it for
+    /// writing. One that exists is opened as it is, if `admit` has nothing against it.
     pub fn create(
         &self,
         parent: &Place,
         name: &OsStr,
-        mode: u16,
+        new: Permissions,
         writer: Writer,
+        admit: impl FnOnce(&Attributes) -> Result<(), TreeError>,
     ) -> Result<(Found, Arc<Handle>), TreeError> {
         self.writable()?;
         match self.lookup(parent, name, writer) {
             Ok(found) => {
+                admit(&found.attributes)?;
                 let handle = self.open(&found.place, Access::Write, writer)?;
                 return Ok((found, handle));
             }
@@ -29,9 +32,9 @@ impl Tree {
         match parent {
             Place::Plain(path) if plain::is_name(name) => {
                 let path = path.join(name);
-                let file = self.plain.create_file(&path, mode)?;
-                let found = self.found(Place::Plain(path.clone()))?;
-                Ok((found, Handle::new(Open::Plain(file, path), Access::Write)))
+                let file = self.plain.create_file(&path, new)?;
+                let found = self.found(Place::Plain(path))?;
+                Ok((found, Handle::new(Open::Plain(file), Access::Write)))
             }
             Place::Node(node) => self.create_below(node, name, writer),
             Place::Plain(_) | Place::Draft(_) | Place::Own(_) => {
@@ -59,18 +62,22 @@ impl Tree {
         let draft = self.drafts.create(standing, target, grows, writer, 1);
         let found = Found {
             place: Place::Draft(draft.id()),
-            attributes: Attributes::file(0, draft.created()),
+            attributes: Attributes {
+                permissions: self.draft_permissions(&draft)?,
+                ..Attributes::file(0, draft.created())
+            },
             lasting: false,
         };
         Ok((found, Handle::new(Open::Draft(draft, None), Access::Write)))
     }
 
-    /// Makes a directory; one of the layout is for all to look in, whatever the mode.
+    /// Makes a directory with these permissions, which a plain one and a repository keep; one
+    /// below a repository has those of the repository, whatever is asked for.
     pub fn make_directory(
         &self,
         parent: &Place,
         name: &OsStr,
-        mode: u16,
+        new: Permissions,
     ) -> Result<Found, TreeError> {
         self.writable()?;
         match parent {
@@ -79,7 +86,7 @@ impl Tree {
                     return Err(TreeError::Exists);
                 }
                 let path = path.join(name);
-                self.plain.make_directory(&path, mode)?;
+                self.plain.make_directory(&path, new)?;
                 self.found(Place::Plain(path))
             }
             Place::Node(parent) => {
@@ -92,7 +99,12 @@ impl Tree {
                             name: name.to_string_lossy().into_owned(),
                         })?;
                 let directory = node::directory(&child).ok_or(TreeError::Exists)?;
-                self.registry.make_directory(&directory)?;
+                match &child {
+                    Node::Namespace(namespace) if new != Permissions::DIRECTORY => {
+                        self.make_namespace(namespace, new)?;
+                    }
+                    _ => self.registry.make_directory(&directory)?,
+                }
                 self.found(Place::Node(child))
             }
             Place::Draft(_) | Place::Own(_) => {

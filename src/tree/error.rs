@@ -33,6 +33,9 @@ pub enum TreeError {
     /// Nobody may do that.
     #[error("not permitted: {0}")]
     NotPermitted(&'static str),
+    /// The mode does not let the caller.
+    #[error("permission denied")]
+    Denied,
     /// It cannot be moved there; it can be copied.
     #[error("cannot be moved between these places: copy it")]
     CrossDevice,
@@ -48,6 +51,12 @@ pub enum TreeError {
     /// The open file is not open for this.
     #[error("not open for {0}")]
     NotOpen(&'static str),
+    /// No data, or no hole, behind that place of the file.
+    #[error("nothing of that kind behind this place of the file")]
+    NothingBehind,
+    /// Not for files of this kind.
+    #[error("not for files of this kind")]
+    NotSupported,
     /// No such extended attribute.
     #[error("no such attribute")]
     NoAttribute,

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::draft::{Content, Draft};
@@ -74,7 +73,7 @@ pub(super) enum Open {
     /// An upload's bytes.
     Upload(Staging, Attributes),
     /// A plain file.
-    Plain(File, PathBuf),
+    Plain(File),
 }
 
 impl Handle {
@@ -82,7 +81,7 @@ impl Handle {
         Arc::new(Self { open, access })
     }
 
-    fn writing(&self) -> Result<(), TreeError> {
+    pub(super) fn writing(&self) -> Result<(), TreeError> {
         if self.access == Access::Write {
             Ok(())
         } else {
@@ -112,7 +111,7 @@ impl Tree {
             self.writable()?;
         }
         let open = match place {
-            Place::Plain(path) => Open::Plain(self.plain.open_file(path, access)?, path.clone()),
+            Place::Plain(path) => Open::Plain(self.plain.open_file(path, access)?),
             Place::Draft(id) => Open::Draft(self.open_draft(*id, access, writer)?, None),
             Place::Own(_) if access == Access::Write => {
                 return Err(TreeError::NotPermitted("only we write these files"));
@@ -132,7 +131,10 @@ impl Tree {
             }
             Place::Node(node) => {
                 let (content, kept) = self.content(node)?;
-                let attributes = Attributes::file(content.len() as u64, self.dated(kept));
+                let attributes = Attributes {
+                    permissions: self.node_permissions(node)?,
+                    ..Attributes::file(content.len() as u64, self.dated(kept))
+                };
                 Open::Shown(node.clone(), content, attributes)
             }
         };
@@ -185,7 +187,7 @@ impl Tree {
             },
             Open::Blob(reading, _) => reading.read_at(offset, buffer)?,
             Open::Upload(staging, _) => staging.read_at(offset, buffer)?,
-            Open::Plain(file, _) => file.read_at(buffer, offset).map_err(plain::about_open)?,
+            Open::Plain(file) => file.read_at(buffer, offset).map_err(plain::about_open)?,
         })
     }
 
@@ -207,7 +209,7 @@ impl Tree {
                     .require_room_behind(offset, bytes.len() as u64)?;
                 Ok(staging.write_at(offset, bytes)?)
             }
-            Open::Plain(file, _) => file.write_all_at(bytes, offset).map_err(plain::about_open),
+            Open::Plain(file) => file.write_all_at(bytes, offset).map_err(plain::about_open),
             Open::Own(..) | Open::Shown(..) | Open::Blob(..) => Err(TreeError::NotOpen("writing")),
         }
     }
@@ -272,21 +274,26 @@ impl Tree {
                 draft.truncate(len)
             }
             Open::Upload(staging, _) => Ok(staging.truncate(len)?),
-            Open::Plain(file, _) => file.set_len(len).map_err(plain::about_open),
+            Open::Plain(file) => file.set_len(len).map_err(plain::about_open),
             Open::Own(..) | Open::Shown(..) | Open::Blob(..) => Err(TreeError::NotOpen("writing")),
         }
     }
 
-    /// chmod(2) and utimes(2) of an open file that has no name any more.
-    pub fn change_opened(&self, handle: &Handle, change: Change) -> Result<(), TreeError> {
+    /// chmod(2), chown(2) and utimes(2) of an open file that has no name any more, as `admit`
+    /// says, which sees what the file is.
+    pub fn change_opened(
+        &self,
+        handle: &Handle,
+        admit: impl FnOnce(&Attributes) -> Result<Change, TreeError>,
+    ) -> Result<(), TreeError> {
         self.writable()?;
         match &handle.open {
-            Open::Plain(file, _) => plain::change_opened(file, change),
+            Open::Plain(file) => plain::change_opened(file, admit),
             Open::Own(..)
             | Open::Shown(..)
             | Open::Blob(..)
             | Open::Draft(..)
-            | Open::Upload(..) => Ok(()),
+            | Open::Upload(..) => admit(&self.handle_attributes(handle)?).map(drop),
         }
     }
 
@@ -357,9 +364,7 @@ impl Tree {
                 modified: staging.modified().unwrap_or(attributes.modified),
                 ..attributes.clone()
             }),
-            Open::Plain(file, path) => {
-                plain::attributes(&file.metadata().map_err(plain::about_open)?, path)
-            }
+            Open::Plain(file) => plain::shown(file),
         }
     }
 

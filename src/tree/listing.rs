@@ -113,12 +113,14 @@ impl Tree {
     /// when, nobody looks again.
     fn listed(&self, (child, kept): Child) -> Result<Listed, TreeError> {
         let name = child.name().into();
-        let place = Place::Node(child);
         let found = match kept {
-            None => self.found(place)?,
+            None => self.found(Place::Node(child))?,
             Some(kept) => Found {
-                place,
-                attributes: Attributes::directory(self.dated(kept)),
+                attributes: Attributes {
+                    permissions: self.node_permissions(&child)?,
+                    ..Attributes::directory(self.dated(kept))
+                },
+                place: Place::Node(child),
                 lasting: true,
             },
         };

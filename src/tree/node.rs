@@ -77,6 +77,14 @@ impl Tree {
     }
 
     pub(super) fn node_attributes(&self, node: &Node) -> Result<Attributes, TreeError> {
+        Ok(Attributes {
+            permissions: self.node_permissions(node)?,
+            ..self.bare_attributes(node)?
+        })
+    }
+
+    /// Attributes but for who may do what.
+    fn bare_attributes(&self, node: &Node) -> Result<Attributes, TreeError> {
         if let Some(directory) = directory(node) {
             let kept = self
                 .registry

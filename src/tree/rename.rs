@@ -6,11 +6,30 @@
 
 use std::ffi::OsStr;
 
+use rustix::fs::RenameFlags;
+
 use super::target::Target;
 use super::{FileKind, Outcome, Place, Tree, TreeError, Writer, node};
 use crate::layout::Node;
 
 impl Tree {
+    /// Makes two plain files change their places; gives both.
+    pub fn exchange(
+        &self,
+        one: (&Place, &OsStr),
+        other: (&Place, &OsStr),
+    ) -> Result<(Place, Place), TreeError> {
+        self.writable()?;
+        let writer = Writer::default();
+        let first = self.lookup(one.0, one.1, writer)?.place;
+        let second = self.lookup(other.0, other.1, writer)?.place;
+        let (Place::Plain(old), Place::Plain(new)) = (&first, &second) else {
+            return Err(TreeError::CrossDevice);
+        };
+        self.plain.rename(old, new, RenameFlags::EXCHANGE)?;
+        Ok((first, second))
+    }
+
     /// Moves a name to another. Gives the place that was moved; in the outcome it became
     /// nothing if it was a drop, whose own name is gone.
     pub fn rename(
@@ -31,7 +50,12 @@ impl Tree {
                     return Err(TreeError::NotPermitted("something of ours stands there"));
                 }
                 let new = directory.join(to.1);
-                self.plain.rename(path, &new, replace)?;
+                let flags = if replace {
+                    RenameFlags::empty()
+                } else {
+                    RenameFlags::NOREPLACE
+                };
+                self.plain.rename(path, &new, flags)?;
                 Outcome {
                     became: Some(Place::Plain(new)),
                     ..Outcome::default()

@@ -53,7 +53,7 @@ impl Tree {
     pub fn read_at_hand(&self, handle: &Handle, offset: u64, buffer: &mut [u8]) -> Option<usize> {
         let file = match &handle.open {
             Open::Blob(reading, _) => reading.file()?,
-            Open::Plain(file, _) => file,
+            Open::Plain(file) => file,
             _ => return None,
         };
         let room = buffer.len();

@@ -19,11 +19,14 @@ mod man;
 mod manifests;
 mod mounted;
 mod opened;
+mod ownership;
 mod passthrough;
+mod plain;
 mod posix;
 mod requests;
 mod stale;
 mod storm;
+mod user;
 mod writers;
 
 #[path = "../manifests/table.rs"]

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use regfs::blobs;
 use regfs::index;
 use regfs::registry::{Policy, Registry};
-use regfs::tree::{Access, FileKind, Found, Place, Tree, TreeError, Writer};
+use regfs::tree::{Access, FileKind, Found, Permissions, Place, Tree, TreeError, Writer};
 
 /// Below this everything happens; what leads to it is made first, and stays.
 const BASE: &str = "docker/registry/v2/repositories/a";
@@ -104,7 +104,7 @@ impl Mount {
         let registry =
             Registry::new(self.store.clone(), self.bytes.clone(), Policy::default()).unwrap();
         let plain = self.plain.path().to_owned();
-        self.tree = Some(Tree::new(Arc::new(registry), plain, "docker/registry", false).unwrap());
+        self.tree = Some(Tree::new(Arc::new(registry), &plain, "docker/registry", false).unwrap());
     }
 
     fn tree(&self) -> &Tree {
@@ -134,7 +134,9 @@ impl Mount {
 
     fn make(&self, path: &str) -> Result<(), TreeError> {
         let (parent, name) = self.parent(path)?;
-        self.tree().make_directory(&parent, name, 0o755).map(drop)
+        self.tree()
+            .make_directory(&parent, name, Permissions::DIRECTORY)
+            .map(drop)
     }
 
     fn make_all(&self, path: &str) -> Result<(), TreeError> {
@@ -149,9 +151,13 @@ impl Mount {
 
     fn write(&self, path: &str, content: &str) -> Result<(), TreeError> {
         let (parent, name) = self.parent(path)?;
-        let (_, handle) = self
-            .tree()
-            .create(&parent, name, 0o644, Writer::default())?;
+        let (_, handle) = self.tree().create(
+            &parent,
+            name,
+            Permissions::DIRECTORY,
+            Writer::default(),
+            |_| Ok(()),
+        )?;
         self.tree().truncate(&handle, 0)?;
         self.tree().write(&handle, 0, content.as_bytes())?;
         let flushed = self.tree().flush(&handle);
@@ -163,9 +169,13 @@ impl Mount {
         let (parent, name) = self.parent(path)?;
         let temporary = format!("{}.{UUID}.tmp", name.to_str().unwrap());
         let temporary = OsStr::new(&temporary);
-        let (_, handle) = self
-            .tree()
-            .create(&parent, temporary, 0o644, Writer::default())?;
+        let (_, handle) = self.tree().create(
+            &parent,
+            temporary,
+            Permissions::DIRECTORY,
+            Writer::default(),
+            |_| Ok(()),
+        )?;
         self.tree().write(&handle, 0, content.as_bytes())?;
         self.tree().sync(&handle)?;
         self.tree().rename(

@@ -3,6 +3,7 @@
 use super::Transaction;
 use crate::index::IndexError;
 use crate::index::key::Key;
+use crate::index::ownership::Owned;
 use crate::index::record::{Directories, Repository, RepositoryId};
 use crate::name::Namespace;
 
@@ -42,6 +43,7 @@ impl Transaction<'_> {
         if let Some(repository) = self.repository(name)? {
             self.delete(Key::table(b'N').namespace(name));
             self.delete(Key::table(b'n').repository(repository.id));
+            self.forget_ownership(Owned::Repository(repository.id));
         }
         Ok(())
     }

@@ -1,0 +1,121 @@
+//! Permission: what each request needs by the rules of `access`, and what the kernel must drop
+//! when that changes.
+
+use std::ffi::{OsStr, OsString};
+
+use fuser::Errno;
+
+use super::access::{Caller, EXECUTE, READ, WRITE};
+use super::service::{Service, logged};
+use crate::tree::{FileKind, Permissions, Place};
+
+impl Service {
+    /// Who may do what with a place.
+    pub(super) fn permissions(&self, place: &Place) -> Result<Permissions, Errno> {
+        self.tree.permissions(place).map_err(|error| logged(&error))
+    }
+
+    /// Refuses a caller who may not do all that these bits say; gives the permissions.
+    pub(super) fn may(
+        &self,
+        caller: Caller,
+        place: &Place,
+        bits: u16,
+    ) -> Result<Permissions, Errno> {
+        let of = self.permissions(place)?;
+        self.must(caller, of, bits)?;
+        Ok(of)
+    }
+
+    pub(super) fn must(&self, caller: Caller, of: Permissions, bits: u16) -> Result<(), Errno> {
+        if self.owner.may(caller, of, bits) {
+            Ok(())
+        } else {
+            Err(Errno::EACCES)
+        }
+    }
+
+    /// Refuses a caller who may not remove a name from a directory.
+    pub(super) fn may_take(
+        &self,
+        caller: Caller,
+        directory: &Place,
+        name: &OsStr,
+    ) -> Result<(), Errno> {
+        let permissions = self.may(caller, directory, WRITE | EXECUTE)?;
+        let taken = self.owner.may_take(caller, permissions, || {
+            let found = self.tree.lookup(directory, name, caller.writer())?;
+            Ok(found.attributes.permissions)
+        });
+        match taken {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Errno::EPERM),
+            Err(error) => Err(logged(&error)),
+        }
+    }
+
+    /// Refuses a caller who may not move a name to another, perhaps in place of what is there.
+    pub(super) fn may_move(
+        &self,
+        caller: Caller,
+        from: (&Place, &OsStr),
+        to: (&Place, &OsStr),
+    ) -> Result<(), Errno> {
+        self.may_take(caller, from.0, from.1)?;
+        match self.may_take(caller, to.0, to.1) {
+            // Nothing stands there.
+            Err(error) if error.code() == libc::ENOENT => {}
+            taken => taken?,
+        }
+        if from.0 == to.0 || !matches!(from.0, Place::Plain(_)) {
+            return Ok(());
+        }
+        // The name of the parent in a directory changes with it.
+        let moved = self
+            .tree
+            .lookup(from.0, from.1, caller.writer())
+            .map_err(|error| logged(&error))?;
+        match moved.attributes.kind {
+            FileKind::Directory => self.must(caller, moved.attributes.permissions, WRITE),
+            _ => Ok(()),
+        }
+    }
+
+    /// After the permissions of a place have changed: the inodes of which the kernel must drop
+    /// what it keeps before that is answered. Names that it may now only use after asking it
+    /// drops right after the answer: until then it holds the directory for the request.
+    pub(super) fn restricted(&self, ino: u64, place: &Place, before: Permissions) -> Vec<u64> {
+        let now = match self.tree.permissions(place) {
+            Ok(now) if now != before => now,
+            Ok(_) | Err(_) => return Vec::new(),
+        };
+        let loses = |bits| before.allow_all(bits) && !now.allow_all(bits);
+        let mut changed = Vec::new();
+        if loses(READ) {
+            changed.push(ino);
+        }
+        // Below a repository and the blobs everything shows the same.
+        let layout = matches!(place, Place::Node(_));
+        if !layout && !loses(EXECUTE) {
+            return changed;
+        }
+        let mut names: Vec<(u64, OsString)> = Vec::new();
+        for (below, at) in self.inodes.all() {
+            let Some((parent, name)) = self.tree.standing(&at) else {
+                continue;
+            };
+            let within = layout && at.above().any(|above| above == *place);
+            if within {
+                changed.push(below);
+            }
+            if loses(EXECUTE)
+                && (within || parent == *place)
+                && let Some(parent) = self.inodes.number(&parent)
+            {
+                names.push((parent, name));
+            }
+        }
+        self.kernel.drop_names(names);
+        changed
+    }
+}

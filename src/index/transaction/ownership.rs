@@ -1,0 +1,37 @@
+//! Ownership: to whom a directory belongs and who may do what with it, where that was set.
+
+use super::Transaction;
+use crate::index::IndexError;
+use crate::index::key::Key;
+use crate::index::ownership::{Owned, Ownership};
+
+/// The row of a directory.
+fn row(of: Owned) -> Key {
+    let key = Key::table(b'A').byte(of.kind());
+    match of {
+        Owned::Repository(id) => key.repository(id),
+        Owned::Mountpoint | Owned::Root | Owned::Blobs | Owned::Repositories => key,
+    }
+}
+
+impl Transaction<'_> {
+    /// To whom a directory belongs; nothing where that was never set.
+    pub fn ownership(&mut self, of: Owned) -> Result<Option<Ownership>, IndexError> {
+        self.record(row(of), Ownership::decode)
+    }
+
+    /// Sets to whom a directory belongs.
+    pub fn put_ownership(&mut self, of: Owned, ownership: Ownership) {
+        self.put(row(of), ownership.encode());
+    }
+
+    /// Forgets to whom a directory belongs.
+    pub(super) fn forget_ownership(&mut self, of: Owned) {
+        self.delete(row(of));
+    }
+
+    /// Returns `true` if that was set for any directory.
+    pub fn has_ownership(&mut self) -> Result<bool, IndexError> {
+        self.any(&Key::table(b'A').below())
+    }
+}

@@ -1,0 +1,92 @@
+//! Ownership: to whom directories belong and who may do what with them, where somebody set that.
+//!
+//! Owner, group and mode are kept once for each repository and directory on the way to one, for
+//! the blobs, and for each directory from the mountpoint down to the repositories; what is below
+//! them has theirs. It checks nobody's permission.
+
+use std::sync::atomic::Ordering;
+
+use super::directory::make_in;
+use super::{Directory, Error, Registry};
+pub use crate::index::Ownership;
+use crate::index::{Directories, Owned, Transaction};
+use crate::name::Namespace;
+
+/// A directory that keeps to whom it belongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The top of the mount.
+    Mountpoint,
+    /// The top of the layout.
+    Root,
+    /// That of the blobs.
+    Blobs,
+    /// That of the repositories.
+    Repositories,
+    /// A repository, or a directory on the way to one.
+    Namespace(Namespace),
+}
+
+/// The directory as the index has it; nothing of a repository that is not there, or is there for
+/// others below it alone.
+fn owned(facts: &mut Transaction<'_>, of: &Owner) -> Result<Option<Owned>, Error> {
+    Ok(Some(match of {
+        Owner::Mountpoint => Owned::Mountpoint,
+        Owner::Root => Owned::Root,
+        Owner::Blobs => Owned::Blobs,
+        Owner::Repositories => Owned::Repositories,
+        Owner::Namespace(name) => match facts.repository(name)? {
+            Some(repository) => Owned::Repository(repository.id),
+            None => return Ok(None),
+        },
+    }))
+}
+
+impl Registry {
+    /// Returns `true` if the owner or mode of any directory was ever set: else nobody need ask.
+    pub fn has_ownership(&self) -> bool {
+        self.owned.load(Ordering::Relaxed)
+    }
+
+    /// To whom a directory belongs; nothing where that was never set.
+    pub fn ownership(&self, of: &Owner) -> Result<Option<Ownership>, Error> {
+        if !self.has_ownership() {
+            return Ok(None);
+        }
+        let mut view = self.index.view();
+        match owned(&mut view, of)? {
+            Some(owned) => Ok(view.ownership(owned)?),
+            None => Ok(None),
+        }
+    }
+
+    /// Sets to whom a directory belongs. A repository that was not made but is there for what is
+    /// below it stays from then on, as one that was made.
+    pub fn set_ownership(&self, of: &Owner, ownership: Ownership) -> Result<(), Error> {
+        // First: nobody may take what was set for something that was not.
+        self.owned.store(true, Ordering::Relaxed);
+        self.index.transact(|facts| {
+            if let (Owner::Namespace(name), None) = (of, owned(facts, of)?) {
+                if !facts.has_namespaces(Some(name))? {
+                    return Err(Error::Missing);
+                }
+                facts.put_repository(name, Directories::default())?;
+            }
+            let owned = owned(facts, of)?.ok_or(Error::Missing)?;
+            facts.put_ownership(owned, ownership);
+            Ok(())
+        })
+    }
+
+    /// Makes a repository, or a directory on the way to one, that belongs to somebody.
+    pub fn make_owned(&self, name: &Namespace, ownership: Ownership) -> Result<(), Error> {
+        self.owned.store(true, Ordering::Relaxed);
+        self.index.transact(|facts| {
+            make_in(facts, &Directory::Namespace(name.clone()))?;
+            let of = Owner::Namespace(name.clone());
+            let owned = owned(facts, &of)?.ok_or(Error::Missing)?;
+            facts.put_ownership(owned, ownership);
+            Ok(())
+        })
+    }
+}

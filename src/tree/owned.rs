@@ -1,0 +1,140 @@
+//! Owned places: whose owner and mode the directories and files of the layout show.
+
+use rustix::process::{getegid, geteuid};
+
+use super::draft::Draft;
+use super::stat::{Attributes, Change, Permissions};
+use super::{Tree, TreeError, Writer};
+use crate::layout::Node;
+use crate::name::Namespace;
+use crate::registry::{Owner, Ownership};
+
+/// The directory of which a node shows owner and mode: itself, or one above.
+fn shown(node: &Node) -> Owner {
+    match node {
+        Node::Root => Owner::Root,
+        Node::Repositories => Owner::Repositories,
+        Node::Namespace(namespace) => Owner::Namespace(namespace.clone()),
+        _ => match node.repository() {
+            Some(repository) => Owner::Namespace(repository.namespace().clone()),
+            None => Owner::Blobs,
+        },
+    }
+}
+
+/// The directory that a node is, if it keeps owner and mode itself.
+fn keeps(node: &Node) -> Option<Owner> {
+    match node {
+        Node::Root | Node::Blobs | Node::Repositories | Node::Namespace(_) => Some(shown(node)),
+        _ => None,
+    }
+}
+
+impl From<Ownership> for Permissions {
+    fn from(kept: Ownership) -> Self {
+        Self {
+            uid: kept.uid,
+            gid: kept.gid,
+            mode: kept.mode,
+        }
+    }
+}
+
+impl From<Permissions> for Ownership {
+    fn from(permissions: Permissions) -> Self {
+        Self {
+            uid: permissions.uid,
+            gid: permissions.gid,
+            mode: permissions.mode,
+        }
+    }
+}
+
+impl Tree {
+    fn owner(&self, of: impl FnOnce() -> Owner) -> Result<Permissions, TreeError> {
+        // Most stores have nothing to look for.
+        if !self.registry.has_ownership() {
+            return Ok(Permissions::DIRECTORY);
+        }
+        let kept = self.registry.ownership(&of())?;
+        Ok(kept.map_or(Permissions::DIRECTORY, Permissions::from))
+    }
+
+    /// Who may do what at the top of the mount.
+    pub(super) fn top_permissions(&self) -> Result<Permissions, TreeError> {
+        self.owner(|| Owner::Mountpoint)
+    }
+
+    /// Who may do what with a node, whether it is there or not.
+    pub(super) fn node_permissions(&self, node: &Node) -> Result<Permissions, TreeError> {
+        let directory = self.owner(|| shown(node))?;
+        Ok(if node.is_directory() {
+            directory
+        } else {
+            directory.of_files()
+        })
+    }
+
+    /// Who may do what with a file being written: it is as what stands beside it.
+    pub(super) fn draft_permissions(&self, draft: &Draft) -> Result<Permissions, TreeError> {
+        match draft.stood() {
+            Some(((parent, _), _)) => Ok(self.node_permissions(&parent)?.of_files()),
+            None => Ok(Permissions::DIRECTORY.of_files()),
+        }
+    }
+
+    /// Makes a repository, or a directory on the way to one, that belongs to somebody.
+    pub(super) fn make_namespace(
+        &self,
+        namespace: &Namespace,
+        new: Permissions,
+    ) -> Result<(), TreeError> {
+        Ok(self.registry.make_owned(namespace, new.into())?)
+    }
+
+    /// chmod and chown of the top of the mount, which keeps them.
+    pub(super) fn change_top(&self, now: Permissions, change: Change) -> Result<(), TreeError> {
+        self.keep(&Owner::Mountpoint, now, change)
+    }
+
+    /// chmod and chown of a node: kept by a repository and by what is above; below them
+    /// accepted from root, since containers of registries change everything when they start,
+    /// and from others if it is as it was.
+    pub(super) fn change_node(
+        &self,
+        node: &Node,
+        now: &Attributes,
+        change: Change,
+        writer: Writer,
+    ) -> Result<(), TreeError> {
+        let now = now.permissions;
+        if let Some(owner) = keeps(node) {
+            return self.keep(&owner, now, change);
+        }
+        let same =
+            change.uid.or(change.gid).is_none() && change.mode.is_none_or(|mode| mode == now.mode);
+        if same || writer.uid == 0 {
+            return Ok(());
+        }
+        Err(TreeError::NotPermitted(
+            "owner and mode are kept for each repository and for the blobs: change those",
+        ))
+    }
+
+    fn keep(&self, of: &Owner, now: Permissions, change: Change) -> Result<(), TreeError> {
+        // What the daemon itself owns is the mount's own, as of plain files.
+        let given = |new: Option<u32>, old, own| match new {
+            Some(new) => Some(new).filter(|new| *new != own),
+            None => old,
+        };
+        let new = Permissions {
+            uid: given(change.uid, now.uid, geteuid().as_raw()),
+            gid: given(change.gid, now.gid, getegid().as_raw()),
+            mode: change.mode.unwrap_or(now.mode),
+        };
+        if new == now {
+            return Ok(());
+        }
+        Ok(self.registry.set_ownership(of, new.into())?)
+    }
+}
