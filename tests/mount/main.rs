@@ -27,6 +27,7 @@ mod requests;
 mod stale;
 mod storm;
 mod user;
+mod walk;
 mod writers;
 
 #[path = "../manifests/table.rs"]
