@@ -295,9 +295,9 @@ fn check(arguments: CheckArguments) -> Result<ExitCode, CommandError> {
     })
 }
 
-/// What is logged unless `RUST_LOG` says otherwise: warnings and worse. What fuser warns of
-/// (answers to requests that were interrupted, the end of a mount) is none of ours.
-const LOGGED: &str = "warn,fuser=off";
+/// What is logged unless `RUST_LOG` says otherwise: warnings and worse, and what was refused. What
+/// fuser warns of (answers to requests that were interrupted, the end of a mount) is none of ours.
+const LOGGED: &str = "warn,refused=info,fuser=off";
 
 /// Starts the log.
 fn log_to(file: Option<&std::path::Path>) -> Result<(), CommandError> {

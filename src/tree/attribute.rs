@@ -40,7 +40,8 @@ enum Attribute {
     Verified,
     /// The document as it was signed, of a schema 1 manifest.
     Signed,
-    /// Why the newest write was refused, of a repository's manifests or layers.
+    /// Why the newest write was refused, of a repository's manifests or layers; of a blob, why
+    /// its removal was.
     Error,
 }
 
@@ -127,7 +128,8 @@ impl Tree {
             .collect())
     }
 
-    /// Why the newest write to a repository's manifests or layers was refused.
+    /// Why the newest write to a repository's manifests or layers, or the newest removal of a
+    /// blob, was refused.
     fn last_refusal(&self, node: &Node) -> Option<Vec<u8>> {
         match node {
             Node::Manifests(repository) | Node::Links(repository, LinkSet::Layers) => {
@@ -135,6 +137,11 @@ impl Tree {
                 rejected
                     .last(repository)
                     .map(|text| text.as_bytes().to_vec())
+            }
+            Node::BlobDirectory(digest) | Node::BlobData(digest) => {
+                let path = Node::BlobData(*digest).to_string();
+                let rejected = self.rejected.lock();
+                rejected.last_at(&path).map(|text| text.as_bytes().to_vec())
             }
             _ => None,
         }

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use log::Level;
 
+/// What the log files them under, so that it can have a level of its own.
+const TARGET: &str = "refused";
 /// How long a rule that has spoken is silent.
 const SILENCE: Duration = Duration::from_secs(1);
 
@@ -26,7 +28,7 @@ impl Flood {
     /// Logs a line of a rule, or counts it.
     pub(super) fn log(&mut self, rule: &'static str, level: Level, text: &str, now: Instant) {
         if self.admits(rule, level, now) {
-            log::log!(level, "{text}");
+            log::log!(target: TARGET, level, "{text}");
         }
         self.tell(|_, state| now.duration_since(state.spoke) >= SILENCE);
     }
@@ -73,6 +75,7 @@ impl Drop for Flood {
 fn summarise(rule: &str, state: &mut Rule) {
     let count = std::mem::take(&mut state.silent);
     log::log!(
+        target: TARGET,
         state.level,
         "{count} more refused or found by the audit ({rule}): see .regfs/rejected"
     );

@@ -17,7 +17,8 @@ use crate::registry::Error;
 /// Refusals remembered, and bytes of the text of each.
 const REMEMBERED: usize = 1_000;
 const TEXT_MAX: usize = 1_024;
-/// What is counted that no rule for manifests names.
+/// What is counted that no rule for manifests names: removals of what is needed, and the rest.
+const REFERENCED: &str = "referenced";
 const OTHER: &str = "other";
 
 /// The newest refusals, and how many there ever were of each rule.
@@ -35,6 +36,8 @@ struct Row {
     when: Timestamp,
     writer: Writer,
     repository: Option<RepositoryName>,
+    /// The path of what is in no repository.
+    blob: Option<String>,
     text: String,
 }
 
@@ -48,14 +51,15 @@ impl Rejected {
         error: &TreeError,
     ) {
         let rule = match error {
-            TreeError::Registry(Error::Refused { refusal, .. }) => refusal.rule.name(),
-            _ => OTHER,
+            TreeError::Registry(Error::Refused { refusal, .. }) => {
+                (refusal.rule.name(), Level::Warn)
+            }
+            // Whoever keeps what is needed still asked for that.
+            TreeError::Registry(Error::Referenced { .. }) => (REFERENCED, Level::Info),
+            _ => (OTHER, Level::Warn),
         };
-        // Whoever keeps what is needed still asked for that.
-        let guarded = matches!(error, TreeError::Registry(Error::Referenced { .. }));
-        let level = if guarded { Level::Info } else { Level::Warn };
         let text = format!("refused {path}: {error}");
-        self.add((rule, level), writer, repository, text);
+        self.add(rule, writer, (repository, path), text);
     }
 
     /// Remembers and logs what the audit found in a manifest that was admitted all the same.
@@ -68,14 +72,14 @@ impl Rejected {
     ) {
         let rule = (finding.rule.name(), Level::Warn);
         let text = format!("admitted {path}, but the audit finds: {finding}");
-        self.add(rule, writer, Some(repository), text);
+        self.add(rule, writer, (Some(repository), path), text);
     }
 
     fn add(
         &mut self,
         (rule, level): (&'static str, Level),
         writer: Writer,
-        repository: Option<&RepositoryName>,
+        (repository, path): (Option<&RepositoryName>, &str),
         mut text: String,
     ) {
         text.truncate(text.floor_char_boundary(TEXT_MAX));
@@ -89,6 +93,7 @@ impl Rejected {
             when: Timestamp::now(),
             writer,
             repository: repository.cloned(),
+            blob: repository.is_none().then(|| path.to_owned()),
             text,
         });
     }
@@ -104,6 +109,14 @@ impl Rejected {
     /// How many there were of each rule since the mount.
     pub(super) fn counts(&self) -> &BTreeMap<&'static str, u64> {
         &self.counts
+    }
+
+    /// Why the newest refusal at a path that is in no repository was.
+    pub(super) fn last_at(&self, path: &str) -> Option<&str> {
+        let mut newest = self.rows.iter().rev();
+        newest
+            .find(|row| row.blob.as_deref() == Some(path))
+            .map(|row| row.text.as_str())
     }
 
     /// Why the newest refusal in a repository was.

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 
 use super::{Place, Tree, TreeError, Writer, node};
 use crate::layout::Node;
+use crate::registry::Error;
 
 impl Tree {
     /// Removes a file; the place that is gone.
@@ -17,7 +18,11 @@ impl Tree {
         let place = self.lookup(parent, name, asker)?.place;
         match &place {
             Place::Plain(path) => self.plain.remove_file(path)?,
-            Place::Node(node) => self.remove_node(node)?,
+            Place::Node(node) => self.remove_node(node).inspect_err(|error| {
+                if let TreeError::Registry(Error::Referenced { .. }) = error {
+                    self.reject(asker, None, &node.to_string(), error);
+                }
+            })?,
             Place::Draft(id) => {
                 if let Some(draft) = self.drafts.get(*id) {
                     self.drafts.remove(&draft);
