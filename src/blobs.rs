@@ -211,12 +211,15 @@ pub trait Blobs: Send + Sync {
     fn remove(&self, digest: &Digest) -> Result<(), BlobsError>;
     /// Removes a blob, but keeps its bytes in the trash.
     fn retire(&self, digest: &Digest) -> Result<(), BlobsError>;
+    /// Puts bytes that are kept elsewhere into the trash as those of a blob; durable then.
+    fn retire_bytes(&self, digest: &Digest, bytes: &[u8]) -> Result<(), BlobsError>;
     /// A blob that was retired.
     fn open_retired(&self, digest: &Digest) -> Result<Arc<dyn Content>, BlobsError>;
     /// Takes a retired blob back, which must not be there; its bytes are durable then.
     fn restore(&self, digest: &Digest) -> Result<(), BlobsError>;
-    /// Removes a retired blob for good; it need not exist.
-    fn forget(&self, digest: &Digest) -> Result<(), BlobsError>;
+    /// Removes a retired blob for good; it need not exist. With `since`, one that was retired at
+    /// another time stays.
+    fn forget(&self, digest: &Digest, since: Option<SystemTime>) -> Result<(), BlobsError>;
     /// All retired blobs, with their lengths and since when they are retired.
     fn retired(&self) -> Result<Vec<Retired>, BlobsError>;
     /// Takes in a file as a blob that no fact names yet, unverified; the way in which that was

@@ -25,7 +25,7 @@ pub use fsck::Examination;
 pub use inventory::{Inquiry, Inventory};
 pub use lock::StoreLock;
 pub use mount::{Mounting, mount};
-pub use options::MountOptions;
+pub use options::{MountOptions, duration};
 pub use scrub::Scrubbed;
 pub use trash::Trash;
 pub use work::{Done, Work, survey, work};

@@ -24,6 +24,7 @@ mod backup;
 mod blob;
 mod directory;
 mod error;
+mod expiry;
 mod fact;
 mod facts;
 mod fsck;
@@ -50,6 +51,7 @@ pub use adopt::{Adopted, Adopter};
 pub use backup::{BackedUp, is_backup, prepare, restore};
 pub use directory::Directory;
 pub use error::Error;
+pub use expiry::Expiry;
 pub use fact::Fact;
 pub use fsck::{Diagnosis, Discovery, Fault, Severity};
 pub use gate::judge;
@@ -81,6 +83,8 @@ pub struct Registry {
     spent: upload::Spent,
     settling: settling::Settling,
     moments: Mutex<moment::Moments>,
+    /// Held by who takes something out of the trash for room.
+    making_room: Mutex<()>,
     /// Whose turn it is of those who adopt facts.
     adopting: Mutex<()>,
     /// Whether the owner or mode of any directory was ever set.
@@ -116,6 +120,7 @@ impl Registry {
             spent: upload::Spent::default(),
             settling: settling::Settling::default(),
             moments: Mutex::default(),
+            making_room: Mutex::default(),
             adopting: Mutex::default(),
             owned,
         };
@@ -134,6 +139,14 @@ impl Registry {
         let facts = Arc::new(crate::index::Memory::default());
         let registry = Self::new(facts, bytes.clone(), Policy::default());
         (registry.unwrap(), bytes)
+    }
+
+    /// A new one in memory, under a policy.
+    #[cfg(test)]
+    pub(crate) fn in_memory_with(policy: Policy) -> Self {
+        let bytes = Arc::new(crate::blobs::Memory::default());
+        let facts = Arc::new(crate::index::Memory::default());
+        Self::new(facts, bytes, policy).unwrap()
     }
 
     /// The registry kept in the directory `store`, which is made if it does not exist.

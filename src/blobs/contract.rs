@@ -53,9 +53,20 @@ fn what_is_retired_can_be_read_and_taken_back(blobs: &dyn Blobs) {
     assert!(blobs.retired().unwrap().is_empty());
     assert!(blobs.restore(&digest).is_err());
     blobs.retire(&digest).unwrap();
-    blobs.forget(&digest).unwrap();
-    blobs.forget(&digest).unwrap();
+    let since = blobs.retired().unwrap()[0].since;
+    let other = since - std::time::Duration::from_nanos(1);
+    blobs.forget(&digest, Some(other)).unwrap();
+    assert!(blobs.open_retired(&digest).is_ok());
+    blobs.forget(&digest, Some(since)).unwrap();
     assert!(blobs.open_retired(&digest).is_err());
+    blobs.retire_bytes(&digest, b"small").unwrap();
+    assert_eq!(
+        read(blobs.open_retired(&digest).unwrap().as_ref()),
+        b"small"
+    );
+    blobs.forget(&digest, None).unwrap();
+    blobs.forget(&digest, None).unwrap();
+    assert!(blobs.retired().unwrap().is_empty());
 }
 
 fn files_are_taken_in_and_given_out(blobs: &dyn Blobs) {
@@ -77,7 +88,7 @@ fn files_are_taken_in_and_given_out(blobs: &dyn Blobs) {
         std::fs::remove_file(&to).unwrap();
         blobs.give(&digest, &to, way).unwrap();
         assert_eq!(std::fs::read(&to).unwrap(), bytes);
-        blobs.forget(&digest).unwrap();
+        blobs.forget(&digest, None).unwrap();
         std::fs::remove_file(&to).unwrap();
         assert!(matches!(
             blobs.give(&digest, &to, way),

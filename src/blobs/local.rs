@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Weak};
+use std::time::SystemTime;
 
 use parking_lot::{Mutex, RwLock};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2, statvfs};
@@ -95,6 +96,7 @@ impl Local {
             torn_drafts: Arc::default(),
         };
         local.clear_copies()?;
+        local.clear_half_retired()?;
         Ok(local)
     }
 
@@ -267,8 +269,12 @@ impl Blobs for Local {
         open_stored(self.retired_path(digest), digest)
     }
 
-    fn forget(&self, digest: &Digest) -> Result<(), BlobsError> {
-        remove_file(&self.retired_path(digest)).map(drop)
+    fn retire_bytes(&self, digest: &Digest, bytes: &[u8]) -> Result<(), BlobsError> {
+        self.retire_held(digest, bytes)
+    }
+
+    fn forget(&self, digest: &Digest, since: Option<SystemTime>) -> Result<(), BlobsError> {
+        self.forget_file(digest, since)
     }
 
     fn take(&self, file: &Path, digest: &Digest, way: Way) -> Result<Way, BlobsError> {

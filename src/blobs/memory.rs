@@ -31,7 +31,7 @@ pub struct Memory {
 #[derive(Debug, Default)]
 struct State {
     blobs: BTreeMap<Digest, Arc<Vec<u8>>>,
-    retired: BTreeMap<Digest, Arc<Vec<u8>>>,
+    retired: BTreeMap<Digest, (Arc<Vec<u8>>, SystemTime)>,
     drafts: BTreeMap<u64, Arc<Written>>,
     /// Published, but a crash makes them drafts again.
     unsettled: BTreeMap<Digest, Arc<Written>>,
@@ -241,40 +241,54 @@ impl Blobs for Memory {
         let mut state = self.state.lock();
         state.unsettled.remove(digest);
         if let Some(bytes) = state.blobs.remove(digest) {
-            state.retired.insert(*digest, bytes);
+            state.retired.insert(*digest, (bytes, SystemTime::now()));
         }
+        Ok(())
+    }
+
+    fn retire_bytes(&self, digest: &Digest, bytes: &[u8]) -> Result<(), BlobsError> {
+        self.fault.write()?;
+        let retired = (Arc::new(bytes.to_vec()), SystemTime::now());
+        self.state.lock().retired.insert(*digest, retired);
         Ok(())
     }
 
     fn open_retired(&self, digest: &Digest) -> Result<Arc<dyn Content>, BlobsError> {
         let state = self.state.lock();
-        let bytes = state.retired.get(digest);
-        let bytes = bytes.ok_or(BlobsError::Missing(*digest))?;
+        let retired = state.retired.get(digest);
+        let (bytes, _) = retired.ok_or(BlobsError::Missing(*digest))?;
         Ok(Arc::new(Kept(Arc::clone(bytes))))
     }
 
     fn restore(&self, digest: &Digest) -> Result<(), BlobsError> {
         self.fault.write()?;
         let mut state = self.state.lock();
-        let bytes = state.retired.remove(digest);
-        let bytes = bytes.ok_or(BlobsError::Missing(*digest))?;
+        let retired = state.retired.remove(digest);
+        let (bytes, _) = retired.ok_or(BlobsError::Missing(*digest))?;
         state.blobs.insert(*digest, bytes);
         Ok(())
     }
 
-    fn forget(&self, digest: &Digest) -> Result<(), BlobsError> {
+    fn forget(&self, digest: &Digest, since: Option<SystemTime>) -> Result<(), BlobsError> {
         self.fault.write()?;
-        self.state.lock().retired.remove(digest);
+        let mut state = self.state.lock();
+        let at = state.retired.get(digest).map(|(_, at)| *at);
+        if since.is_none() || since == at {
+            state.retired.remove(digest);
+        }
         Ok(())
     }
 
     fn retired(&self) -> Result<Vec<Retired>, BlobsError> {
         let state = self.state.lock();
-        let rows = state.retired.iter().map(|(digest, bytes)| Retired {
-            digest: *digest,
-            len: bytes.len() as u64,
-            since: SystemTime::UNIX_EPOCH,
-        });
+        let rows = state
+            .retired
+            .iter()
+            .map(|(digest, (bytes, since))| Retired {
+                digest: *digest,
+                len: bytes.len() as u64,
+                since: *since,
+            });
         Ok(rows.collect())
     }
 
@@ -301,7 +315,7 @@ impl Blobs for Memory {
         let bytes = state
             .blobs
             .get(digest)
-            .or_else(|| state.retired.get(digest));
+            .or_else(|| state.retired.get(digest).map(|(bytes, _)| bytes));
         let bytes = bytes.ok_or(BlobsError::Missing(*digest))?;
         fs::write(file, bytes.as_slice()).map_err(about(file))?;
         Ok(Way::Copy)

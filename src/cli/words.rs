@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::Way;
+use crate::commands::{Way, duration};
 
 /// A filesystem that is a container registry's storage.
 #[derive(Debug, Parser)]
@@ -169,7 +169,7 @@ pub(super) struct MountArguments {
     pub(super) store: PathBuf,
     /// Existing directory to mount at: the registry's rootdirectory
     pub(super) mountpoint: PathBuf,
-    /// Options: ro, `allow_other`, uid=N, gid=N, delete=guarded|permissive,
+    /// Options: ro, `allow_other`, uid=N, gid=N, delete=guarded|permissive, trash=7d,
     /// references=require|skip, schema1=refuse|accept, audit=off|warn|enforce,
     /// sync=always|data|lazy, `max_manifest_size=BYTES`, noexec
     #[arg(short = 'o', value_name = "OPTIONS")]
@@ -261,25 +261,6 @@ fn rate(text: &str) -> Result<u64, String> {
     let rate = parsed.and_then(|number| number.checked_mul(factor));
     rate.filter(|rate| *rate > 0)
         .ok_or_else(|| "expected a number of bytes a second, as in 50MB/s".into())
-}
-
-/// A time: `90s`, `12h`, `7d`.
-fn duration(text: &str) -> Result<std::time::Duration, String> {
-    let (digits, unit) = text
-        .split_at_checked(text.len().saturating_sub(1))
-        .unwrap_or_default();
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        _ => 0,
-    };
-    let number = digits.parse::<u64>().ok().filter(|_| seconds > 0);
-    let seconds = number.and_then(|number| number.checked_mul(seconds));
-    seconds
-        .map(std::time::Duration::from_secs)
-        .ok_or_else(|| "expected a number and s, m, h or d, as in 7d".into())
 }
 
 #[cfg(test)]

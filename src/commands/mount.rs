@@ -18,7 +18,7 @@ use signal_hook::iterator::Signals;
 use super::control::{Control, Served};
 use super::{CommandError, MountOptions, StoreLock, about, absolute};
 use crate::fuse::{Mount, Options};
-use crate::registry::{self, FILES, Registry};
+use crate::registry::{self, Expiry, FILES, Registry};
 use crate::tree::Tree;
 
 /// What to mount, where, and how.
@@ -140,6 +140,12 @@ fn serve(mounting: &Mounting, mountpoint: &Path) -> Result<(), CommandError> {
     let control = Control::listen(Arc::clone(&known))?;
     let plain = mounting.store.join(FILES);
     let tree = Tree::new(registry, &plain, &mounting.root, options.read_only)?;
+    let expiry = if options.read_only {
+        None
+    } else {
+        let started = Expiry::start(Arc::clone(&known.registry));
+        Some(started.map_err(about(&mounting.store))?)
+    };
     let kernel = Options {
         source: absolute(&mounting.store)?.display().to_string(),
         read_only: options.read_only,
@@ -157,6 +163,7 @@ fn serve(mounting: &Mounting, mountpoint: &Path) -> Result<(), CommandError> {
     end_on_signals(mountpoint.to_owned()).map_err(about(mountpoint))?;
     announce(&mounting.store, mountpoint);
     let served = mount.serve().map_err(about(mountpoint));
+    drop(expiry);
     if let Err(error) = known.registry.settle() {
         log::warn!(
             "what was written last is put in its place when the store is next opened: {error}"

@@ -1,5 +1,7 @@
 //! Mount options: what follows `-o`, as mount(8) has it.
 
+use std::time::Duration;
+
 use super::CommandError;
 use crate::fuse::Offers;
 use crate::registry::{Audit, Policy, References, Removal, Schema1, Sync, Uploads};
@@ -22,8 +24,9 @@ pub struct MountOptions {
     pub uid: Option<u32>,
     /// `gid=`: to which group.
     pub gid: Option<u32>,
-    /// `delete=guarded|permissive`, `references=require|skip`, `schema1=refuse|accept`,
-    /// `audit=off|warn|enforce`, `max_manifest_size=BYTES`: what is admitted;
+    /// `delete=guarded|permissive`, `trash=7d`: what may be removed, and how long it is kept;
+    /// `references=require|skip`, `schema1=refuse|accept`, `audit=off|warn|enforce`,
+    /// `max_manifest_size=BYTES`: what is admitted;
     /// `sync=always|data|lazy`, `uploads=durable|fast`: what fsync waits for.
     pub policy: Policy,
     /// `uring=auto|off`: whether requests go by `io_uring` where the kernel offers it;
@@ -60,6 +63,11 @@ impl MountOptions {
             ("gid", text) => self.gid = number(text)?,
             ("delete", "guarded") => self.policy.removal = Removal::Guarded,
             ("delete", "permissive") => self.policy.removal = Removal::Permissive,
+            ("trash", text) => {
+                let time = if text == "0" { "0s" } else { text };
+                self.policy.trash = duration(time)
+                    .map_err(|why| CommandError::Usage(format!("-o {option}: {why}, or 0")))?;
+            }
             ("references", "require") => self.policy.references = References::Require,
             ("references", "skip") => self.policy.references = References::Skip,
             ("schema1", "refuse") => self.policy.schema1 = Schema1::Refuse,
@@ -82,7 +90,7 @@ impl MountOptions {
             _ => {
                 return Err(CommandError::Usage(format!(
                     "-o {option}: unknown; known are ro, rw, allow_other, uid=N, gid=N, \
-                     delete=guarded|permissive, references=require|skip, schema1=refuse|accept, \
+                     delete=guarded|permissive, trash=TIME, references=require|skip, schema1=refuse|accept, \
                      audit=off|warn|enforce, sync=always|data|lazy, uploads=durable|fast, uring=auto|off, passthrough=auto|off, \
                      max_manifest_size=BYTES, {}",
                     KERNELS.join(", ")
@@ -115,6 +123,25 @@ fn bytes(option: &str, text: &str) -> Result<usize, CommandError> {
     })
 }
 
+/// Reads a time as people write it: `90s`, `30m`, `12h`, `7d`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let (digits, unit) = text
+        .split_at_checked(text.len().saturating_sub(1))
+        .unwrap_or_default();
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => 0,
+    };
+    let number = digits.parse::<u64>().ok().filter(|_| seconds > 0);
+    let seconds = number.and_then(|number| number.checked_mul(seconds));
+    seconds
+        .map(Duration::from_secs)
+        .ok_or_else(|| "expected a number and s, m, h or d, as in 7d".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,7 +155,7 @@ mod tests {
     fn options_come_in_lists_and_later_ones_win() {
         let options = parse(&[
             "ro,allow_other,uid=7,nodev",
-            "rw,gid=8,noexec,delete=permissive",
+            "rw,gid=8,noexec,delete=guarded,trash=12h",
         ]);
         let expected = MountOptions {
             read_only: false,
@@ -136,7 +163,8 @@ mod tests {
             uid: Some(7),
             gid: Some(8),
             policy: Policy {
-                removal: Removal::Permissive,
+                removal: Removal::Guarded,
+                trash: Duration::from_hours(12),
                 ..Policy::default()
             },
             kernel: vec!["noexec".into()],
@@ -158,6 +186,11 @@ mod tests {
                 .unwrap_err()
                 .contains("delete=guarded")
         );
+        assert_eq!(parse(&["trash=0"]).unwrap().policy.trash, Duration::ZERO);
+        for time in ["trash", "trash=", "trash=7", "trash=7w", "trash=-1d"] {
+            let refused = parse(&[time]).unwrap_err();
+            assert!(refused.contains("as in 7d, or 0"), "{refused}");
+        }
         assert!(parse(&["cache"]).unwrap_err().contains("known are ro"));
         assert!(parse(&["ro=1"]).is_err());
         assert!(parse(&["max_manifest_size=5M"]).is_err());
@@ -170,7 +203,8 @@ mod tests {
             "references=skip,schema1=accept,audit=enforce,sync=data,uploads=fast,max_manifest_size=64K",
         ]);
         let expected = Policy {
-            removal: Removal::Guarded,
+            removal: Removal::Permissive,
+            trash: Policy::default().trash,
             references: References::Skip,
             schema1: Schema1::Accept,
             audit: Audit::Enforce,

@@ -2,7 +2,6 @@
 
 use super::directory::repository;
 use super::{Error, Registry, Removal, now};
-use crate::blobs::Vouched;
 use crate::digest::Digest;
 use crate::index::Role;
 use crate::name::{LinkSet, RepositoryName};
@@ -28,8 +27,9 @@ impl Registry {
         self.learn(digest)
     }
 
-    /// Removes a blob; its directory stays, as on a plain disk. Refused while a manifest that
-    /// some repository holds needs the bytes, unless removal is permissive.
+    /// Removes a blob; its directory stays, as on a plain disk, and its bytes go into the trash.
+    /// If removal is guarded, this is refused while a manifest that some repository holds needs
+    /// the bytes.
     pub fn remove_blob(&self, digest: &Digest) -> Result<(), Error> {
         let held = self.hold(digest);
         while !self.try_to_remove(digest)? {}
@@ -48,14 +48,12 @@ impl Registry {
                 manifest,
             });
         }
-        if blob.inline && needed_by.is_some() {
-            // In the trash everything is a file.
-            let staging = self.stage_again(digest)?;
-            self.blobs
-                .publish(staging.draft(), digest, Vouched::default())?;
-        }
-        if needed_by.is_some() {
-            self.settle_one(digest)?;
+        if self.policy.keeps_removed() {
+            if blob.inline {
+                self.retire_inline(digest)?;
+            } else {
+                self.settle_one(digest)?;
+            }
         }
         let nobody_comes = self.needs.write();
         if needed_by.is_none() && self.needed_by(digest)?.is_some() {
@@ -64,15 +62,23 @@ impl Registry {
         let was_manifest = self.withdraw_fact(digest)?;
         drop(nobody_comes);
         self.sync_always()?;
-        if needed_by.is_some() {
-            self.retire(digest)?;
-        } else if !blob.inline {
+        if !blob.inline {
             self.remove_bytes(digest)?;
         }
         if was_manifest {
             self.forget_edges(digest)?;
         }
         Ok(true)
+    }
+
+    /// Puts the bytes of a small blob into the trash, where everything is a file. On a disk that
+    /// is full they go without: removal must be possible there.
+    fn retire_inline(&self, digest: &Digest) -> Result<(), Error> {
+        let bytes = self.index.view().inline(digest)?.unwrap_or_default();
+        if let Err(error) = self.blobs.retire_bytes(digest, &bytes) {
+            log::warn!("removed blob {digest} is not in the trash: {error}");
+        }
+        Ok(())
     }
 
     /// Says that a blob is not here. When that is durable its bytes may go. Whether it was known
@@ -109,11 +115,14 @@ mod tests {
 
     use super::*;
     use crate::digest::Algorithm;
-    use crate::registry::{Bytes, Destination, Directory};
+    use crate::registry::{Bytes, Destination, Directory, Policy};
 
     #[test]
     fn no_layer_goes_while_a_manifest_comes_that_names_it() {
-        let (registry, _bytes) = Registry::in_memory();
+        let registry = Registry::in_memory_with(Policy {
+            removal: Removal::Guarded,
+            ..Policy::default()
+        });
         let name: RepositoryName = "app".parse().unwrap();
         for directory in [
             Directory::Namespace(name.namespace().clone()),

@@ -30,7 +30,7 @@ pub enum Error {
     },
     /// Bytes that a manifest still needs would be lost.
     #[error(
-        "blob {digest} is needed by manifest {manifest}: delete the manifest first, or mount with -o delete=permissive"
+        "blob {digest} is needed by manifest {manifest}: delete the manifest first, or mount without -o delete=guarded"
     )]
     Referenced {
         /// The bytes.

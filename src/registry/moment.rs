@@ -3,6 +3,7 @@
 //! While one is held, blobs that are removed are kept aside; the registry goes on meanwhile.
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use super::{Directory, Error, Fact, Registry};
 use crate::blobs::Way;
@@ -21,6 +22,8 @@ const PAGE: usize = 1_000;
 #[derive(Debug, Default)]
 pub(super) struct Moments {
     pub(super) held: usize,
+    /// Since when at least one is held: what was removed before, none of them names.
+    pub(super) since: Option<SystemTime>,
     pub(super) removed: Vec<Digest>,
 }
 
@@ -35,7 +38,11 @@ impl Registry {
     /// Holds this moment.
     pub fn moment(&self) -> Result<Moment<'_>, Error> {
         // Counted first: what is removed from here on is kept.
-        self.moments.lock().held += 1;
+        {
+            let mut moments = self.moments.lock();
+            moments.held += 1;
+            moments.since.get_or_insert_with(SystemTime::now);
+        }
         match self.index.snapshot() {
             Ok(index) => Ok(Moment {
                 registry: self,
@@ -48,9 +55,12 @@ impl Registry {
         }
     }
 
-    /// Removes the bytes of a blob that no fact names any more, now or when no moment needs
-    /// them.
+    /// Removes the bytes of a blob that no fact names any more: into the trash, or for good, now
+    /// or when no moment needs them.
     pub(super) fn remove_bytes(&self, digest: &Digest) -> Result<(), Error> {
+        if self.policy.keeps_removed() {
+            return self.retire(digest);
+        }
         let mut moments = self.moments.lock();
         if moments.held == 0 {
             drop(moments);
@@ -77,8 +87,9 @@ impl Registry {
         if moments.held > 0 {
             return;
         }
+        moments.since = None;
         for digest in std::mem::take(&mut moments.removed) {
-            if let Err(error) = self.blobs.forget(&digest) {
+            if let Err(error) = self.blobs.forget(&digest, None) {
                 log::warn!("removed blob {digest} stays in the trash: {error}");
             }
         }
@@ -222,13 +233,18 @@ impl Moment<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::registry::Bytes;
     use crate::registry::publish::INLINE_BYTES_MAX;
+    use crate::registry::{Bytes, Policy};
 
     #[test]
     fn what_is_in_the_trash_to_stay_stays_when_a_moment_ends() {
-        let (registry, _bytes) = Registry::in_memory();
+        let registry = Registry::in_memory_with(Policy {
+            trash: Duration::ZERO,
+            ..Policy::default()
+        });
         let layer = vec![1; INLINE_BYTES_MAX + 1];
         let digest = Digest::of(Algorithm::Sha256, &layer);
         let push = || registry.publish(Bytes::Held(&layer), &digest).unwrap();

@@ -1,14 +1,17 @@
 //! Policy: what is admitted and what is refused, as far as whoever mounts may choose.
 
+use std::time::Duration;
+
 use crate::manifest::{Admission, MANIFEST_BYTES_MAX};
 
 /// Whether bytes that a manifest still names may be removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Removal {
-    /// No: refused, so that nobody loses an image by `rm`.
-    #[default]
+    /// No: refused, so that nobody loses an image by `rm`. Registries' own collections and
+    /// caches, which remove layers before the manifests that name them, fail then.
     Guarded,
-    /// Yes, as on a plain directory, but the bytes go to the trash.
+    /// Yes, as on a plain directory.
+    #[default]
     Permissive,
 }
 
@@ -76,6 +79,8 @@ pub enum Uploads {
 pub struct Policy {
     /// Whether bytes that a manifest still names may be removed.
     pub removal: Removal,
+    /// How long the bytes of removed blobs are kept in the trash; not at all if this is zero.
+    pub trash: Duration,
     /// Whether what a dropped manifest references must be there.
     pub references: References,
     /// Whether schema 1 manifests may be made.
@@ -94,6 +99,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             removal: Removal::default(),
+            trash: Duration::from_hours(7 * 24),
             references: References::default(),
             schema1: Schema1::default(),
             audit: Audit::default(),
@@ -107,6 +113,11 @@ impl Default for Policy {
 impl Policy {
     /// Most that `manifest_bytes_max` may be: distribution takes no more.
     pub const MANIFEST_BYTES_MOST: usize = MANIFEST_BYTES_MAX;
+
+    /// Whether the bytes of removed blobs are kept for a while.
+    pub(super) fn keeps_removed(&self) -> bool {
+        !self.trash.is_zero()
+    }
 
     /// Which documents are admitted.
     pub(super) fn admission(&self) -> Admission {

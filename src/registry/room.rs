@@ -12,7 +12,7 @@ const RESERVE_MAX: u64 = 64 << 20;
 const RESERVE_PART: u64 = 100;
 
 /// What is kept in reserve of a filesystem of this size.
-fn reserve(total: u64) -> u64 {
+pub(super) fn reserve(total: u64) -> u64 {
     RESERVE_MAX.min(total / RESERVE_PART)
 }
 
@@ -36,9 +36,14 @@ impl Registry {
     }
 
     /// Refuses to begin something new on a filesystem that is full but for its reserve.
+    /// What is oldest in the trash goes first.
     pub(super) fn require_room(&self) -> Result<(), Error> {
-        let space = self.blobs.space()?;
+        let mut space = self.blobs.space()?;
         let reserve = reserve(space.total);
+        if space.available < reserve {
+            self.make_room(reserve.saturating_mul(2))?;
+            space = self.blobs.space()?;
+        }
         if space.available < reserve {
             let available = space.available;
             return Err(Error::Full { available, reserve });

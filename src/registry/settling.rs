@@ -78,9 +78,7 @@ impl Registry {
     /// Settles a blob whose fact is about to go while its bytes stay: no number will bring them
     /// back then.
     pub(super) fn settle_one(&self, digest: &Digest) -> Result<(), Error> {
-        let mut view = self.index.view();
-        let inline = view.blob(digest)?.is_some_and(|blob| blob.inline);
-        if inline || view.unsettled(digest)?.is_some() {
+        if self.index.view().unsettled(digest)?.is_some() {
             self.blobs.settle()?;
         }
         Ok(())

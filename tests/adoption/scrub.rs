@@ -174,8 +174,8 @@ fn what_is_in_the_trash_can_be_taken_back() {
     assert!(repaired.unwrap().status.success());
     assert_eq!(fs::read(stored(&site, &digest)).unwrap(), bytes);
     must_be_clean(&site.store());
-    // The same by name, on a mount, of a blob that its user has removed.
-    site.mount();
+    // The same by name, on a mount, of a blob that its user may not remove.
+    site.mount_with("delete=guarded");
     let data = site
         .top()
         .join("mnt/docker/registry/v2")
@@ -187,4 +187,14 @@ fn what_is_in_the_trash_can_be_taken_back() {
     let refused = undelete.arg(digest.to_string()).output().unwrap();
     let text = String::from_utf8(refused.stderr).unwrap();
     assert!(text.contains("the trash holds no"), "{text}");
+    // And of one that its user has removed.
+    site.unmount();
+    site.mount();
+    fs::remove_file(&data).unwrap();
+    let mut undelete = regfs();
+    undelete.args(["undelete"]).arg(site.store());
+    let taken_back = undelete.arg(digest.to_string()).output().unwrap();
+    assert!(taken_back.status.success(), "{taken_back:?}");
+    assert_eq!(fs::read(&data).unwrap(), bytes);
+    must_be_clean(&site.store());
 }

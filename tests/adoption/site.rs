@@ -95,10 +95,15 @@ impl Site {
 
     /// Mounts the store, and waits until the mount answers; where the registry's root is.
     pub(crate) fn mount(&mut self) -> PathBuf {
+        self.mount_with("rw")
+    }
+
+    /// The same with options.
+    pub(crate) fn mount_with(&mut self, options: &str) -> PathBuf {
         let path = self.top().join("mnt");
         std::fs::create_dir_all(&path).unwrap();
         let mut command = regfs();
-        command.args(["mount", "--foreground", "-o", "allow_other"]);
+        command.args(["mount", "--foreground", "-o", "allow_other", "-o", options]);
         command.arg(self.store()).arg(&path);
         self.daemon = Some(Daemon::start(&mut command, self.top().join("log")));
         let answers = path.join("docker/registry/v2");

@@ -10,6 +10,7 @@
 mod adoption;
 mod backup;
 mod clients;
+mod collection;
 mod crash;
 mod differential;
 mod disk;

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::mounted::{Mounted, errno, hex};
+use super::mounted::{Mounted, attribute, errno, hex};
 
 #[test]
 fn directories_are_kept_until_they_are_removed() {
@@ -120,18 +120,22 @@ fn names_outside_the_layout_are_absent_and_cannot_be_made() {
 }
 
 #[test]
-fn a_blob_that_a_manifest_needs_is_not_removed_unless_permitted() {
-    let mounted = Mounted::new();
+fn a_blob_that_a_manifest_needs_is_removed_unless_guarded() {
+    let mounted = Mounted::with(&["-o", "delete=guarded"]);
     mounted.stock();
     let manifest = super::drops::manifest("guard");
     fs::write(mounted.repository("_manifests/tags/v1"), &manifest).unwrap();
     let hex = hex(b"layer");
     let layer = mounted.v2(&format!("blobs/sha256/{}/{hex}/data", &hex[..2]));
     assert_eq!(errno(fs::remove_file(&layer)), libc::EPERM);
+    let reason = attribute(&layer, "user.regfs.error").unwrap();
+    assert!(reason.contains("is needed by manifest"), "{reason}");
+    let rejected = mounted.top().join(".regfs/rejected");
+    assert!(fs::read_to_string(rejected).unwrap().contains(&reason));
     fs::remove_dir_all(mounted.repository("_manifests")).unwrap();
     fs::remove_file(&layer).unwrap();
     drop(mounted);
-    let mounted = Mounted::with(&["-o", "delete=permissive"]);
+    let mounted = Mounted::new();
     mounted.stock();
     fs::write(mounted.repository("_manifests/tags/v1"), &manifest).unwrap();
     fs::remove_file(mounted.v2(&format!("blobs/sha256/{}/{hex}/data", &hex[..2]))).unwrap();

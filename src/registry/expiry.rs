@@ -1,0 +1,231 @@
+//! Expiry: what is in the trash goes when its time is over, and the oldest before the disk is
+//! full.
+//!
+//! It knows the trash alone: a blob comes back only by `trash.rs`, or by being pushed again.
+
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::room::reserve;
+use super::{Error, Registry};
+use crate::blobs::Retired;
+
+/// How often the space is looked at: what the kernel writes by itself asks nobody for room.
+const TICK: Duration = Duration::from_secs(1);
+/// How long it is at most until the trash is looked at again.
+const PAUSE_MAX: Duration = Duration::from_hours(1);
+/// What is to stay free while something is in the trash: what a disk writes in a second or two.
+const FREE_MAX: u64 = 2 << 30;
+/// The part of the filesystem that is to stay free, if that is less.
+const FREE_PART: u64 = 20;
+
+/// What is to stay free of a filesystem of this size.
+fn wanted(total: u64) -> u64 {
+    FREE_MAX
+        .min(total / FREE_PART)
+        .max(reserve(total).saturating_mul(2))
+}
+
+impl Registry {
+    /// Removes from the trash what has been there for as long as policy says; how long it is
+    /// until something else may have been.
+    pub fn expire_trash(&self, now: SystemTime) -> Result<Duration, Error> {
+        let mut pause = self.policy.trash.min(PAUSE_MAX).max(TICK);
+        for one in self.blobs.retired()? {
+            // A clock that was set back must not have everything gone.
+            let kept = now.duration_since(one.since).unwrap_or_default();
+            match self.policy.trash.checked_sub(kept) {
+                None | Some(Duration::ZERO) => self.forget_retired(&one)?,
+                Some(left) => pause = pause.min(left.max(TICK)),
+            }
+        }
+        Ok(pause)
+    }
+
+    /// Removes what is oldest in the trash until this many bytes are available, or it is empty.
+    pub(super) fn make_room(&self, wanted: u64) -> Result<(), Error> {
+        let _alone = self.making_room.lock();
+        let lacks = || Ok::<_, Error>(self.blobs.space()?.available < wanted);
+        if !lacks()? {
+            return Ok(());
+        }
+        let mut retired = self.blobs.retired()?;
+        retired.sort_unstable_by_key(|one| one.since);
+        for one in retired {
+            self.forget_retired(&one)?;
+            if !lacks()? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a blob from the trash, unless a moment that is held may name it, or it went there
+    /// again meanwhile.
+    fn forget_retired(&self, one: &Retired) -> Result<(), Error> {
+        let _held = self.hold(&one.digest);
+        let moments = self.moments.lock();
+        if moments.since.is_none_or(|since| one.since < since) {
+            self.blobs.forget(&one.digest, Some(one.since))?;
+        }
+        Ok(())
+    }
+}
+
+/// A thread that looks after the trash until this is dropped.
+#[derive(Debug)]
+pub struct Expiry {
+    /// Dropping it wakes the thread, which ends then.
+    end: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Expiry {
+    /// Begins to look after the trash of a registry.
+    pub fn start(registry: Arc<Registry>) -> std::io::Result<Self> {
+        let (end, ended) = channel();
+        let look = move || {
+            let mut next = Instant::now();
+            loop {
+                if let Err(error) = registry.look_after_trash(&mut next) {
+                    log::warn!("what is in the trash stays for now: {error}");
+                }
+                if ended.recv_timeout(TICK) != Err(RecvTimeoutError::Timeout) {
+                    return;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("expiry".into());
+        Ok(Self {
+            end: Some(end),
+            thread: Some(thread.spawn(look)?),
+        })
+    }
+}
+
+impl Drop for Expiry {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take() {
+            // One that panicked has left the trash as it is.
+            let _ended = thread.join();
+        }
+    }
+}
+
+impl Registry {
+    /// Looks at the space, and at the trash if it is time to; says when that is next.
+    fn look_after_trash(&self, next: &mut Instant) -> Result<(), Error> {
+        if Instant::now() >= *next {
+            *next = Instant::now() + TICK.max(PAUSE_MAX / 60);
+            let pause = self.expire_trash(SystemTime::now())?;
+            *next = Instant::now() + pause;
+        }
+        self.make_room(wanted(self.blobs.space()?.total))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::{Algorithm, Digest};
+    use crate::registry::publish::INLINE_BYTES_MAX;
+    use crate::registry::{Bytes, Policy, Restored};
+    use crate::small_disk::SmallDisk;
+
+    fn layer(number: u8) -> (Vec<u8>, Digest) {
+        let bytes = vec![number; INLINE_BYTES_MAX * 8];
+        let digest = Digest::of(Algorithm::Sha256, &bytes);
+        (bytes, digest)
+    }
+
+    fn removed(registry: &Registry, (bytes, digest): &(Vec<u8>, Digest)) {
+        registry.publish(Bytes::Held(bytes), digest).unwrap();
+        registry.remove_blob(digest).unwrap();
+    }
+
+    #[test]
+    fn what_was_removed_comes_back_for_its_time_whatever_its_size() {
+        let (registry, _bytes) = Registry::in_memory();
+        let small = (vec![7], Digest::of(Algorithm::Sha256, &[7]));
+        for blob in [small, layer(1)] {
+            removed(&registry, &blob);
+            assert!(registry.read_blob(&blob.1).is_err());
+            assert_eq!(registry.undelete(&blob.1).unwrap(), Restored::Back);
+            assert!(!registry.read_blob(&blob.1).unwrap().is_empty());
+            registry.remove_blob(&blob.1).unwrap();
+        }
+        let day = Duration::from_hours(24);
+        let later = |days: u32| SystemTime::now() + day * days;
+        assert!(registry.expire_trash(later(6)).unwrap() <= PAUSE_MAX);
+        assert_eq!(registry.trash().unwrap().len(), 2);
+        registry.expire_trash(SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!(registry.trash().unwrap().len(), 2);
+        registry.expire_trash(later(8)).unwrap();
+        assert!(registry.trash().unwrap().is_empty());
+    }
+
+    #[test]
+    fn nothing_is_kept_that_policy_does_not_keep() {
+        let registry = Registry::in_memory_with(Policy {
+            trash: Duration::ZERO,
+            ..Policy::default()
+        });
+        removed(&registry, &layer(1));
+        removed(&registry, &(vec![7], Digest::of(Algorithm::Sha256, &[7])));
+        assert!(registry.trash().unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_a_moment_names_stays_until_it_ends() {
+        let (registry, _bytes) = Registry::in_memory();
+        let (before, after) = (layer(1), layer(2));
+        registry.publish(Bytes::Held(&after.0), &after.1).unwrap();
+        removed(&registry, &before);
+        let moment = registry.moment().unwrap();
+        registry.remove_blob(&after.1).unwrap();
+        let later = SystemTime::now() + Duration::from_hours(24 * 8);
+        registry.expire_trash(later).unwrap();
+        let left = registry.trash().unwrap();
+        assert_eq!(left.len(), 1);
+        assert_eq!(left[0].digest, after.1);
+        drop(moment);
+        registry.expire_trash(later).unwrap();
+        assert!(registry.trash().unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_oldest_goes_before_a_disk_is_full() {
+        let disk = SmallDisk::new(64 << 20);
+        let registry = Registry::open(&disk.path().join("store"), Policy::default()).unwrap();
+        let registry = Arc::new(registry);
+        let layers: Vec<_> = (1..=9).map(layer).collect();
+        for one in &layers {
+            removed(&registry, one);
+        }
+        assert_eq!(registry.trash().unwrap().len(), 9);
+        let available = registry.blobs.space().unwrap().available;
+        let some = 3 * layers[0].0.len() as u64;
+        registry.make_room(available + some).unwrap();
+        let left = registry.trash().unwrap();
+        assert!((3..=6).contains(&left.len()), "{} are left", left.len());
+        assert!(left.iter().any(|one| one.digest == layers[8].1));
+        assert!(!left.iter().any(|one| one.digest == layers[0].1));
+        // What is filled behind our back is told by looking.
+        let expiry = Expiry::start(Arc::clone(&registry)).unwrap();
+        let free = registry.blobs.space().unwrap().available;
+        let hog = disk.path().join("hog");
+        let filled = free - wanted(64 << 20) / 2;
+        let hog = std::fs::File::create(&hog).unwrap();
+        rustix::fs::fallocate(&hog, rustix::fs::FallocateFlags::empty(), 0, filled).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !registry.trash().unwrap().is_empty() {
+            assert!(Instant::now() < deadline, "the trash is still there");
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        drop(expiry);
+        assert_eq!(Arc::strong_count(&registry), 1);
+    }
+}
