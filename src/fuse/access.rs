@@ -14,7 +14,8 @@
 //! What the kernel would know better: capabilities (root is user 0, whatever it gave up), and
 //! supplementary groups, which come from the process that asks. Of a process in a PID namespace
 //! that the daemon cannot see into, the kernel does not tell the number: such a caller has its
-//! own group and no others, and may be refused what a member of a group may, never the reverse.
+//! own group and, when it makes something (Linux 6.3), that of the directory; of its others
+//! nobody knows. It may be refused what a member of a group may, never the reverse.
 
 use std::fs;
 
@@ -28,6 +29,9 @@ pub(super) struct Caller {
     pub(super) pid: u32,
     pub(super) uid: u32,
     pub(super) gid: u32,
+    /// A supplementary group of theirs, where the kernel tells one: that of the directory in
+    /// which they make something.
+    pub(super) member: Option<u32>,
 }
 
 impl Caller {
@@ -45,7 +49,8 @@ impl Caller {
 
     /// Returns `true` if the caller is in a group, by its own or by one of its others.
     fn is_in(self, gid: u32) -> bool {
-        self.gid == gid || self.pid != 0 && self.supplementary(gid).unwrap_or(false)
+        let told = self.gid == gid || self.member == Some(gid);
+        told || self.pid != 0 && self.supplementary(gid).unwrap_or(false)
     }
 
     fn supplementary(self, gid: u32) -> Option<bool> {
@@ -225,7 +230,12 @@ mod tests {
     };
 
     fn caller(uid: u32, gid: u32) -> Caller {
-        Caller { pid: 0, uid, gid }
+        Caller {
+            pid: 0,
+            uid,
+            gid,
+            member: None,
+        }
     }
 
     fn with(mode: u16) -> Permissions {

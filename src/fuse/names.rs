@@ -142,13 +142,14 @@ impl Service {
             self.may_move(caller, (&new, to.1), (&old, from.1))?;
             return self.exchange((&old, from), (&new, to));
         }
-        let directories = [from.0, to.0];
-        let (from, to) = ((&old, from.1), (&new, to.1));
-        let renamed = self.tree.rename(from, to, replace, caller.writer());
+        let renamed = self
+            .tree
+            .rename((&old, from.1), (&new, to.1), replace, caller.writer());
         let (moved, outcome) = renamed.map_err(|error| logged(&error))?;
-        for directory in directories {
+        for directory in [from.0, to.0] {
             self.inodes.age(directory);
         }
+        self.brought(&new, to);
         self.moved(&moved, outcome.became.as_ref());
         let mut changed = self.stale(&outcome);
         let places = outcome.became.iter().chain([&moved]);
@@ -167,8 +168,9 @@ impl Service {
             .exchange((one.0, one.1.1), (other.0, other.1.1))
             .map_err(|error| logged(&error))?;
         self.inodes.exchanged(&exchanged.0, &exchanged.1);
-        for directory in [one.1.0, other.1.0] {
-            self.inodes.age(directory);
+        for (directory, name) in [one, other] {
+            self.inodes.age(name.0);
+            self.brought(directory, name);
         }
         Ok(Vec::new())
     }

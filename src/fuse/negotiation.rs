@@ -38,6 +38,8 @@ impl Filesystem for Negotiation {
             InitFlags::FUSE_ASYNC_DIO,
             InitFlags::FUSE_HANDLE_KILLPRIV_V2,
             InitFlags::FUSE_EXPLICIT_INVAL_DATA,
+            // Of a process in another PID namespace nobody else tells its groups.
+            InitFlags::FUSE_CREATE_SUPP_GROUP,
         ] {
             let _unknown = config.add_capabilities(wanted);
         }

@@ -81,6 +81,15 @@ impl Service {
         }
     }
 
+    /// After a name has come from another directory: the kernel keeps it for as long as it did
+    /// there, and where not everybody may use it must drop it.
+    pub(super) fn brought(&self, directory: &Place, (ino, name): (u64, &OsStr)) {
+        let permissions = self.tree.permissions(directory);
+        if !permissions.is_ok_and(|of| of.allow_all(EXECUTE)) {
+            self.kernel.drop_names(vec![(ino, name.to_owned())]);
+        }
+    }
+
     /// After the permissions of a place have changed: the inodes of which the kernel must drop
     /// what it keeps before that is answered. Names that it may now only use after asking it
     /// drops right after the answer: until then it holds the directory for the request.

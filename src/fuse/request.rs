@@ -112,6 +112,8 @@ struct Header {
     unique: u64,
     ino: u64,
     caller: Caller,
+    /// Bytes of what is told besides, behind all else.
+    besides: usize,
 }
 
 impl Header {
@@ -124,7 +126,13 @@ impl Header {
             code,
             unique,
             ino,
-            caller: Caller { pid, uid, gid },
+            caller: Caller {
+                pid,
+                uid,
+                gid,
+                member: None,
+            },
+            besides: usize::from(u16::from_ne_bytes(fields.take())) * 8,
         }
     }
 }
@@ -150,6 +158,16 @@ impl<'a> Frame<'a> {
             structure,
             payload,
         }
+    }
+
+    /// The supplementary group of the caller that is the directory's in which something is made
+    /// (`fuse_ext_header`, `fuse_supp_groups`).
+    fn member(&self) -> Option<u32> {
+        const GROUPS: u32 = 32;
+        let start = self.payload.len().checked_sub(self.header.besides)?;
+        let mut fields = Fields(self.payload.get(start..)?);
+        let (_size, kind, count, group) = (fields.u32(), fields.u32(), fields.u32(), fields.u32());
+        (kind == GROUPS && count > 0).then_some(group)
     }
 
     /// The number that the answer must name.
@@ -200,8 +218,12 @@ impl Request {
     /// Decodes a request, and the names that follow it.
     pub(super) fn read(frame: &Frame<'_>) -> Self {
         let header = &frame.header;
+        let member = frame.member();
         Self {
-            caller: header.caller,
+            caller: Caller {
+                member,
+                ..header.caller
+            },
             ino: header.ino,
             operation: operation(header.code, frame),
         }
@@ -364,6 +386,16 @@ mod tests {
             let parts = Frame::of(&bytes, &structure, frame.payload);
             assert_eq!(format!("{:?}", Request::read(&parts).operation), said);
         }
+    }
+
+    #[test]
+    fn a_group_that_matters_stands_behind_the_name() {
+        let group = [16_u32, 32, 1, 4242].map(u32::to_ne_bytes).concat();
+        let mut bytes = piece(9, &[&[0; 8], b"name\0\0\0\0", &group]);
+        assert_eq!(Request::read(&Frame::split(&bytes)).caller.member, None);
+        bytes[36] = 2;
+        let request = Request::read(&Frame::split(&bytes));
+        assert_eq!(request.caller.member, Some(4242));
     }
 
     #[test]

@@ -365,6 +365,14 @@ fn modes_of_directories_keep_out_whom_they_say() {
     denied("stat to be refused", &|| {
         fs::metadata(private.join("file")).map(drop)
     });
+    // What is moved there is as private.
+    fs::write(top.join("moved"), "").unwrap();
+    STRANGER.run(|| fs::metadata(top.join("moved")).unwrap());
+    fs::rename(top.join("moved"), private.join("moved")).unwrap();
+    denied("what was moved to be refused", &|| {
+        fs::metadata(private.join("moved")).map(drop)
+    });
+    fs::remove_file(private.join("moved")).unwrap();
     set(&private, 0o711);
     STRANGER.run(|| {
         fs::read(private.join("file")).unwrap();
@@ -398,13 +406,53 @@ fn modes_of_directories_keep_out_whom_they_say() {
     });
 }
 
+/// A user who is in a group by that alone.
+const MEMBER: User = User {
+    uid: 20_005,
+    gid: 20_005,
+    groups: &[20_042],
+};
+
+#[test]
+fn a_member_whom_the_daemon_cannot_see_makes_files_where_the_group_may() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+    let top = directory.path().join("mnt");
+    fs::create_dir(&top).unwrap();
+    // In a PID namespace of its own, where nobody else has a number.
+    let mut daemon = std::process::Command::new("unshare")
+        .args(["--pid", "--fork", env!("CARGO_BIN_EXE_regfs"), "mount"])
+        .arg(directory.path().join("store"))
+        .arg(&top)
+        .args(["--foreground", "-o", "allow_other"])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    super::mounted::wait("the mount", || super::mounted::is_mounted(&top));
+    let shared = top.join("shared");
+    fs::create_dir(&shared).unwrap();
+    let group = Some(Gid::from_raw(20_042));
+    chownat(CWD, &shared, None, group, AtFlags::empty()).unwrap();
+    fs::set_permissions(&shared, Permissions::from_mode(0o2775)).unwrap();
+    MEMBER.run(|| {
+        fs::write(shared.join("file"), "by a member").unwrap();
+        fs::create_dir(shared.join("directory")).unwrap();
+    });
+    // Of who only reads the kernel tells no group: refused, whatever the truth is.
+    fs::set_permissions(shared.join("file"), Permissions::from_mode(0o060)).unwrap();
+    let read = || fs::read(shared.join("file"));
+    assert_eq!(errno(MEMBER.run(read)), libc::EACCES);
+    assert_eq!(
+        errno(STRANGER.run(|| fs::create_dir(shared.join("theirs")))),
+        libc::EACCES
+    );
+    let unmounted = std::process::Command::new("umount").arg(&top).status();
+    assert!(unmounted.unwrap().success());
+    assert!(daemon.wait().unwrap().success());
+}
+
 #[test]
 fn members_of_a_group_may_what_it_may() {
-    const MEMBER: User = User {
-        uid: 20_005,
-        gid: 20_005,
-        groups: &[20_042],
-    };
     let mounted = Mounted::with(&["-o", "allow_other"]);
     let shared = mounted.top().join("shared");
     fs::create_dir(&shared).unwrap();
