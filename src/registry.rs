@@ -83,6 +83,7 @@ pub struct Registry {
     spent: upload::Spent,
     settling: settling::Settling,
     moments: Mutex<moment::Moments>,
+    recent: directory::Recent,
     /// Held by who takes something out of the trash for room.
     making_room: Mutex<()>,
     /// Whose turn it is of those who adopt facts.
@@ -120,6 +121,7 @@ impl Registry {
             spent: upload::Spent::default(),
             settling: settling::Settling::default(),
             moments: Mutex::default(),
+            recent: directory::Recent::default(),
             making_room: Mutex::default(),
             adopting: Mutex::default(),
             owned,

@@ -137,6 +137,8 @@ impl Service {
         let stale = reading.page.version != self.inodes.listed(ino);
         // What not everybody may read the kernel must not give to whoever asks next.
         let stale = stale || !permissions.allow_all(READ);
+        let lasts = self.tree.listing_lasts(&directory);
+        let stale = stale || !lasts.map_err(|error| logged(&error))?;
         Ok(stale.then_some(ino).into_iter().collect())
     }
 

@@ -3,7 +3,8 @@
 //! A directory exists if it was made and not removed, or if a fact lies below it. Registries
 //! tell repositories by them (distribution up to 2.8 by the layers', 3.x by the manifests'
 //! directory), and collection destroys the content of a repository that lacks one; therefore a
-//! repository that holds a revision has both, made or not.
+//! repository that holds a revision has both, made or not, but for the time in which it is
+//! [recent](Recent).
 //!
 //! It is not a tree of its own: each directory is a flag or a row of the record it belongs to.
 
@@ -16,10 +17,12 @@ use crate::name::{LinkSet, Namespace, RepositoryName, Tag, UploadId};
 
 mod change;
 mod existence;
+mod recent;
 
 use change::{make, remove};
 use existence::exists;
 pub(super) use existence::made;
+pub(super) use recent::Recent;
 
 /// A directory of a registry's storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,8 +62,39 @@ pub enum Directory {
 impl Registry {
     /// When this directory was last known to change, or nothing if it does not exist.
     pub fn directory(&self, directory: &Directory) -> Result<Option<SystemTime>, Error> {
-        let found = exists(&mut self.index.view(), directory)?;
+        let view = &mut self.index.view();
+        let found = exists(view, directory)?;
+        if found.is_some() && self.withholds(view, directory)? {
+            return Ok(None);
+        }
         Ok(found.map(time))
+    }
+
+    /// Whether a directory that nobody has made is not shown yet, although it is to be there:
+    /// its repository is [recent](Recent).
+    fn withholds(&self, facts: &mut Transaction<'_>, directory: &Directory) -> Result<bool, Error> {
+        let Directory::Links(name, set @ LinkSet::Layers) = directory else {
+            return Ok(false);
+        };
+        if !self.recent.is(name) || made(facts, directory)? {
+            return Ok(false);
+        }
+        let id = repository(facts, name)?.id;
+        Ok(!facts.has_links(id, set, None)?)
+    }
+
+    /// Whether a directory may come to list one that nobody makes.
+    pub fn may_come_to_list(&self, directory: &Directory) -> Result<bool, Error> {
+        let Directory::Namespace(namespace) = directory else {
+            return Ok(false);
+        };
+        match namespace.repository() {
+            Some(name) => {
+                let layers = Directory::Links(name, LinkSet::Layers);
+                self.withholds(&mut self.index.view(), &layers)
+            }
+            None => Ok(false),
+        }
     }
 
     /// Whether a directory was made and not removed; others are there as long as what is in them.
@@ -70,7 +104,23 @@ impl Registry {
 
     /// Makes a directory in one that exists.
     pub fn make_directory(&self, directory: &Directory) -> Result<(), Error> {
-        self.index.transact(|facts| make_in(facts, directory))
+        let implies = self.index.transact(|facts| {
+            let implies = begins_to_imply(facts, directory)?;
+            if self.withholds(facts, directory)? {
+                make(facts, directory)?;
+            } else {
+                make_in(facts, directory)?;
+            }
+            Ok::<_, Error>(implies)
+        })?;
+        if let Some(name) = directory.repository() {
+            if implies {
+                self.recent.begin(name);
+            } else {
+                self.recent.go_on(name);
+            }
+        }
+        Ok(())
     }
 
     /// Removes a directory that is empty.
@@ -95,6 +145,40 @@ pub(super) fn make_in(facts: &mut Transaction<'_>, directory: &Directory) -> Res
         return Err(Error::Missing);
     }
     make(facts, directory)
+}
+
+/// Whether a directory is that of the first revision in a repository without one for layers.
+fn begins_to_imply(facts: &mut Transaction<'_>, directory: &Directory) -> Result<bool, Error> {
+    let Directory::Link(name, set @ LinkSet::Revisions, _) = directory else {
+        return Ok(false);
+    };
+    let found = repository(facts, name)?;
+    Ok(
+        !found.directories.contains(Directories::LAYERS)
+            && !facts.has_links(found.id, set, None)?,
+    )
+}
+
+impl Directory {
+    /// The repository that it is in.
+    fn repository(&self) -> Option<&RepositoryName> {
+        match self {
+            Self::BlobAlgorithm(_) | Self::BlobShard(..) | Self::Blob(_) | Self::Namespace(_) => {
+                None
+            }
+            Self::Manifests(name)
+            | Self::Tags(name)
+            | Self::Tag(name, _)
+            | Self::Current(name, _)
+            | Self::Links(name, _)
+            | Self::LinksAlgorithm(name, ..)
+            | Self::Link(name, ..)
+            | Self::Uploads(name)
+            | Self::Upload(name, _)
+            | Self::HashStates(name, _)
+            | Self::HashStatesAlgorithm(name, ..) => Some(name),
+        }
+    }
 }
 
 /// Makes a directory and all that lead to it, as far as they were not made.

@@ -99,10 +99,14 @@ impl Registry {
             }
         };
         match (self.policy.audit, finding) {
-            (Audit::Enforce, Some(refusal)) => Err(Error::Refused {
-                repository: name.clone(),
-                refusal: Box::new(refusal),
-            }),
+            // What is missing may come yet: trees are copied in any order, and caches write what
+            // names something first.
+            (Audit::Enforce, Some(refusal)) if refusal.rule != Rule::ReferenceMissing => {
+                Err(Error::Refused {
+                    repository: name.clone(),
+                    refusal: Box::new(refusal),
+                })
+            }
             (_, finding) => Ok(Audited { manifest, finding }),
         }
     }
@@ -117,6 +121,10 @@ impl Registry {
         let Some(manifest) = bytes.as_ref().and_then(|bytes| understood(bytes)) else {
             return Ok(());
         };
+        let late = judge(bytes.as_deref().unwrap_or_default(), &self.policy).err();
+        if let Some(refusal) = late.filter(|_| self.policy.audit != Audit::Off) {
+            log::warn!("manifest {digest} came after its link, and the audit finds: {refusal}");
+        }
         self.learn_edges(digest, &manifest)?;
         self.index.transact(|facts| know(facts, digest, &manifest))
     }

@@ -30,6 +30,7 @@ impl Registry {
         if same && learned {
             return Ok(None);
         }
+        self.recent.go_on(name);
         if *set != LinkSet::Revisions {
             self.put_link(name, set, digest, target, None)?;
             return Ok(None);
@@ -92,6 +93,7 @@ impl Registry {
         label: &Tag,
         target: &Digest,
     ) -> Result<(), Error> {
+        self.recent.go_on(name);
         self.index.transact(|facts| {
             let (repository, record) = tag(facts, name, label)?;
             if record.current.is_some_and(|(old, _)| old == *target) {

@@ -11,6 +11,7 @@ use super::own::OwnFile;
 use super::{Attributes, FileKind, Found, Listed, Named, Place, Tree, TreeError, Writer};
 use crate::layout::Node;
 use crate::name::{LinkSet, Namespace};
+use crate::registry::Directory;
 
 /// A node that may be in a directory, and since when it is, if that is known.
 type Child = (Node, Option<SystemTime>);
@@ -71,6 +72,18 @@ impl Tree {
         self.list_node(node, last.and_then(OsStr::to_str), limit, |child| {
             self.named(child)
         })
+    }
+
+    /// Whether names may come to be in a directory that nobody makes: what the kernel keeps of
+    /// its listing would hide them.
+    pub fn listing_lasts(&self, directory: &Place) -> Result<bool, TreeError> {
+        match directory {
+            Place::Node(Node::Namespace(namespace)) => {
+                let directory = Directory::Namespace(namespace.clone());
+                Ok(!self.registry.may_come_to_list(&directory)?)
+            }
+            _ => Ok(true),
+        }
     }
 
     fn list_node<R>(

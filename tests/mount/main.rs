@@ -8,6 +8,7 @@
 
 mod bounds;
 mod coherent;
+mod copies;
 mod damage;
 mod dialects;
 mod drops;
