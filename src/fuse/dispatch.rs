@@ -67,7 +67,7 @@ fn kind(operation: &Operation) -> Kind {
         Operation::Space => Kind::Space,
         Operation::ReadLink
         | Operation::MakeFile(..)
-        | Operation::SetExtended
+        | Operation::SetExtended(..)
         | Operation::Access(_)
         | Operation::Seek(..)
         | Operation::Allocate(..)
@@ -185,7 +185,9 @@ fn perform(service: &Arc<Service>, request: Request, mut slot: impl Pending) -> 
             let names = service.extended_names(ino);
             slot.answer(names.map(|names| Reply::extended(names, size)));
         }
-        Operation::SetExtended => slot.answer(service.set_extended(ino)),
+        Operation::SetExtended(name, value) => {
+            slot.answer(service.set_extended(ino, &name, value.as_deref()));
+        }
         Operation::List(offset, size, plus) => {
             let listed = list(service, (caller, ino), offset, size, plus);
             answer_changed(service, slot, listed);

@@ -335,28 +335,20 @@ impl Service {
             .map_err(|error| logged(&error))
     }
 
-    /// listxattr(2): names, each ended by a zero
+    /// listxattr(2): none is listed
     pub(super) fn extended_names(&self, ino: u64) -> Result<Vec<u8>, Errno> {
-        let place = self.place(ino)?;
-        let names = self
-            .tree
-            .extended_names(&place)
-            .map_err(|error| logged(&error))?;
-        let ended = names.into_iter().flat_map(|name| {
-            let mut bytes = name.into_encoded_bytes();
-            bytes.push(0);
-            bytes
-        });
-        Ok(ended.collect())
+        self.place(ino).map(|_| Vec::new())
     }
 
-    /// setxattr(2) and removexattr(2): facts are not changed this way. Plain files and layout
-    /// alike answer as a filesystem without user attributes to write, which cp and rsync take
-    /// as a reason to go on.
-    pub(super) fn set_extended(&self, ino: u64) -> Errno {
-        match self.inodes.place(ino) {
-            Some(Place::Own(_)) => Errno::EPERM,
-            _ => Errno::EOPNOTSUPP,
-        }
+    /// setxattr(2), and removexattr(2) without a value
+    pub(super) fn set_extended(
+        &self,
+        ino: u64,
+        name: &OsStr,
+        value: Option<&[u8]>,
+    ) -> Result<(), Errno> {
+        self.tree
+            .set_extended(&self.place(ino)?, name, value)
+            .map_err(|error| logged(&error))
     }
 }

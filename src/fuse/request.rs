@@ -56,7 +56,8 @@ pub(super) enum Operation {
     /// The name and the most bytes, 0 if just the length is asked for.
     Extended(OsString, u32),
     ExtendedNames(u32),
-    SetExtended,
+    /// The name and the value; none to remove it.
+    SetExtended(OsString, Option<Vec<u8>>),
     /// Offset, bytes at most, and whether with attributes.
     List(u64, u32, bool),
     SyncDirectory,
@@ -259,7 +260,13 @@ fn operation(code: u32, frame: &Frame<'_>) -> Operation {
         17 => Operation::Space,
         18 => Operation::Release(fields.u64()),
         20 => Operation::Sync(fields.u64()),
-        21 | 24 => Operation::SetExtended,
+        21 => {
+            let size = usize::try_from(fields.u32()).unwrap_or(usize::MAX);
+            let (name, value) = name(payload);
+            let value = value.get(..size).unwrap_or(value);
+            Operation::SetExtended(name, Some(value.to_vec()))
+        }
+        24 => Operation::SetExtended(first(), None),
         22 => Operation::Extended(first(), fields.u32()),
         23 => Operation::ExtendedNames(fields.u32()),
         25 => Operation::Flush(fields.u64()),

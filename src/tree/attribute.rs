@@ -1,6 +1,9 @@
 //! Extended attributes: facts about a place, for getfattr.
+//!
+//! They are answered by name and not listed: what lists attributes copies them, and elsewhere
+//! they would say what is not so.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
@@ -16,6 +19,13 @@ const VALUE_MAX: usize = 65_536;
 /// What the names of all attributes begin with, and the only kind of attributes there are.
 const PREFIX: &str = "user.regfs.";
 const KIND: &[u8] = b"user.";
+/// The attribute that tells all others.
+const ALL: &str = "user.regfs";
+
+/// Whether a name is that of an attribute that tells a fact, or of one that none tells yet.
+fn is_ours(name: &OsStr) -> bool {
+    name == ALL || name.as_encoded_bytes().starts_with(PREFIX.as_bytes())
+}
 
 /// What can be asked of a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,36 +106,72 @@ impl Tree {
         if !name.as_encoded_bytes().starts_with(KIND) {
             return Err(TreeError::NoSuchAttributes);
         }
-        let attribute = Attribute::from_name(name).ok_or(TreeError::NoAttribute)?;
         let Place::Node(node) = place else {
             return Err(TreeError::NoAttribute);
         };
-        let value = if attribute == Attribute::Error {
-            self.last_refusal(node)
+        let value = if name == ALL {
+            self.all(node)?
         } else {
-            match self.subject(node)? {
-                Some(subject) => self.value(attribute, &subject)?,
-                None => None,
-            }
+            let attribute = Attribute::from_name(name).ok_or(TreeError::NoAttribute)?;
+            self.fact(node, attribute)?
         };
         value.ok_or(TreeError::NoAttribute)
     }
 
-    /// The names of a place's extended attributes.
-    pub fn extended_names(&self, place: &Place) -> Result<Vec<OsString>, TreeError> {
-        let Place::Node(node) = place else {
-            return Ok(Vec::new());
-        };
-        let subject = self.subject(node)?;
-        let has = |attribute: Attribute| match (&subject, attribute) {
-            (_, Attribute::Error) => self.last_refusal(node).is_some(),
-            (Some(subject), _) => matches!(self.value(attribute, subject), Ok(Some(_))),
-            (None, _) => false,
-        };
-        let names = Attribute::ALL.into_iter().filter(|one| has(*one));
-        Ok(names
-            .map(|one| OsString::from(format!("{PREFIX}{}", one.name())))
-            .collect())
+    /// An attribute of a node; nothing if it has none.
+    fn fact(&self, node: &Node, attribute: Attribute) -> Result<Option<Vec<u8>>, TreeError> {
+        if attribute == Attribute::Error {
+            return Ok(self.last_refusal(node));
+        }
+        match self.subject(node)? {
+            Some(subject) => self.value(attribute, &subject),
+            None => Ok(None),
+        }
+    }
+
+    /// What setting an attribute comes to, or removing it, which is setting it to nothing. No
+    /// fact changes by that: what is so already, or is removed, is done, and so is what the place
+    /// has no value for (yet), since programs that copy files set the attributes of those first.
+    pub fn set_extended(
+        &self,
+        place: &Place,
+        name: &OsStr,
+        value: Option<&[u8]>,
+    ) -> Result<(), TreeError> {
+        match place {
+            Place::Node(_) | Place::Draft(_) if is_ours(name) => {}
+            Place::Own(_) => return Err(TreeError::NotPermitted("only we write these files")),
+            Place::Node(_) | Place::Draft(_) | Place::Plain(_) => {
+                return Err(TreeError::NoSuchAttributes);
+            }
+        }
+        let Some(value) = value else { return Ok(()) };
+        match self.extended(place, name) {
+            Ok(known) if known != value => {
+                Err(TreeError::NotPermitted("this attribute tells a fact"))
+            }
+            Ok(_) | Err(TreeError::NoAttribute) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All attributes that a place has, one a line.
+    fn all(&self, node: &Node) -> Result<Option<Vec<u8>>, TreeError> {
+        let mut text = Vec::new();
+        for attribute in Attribute::ALL {
+            // A document is no line.
+            if attribute == Attribute::Signed {
+                continue;
+            }
+            let Some(value) = self.fact(node, attribute)? else {
+                continue;
+            };
+            let line = [attribute.name().as_bytes(), b": ", &value, b"\n"].concat();
+            if text.len() + line.len() <= VALUE_MAX {
+                text.extend(line);
+            }
+        }
+        Ok((!text.is_empty()).then_some(text))
     }
 
     /// Why the newest write to a repository's manifests or layers, or the newest removal of a

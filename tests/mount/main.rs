@@ -6,6 +6,7 @@
     reason = "a test that cannot go on must fail"
 )]
 
+mod attributes;
 mod bounds;
 mod coherent;
 mod copies;
