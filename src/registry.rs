@@ -43,6 +43,7 @@ mod room;
 mod scrub;
 mod settling;
 mod staging;
+mod times;
 mod trash;
 mod upload;
 
@@ -64,6 +65,7 @@ pub use policy::{Audit, Policy, References, Removal, Schema1, Sync, Uploads};
 pub use publish::{Bytes, INLINE_BYTES_MAX};
 pub use scrub::{Rotten, Scrubbed, Scrubbing};
 pub use staging::{Lent, Reading, Staging};
+pub use times::seconds;
 pub use trash::Restored;
 pub use upload::NOTE_BYTES_MAX;
 

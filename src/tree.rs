@@ -43,6 +43,7 @@ mod rename;
 mod seek;
 mod stat;
 mod target;
+mod times;
 mod waiting;
 
 pub use error::TreeError;
@@ -251,7 +252,7 @@ impl Tree {
                 let draft = self.draft(*id)?;
                 Ok(Attributes {
                     permissions: self.draft_permissions(&draft)?,
-                    ..Attributes::file(draft.len(), draft.created())
+                    ..Attributes::file(draft.len(), draft.modified())
                 })
             }
             Place::Own(file) => Ok(self.own_attributes(*file)),
@@ -295,7 +296,7 @@ impl Tree {
     }
 
     /// chmod, chown and utimes, as `admit` says, which sees what the file is. Owner and mode
-    /// are kept for plain files, and for what `owned` says of the layout.
+    /// are kept for plain files, and for what `owned` says of the layout; times as `times` does.
     pub fn change(
         &self,
         place: &Place,
@@ -311,9 +312,14 @@ impl Tree {
             Place::Plain(path) => self.plain.change(path, admit),
             Place::Node(node) => {
                 let now = self.attributes(place)?;
-                self.change_node(node, &now, admit(&now)?, writer)
+                let change = admit(&now)?;
+                self.change_node(node, &now, change, writer)?;
+                self.set_time(place, change)
             }
-            Place::Draft(_) | Place::Own(_) => admit(&self.attributes(place)?).map(drop),
+            Place::Draft(_) | Place::Own(_) => {
+                let change = admit(&self.attributes(place)?)?;
+                self.set_time(place, change)
+            }
         }
     }
 

@@ -237,7 +237,10 @@ impl Service {
             _ => self.tree.change(&place, writer, changed),
         };
         done.map_err(|error| logged(&error))?;
-        Ok(self.restricted(ino, &place, before))
+        let dated = self.tree.dated_by(&place).into_iter();
+        let dated = dated.filter_map(|place| self.inodes.number(&place));
+        let restricted = self.restricted(ino, &place, before);
+        Ok(restricted.into_iter().chain(dated).collect())
     }
 
     /// access(2)

@@ -79,6 +79,12 @@ impl Staging {
         self.draft.len()
     }
 
+    /// Sets when they were last written, where a file tells.
+    pub fn set_modified(&self, when: SystemTime) -> std::io::Result<()> {
+        let file = self.draft.file();
+        file.map_or(Ok(()), |file| file.set_modified(when))
+    }
+
     /// When they were last written, where a file tells.
     pub fn modified(&self) -> Option<SystemTime> {
         self.draft.file()?.metadata().ok()?.modified().ok()

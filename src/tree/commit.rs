@@ -96,6 +96,13 @@ impl Tree {
             }
             state.refused = Some(state.version);
         })?;
+        if let (Some(Place::Node(node)), Some(when)) = (&committed.became, state.modified) {
+            match self.set_node_time(node, when) {
+                // Removed in the same moment.
+                Err(TreeError::NotFound) => {}
+                set => set?,
+            }
+        }
         state.committed = state.version;
         state.dropped = committed.dropped();
         state.position = Some(self.registry.position());

@@ -64,7 +64,7 @@ impl Tree {
             place: Place::Draft(draft.id()),
             attributes: Attributes {
                 permissions: self.draft_permissions(&draft)?,
-                ..Attributes::file(0, draft.created())
+                ..Attributes::file(0, draft.modified())
             },
             lasting: false,
         };

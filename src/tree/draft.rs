@@ -70,6 +70,8 @@ pub(super) struct State {
     /// The layer that the content so far was stored as, and whether it was new: programs that
     /// share a file close it one after the other, and only the last close makes it whole.
     pub(super) stored: Option<(Digest, bool)>,
+    /// The time that was set of it since the content last changed.
+    pub(super) modified: Option<SystemTime>,
     /// Who writes.
     pub(super) writer: Writer,
     /// Where, for people.
@@ -85,8 +87,9 @@ impl Draft {
         self.id
     }
 
-    pub(super) fn created(&self) -> SystemTime {
-        self.created
+    /// The time that was set, or else that at which it was made.
+    pub(super) fn modified(&self) -> SystemTime {
+        self.state.lock().modified.unwrap_or(self.created)
     }
 
     /// Bytes written.
@@ -156,6 +159,7 @@ impl Draft {
             Content::Large(staging) => staging.write_at(offset, bytes)?,
         }
         state.version += 1;
+        state.modified = None;
         Ok(())
     }
 
@@ -174,6 +178,7 @@ impl Draft {
             Content::Large(staging) => staging.truncate(len)?,
         }
         state.version += 1;
+        state.modified = None;
         Ok(())
     }
 }
@@ -215,6 +220,7 @@ impl Drafts {
             dropped: Vec::new(),
             refused: None,
             stored: None,
+            modified: None,
             writer,
             path,
             stood,
@@ -234,6 +240,7 @@ impl Drafts {
             dropped: Vec::new(),
             refused: None,
             stored: None,
+            modified: None,
             writer,
             path: node.to_string(),
             stood: None,

@@ -357,7 +357,7 @@ impl Tree {
             | Open::Blob(_, attributes) => Ok(attributes.clone()),
             Open::Draft(draft, place) => match place.as_ref().map(|place| self.attributes(place)) {
                 Some(Ok(attributes)) => Ok(attributes),
-                Some(Err(_)) | None => Ok(Attributes::file(draft.len(), draft.created())),
+                Some(Err(_)) | None => Ok(Attributes::file(draft.len(), draft.modified())),
             },
             Open::Upload(staging, attributes) => Ok(Attributes {
                 size: staging.len(),

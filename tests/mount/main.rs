@@ -28,6 +28,7 @@ mod posix;
 mod requests;
 mod stale;
 mod storm;
+mod times;
 mod user;
 mod walk;
 mod writers;

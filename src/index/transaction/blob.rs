@@ -192,6 +192,12 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    /// The bytes of a digest are there since another time.
+    pub fn date_blob(&mut self, digest: &Digest, blob: &Blob, created: u32) {
+        let blob = Blob { created, ..*blob };
+        self.put(Key::table(b'B').digest(digest), blob.encode());
+    }
+
     /// The bytes of a digest are not there, but their directory is.
     pub fn put_blob_directory(&mut self, digest: &Digest, now: u32) -> Result<(), IndexError> {
         let blob = self.intern(digest)?;
