@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use regfs::blobs::{Blobs, Local, Vouched};
 use regfs::digest::{Algorithm, Digest};
 use regfs::dir::Dir;
-use regfs::index::{Index, open_embedded};
+use regfs::index::{Index, Recover, open_embedded};
 
 type Failed = Box<dyn std::error::Error>;
 
@@ -54,7 +54,10 @@ fn main() -> Result<(), Failed> {
 
 fn one(store: &Path, size: usize, blobs: u32) -> Result<(), Failed> {
     std::fs::create_dir_all(store)?;
-    let index = Index::new(Arc::new(open_embedded(&Dir::open(store)?)?));
+    let index = Index::new(Arc::new(open_embedded(
+        &Dir::open(store)?,
+        Recover::Refuse,
+    )?));
     let files = Local::open(store)?;
     let (mut inline, mut as_file, mut read_inline, mut read_file) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());

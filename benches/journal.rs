@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use regfs::dir::Dir;
-use regfs::index::{Batch, Change, Store, open_embedded};
+use regfs::index::{Batch, Change, Recover, Store, open_embedded};
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
@@ -17,7 +17,7 @@ fn in_process(directory: &Path, writers: usize, seconds: f64) -> std::io::Result
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let store = directory.join(format!("in-process-{number}"));
     fs::create_dir_all(&store)?;
-    let journal = open_embedded(&Dir::open(&store)?).map_err(failed)?;
+    let journal = open_embedded(&Dir::open(&store)?, Recover::Refuse).map_err(failed)?;
     let (start, done) = (Instant::now(), AtomicU64::new(0));
     let until = start + Duration::from_secs_f64(seconds);
     std::thread::scope(|scope| {

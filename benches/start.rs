@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use regfs::digest::{Algorithm, Digest};
 use regfs::dir::Dir;
-use regfs::index::{Directories, Index, IndexError, Link, StoreError, open_embedded};
+use regfs::index::{Directories, Index, IndexError, Link, Recover, StoreError, open_embedded};
 use regfs::name::LinkSet;
 
 /// Links that are made in one transaction.
@@ -21,7 +21,7 @@ const REPOSITORY: u32 = 1_000;
 fn open(store: &Path) -> Result<Index, IndexError> {
     let system = |error| StoreError::System(Arc::new(error));
     let dir = Dir::open(store).map_err(system)?;
-    Ok(Index::new(Arc::new(open_embedded(&dir)?)))
+    Ok(Index::new(Arc::new(open_embedded(&dir, Recover::Refuse)?)))
 }
 
 /// The digests that links name: each is named by ten repositories.

@@ -32,7 +32,7 @@ mod transaction;
 mod verify;
 
 pub use embedded::{INDEX_FILE, JOURNAL_DIRECTORY, open_embedded};
-pub use journal::Journal;
+pub use journal::{Journal, JournalDamage, JournalFault, JournalFaultKind, Recover};
 use key::Key;
 pub use listing::Legible;
 use listing::decode_hash_state;

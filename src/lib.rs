@@ -109,6 +109,10 @@
 //!
 //! # When something fails
 //!
+//! A journal that lost something is an error at opening, told from one that a crash has cut off
+//! by what the index knows of it (`index/journal/ledger.rs`); nothing is changed until the loss
+//! is accepted.
+//!
 //! A flush that fails makes the mount read-only (`EROFS`) until it is mounted again: nobody can
 //! know what the disk has kept. A full disk does not: new bytes are refused (`ENOSPC`) while a
 //! reserve is left for facts, and taken again when there is space. If the index below the

@@ -17,7 +17,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::blobs::Blobs;
 use crate::digest::Digest;
-use crate::index::{Index, Store};
+use crate::index::{Index, JournalDamage, Store};
 
 mod adopt;
 mod backup;
@@ -48,6 +48,7 @@ mod trash;
 mod upload;
 
 pub use crate::blobs::{Retired, Way, read_held};
+pub use crate::index::Recover;
 pub use adopt::{Adopted, Adopter};
 pub use backup::{BackedUp, is_backup, prepare, restore};
 pub use directory::Directory;
@@ -90,8 +91,13 @@ pub struct Registry {
     making_room: Mutex<()>,
     /// Whose turn it is of those who adopt facts.
     adopting: Mutex<()>,
+<<<<<<< HEAD
     /// Whether the owner or mode of any directory was ever set.
     owned: AtomicBool,
+=======
+    /// What was wrong with the journal when it was opened, and accepted, until it is repaired.
+    damage: Mutex<Option<JournalDamage>>,
+>>>>>>> 26ab231 (Tell a journal that lost something from one that a crash cut off)
 }
 
 impl std::fmt::Debug for Registry {
@@ -126,7 +132,11 @@ impl Registry {
             recent: directory::Recent::default(),
             making_room: Mutex::default(),
             adopting: Mutex::default(),
+<<<<<<< HEAD
             owned,
+=======
+            damage: Mutex::default(),
+>>>>>>> 26ab231 (Tell a journal that lost something from one that a crash cut off)
         };
         let unsettled = registry.finish_publications()?;
         let kept_whole = registry.give_back_kept(&unsettled.rows)?;
@@ -157,7 +167,12 @@ impl Registry {
     ///
     /// The caller holds the store's lock: two processes on one store would destroy it.
     pub fn open(store: &Path, policy: Policy) -> Result<Self, Error> {
-        open::open(store, policy)
+        open::open(store, policy, Recover::Refuse)
+    }
+
+    /// The same, where the loss of commits may be accepted ([`Error::journal_damage`]).
+    pub fn recover(store: &Path, policy: Policy, recover: Recover) -> Result<Self, Error> {
+        open::open(store, policy, recover)
     }
 
     /// Whether this directory keeps a registry.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::CommandError;
 use crate::adoption::Progress;
-use crate::registry::{Discovery, Fault, Registry, Severity};
+use crate::registry::{Diagnosis, Discovery, Fault, Registry, Severity};
 
 /// Findings of one kind that people are shown; machines are given up to a thousand.
 const SHOWN: usize = 20;
@@ -94,25 +94,36 @@ pub(super) fn examine(
         progress.add(so_far - done, 0);
         done = so_far;
     })?;
-    let mut findings = Vec::new();
+    let mut repaired = Vec::new();
     for discovery in &diagnosis.discoveries {
-        let mut finding = Finding::of(discovery);
-        finding.repaired = repair && registry.repair(discovery)?;
-        findings.push(finding);
+        repaired.push(repair && registry.repair(discovery)?);
     }
     if repair {
         registry.sync_always()?;
     }
-    Ok(Examination {
-        repaired: findings.iter().filter(|one| one.repaired).count() as u64,
-        counts: diagnosis.counts,
-        findings,
-        repair,
-        digests: diagnosis.digests,
-        repositories: diagnosis.repositories,
-        links: diagnosis.links,
-        seconds: began.elapsed().as_secs_f64(),
-    })
+    let mut examination = Examination::from(diagnosis);
+    for (finding, repaired) in examination.findings.iter_mut().zip(repaired) {
+        finding.repaired = repaired;
+        examination.repaired += u64::from(repaired);
+    }
+    examination.repair = repair;
+    examination.seconds = began.elapsed().as_secs_f64();
+    Ok(examination)
+}
+
+impl From<Diagnosis> for Examination {
+    fn from(diagnosis: Diagnosis) -> Self {
+        Self {
+            findings: diagnosis.discoveries.iter().map(Finding::of).collect(),
+            counts: diagnosis.counts,
+            repair: false,
+            repaired: 0,
+            digests: diagnosis.digests,
+            repositories: diagnosis.repositories,
+            links: diagnosis.links,
+            seconds: 0.0,
+        }
+    }
 }
 
 impl fmt::Display for Examination {

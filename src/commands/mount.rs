@@ -129,7 +129,7 @@ fn serve(mounting: &Mounting, mountpoint: &Path) -> Result<(), CommandError> {
     let lock = StoreLock::take(&mounting.store)?;
     raise_open_files();
     let options = &mounting.options;
-    let registry = Registry::open(&mounting.store, options.policy)?;
+    let registry = Registry::recover(&mounting.store, options.policy, options.recover)?;
     let registry = Arc::new(registry);
     let known = Arc::new(Served {
         store: mounting.store.clone(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::CommandError;
 use crate::fuse::Offers;
-use crate::registry::{Audit, Policy, References, Removal, Schema1, Sync, Uploads};
+use crate::registry::{Audit, Policy, Recover, References, Removal, Schema1, Sync, Uploads};
 
 /// Options that the kernel understands by itself.
 const KERNELS: [&str; 8] = [
@@ -29,6 +29,8 @@ pub struct MountOptions {
     /// `max_manifest_size=BYTES`: what is admitted;
     /// `sync=always|data|lazy`, `uploads=durable|fast`: what fsync waits for.
     pub policy: Policy,
+    /// `recover=refuse|accept`: whether the loss of commits is accepted.
+    pub recover: Recover,
     /// `uring=auto|off`: whether requests go by `io_uring` where the kernel offers it;
     /// `passthrough=auto|off`: whether the kernel reads and writes blobs by itself.
     pub offers: Offers,
@@ -80,6 +82,8 @@ impl MountOptions {
             ("sync", "lazy") => self.policy.sync = Sync::Lazy,
             ("uploads", "durable") => self.policy.uploads = Uploads::Durable,
             ("uploads", "fast") => self.policy.uploads = Uploads::Fast,
+            ("recover", "refuse") => self.recover = Recover::Refuse,
+            ("recover", "accept") => self.recover = Recover::Accept,
             ("uring", "auto") => self.offers.rings = true,
             ("uring", "off") => self.offers.rings = false,
             ("passthrough", "auto") => self.offers.passthrough = true,
@@ -92,7 +96,7 @@ impl MountOptions {
                     "-o {option}: unknown; known are ro, rw, allow_other, uid=N, gid=N, \
                      delete=guarded|permissive, trash=TIME, references=require|skip, schema1=refuse|accept, \
                      audit=off|warn|enforce, sync=always|data|lazy, uploads=durable|fast, uring=auto|off, passthrough=auto|off, \
-                     max_manifest_size=BYTES, {}",
+                     max_manifest_size=BYTES, recover=refuse|accept, {}",
                     KERNELS.join(", ")
                 )));
             }

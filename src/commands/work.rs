@@ -15,7 +15,7 @@ use super::inventory::MountRow;
 use super::{BackedUp, CommandError, Examination, Inquiry, Inventory, Scrubbed, StoreLock, Trash};
 use crate::adoption::{self, Exported, Exporting, Importing, Progress, Report};
 use crate::fuse::Mounted;
-use crate::registry::{self, Policy, Registry, Way};
+use crate::registry::{self, Diagnosis, Policy, Recover, Registry, Way};
 
 /// What is to be done to a store.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -137,6 +137,14 @@ impl Work {
     /// Whether a store is made if there is none.
     fn makes_a_store(&self) -> bool {
         matches!(self, Self::Import { .. })
+    }
+
+    /// Whether the loss of commits is accepted.
+    fn recover(&self) -> Recover {
+        match self {
+            Self::Fsck { repair: true } => Recover::Accept,
+            _ => Recover::Refuse,
+        }
     }
 
     /// Whether facts may be other ones afterwards.
@@ -275,7 +283,14 @@ pub fn work(store: &Path, work: &Work) -> Result<Done, CommandError> {
         }
     }
     let lock = StoreLock::take(store)?;
-    let registry = Registry::open(store, Policy::default())?;
+    let opened = Registry::recover(store, Policy::default(), work.recover());
+    // Until its loss is accepted, nothing else can be said of such a store.
+    if let (Work::Fsck { .. }, Err(error)) = (work, &opened)
+        && let Some(damage) = error.journal_damage()
+    {
+        return Ok(Done::Examined(Examination::from(Diagnosis::from(damage))));
+    }
+    let registry = opened?;
     let progress = Progress::default();
     let done = watched(&progress, || work.perform(store, &registry, &progress));
     drop(registry);

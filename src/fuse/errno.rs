@@ -93,6 +93,7 @@ fn index(error: &IndexError) -> Errno {
         IndexError::Store(
             StoreError::Engine { .. }
             | StoreError::Format { .. }
+            | StoreError::Journal(_)
             | StoreError::Snapshot
             | StoreError::BatchTooLarge { .. },
         )

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustix::fs::Mode;
 
-use super::{Journal, Redb, StoreError};
+use super::{Journal, Recover, Redb, StoreError};
 use crate::dir::Dir;
 
 /// The file of the index, whose presence makes a directory a store.
@@ -17,9 +17,9 @@ pub const JOURNAL_DIRECTORY: &str = "journal";
 ///
 /// # Errors
 /// As [`Redb::open`] and [`Journal::open`].
-pub fn open_embedded(dir: &Dir) -> Result<Journal, StoreError> {
+pub fn open_embedded(dir: &Dir, recover: Recover) -> Result<Journal, StoreError> {
     let below = Redb::open(dir, INDEX_FILE)?;
     let journal = dir.ensure_dir(JOURNAL_DIRECTORY, Mode::RWXU);
     let journal = journal.map_err(|error: io::Error| StoreError::System(Arc::new(error)))?;
-    Journal::open(Arc::new(below), &journal)
+    Journal::open(Arc::new(below), &journal, recover)
 }

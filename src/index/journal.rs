@@ -7,7 +7,8 @@
 //!   is flushed a moment later.
 //! - The applier moves what has gathered in memory into the store below, in one durable commit
 //!   that also says up to which batch; then the segments that held it are free again.
-//! - Opening applies what is newer than that, and begins a new epoch.
+//! - Opening applies what is newer than that, and begins a new epoch. A journal that lost
+//!   something is an error, and nothing of it is changed, until the caller accepts the loss.
 //! - A flush that fails poisons the journal: it takes nothing more, and nothing is tried again,
 //!   since nobody can know what the disk has kept.
 //!
@@ -23,26 +24,31 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, RwLock};
-use rustix::fs::{FileType, Mode, RenameFlags};
 
 use super::store::{Batch, Change, Outcome, Pair, Precondition, Store, StoreError};
 use crate::dir::Dir;
 
 mod applier;
+mod damage;
 mod flush;
+mod ledger;
+mod opening;
 mod overlay;
 mod record;
+mod recovery;
 mod segment;
 mod snapshot;
 mod turns;
 
+pub use damage::{JournalDamage, JournalFault, JournalFaultKind};
+use ledger::Keeper;
+use opening::Opened;
+pub use opening::{Recover, replay};
 use overlay::Overlay;
-use segment::Segments;
+use segment::{Segment, Segments};
 use snapshot::Snapshot;
 use turns::Turns;
 
-/// Where the store below says up to which batch it has everything, and the epoch after that.
-const STATE_KEY: &[u8] = b"\0journal";
 /// Memory that may gather before the applier is called, in bytes.
 const GATHERED: usize = 4 << 20;
 /// Memory above which a commit waits for the applier: what opening after a crash has to apply.
@@ -54,12 +60,15 @@ const ROOM: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Journal {
     inner: Arc<Inner>,
+    /// What was wrong and accepted when it was opened.
+    damage: Option<JournalDamage>,
     applier: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What the journal and its applier share.
 struct Inner {
     below: Arc<dyn Store>,
+    keeper: Keeper,
     /// Held by whoever commits. The order of locks: commits, turns, state; segments by itself.
     commits: Mutex<()>,
     segments: Mutex<Segments>,
@@ -112,54 +121,31 @@ fn system(error: io::Error) -> StoreError {
     StoreError::System(Arc::new(error))
 }
 
-/// The number of the last batch that is below, and the epoch of what is not.
-fn read_state(below: &dyn Store) -> Result<(u64, u64), StoreError> {
-    let value = below.get(STATE_KEY)?.unwrap_or_default();
-    let number = |bytes: Option<&[u8]>| {
-        let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
-        bytes.map_or(0, u64::from_be_bytes)
-    };
-    Ok((number(value.get(..8)), number(value.get(8..))))
-}
-
-/// The change that says so.
-fn state(applied: u64, epoch: u64) -> Change {
-    let value = [applied.to_be_bytes(), epoch.to_be_bytes()].concat();
-    Change::Put(STATE_KEY.to_vec(), value)
-}
-
 impl Journal {
     /// Opens the journal in a directory, in front of a store; what the store below lacks is
     /// applied first.
-    pub fn open(below: Arc<dyn Store>, dir: &Dir) -> Result<Self, StoreError> {
-        let (applied, epoch) = read_state(below.as_ref())?;
-        let found = segment::find(dir, applied, epoch).map_err(system)?;
-        if let Some(damage) = &found.damaged {
-            log::error!(
-                "the journal {} is damaged: {damage}; what was written behind that is not in \
-                 the index: run regfs fsck",
-                dir.path().display()
-            );
-        }
-        let layer = applier::newest(found.changes);
-        let end = state(found.last, epoch + 1);
-        applier::apply(below.as_ref(), applier::changes(&layer), end)?;
-        // Not before what could be read of it is in the store below.
-        if found.damaged.is_some() {
-            set_aside(dir, epoch).map_err(system)?;
-        }
-        let epoch = epoch + 1;
-        let segments = Segments::open(dir, epoch).map_err(system)?;
+    ///
+    /// # Errors
+    /// [`StoreError::Journal`] if the journal lost something and that is not accepted: then
+    /// nothing was changed. Otherwise what the store and the system say.
+    pub fn open(below: Arc<dyn Store>, dir: &Dir, recover: Recover) -> Result<Self, StoreError> {
+        let Opened {
+            ledger,
+            segments,
+            damage,
+        } = opening::open(below.as_ref(), dir, recover)?;
+        let last = ledger.applied;
         let inner = Arc::new(Inner {
+            keeper: Keeper::new(Arc::clone(&below), ledger),
             below,
             commits: Mutex::new(()),
             segments: Mutex::new(segments),
             turns: Turns::default(),
             state: RwLock::new(State {
-                last: found.last,
+                last,
                 ..State::default()
             }),
-            durable: AtomicU64::new(found.last),
+            durable: AtomicU64::new(last),
             flushes: AtomicU64::new(0),
             poison: RwLock::default(),
             stuck: RwLock::default(),
@@ -169,15 +155,21 @@ impl Journal {
         let thread = std::thread::Builder::new().name("applier".into());
         let shared = Arc::clone(&inner);
         let thread = thread.spawn(move || {
-            let applying = || shared.apply_until_stopped(epoch);
+            let applying = || shared.apply_until_stopped();
             if catch_unwind(AssertUnwindSafe(applying)).is_err() {
                 shared.poison("the applier has panicked".into());
             }
         });
         Ok(Self {
             inner,
+            damage,
             applier: Mutex::new(Some(thread.map_err(system)?)),
         })
+    }
+
+    /// What was wrong with the journal when it was opened, and accepted.
+    pub fn damage(&self) -> Option<&JournalDamage> {
+        self.damage.as_ref()
     }
 }
 
@@ -187,18 +179,6 @@ impl Journal {
         let last = self.inner.state.read().last;
         (last, self.inner.flushes.load(Ordering::Relaxed))
     }
-}
-
-/// Keeps damaged segments for who wants to look at them, out of the way.
-fn set_aside(dir: &Dir, epoch: u64) -> io::Result<()> {
-    let aside = dir.ensure_dir(format!("damaged-{epoch}"), Mode::RWXU)?;
-    for row in dir.entries()? {
-        let row = row?;
-        if row.kind != FileType::Directory {
-            dir.rename(&row.name, &aside, &row.name, RenameFlags::empty())?;
-        }
-    }
-    Ok(())
 }
 
 impl Inner {

@@ -8,6 +8,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::journal::JournalDamage;
+
 /// Most operations (preconditions and changes) in one batch.
 pub const BATCH_OPERATIONS_MAX: usize = 1_000;
 /// Most bytes of keys and values in one batch.
@@ -109,6 +111,12 @@ pub enum StoreError {
         /// What we read.
         known: u32,
     },
+    /// The journal in front of the index lost something, or is not the index's own.
+    #[error(
+        "{0}: put back what is missing, restore a backup, or go on with what there is by regfs \
+         mount -o recover=accept or regfs fsck --repair, which keep the damaged segments aside"
+    )]
+    Journal(Arc<JournalDamage>),
     /// More than a batch may hold.
     #[error(
         "a batch of {operations} operations and {bytes} bytes is over the limit of {BATCH_OPERATIONS_MAX} and {BATCH_BYTES_MAX}"

@@ -4,7 +4,7 @@
 
 use crate::blobs::BlobsError;
 use crate::digest::Digest;
-use crate::index::IndexError;
+use crate::index::{IndexError, JournalDamage, StoreError};
 use crate::manifest::Refusal;
 use crate::name::RepositoryName;
 
@@ -103,6 +103,14 @@ impl Error {
     /// Whether the bytes of a blob are not where they should be.
     pub fn is_missing_blob(&self) -> bool {
         matches!(self, Self::Blobs(BlobsError::Missing(_)))
+    }
+
+    /// What is wrong with the journal, if it is that.
+    pub fn journal_damage(&self) -> Option<&JournalDamage> {
+        match self {
+            Self::Index(IndexError::Store(StoreError::Journal(damage))) => Some(damage),
+            _ => None,
+        }
     }
 
     /// What the system says of a file, if it is that.

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 
 use super::{Error, Moment, Registry};
 use crate::digest::Digest;
-use crate::index::{Census, DigestId, Flaw, RepositoryId, Role};
+use crate::index::{Census, DigestId, Flaw, JournalDamage, RepositoryId, Role};
 use crate::name::{LinkSet, RepositoryName};
 
 mod blobs;
@@ -55,6 +55,8 @@ impl Discovery {
 pub(super) enum Cure {
     /// Nothing.
     Nothing,
+    /// The store goes on with what its journal still holds.
+    GoOn,
     /// Row by row in the index.
     Mend(Flaw),
     /// A manifest is read again.
@@ -93,6 +95,26 @@ impl Diagnosis {
     }
 }
 
+/// What is wrong with a journal; nothing else is known of a store that was not opened for it.
+impl From<&JournalDamage> for Diagnosis {
+    fn from(damage: &JournalDamage) -> Self {
+        let mut found = Self::default();
+        for one in &damage.faults {
+            let fault = Fault::of_journal(one.kind);
+            if found.count(fault) {
+                found.discoveries.push(Discovery {
+                    fault,
+                    subject: one.path.clone(),
+                    detail: format!("{}; {}", one.detail, damage.loss()),
+                    needed_by: Vec::new(),
+                    cure: Cure::GoOn,
+                });
+            }
+        }
+        found
+    }
+}
+
 /// A check in the making.
 struct Check<'a> {
     registry: &'a Registry,
@@ -105,7 +127,9 @@ impl Registry {
     /// Checks everything. `told` hears what is being checked, and what part of all is done.
     pub fn check_all(&self, mut told: impl FnMut(&'static str, f64)) -> Result<Diagnosis, Error> {
         let moment = self.moment()?;
-        let mut found = Diagnosis::default();
+        let damage = self.damage.lock();
+        let mut found = damage.as_ref().map(Diagnosis::from).unwrap_or_default();
+        drop(damage);
         told("index", 0.0);
         let census = moment.index().verify(&mut |flaw| {
             let fault = Fault::of(flaw.kind);

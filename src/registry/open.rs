@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{Error, Policy, Registry};
 use crate::blobs::Local;
 use crate::dir::Dir;
-use crate::index::{INDEX_FILE, IndexError, JOURNAL_DIRECTORY, open_embedded};
+use crate::index::{INDEX_FILE, IndexError, JOURNAL_DIRECTORY, Recover, open_embedded};
 
 /// What a store's directory may hold before it is one.
 const BEFORE: [&str; 3] = ["lock", "regfs.log", "socket"];
@@ -32,7 +32,7 @@ pub(super) fn journal(store: &Path) -> PathBuf {
 }
 
 /// Opens the registry kept in a directory, or makes it.
-pub(super) fn open(store: &Path, policy: Policy) -> Result<Registry, Error> {
+pub(super) fn open(store: &Path, policy: Policy, recover: Recover) -> Result<Registry, Error> {
     let refused = |reason: String| Error::Store {
         path: store.display().to_string(),
         reason,
@@ -56,7 +56,10 @@ pub(super) fn open(store: &Path, policy: Policy) -> Result<Registry, Error> {
         }
     }
     let dir = Dir::open(store).map_err(|error| refused(error.to_string()))?;
-    let facts = open_embedded(&dir).map_err(IndexError::from)?;
+    let facts = open_embedded(&dir, recover).map_err(IndexError::from)?;
+    let damage = facts.damage().cloned();
     let blobs = Local::open(store)?;
-    Registry::new(Arc::new(facts), Arc::new(blobs), policy)
+    let registry = Registry::new(Arc::new(facts), Arc::new(blobs), policy)?;
+    *registry.damage.lock() = damage;
+    Ok(registry)
 }

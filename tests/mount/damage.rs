@@ -110,3 +110,80 @@ fn a_torn_journal_is_read_as_far_as_it_is_whole() {
     let listed = fs::read_dir(mounted.repository("_manifests/tags")).unwrap();
     assert_eq!(listed.count(), tags);
 }
+
+/// The names of what fsck finds in a journal.
+fn journal_faults(store: &std::path::Path) -> (i32, Vec<String>) {
+    let (code, examination) = fsck(store);
+    let findings = examination["findings"].as_array().unwrap().iter();
+    let faults = findings.map(|one| one["fault"].as_str().unwrap().to_owned());
+    let faults = faults.filter(|fault| fault.starts_with("journal-"));
+    (code, faults.collect())
+}
+
+#[test]
+fn a_journal_that_lost_something_is_told_until_that_is_accepted() {
+    let mut mounted = Mounted::new();
+    mounted.stock();
+    let mut file = File::create(mounted.repository("_manifests/tags/v1")).unwrap();
+    std::io::Write::write_all(&mut file, manifest("1").as_bytes()).unwrap();
+    file.sync_all().unwrap();
+    mounted.kill();
+    let journal = mounted.store().join("journal");
+    for row in fs::read_dir(&journal).unwrap() {
+        fs::remove_file(row.unwrap().path()).unwrap();
+    }
+    let missing = vec!["journal-segment-missing".to_owned()];
+    // Nothing is changed by asking, however often.
+    for _ in 0..2 {
+        let mut mount = regfs();
+        mount.arg("mount").arg(mounted.store()).arg(mounted.top());
+        let refused = mount.output().unwrap();
+        let text = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(1), "{text}");
+        let named = journal.join("000000.segment").display().to_string();
+        assert!(text.contains(&named), "{text}");
+        assert!(text.contains("recover=accept"), "{text}");
+        let (code, faults) = journal_faults(&mounted.store());
+        assert_eq!((code, faults.first()), (5, missing.first()));
+        assert_eq!(fs::read_dir(&journal).unwrap().count(), 0);
+    }
+    mounted.mount(&["-o", "recover=accept"]);
+    let (code, faults) = journal_faults(&mounted.store());
+    assert_eq!((code, faults.first()), (5, missing.first()));
+    // It is a store like any other from then on.
+    mounted.stock();
+    mounted.unmount();
+    assert_eq!(journal_faults(&mounted.store()), (0, Vec::new()));
+    mounted.mount(&[]);
+    assert!(mounted.repository("_layers").exists());
+}
+
+#[test]
+fn fsck_goes_on_with_what_a_damaged_journal_still_holds_and_keeps_the_rest_aside() {
+    let mut mounted = Mounted::new();
+    mounted.stock();
+    mounted.kill();
+    let journal = mounted.store().join("journal");
+    for row in fs::read_dir(&journal).unwrap() {
+        let file = File::options().write(true).open(row.unwrap().path());
+        file.unwrap().set_len(16_384).unwrap();
+    }
+    let (code, faults) = journal_faults(&mounted.store());
+    assert_eq!(code, 5);
+    assert!(
+        faults
+            .iter()
+            .all(|fault| fault == "journal-segment-damaged")
+    );
+    let mut repair = regfs();
+    repair.arg("fsck").arg("--repair").arg(mounted.store());
+    let repaired = repair.output().unwrap();
+    let text = String::from_utf8(repaired.stdout).unwrap();
+    assert!(repaired.status.success(), "{text}");
+    assert!(text.contains("[repaired]"), "{text}");
+    let rows = fs::read_dir(&journal).unwrap();
+    let mut names = rows.map(|row| row.unwrap().file_name().into_string().unwrap());
+    assert!(names.any(|name| name.starts_with("damaged-")));
+    assert_eq!(journal_faults(&mounted.store()), (0, Vec::new()));
+    mounted.mount(&[]);
+}

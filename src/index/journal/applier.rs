@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::overlay::Layer;
-use super::{Inner, segment, state};
+use super::{Inner, segment};
 use crate::index::store::{
     BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, Batch, Change, Outcome, Store, StoreError,
 };
@@ -80,7 +80,7 @@ pub(super) fn newest(changes: Vec<Change>) -> Layer {
 
 impl Inner {
     /// The applier's thread.
-    pub(super) fn apply_until_stopped(&self, epoch: u64) {
+    pub(super) fn apply_until_stopped(&self) {
         // What could not be applied the last time stays frozen, and is tried again.
         let mut left: Option<(Arc<Layer>, u64)> = None;
         loop {
@@ -94,7 +94,7 @@ impl Inner {
                 }
                 // Without a segment to write to: what is below is durable as well.
             }
-            match self.sink(left.take(), epoch) {
+            match self.sink(left.take(), stop) {
                 Ok(()) => *self.stuck.write() = None,
                 Err((error, frozen)) => {
                     if self.stuck.write().replace(error.clone()).is_none() {
@@ -157,42 +157,45 @@ impl Inner {
         }
     }
 
-    /// Moves what is in memory below: what was left of the last time, then the rest.
+    /// Moves what is in memory below: what was left of the last time, then the rest. At the
+    /// end it says that the store was closed well.
     fn sink(
         &self,
         left: Option<(Arc<Layer>, u64)>,
-        epoch: u64,
+        end: bool,
     ) -> Result<(), (StoreError, (Arc<Layer>, u64))> {
         let again = left.is_some();
         let (layer, last) = left.unwrap_or_else(|| {
             let mut state = self.state.write();
             (state.overlay.freeze(), state.last)
         });
-        if layer.is_empty() {
+        if layer.is_empty() && !end {
             return Ok(());
         }
-        let applied = self
-            .below
-            .recover()
-            .and_then(|()| apply(self.below.as_ref(), changes(&layer), state(last, epoch)));
+        let applied = self.below.recover().and_then(|()| {
+            let segments = self.segments.lock();
+            let (recorded, durable) = (segments.recorded(last), segments.reached());
+            drop(segments);
+            self.keeper.commit(changes(&layer), |ledger| {
+                (ledger.applied, ledger.durable) = (last, durable);
+                (ledger.segments, ledger.closed) = (recorded, end && !again);
+            })
+        });
         if let Err(error) = applied {
             return Err((error, (layer, last)));
         }
         self.state.write().overlay.thaw();
         // It is below now, durably, whether or not it was in a segment before.
         self.segments.lock().release(last);
-        if again {
-            self.sink(None, epoch)
-        } else {
-            Ok(())
-        }
+        if again { self.sink(None, end) } else { Ok(()) }
     }
 
     /// Makes the segment that will be needed next, so that nobody waits for it.
     fn keep_spare(&self) -> std::io::Result<()> {
         let wanted = self.segments.lock().wants();
-        if let Some((dir, name)) = wanted {
-            let made = segment::make(&dir, &name)?;
+        if let Some(unmade) = wanted {
+            let made = segment::make(&unmade)?;
+            self.record(&made);
             self.segments.lock().take(made);
         }
         Ok(())

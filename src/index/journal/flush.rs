@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
 use super::segment::Unwritten;
-use super::{Inner, system};
+use super::{Inner, Segment, system};
 use crate::index::store::StoreError;
 
 impl Inner {
@@ -25,11 +25,20 @@ impl Inner {
         self.turns.until(target, durable, begin, append)
     }
 
+    /// Records a segment that was made. While the store below cannot be written the segment is
+    /// used all the same: what is in it is safe, and only its loss would go unnoticed.
+    pub(super) fn record(&self, segment: &Segment) {
+        if let Err(error) = self.keeper.record(segment.number) {
+            log::warn!("a segment of the journal is not recorded yet: {error}");
+        }
+    }
+
     /// Appends batches, the next ones that are to be durable, and flushes.
     fn append(&self, mut batches: Vec<Vec<u8>>) -> Result<(), StoreError> {
         self.check_poison()?;
         let durable = self.durable.load(Ordering::Acquire);
-        let (done, appended) = self.segments.lock().append(&batches, durable + 1);
+        let made = |segment: &Segment| self.record(segment);
+        let (done, appended) = self.segments.lock().append(&batches, durable + 1, &made);
         self.flushes.fetch_add(1, Ordering::Relaxed);
         self.durable.store(durable + done as u64, Ordering::Release);
         match appended {

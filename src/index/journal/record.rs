@@ -5,7 +5,8 @@
 //! that holds something acknowledged.
 //!
 //! ```text
-//! group    "RGJ1" crc4 len4 batches4 first8 epoch8, then len4 bytes of batches, then zeros
+//! group    "RGJ2" crc4 len4 batches4 first8 epoch8 id8, then len4 bytes of batches, then zeros
+//!          "RGJ1" the same without id8, by programs of format 1
 //! batch    len4, then len4 bytes of changes
 //! change   1 klen4 key vlen4 value     put
 //!          2 klen4 key                 delete
@@ -14,15 +15,19 @@
 //! `crc4` is the CRC-32C of what follows it, to the end of the batches. `first8` is the number of
 //! the first batch; numbers count up by one without a gap. `epoch8` changes whenever a journal
 //! is opened, so that what was left in a segment by an earlier use is never taken for the
-//! continuation of a later one.
+//! continuation of a later one. `id8` is the journal's own (`ledger.rs`), and known to nobody who
+//! stores something: no content of a blob can pass for a group.
 
 use crate::index::store::Change;
 
 /// Where groups begin, and what is written at least, in bytes.
 pub(super) const ALIGNMENT: usize = 4096;
 /// Bytes before the batches.
-const HEADER: usize = 32;
-const MAGIC: &[u8; 4] = b"RGJ1";
+const HEADER: usize = 40;
+const MAGIC: &[u8; 4] = b"RGJ2";
+/// The same of groups of format 1.
+const OLD_HEADER: usize = 32;
+const OLD_MAGIC: &[u8; 4] = b"RGJ1";
 
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
@@ -63,7 +68,7 @@ fn field(bytes: &mut Vec<u8>, field: &[u8]) {
 }
 
 /// A group of batches, of which the first has this number.
-pub(super) fn group(batches: &[Vec<u8>], first: u64, epoch: u64) -> Vec<u8> {
+pub(super) fn group(batches: &[Vec<u8>], first: u64, epoch: u64, id: u64) -> Vec<u8> {
     let len: usize = batches.iter().map(Vec::len).sum();
     let mut bytes = Vec::with_capacity((HEADER + len).next_multiple_of(ALIGNMENT));
     bytes.extend(MAGIC);
@@ -72,6 +77,7 @@ pub(super) fn group(batches: &[Vec<u8>], first: u64, epoch: u64) -> Vec<u8> {
     bytes.extend(length(batches.len()));
     bytes.extend(first.to_be_bytes());
     bytes.extend(epoch.to_be_bytes());
+    bytes.extend(id.to_be_bytes());
     bytes.extend(batches.iter().flatten());
     let sum = crc32c::crc32c(bytes.get(8..).unwrap_or_default());
     if let Some(place) = bytes.get_mut(4..8) {
@@ -91,26 +97,44 @@ pub(super) fn group_len(batches: usize) -> usize {
 pub(super) struct Group<'a> {
     /// The number of its first batch.
     pub(super) first: u64,
-    /// How many there are, at least one.
+    /// The epoch in which it was written.
+    pub(super) epoch: u64,
+    /// The journal's; nothing in format 1.
+    pub(super) id: Option<u64>,
+    /// How many batches there are, at least one.
     count: u32,
     body: &'a [u8],
+    /// Bytes that it takes.
+    len: usize,
 }
 
 impl<'a> Group<'a> {
-    /// The group that begins here, if there is a whole one of this epoch.
-    pub(super) fn read(bytes: &'a [u8], epoch: u64) -> Option<Self> {
+    /// The group that begins here, if there is a whole one.
+    pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
-        if fields.take(4)? != MAGIC {
-            return None;
-        }
+        let old = match fields.take(4)? {
+            magic if magic == MAGIC => false,
+            magic if magic == OLD_MAGIC => true,
+            _ => return None,
+        };
         let sum = fields.u32()?;
         let len = usize::try_from(fields.u32()?).ok()?;
         let count = fields.u32()?;
-        let (first, written_in) = (fields.u64()?, fields.u64()?);
+        let (first, epoch) = (fields.u64()?, fields.u64()?);
+        let id = if old { None } else { Some(fields.u64()?) };
+        let header = if old { OLD_HEADER } else { HEADER };
         let body = fields.take(len)?;
-        let whole =
-            written_in == epoch && count > 0 && crc32c::crc32c(bytes.get(8..HEADER + len)?) == sum;
-        whole.then_some(Self { first, count, body })
+        let checked = bytes.get(8..header + len)?;
+        let last = first.checked_add(u64::from(count));
+        let whole = count > 0 && last.is_some() && crc32c::crc32c(checked) == sum;
+        whole.then_some(Self {
+            first,
+            epoch,
+            id,
+            count,
+            body,
+            len: (header + len).next_multiple_of(ALIGNMENT),
+        })
     }
 
     /// The number of its last batch.
@@ -120,7 +144,7 @@ impl<'a> Group<'a> {
 
     /// Bytes that it takes in the segment.
     pub(super) fn len(&self) -> usize {
-        group_len(self.body.len())
+        self.len
     }
 
     /// The changes of its batches, one behind the other; nothing if they are not of their form,

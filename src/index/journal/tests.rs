@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
+use super::ledger::Ledger;
+use super::segment::SEGMENT_BYTES;
 use super::*;
 use crate::index::store::contract::{change, put};
 use crate::index::{Memory, Redb, store};
@@ -19,7 +21,7 @@ type Groups = Vec<Vec<Vec<(u8, Option<u8>)>>>;
 /// Opens a journal in a directory, which is made if it is not there.
 fn open(below: Arc<dyn Store>, directory: &Path) -> Result<Journal, StoreError> {
     fs::create_dir_all(directory).unwrap();
-    Journal::open(below, &Dir::open(directory).unwrap())
+    Journal::open(below, &Dir::open(directory).unwrap(), Recover::Refuse)
 }
 
 fn memory() -> Arc<dyn Store> {
@@ -38,6 +40,16 @@ fn copy(from: &Path, to: &Path) {
         // A segment that is being made vanishes under its first name.
         let _renamed = fs::copy(row.path(), to.join(row.file_name()));
     }
+}
+
+/// Every file of a directory, with its content.
+fn contents(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let rows = fs::read_dir(directory).unwrap();
+    let paths = rows.map(|row| row.unwrap().path());
+    paths
+        .filter(|path| path.is_file())
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect()
 }
 
 #[test]
@@ -75,7 +87,12 @@ fn a_clean_stop_leaves_everything_below() {
 fn what_was_synced_outlives_the_process_though_nothing_is_below() {
     let directory = tempfile::tempdir().unwrap();
     let (path, image) = (directory.path().join("a"), directory.path().join("b"));
-    let journal = open(memory(), &path).unwrap();
+    let first = memory();
+    let journal = open(Arc::clone(&first), &path).unwrap();
+    // What a store has below that was opened once.
+    let below = Memory::default();
+    let ledger = Ledger::read(first.as_ref()).unwrap().unwrap();
+    change(&below, vec![ledger.change()]);
     change(&journal, vec![put(b"a", b"1"), put(b"b", b"1")]);
     change(
         &journal,
@@ -83,9 +100,6 @@ fn what_was_synced_outlives_the_process_though_nothing_is_below() {
     );
     journal.sync().unwrap();
     copy(&path, &image);
-    // The epoch of what was copied is one: that of a store that was opened once.
-    let below = Memory::default();
-    change(&below, vec![state(0, 1)]);
     let again = open(Arc::new(below), &image).unwrap();
     assert_eq!(all(&again), [(b"a".to_vec(), b"2".to_vec())]);
     drop(again);
@@ -246,16 +260,19 @@ struct Cut {
 fn cut(groups: &Groups, torn: &[bool], stale: u8) -> Cut {
     let directory = tempfile::tempdir().unwrap();
     let mut bytes = vec![0; 1 << 18];
+    let header = segment::Header { id: 5, number: 0 };
+    let header = header.encode();
+    bytes[..header.len()].copy_from_slice(&header);
     // What an earlier use of the segment, in this epoch and in another, has left in it.
     if stale > 0 {
         let old = vec![record::batch(&[put(b"old", b"old")])];
         for (at, epoch) in [(0, 6), (usize::from(stale), 7)] {
-            let group = record::group(&old, 1, epoch);
-            let at = at * record::ALIGNMENT;
+            let group = record::group(&old, 1, epoch, 5);
+            let at = segment::START + at * record::ALIGNMENT;
             bytes[at..at + group.len()].copy_from_slice(&group);
         }
     }
-    let (mut position, mut number) = (0, 100);
+    let (mut position, mut number) = (segment::START, 100);
     let (mut flushed, mut maybe) = (Model::new(), Model::new());
     for (index, group) in groups.iter().enumerate() {
         let last = index + 1 == groups.len();
@@ -276,7 +293,7 @@ fn cut(groups: &Groups, torn: &[bool], stale: u8) -> Cut {
             }
             batches.push(record::batch(&changes));
         }
-        let group = record::group(&batches, number, 7);
+        let group = record::group(&batches, number, 7, 5);
         number += batches.len() as u64;
         for (sector, bytes_of) in group.chunks(512).enumerate() {
             let written = !last
@@ -302,8 +319,19 @@ fn cut(groups: &Groups, torn: &[bool], stale: u8) -> Cut {
     }
 }
 
+/// What a store has below on a disk that was cut.
+fn ledger_of_cut() -> Ledger {
+    Ledger {
+        applied: 99,
+        epoch: 7,
+        id: Some(5),
+        ..Ledger::default()
+    }
+}
+
 fn recovered(directory: &Path) -> (Model, bool) {
-    let found = segment::find(&Dir::open(directory).unwrap(), 99, 7).unwrap();
+    let dir = Dir::open(directory).unwrap();
+    let found = recovery::find(&dir, &ledger_of_cut(), SEGMENT_BYTES).unwrap();
     let mut model = Model::new();
     for change in found.changes {
         match change {
@@ -312,7 +340,7 @@ fn recovered(directory: &Path) -> (Model, bool) {
             Change::DeleteRange(_) => unreachable!(),
         }
     }
-    (model, found.damaged.is_some())
+    (model, found.damage.is_some())
 }
 
 /// Rounds of the simulated power cuts; `REGFS_CUTS` asks for more.
@@ -347,7 +375,7 @@ proptest! {
         let cut = cut(&groups, &[], 0);
         let path = cut.directory.path().join("000000.segment");
         let mut bytes = fs::read(&path).unwrap();
-        bytes[at] ^= 1 << bit;
+        bytes[segment::START + at] ^= 1 << bit;
         fs::write(&path, bytes).unwrap();
         let (model, damaged) = recovered(cut.directory.path());
         prop_assert!(damaged);
@@ -392,19 +420,36 @@ proptest! {
 }
 
 #[test]
-fn damaged_segments_are_set_aside() {
+fn damaged_segments_are_an_error_and_kept_aside_once_that_is_accepted() {
     let groups = vec![vec![vec![(1, Some(1))]]; 3];
     let cut = cut(&groups, &[], 0);
     let path: PathBuf = cut.directory.path().join("000000.segment");
     let mut bytes = fs::read(&path).unwrap();
-    bytes[10] ^= 1;
+    bytes[segment::START + 10] ^= 1;
     fs::write(&path, &bytes).unwrap();
     let below = Memory::default();
-    change(&below, vec![state(99, 7)]);
-    let journal = open(Arc::new(below), cut.directory.path()).unwrap();
+    change(&below, vec![ledger_of_cut().change()]);
+    let below: Arc<dyn Store> = Arc::new(below);
+    let refused = open(Arc::clone(&below), cut.directory.path()).unwrap_err();
+    let StoreError::Journal(damage) = refused else {
+        panic!("{refused}");
+    };
+    assert_eq!((damage.lost, damage.behind), (3, 2));
+    assert!(damage.to_string().contains("000000.segment"), "{damage}");
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+    let dir = Dir::open(cut.directory.path()).unwrap();
+    let journal = Journal::open(Arc::clone(&below), &dir, Recover::Accept).unwrap();
+    assert_eq!(journal.damage(), Some(damage.as_ref()));
     assert!(all(&journal).is_empty());
     let kept = cut.directory.path().join("damaged-7/000000.segment");
     assert_eq!(fs::read(kept).unwrap(), bytes);
+    drop(journal);
+    assert!(
+        open(below, cut.directory.path())
+            .unwrap()
+            .damage()
+            .is_none()
+    );
 }
 
 /// Writes numbers to two tables at once, and takes old ones out, until told to stop.
@@ -568,3 +613,5 @@ fn nobody_waits_for_an_applier_that_panicked() {
     };
     wait(|| matches!(journal.commit(large()), Err(StoreError::Poisoned(_))));
 }
+
+mod losses;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::index::{Flaw, FlawKind};
+use crate::index::{Flaw, FlawKind, JournalFaultKind};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -22,6 +22,16 @@ pub enum Severity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fault {
+    /// A segment of the journal that was in use is not there.
+    JournalSegmentMissing,
+    /// A segment of the journal has another length, or something in it cannot be read.
+    JournalSegmentDamaged,
+    /// A commit is missing in the journal before one that is there.
+    JournalCommitMissing,
+    /// The journal ends before a commit that was in it.
+    JournalEndsEarly,
+    /// Index and journal are not of one store, or not of one time.
+    JournalOfAnotherTime,
     /// A row of the index cannot be read.
     RecordDamaged,
     /// A digest's number leads to another digest, or to none.
@@ -68,7 +78,12 @@ pub enum Fault {
 
 impl Fault {
     /// Every one of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 26] = [
+        Self::JournalSegmentMissing,
+        Self::JournalSegmentDamaged,
+        Self::JournalCommitMissing,
+        Self::JournalEndsEarly,
+        Self::JournalOfAnotherTime,
         Self::RecordDamaged,
         Self::DigestWithoutNumber,
         Self::NumberWithoutDigest,
@@ -95,6 +110,11 @@ impl Fault {
     /// Its stable name.
     pub fn name(self) -> &'static str {
         match self {
+            Self::JournalSegmentMissing => "journal-segment-missing",
+            Self::JournalSegmentDamaged => "journal-segment-damaged",
+            Self::JournalCommitMissing => "journal-commit-missing",
+            Self::JournalEndsEarly => "journal-ends-early",
+            Self::JournalOfAnotherTime => "journal-of-another-time",
             Self::RecordDamaged => "record-damaged",
             Self::DigestWithoutNumber => "digest-without-number",
             Self::NumberWithoutDigest => "number-without-digest",
@@ -122,7 +142,12 @@ impl Fault {
     /// How bad it is.
     pub fn severity(self) -> Severity {
         match self {
-            Self::RecordDamaged
+            Self::JournalSegmentMissing
+            | Self::JournalSegmentDamaged
+            | Self::JournalCommitMissing
+            | Self::JournalEndsEarly
+            | Self::JournalOfAnotherTime
+            | Self::RecordDamaged
             | Self::DigestWithoutNumber
             | Self::NumberWithoutDigest
             | Self::RepositoryWithoutNumber
@@ -144,6 +169,17 @@ impl Fault {
             Self::BlobWithoutFact | Self::LayerWithoutBlob | Self::BlobWithoutLink => {
                 Severity::Note
             }
+        }
+    }
+
+    /// What a fault of the journal is called.
+    pub(super) fn of_journal(kind: JournalFaultKind) -> Self {
+        match kind {
+            JournalFaultKind::SegmentMissing => Self::JournalSegmentMissing,
+            JournalFaultKind::SegmentDamaged => Self::JournalSegmentDamaged,
+            JournalFaultKind::CommitMissing => Self::JournalCommitMissing,
+            JournalFaultKind::EndsEarly => Self::JournalEndsEarly,
+            JournalFaultKind::OfAnotherTime => Self::JournalOfAnotherTime,
         }
     }
 

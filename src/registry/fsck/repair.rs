@@ -15,6 +15,7 @@ impl Cure {
     pub(super) fn plan(&self) -> Option<&'static str> {
         match self {
             Self::Nothing => None,
+            Self::GoOn => Some("go on with what there is, the damaged segments kept aside"),
             Self::Mend(flaw) if flaw.value.is_none() => Some("write the row"),
             Self::Mend(_) => Some("remove the row"),
             Self::Learn(_) => Some("read the manifest again"),
@@ -33,6 +34,11 @@ impl Registry {
     pub fn repair(&self, discovery: &Discovery) -> Result<bool, Error> {
         match &discovery.cure {
             Cure::Nothing => Ok(false),
+            // That was done when the store was opened.
+            Cure::GoOn => {
+                *self.damage.lock() = None;
+                Ok(true)
+            }
             Cure::Mend(flaw) => Ok(self.index.mend(flaw)?),
             Cure::Learn(digest) => {
                 let held = self.hold(digest);

@@ -1,0 +1,213 @@
+//! The ledger: what the store below says of its journal, so that a journal that lost something
+//! is told from one that was never written to.
+//!
+//! It is one row of the store below, written with every commit of the applier and whenever a
+//! segment was made, and durable before that segment is first written to:
+//!
+//! ```text
+//! applied8 epoch8                                        by programs of format 1
+//! applied8 epoch8 id8 durable8 flags1 (number4 begin8)*
+//! ```
+//!
+//! `applied8` is the last batch that the store below has, `epoch8` that of groups behind it.
+//! `id8` is a number that this index and its journal share with no others. `durable8` is a batch
+//! that was durable in the journal by then, or 0 where the segment that holds it may be written
+//! over. Of each segment it has the number and the first batch in it, or 0. Flags: 1 the store
+//! was closed well, 2 what lies in the directory is to be set aside before it is used.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::applier::apply;
+use crate::index::store::{Change, Store, StoreError};
+
+/// Where the ledger stands in the store below.
+const LEDGER_KEY: &[u8] = b"\0journal";
+const CLOSED: u8 = 1;
+const SET_ASIDE: u8 = 2;
+/// Bytes of a segment's entry.
+const ENTRY: usize = 12;
+
+/// A segment, as the ledger has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Recorded {
+    /// The number in its name.
+    pub(super) number: u32,
+    /// The first batch in it, or 0 if there was none.
+    pub(super) begin: u64,
+}
+
+/// What the store below says of its journal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ledger {
+    /// The last batch that is below.
+    pub(super) applied: u64,
+    /// The epoch of the groups behind it.
+    pub(super) epoch: u64,
+    /// What index and journal have in common; nothing in a new index, and in one of format 1.
+    pub(super) id: Option<u64>,
+    /// A batch that the journal must reach, or 0.
+    pub(super) durable: u64,
+    /// Whether the store was closed well: nothing is needed of the journal.
+    pub(super) closed: bool,
+    /// Whether the files in the directory are to be set aside.
+    pub(super) set_aside: bool,
+    /// The segments.
+    pub(super) segments: Vec<Recorded>,
+}
+
+impl Ledger {
+    /// The ledger of a store; nothing if it has none.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`] if the row is damaged, and what the store says.
+    pub(super) fn read(below: &dyn Store) -> Result<Option<Self>, StoreError> {
+        let Some(value) = below.get(LEDGER_KEY)? else {
+            return Ok(None);
+        };
+        let damaged = || StoreError::Engine {
+            path: "the row of its journal".into(),
+            reason: "it is damaged: restore a backup".into(),
+        };
+        Self::decode(&value).map(Some).ok_or_else(damaged)
+    }
+
+    fn decode(value: &[u8]) -> Option<Self> {
+        let (applied, rest) = number(value)?;
+        let (epoch, rest) = number(rest)?;
+        let mut ledger = Self {
+            applied,
+            epoch,
+            ..Self::default()
+        };
+        if rest.is_empty() {
+            return Some(ledger);
+        }
+        let (id, rest) = number(rest)?;
+        let (durable, rest) = number(rest)?;
+        let (flags, rest) = rest.split_first()?;
+        let entries = rest.chunks_exact(ENTRY);
+        if !entries.remainder().is_empty() || flags & !(CLOSED | SET_ASIDE) != 0 {
+            return None;
+        }
+        (ledger.id, ledger.durable) = (Some(id), durable);
+        (ledger.closed, ledger.set_aside) = (flags & CLOSED != 0, flags & SET_ASIDE != 0);
+        for entry in entries {
+            let (segment, begin) = entry.split_first_chunk()?;
+            ledger.segments.push(Recorded {
+                number: u32::from_be_bytes(*segment),
+                begin: number(begin)?.0,
+            });
+        }
+        Some(ledger)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let numbers = [
+            self.applied,
+            self.epoch,
+            self.id.unwrap_or_default(),
+            self.durable,
+        ];
+        let mut value = numbers.map(u64::to_be_bytes).concat();
+        value.push(u8::from(self.closed) | (u8::from(self.set_aside) << 1));
+        for one in &self.segments {
+            value.extend(one.number.to_be_bytes());
+            value.extend(one.begin.to_be_bytes());
+        }
+        value
+    }
+
+    /// The change that writes it.
+    pub(super) fn change(&self) -> Change {
+        Change::Put(LEDGER_KEY.to_vec(), self.encode())
+    }
+}
+
+fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let (number, rest) = bytes.split_first_chunk()?;
+    Some((u64::from_be_bytes(*number), rest))
+}
+
+/// A number that no other index has.
+pub(super) fn new_id() -> u64 {
+    // Keyed by the system's own random numbers.
+    RandomState::new().hash_one(std::process::id())
+}
+
+/// The ledger of an open journal, and the store that keeps it.
+pub(super) struct Keeper {
+    below: Arc<dyn Store>,
+    ledger: Mutex<Ledger>,
+}
+
+impl Keeper {
+    pub(super) fn new(below: Arc<dyn Store>, ledger: Ledger) -> Self {
+        Self {
+            below,
+            ledger: Mutex::new(ledger),
+        }
+    }
+
+    /// Applies changes to the store below, and writes with the last of them what `update` makes
+    /// of the ledger; durable when this returns.
+    pub(super) fn commit(
+        &self,
+        changes: impl Iterator<Item = Change>,
+        update: impl FnOnce(&mut Ledger),
+    ) -> Result<(), StoreError> {
+        let mut ledger = self.ledger.lock();
+        let mut new = ledger.clone();
+        update(&mut new);
+        // One that was made since the caller looked.
+        for old in &ledger.segments {
+            if !new.segments.iter().any(|one| one.number == old.number) {
+                new.segments.push(*old);
+            }
+        }
+        apply(self.below.as_ref(), changes, new.change())?;
+        *ledger = new;
+        Ok(())
+    }
+
+    /// Records a segment that was made; durable when this returns.
+    pub(super) fn record(&self, number: u32) -> Result<(), StoreError> {
+        let made = Recorded { number, begin: 0 };
+        self.commit(std::iter::empty(), |ledger| ledger.segments.push(made))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_what_is_cut_is_not() {
+        let ledger = Ledger {
+            applied: 1,
+            epoch: 2,
+            id: Some(3),
+            durable: 4,
+            closed: true,
+            set_aside: true,
+            segments: vec![
+                Recorded {
+                    number: 5,
+                    begin: 6,
+                },
+                Recorded {
+                    number: 7,
+                    begin: 0,
+                },
+            ],
+        };
+        let bytes = ledger.encode();
+        assert_eq!(Ledger::decode(&bytes), Some(ledger));
+        let whole = |len: usize| Ledger::decode(&bytes[..len]).is_some();
+        let whole: Vec<usize> = (0..bytes.len()).filter(|len| whole(*len)).collect();
+        // That of format 1, one without segments, and one with the first of them.
+        assert_eq!(whole, [16, 33, 45]);
+    }
+}

@@ -1,0 +1,289 @@
+//! Recovery: what a journal holds that the store below lacks, and whether all of it is there.
+//!
+//! Zeros that were preallocated, remains of an earlier epoch, and a tail that was torn are no
+//! damage: a kill or a power cut leaves them. It reads only.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+
+use super::damage::{JournalDamage, JournalFault, JournalFaultKind};
+use super::ledger::Ledger;
+use super::record::{ALIGNMENT, Group};
+use super::segment::{self, Header, START};
+use crate::dir::Dir;
+use crate::index::store::Change;
+
+/// Bytes that are read at once: what is lost with a sector that cannot be read.
+const READ_BYTES: usize = 4 * ALIGNMENT;
+
+/// What was found in a journal.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Changes in their order, without a gap, from the first that the store below lacks.
+    pub(super) changes: Vec<Change>,
+    /// The number of the last batch.
+    pub(super) last: u64,
+    /// The newest epoch of any group.
+    pub(super) epoch: u64,
+    /// Recorded segments that are as they were recorded.
+    pub(super) sound: Vec<u32>,
+    /// What is wrong.
+    pub(super) damage: Option<JournalDamage>,
+}
+
+/// A group that the store below lacks: its first batch, its last, and its changes.
+struct Needed {
+    first: u64,
+    last: u64,
+    changes: Option<Vec<Change>>,
+}
+
+/// A look through a journal.
+struct Search<'a> {
+    dir: &'a Dir,
+    ledger: &'a Ledger,
+    /// Bytes of a segment.
+    size: usize,
+    needed: Vec<Needed>,
+    /// The last batch of any group of this epoch.
+    end: u64,
+    /// Groups that a damaged one stands before.
+    behind: u64,
+    found: Found,
+    faults: Vec<JournalFault>,
+}
+
+/// Reads what the store below lacks, from segments of `size` bytes; nothing is needed of a journal that was closed well.
+pub(super) fn find(dir: &Dir, ledger: &Ledger, size: usize) -> io::Result<Found> {
+    let mut search = Search {
+        dir,
+        ledger,
+        size,
+        needed: Vec::new(),
+        end: 0,
+        behind: 0,
+        found: Found {
+            last: ledger.applied,
+            epoch: ledger.epoch,
+            ..Found::default()
+        },
+        faults: Vec::new(),
+    };
+    let files: BTreeMap<PathBuf, Option<u32>> = segment::files(dir)?.into_iter().collect();
+    for (name, number) in &files {
+        search.file(name, *number)?;
+    }
+    if !ledger.closed {
+        for one in &ledger.segments {
+            if !files.values().any(|number| *number == Some(one.number)) {
+                search.missing(one.number, one.begin);
+            }
+        }
+    }
+    search.replay();
+    search.judge();
+    Ok(search.found)
+}
+
+impl Search<'_> {
+    fn fault(&mut self, kind: JournalFaultKind, name: impl AsRef<Path>, detail: String) {
+        let path = self.dir.shown(name).display().to_string();
+        self.faults.push(JournalFault { kind, path, detail });
+    }
+
+    /// Says of a segment which commits were in it.
+    fn held(begin: u64) -> String {
+        match begin {
+            0 => "it may have held the newest commits".into(),
+            begin => format!("it held commits from number {begin} on"),
+        }
+    }
+
+    fn missing(&mut self, number: u32, begin: u64) {
+        let detail = format!("the segment is not there; {}", Self::held(begin));
+        let name = segment::name(number);
+        self.fault(JournalFaultKind::SegmentMissing, name, detail);
+    }
+
+    /// Looks through one file.
+    fn file(&mut self, name: &Path, number: Option<u32>) -> io::Result<()> {
+        let file = self.dir.open_file(name, OFlags::RDONLY, Mode::empty())?;
+        let len = file.metadata()?.len();
+        let bytes = self.read(name, &file, len);
+        let recorded = self.ledger.segments.iter().copied();
+        let recorded = recorded.into_iter().find(|one| Some(one.number) == number);
+        let whole = len == self.size as u64;
+        let header = Header::read(&bytes);
+        // Those of format 1 are in no ledger: any of them may have been in use.
+        let in_use = recorded.is_some() || self.ledger.id.is_none();
+        if in_use && !whole && !self.ledger.closed {
+            let held = Self::held(recorded.map_or(0, |one| one.begin));
+            let detail = format!(
+                "the segment has {len} bytes instead of {}; {held}",
+                self.size
+            );
+            self.fault(JournalFaultKind::SegmentDamaged, name, detail);
+        }
+        if let Some(recorded) = recorded.filter(|_| whole) {
+            let expected = Header {
+                id: self.ledger.id.unwrap_or_default(),
+                number: recorded.number,
+            };
+            match header {
+                Some(header) if header == expected => self.found.sound.push(recorded.number),
+                Some(_) if !self.ledger.closed => {
+                    let detail = "the segment is of another journal".into();
+                    self.fault(JournalFaultKind::OfAnotherTime, name, detail);
+                }
+                None if !self.ledger.closed => {
+                    let held = Self::held(recorded.begin);
+                    let detail = format!("the header of the segment cannot be read; {held}");
+                    self.fault(JournalFaultKind::SegmentDamaged, name, detail);
+                }
+                Some(_) | None => {}
+            }
+        }
+        self.groups(name, &bytes, header);
+        Ok(())
+    }
+
+    /// What is in a file; zeros where it cannot be read, which is a fault.
+    fn read(&mut self, name: &Path, file: &File, len: u64) -> Vec<u8> {
+        // What is longer than a segment is none.
+        let len = usize::try_from(len).map_or(self.size, |len| len.min(self.size));
+        let mut bytes = vec![0; len];
+        let mut failed = None;
+        for (number, part) in bytes.chunks_mut(READ_BYTES).enumerate() {
+            if let Err(error) = file.read_exact_at(part, (number * READ_BYTES) as u64) {
+                part.fill(0);
+                failed.get_or_insert(error);
+            }
+        }
+        if let Some(error) = failed.filter(|_| !self.ledger.closed) {
+            let detail = format!("the segment cannot be read: {error}");
+            self.fault(JournalFaultKind::SegmentDamaged, name, detail);
+        }
+        bytes
+    }
+
+    /// Takes the groups of a file that are needed, and looks at what else is in it.
+    fn groups(&mut self, name: &Path, bytes: &[u8], header: Option<Header>) {
+        let old = self.ledger.id.is_none();
+        let start = if old { 0 } else { START };
+        self.look_for_others(name, bytes, header);
+        let ours = |group: &Group<'_>| group.id == self.ledger.id;
+        let at = |place: usize| bytes.get(place..).and_then(Group::read).filter(ours);
+        let (mut place, mut last, mut newest) = (start, None, 0);
+        let mut groups = Vec::new();
+        while let Some(group) = at(place).filter(|group| group.epoch == self.ledger.epoch) {
+            if last.is_some_and(|last| group.first != last + 1) {
+                break;
+            }
+            (place, last) = (place + group.len(), Some(group.last()));
+            groups.push(group);
+        }
+        let after = last.unwrap_or_default().max(self.ledger.applied);
+        let (mut behind, mut beyond) = (0, None);
+        for place in (place..bytes.len()).step_by(ALIGNMENT) {
+            let Some(group) = at(place) else { continue };
+            if !old {
+                newest = newest.max(group.epoch);
+            }
+            if group.epoch == self.ledger.epoch && group.first > after {
+                (behind, beyond) = (behind + 1, beyond.or(Some(place)));
+                self.end = self.end.max(group.last());
+            }
+        }
+        for group in &groups {
+            self.end = self.end.max(group.last());
+            if group.last() > self.ledger.applied {
+                self.needed.push(Needed {
+                    first: group.first,
+                    last: group.last(),
+                    changes: group.changes(),
+                });
+            }
+        }
+        self.found.epoch = self.found.epoch.max(newest);
+        if let Some(beyond) = beyond {
+            self.behind += behind;
+            let detail = format!(
+                "what was written at byte {place}, before a whole group at {beyond}, cannot be read"
+            );
+            self.fault(JournalFaultKind::SegmentDamaged, name, detail);
+        }
+        // A group is written only when the store below has its epoch.
+        if newest > self.ledger.epoch {
+            let detail = "the segment is newer than the index".into();
+            self.fault(JournalFaultKind::OfAnotherTime, name, detail);
+        }
+    }
+
+    /// Looks whether a file belongs to another index. Only where a file begins it is known
+    /// that what looks like a group is one.
+    fn look_for_others(&mut self, name: &Path, bytes: &[u8], header: Option<Header>) {
+        let start = if header.is_some() { START } else { 0 };
+        let Some(first) = bytes.get(start..).and_then(Group::read) else {
+            return;
+        };
+        let theirs = header.is_some_and(|header| Some(header.id) != self.ledger.id)
+            && first.id == header.map(|header| header.id);
+        let newer = first.id.is_none() && first.epoch > self.ledger.epoch;
+        if theirs || newer {
+            self.found.epoch = self.found.epoch.max(first.epoch);
+            let detail = "the segment holds commits of another index".into();
+            self.fault(JournalFaultKind::OfAnotherTime, name, detail);
+        }
+    }
+
+    /// Puts together what is needed, as far as nothing is missing.
+    fn replay(&mut self) {
+        self.needed.sort_by_key(|one| one.first);
+        let needed = std::mem::take(&mut self.needed);
+        let mut groups = needed.into_iter();
+        while let Some(group) = groups.next() {
+            let next = self.found.last + 1;
+            // One that begins below may end above: it is applied again as a whole.
+            let changes = group.changes.filter(|_| group.first <= next);
+            if let Some(mut changes) = changes {
+                self.found.last = self.found.last.max(group.last);
+                self.found.changes.append(&mut changes);
+                continue;
+            }
+            self.behind += 1 + groups.len() as u64;
+            let detail = format!("commit {next} is missing before {}", group.first);
+            self.fault(JournalFaultKind::CommitMissing, "", detail);
+            return;
+        }
+    }
+
+    /// Sums up.
+    fn judge(&mut self) {
+        let known = if self.ledger.closed {
+            0
+        } else {
+            self.ledger.durable
+        };
+        if self.end < known {
+            let end = match self.end {
+                0 => "the journal holds no commit".into(),
+                end => format!("the journal ends with commit {end}"),
+            };
+            let detail = format!("{end}, but the index says that {known} was in it");
+            self.fault(JournalFaultKind::EndsEarly, "", detail);
+        }
+        if !self.faults.is_empty() {
+            let lost = self.end.max(known).saturating_sub(self.found.last);
+            self.found.damage = Some(JournalDamage {
+                faults: std::mem::take(&mut self.faults),
+                lost,
+                behind: self.behind,
+            });
+        }
+    }
+}

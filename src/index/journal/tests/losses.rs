@@ -1,0 +1,391 @@
+//! What a journal may lose is told, and what a crash leaves is never taken for a loss.
+
+use super::*;
+
+/// Bytes of the segments here: each holds a few groups.
+const SIZE: usize = 48 << 10;
+
+/// One thing that a journal does.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// It appends a group of this many batches of this length, and flushes.
+    Append(u8, u16),
+    /// The applier looks at the segments, up to the last batch or to one before.
+    Look(u8),
+    /// It writes the ledger.
+    Commit,
+    /// It frees what is below.
+    Release,
+    /// It makes a spare segment.
+    Spare,
+    /// The process is killed or the power cut, while sectors of another group are written; and
+    /// the journal is opened again.
+    Crash(u16, u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (1..4_u8, 1..9_000_u16).prop_map(|(count, len)| Step::Append(count, len)),
+        3 => (0..3_u8).prop_map(Step::Look),
+        3 => Just(Step::Commit),
+        3 => Just(Step::Release),
+        2 => Just(Step::Spare),
+        2 => (0..20_000_u16, any::<u64>()).prop_map(|(len, mask)| Step::Crash(len, mask)),
+    ]
+}
+
+/// A journal that is driven step by step.
+struct Driven {
+    directory: tempfile::TempDir,
+    below: Arc<dyn Store>,
+    keeper: Keeper,
+    segments: Segments,
+    /// The last batch that is durable.
+    durable: u64,
+    /// The last batch that is below.
+    applied: u64,
+    /// What the applier saw, and what it wrote.
+    seen: Option<(u64, Vec<ledger::Recorded>, u64)>,
+    written: Option<u64>,
+}
+
+fn batch(number: u64, len: u16) -> Vec<u8> {
+    record::batch(&[put(&number.to_be_bytes(), &vec![1; usize::from(len)])])
+}
+
+impl Driven {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let below = memory();
+        let (keeper, segments, durable) = Self::open(&below, directory.path(), 0, 0).unwrap();
+        Self {
+            directory,
+            below,
+            keeper,
+            segments,
+            durable,
+            applied: durable,
+            seen: None,
+            written: None,
+        }
+    }
+
+    /// What opening does, with small segments; everything durable must be found.
+    fn open(
+        below: &Arc<dyn Store>,
+        path: &Path,
+        durable: u64,
+        may: u64,
+    ) -> Result<(Keeper, Segments, u64), TestCaseError> {
+        let dir = Dir::open(path).unwrap();
+        let old = Ledger::read(below.as_ref()).unwrap().unwrap_or_default();
+        let found = recovery::find(&dir, &old, SIZE).unwrap();
+        prop_assert!(found.damage.is_none(), "{:?} {old:?}", found.damage);
+        prop_assert!(found.last >= durable && found.last <= may.max(durable));
+        let numbers: Vec<u64> = found
+            .changes
+            .iter()
+            .map(|change| match change {
+                Change::Put(key, _) => u64::from_be_bytes(key[..].try_into().unwrap()),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let needed: Vec<u64> = (old.applied + 1..=found.last).collect();
+        prop_assert!(numbers.ends_with(&needed), "{numbers:?} {needed:?}");
+        let mut ledger = Ledger {
+            applied: found.last,
+            epoch: found.epoch + 1,
+            id: Some(old.id.unwrap_or(77)),
+            ..Ledger::default()
+        };
+        let sound = |one: &&ledger::Recorded| found.sound.contains(&one.number);
+        ledger.segments = old.segments.iter().filter(sound).copied().collect();
+        prop_assert_eq!(ledger.segments.len(), old.segments.len());
+        change(below.as_ref(), vec![ledger.change()]);
+        let segments = Segments::open(&dir, 77, ledger.epoch, SIZE).unwrap();
+        ledger.segments = segments.recorded(found.last);
+        change(below.as_ref(), vec![ledger.change()]);
+        let keeper = Keeper::new(Arc::clone(below), ledger);
+        Ok((keeper, segments, found.last))
+    }
+
+    fn step(&mut self, step: Step) -> Result<(), TestCaseError> {
+        match step {
+            Step::Append(count, len) => {
+                let numbers = self.durable + 1..=self.durable + u64::from(count);
+                let batches: Vec<_> = numbers.map(|number| batch(number, len)).collect();
+                let keeper = &self.keeper;
+                let made = |made: &Segment| keeper.record(made.number).unwrap();
+                let (done, appended) = self.segments.append(&batches, self.durable + 1, &made);
+                appended.unwrap();
+                self.durable += done as u64;
+            }
+            // It goes on once it has freed what is below, and never goes back.
+            Step::Look(before) if self.written.is_none() => {
+                let applied = self.durable.saturating_sub(u64::from(before));
+                let applied = applied.max(self.applied);
+                let durable = self.segments.reached();
+                self.seen = Some((applied, self.segments.recorded(applied), durable));
+            }
+            Step::Look(_) => {}
+            Step::Commit => {
+                if let Some((applied, recorded, durable)) = self.seen.take() {
+                    self.keeper
+                        .commit(std::iter::empty(), |ledger| {
+                            (ledger.applied, ledger.durable) = (applied, durable);
+                            ledger.segments = recorded;
+                        })
+                        .unwrap();
+                    (self.written, self.applied) = (Some(applied), applied);
+                }
+            }
+            Step::Release => {
+                if let Some(applied) = self.written.take() {
+                    self.segments.release(applied);
+                }
+            }
+            Step::Spare => {
+                if let Some(unmade) = self.segments.wants() {
+                    let made = segment::make(&unmade).unwrap();
+                    self.keeper.record(made.number).unwrap();
+                    self.segments.take(made);
+                }
+            }
+            Step::Crash(len, mask) => self.crash(len, mask)?,
+        }
+        Ok(())
+    }
+
+    fn crash(&mut self, len: u16, mask: u64) -> Result<(), TestCaseError> {
+        let batches = [batch(self.durable + 1, len)];
+        let keeper = &self.keeper;
+        let made = |made: &Segment| keeper.record(made.number).unwrap();
+        let written = |sector: usize| mask >> (sector % 64) & 1 == 1;
+        self.segments
+            .tear_for_test(&batches, self.durable + 1, &made, &written);
+        (self.seen, self.written) = (None, None);
+        let path = self.directory.path();
+        (self.keeper, self.segments, self.durable) =
+            Self::open(&self.below, path, self.durable, self.durable + 1)?;
+        self.applied = self.durable;
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: rounds().cases / 10, ..ProptestConfig::default() })]
+
+    #[test]
+    fn after_a_power_cut_at_any_step_nothing_is_missed_that_was_durable(
+        steps in prop::collection::vec(step(), 1..120),
+    ) {
+        let mut driven = Driven::new();
+        for one in steps {
+            driven.step(one)?;
+        }
+        driven.crash(5_000, 0x5a5a_5a5a)?;
+    }
+}
+
+/// A store that was killed: what is below, and the directory of its journal.
+struct Killed {
+    directory: tempfile::TempDir,
+    ledger: Ledger,
+}
+
+impl Killed {
+    /// Killed before the applier took anything, with this many groups.
+    fn at_once(groups: u8) -> Self {
+        Self::with(groups, false)
+    }
+
+    /// Killed when all was below.
+    fn later(groups: u8) -> Self {
+        Self::with(groups, true)
+    }
+
+    fn with(groups: u8, later: bool) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, image) = (
+            directory.path().join("used"),
+            directory.path().join("journal"),
+        );
+        let below = memory();
+        let journal = open(Arc::clone(&below), &path).unwrap();
+        let mut ledger = Ledger::read(below.as_ref()).unwrap().unwrap();
+        for number in 1..=groups {
+            change(&journal, vec![put(&[number], &[number])]);
+            journal.sync().unwrap();
+        }
+        if later {
+            wait(|| below.get(&[groups]).unwrap().is_some());
+            wait(|| fs::read_dir(&path).unwrap().count() > 1);
+            wait(|| {
+                ledger = Ledger::read(below.as_ref()).unwrap().unwrap();
+                ledger.segments.len() > 1
+            });
+            // The next change is applied when the journal has two segments.
+            change(&journal, vec![put(&[groups + 1], b"1")]);
+            wait(|| below.get(&[groups + 1]).unwrap().is_some());
+            ledger = Ledger::read(below.as_ref()).unwrap().unwrap();
+            assert!(ledger.durable > 0);
+        }
+        copy(&path, &image);
+        drop(journal);
+        Self { directory, ledger }
+    }
+
+    fn journal(&self) -> PathBuf {
+        self.directory.path().join("journal")
+    }
+
+    /// The segment that was written to.
+    fn segment(&self) -> PathBuf {
+        let rows = fs::read_dir(self.journal()).unwrap();
+        let mut paths: Vec<_> = rows.map(|row| row.unwrap().path()).collect();
+        paths.sort();
+        paths.remove(0)
+    }
+
+    fn write(&self, at: usize, bytes: &[u8]) {
+        let file = fs::File::options().write(true).open(self.segment());
+        std::os::unix::fs::FileExt::write_all_at(&file.unwrap(), bytes, at as u64).unwrap();
+    }
+
+    fn resize(&self, len: u64) {
+        let file = fs::File::options().write(true).open(self.segment());
+        file.unwrap().set_len(len).unwrap();
+    }
+
+    fn open(&self, recover: Recover) -> Result<Journal, StoreError> {
+        let below = Memory::default();
+        change(&below, vec![self.ledger.change()]);
+        fs::create_dir_all(self.journal()).unwrap();
+        let dir = Dir::open(&self.journal()).unwrap();
+        Journal::open(Arc::new(below), &dir, recover)
+    }
+
+    /// What opening says is wrong; nothing on the disk is changed by that.
+    fn faults(&self) -> (Vec<JournalFaultKind>, u64) {
+        let before = contents(&self.journal());
+        let refused = self.open(Recover::Refuse).unwrap_err();
+        let StoreError::Journal(damage) = refused else {
+            panic!("{refused}");
+        };
+        assert_eq!(contents(&self.journal()), before);
+        let text = damage.to_string();
+        assert!(text.contains(self.journal().to_str().unwrap()), "{text}");
+        // It goes on with what there is, and is clean from then on.
+        let below = Arc::new(Memory::default());
+        change(below.as_ref(), vec![self.ledger.change()]);
+        let dir = Dir::open(&self.journal()).unwrap();
+        let journal = Journal::open(below.clone(), &dir, Recover::Accept).unwrap();
+        change(&journal, vec![put(b"new", b"1")]);
+        drop(journal);
+        let journal = Journal::open(below, &dir, Recover::Refuse).unwrap();
+        assert!(journal.get(b"new").unwrap().is_some());
+        (
+            damage.faults.iter().map(|one| one.kind).collect(),
+            damage.lost,
+        )
+    }
+}
+
+#[test]
+fn a_segment_that_is_gone_or_of_another_length_is_told() {
+    use JournalFaultKind::{SegmentDamaged, SegmentMissing};
+    let killed = Killed::at_once(3);
+    fs::remove_file(killed.segment()).unwrap();
+    assert_eq!(killed.faults(), (vec![SegmentMissing], 0));
+    let killed = Killed::at_once(3);
+    fs::remove_dir_all(killed.journal()).unwrap();
+    fs::create_dir(killed.journal()).unwrap();
+    assert_eq!(killed.faults(), (vec![SegmentMissing], 0));
+    for len in [0, 4096, 16_384, (8 << 20) - 1, (8 << 20) + 1] {
+        let killed = Killed::at_once(3);
+        killed.resize(len);
+        assert_eq!(killed.faults(), (vec![SegmentDamaged], 0), "{len}");
+    }
+    // Wholly zeros: not as it was made.
+    let killed = Killed::at_once(3);
+    killed.resize(0);
+    killed.resize(8 << 20);
+    assert_eq!(killed.faults(), (vec![SegmentDamaged], 0));
+}
+
+#[test]
+fn a_group_that_cannot_be_read_before_one_that_can_is_told_with_how_many_follow() {
+    let killed = Killed::at_once(4);
+    killed.write(segment::START + 4096, &[7; 4096]);
+    assert_eq!(killed.faults(), (vec![JournalFaultKind::SegmentDamaged], 3));
+}
+
+#[test]
+fn a_torn_tail_is_no_damage() {
+    let killed = Killed::at_once(4);
+    killed.write(segment::START + 3 * 4096, &[7; 100]);
+    let journal = killed.open(Recover::Refuse).unwrap();
+    assert_eq!(all(&journal).len(), 3);
+}
+
+#[test]
+fn a_journal_that_ends_before_what_the_index_has_is_told() {
+    let killed = Killed::later(3);
+    let groups = usize::try_from(killed.ledger.durable).unwrap();
+    killed.write(segment::START, &vec![0; 4096 * groups]);
+    let (faults, lost) = killed.faults();
+    assert_eq!(faults, [JournalFaultKind::EndsEarly]);
+    assert_eq!(lost, 0, "all of it is below");
+}
+
+#[test]
+fn an_index_or_a_journal_of_another_time_or_store_is_told() {
+    use JournalFaultKind::OfAnotherTime;
+    // An index from before the journal was opened last.
+    let mut killed = Killed::at_once(3);
+    killed.ledger.epoch -= 1;
+    assert_eq!(killed.faults().0, [OfAnotherTime]);
+    // The same, and it had been closed well.
+    let mut killed = Killed::at_once(3);
+    (killed.ledger.epoch, killed.ledger.closed) = (killed.ledger.epoch - 1, true);
+    assert_eq!(killed.faults().0, [OfAnotherTime]);
+    // The index of another store, of a backup, and of format 1.
+    for ledger in [
+        Killed::at_once(1).ledger,
+        Ledger::default(),
+        Ledger {
+            applied: 5,
+            epoch: 3,
+            ..Ledger::default()
+        },
+    ] {
+        let mut killed = Killed::at_once(3);
+        killed.ledger = ledger;
+        assert!(killed.faults().0.contains(&OfAnotherTime));
+    }
+    // A journal from before what the index has.
+    let mut killed = Killed::at_once(3);
+    killed.ledger.durable = 5;
+    assert_eq!(killed.faults(), (vec![JournalFaultKind::EndsEarly], 2));
+    // An index from before what the journal has let go.
+    let mut killed = Killed::at_once(3);
+    killed.write(segment::START, &[0; 4096]);
+    killed.ledger.applied = 0;
+    assert!(!killed.faults().0.is_empty());
+}
+
+#[test]
+fn nothing_is_needed_of_a_journal_that_was_closed_well() {
+    let directory = tempfile::tempdir().unwrap();
+    let below = memory();
+    let journal = open(Arc::clone(&below), directory.path()).unwrap();
+    change(&journal, vec![put(b"a", b"1")]);
+    drop(journal);
+    assert!(Ledger::read(below.as_ref()).unwrap().unwrap().closed);
+    for row in fs::read_dir(directory.path()).unwrap() {
+        fs::remove_file(row.unwrap().path()).unwrap();
+    }
+    let journal = open(Arc::clone(&below), directory.path()).unwrap();
+    assert_eq!(journal.get(b"a").unwrap().unwrap(), b"1");
+    assert!(!Ledger::read(below.as_ref()).unwrap().unwrap().closed);
+}
