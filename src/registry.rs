@@ -91,13 +91,10 @@ pub struct Registry {
     making_room: Mutex<()>,
     /// Whose turn it is of those who adopt facts.
     adopting: Mutex<()>,
-<<<<<<< HEAD
     /// Whether the owner or mode of any directory was ever set.
     owned: AtomicBool,
-=======
     /// What was wrong with the journal when it was opened, and accepted, until it is repaired.
     damage: Mutex<Option<JournalDamage>>,
->>>>>>> 26ab231 (Tell a journal that lost something from one that a crash cut off)
 }
 
 impl std::fmt::Debug for Registry {
@@ -132,11 +129,8 @@ impl Registry {
             recent: directory::Recent::default(),
             making_room: Mutex::default(),
             adopting: Mutex::default(),
-<<<<<<< HEAD
             owned,
-=======
             damage: Mutex::default(),
->>>>>>> 26ab231 (Tell a journal that lost something from one that a crash cut off)
         };
         let unsettled = registry.finish_publications()?;
         let kept_whole = registry.give_back_kept(&unsettled.rows)?;
@@ -173,6 +167,15 @@ impl Registry {
     /// The same, where the loss of commits may be accepted ([`Error::journal_damage`]).
     pub fn recover(store: &Path, policy: Policy, recover: Recover) -> Result<Self, Error> {
         open::open(store, policy, recover)
+    }
+
+    /// Reads every page of the index in a directory whose lock the caller holds, and which
+    /// nobody has opened.
+    ///
+    /// # Errors
+    /// One that names the index, if a page is damaged.
+    pub fn check_pages(store: &Path) -> Result<(), Error> {
+        open::check_pages(store)
     }
 
     /// Whether this directory keeps a registry.

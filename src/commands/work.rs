@@ -283,6 +283,9 @@ pub fn work(store: &Path, work: &Work) -> Result<Done, CommandError> {
         }
     }
     let lock = StoreLock::take(store)?;
+    if let Work::Fsck { .. } = work {
+        Registry::check_pages(store)?;
+    }
     let opened = Registry::recover(store, Policy::default(), work.recover());
     // Until its loss is accepted, nothing else can be said of such a store.
     if let (Work::Fsck { .. }, Err(error)) = (work, &opened)

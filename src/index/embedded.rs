@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use rustix::fs::Mode;
 
-use super::{Journal, Recover, Redb, StoreError};
+use super::journal::replay;
+use super::{Journal, JournalDamage, Recover, Redb, Store, StoreError};
 use crate::dir::Dir;
 
 /// The file of the index, whose presence makes a directory a store.
@@ -22,4 +23,32 @@ pub fn open_embedded(dir: &Dir, recover: Recover) -> Result<Journal, StoreError>
     let journal = dir.ensure_dir(JOURNAL_DIRECTORY, Mode::RWXU);
     let journal = journal.map_err(|error: io::Error| StoreError::System(Arc::new(error)))?;
     Journal::open(Arc::new(below), &journal, recover)
+}
+
+/// Opens the store in a directory without writing there: what its journal holds is applied in
+/// memory, and so is what is committed. Gives what was wrong with the journal and accepted, too.
+///
+/// # Errors
+/// As [`Redb::open_unwritten`] and [`Journal::open`].
+pub fn read_embedded(
+    dir: &Dir,
+    recover: Recover,
+) -> Result<(Arc<dyn Store>, Option<JournalDamage>), StoreError> {
+    let below = Redb::open_unwritten(dir, INDEX_FILE)?;
+    let damage = match dir.open_dir(JOURNAL_DIRECTORY) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        journal => {
+            let journal = journal.map_err(|error| StoreError::System(Arc::new(error)))?;
+            replay(&below, &journal, recover)?
+        }
+    };
+    Ok((Arc::new(below), damage))
+}
+
+/// Reads every page of the index in a directory that nobody has open.
+///
+/// # Errors
+/// As [`Redb::check`].
+pub fn check_embedded(dir: &Dir) -> Result<(), StoreError> {
+    Redb::check(dir, INDEX_FILE)
 }

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, RwLock};
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition};
 
-use self::guard::guarded;
-use self::open::open;
+use self::guard::{closing, guarded};
+use self::open::{Written, open};
 use self::view::View;
 use super::recent::Recent;
 use super::store::{Batch, Change, Outcome, Pair, Precondition, Store, StoreError};
@@ -25,6 +25,7 @@ use crate::dir::Dir;
 mod file;
 mod guard;
 mod open;
+mod unwritten;
 mod view;
 
 const TABLE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("facts");
@@ -37,6 +38,7 @@ pub struct Redb {
     dir: Dir,
     name: PathBuf,
     path: PathBuf,
+    written: Written,
     /// Nothing while it is opened again.
     database: RwLock<Option<Database>>,
     /// The newest committed state, shared by readers until the next commit.
@@ -77,12 +79,34 @@ impl Redb {
     /// [`StoreError::Format`] if a newer program has written it, [`StoreError::Engine`] if it
     /// is damaged, [`StoreError::System`] if the system refuses.
     pub fn open(dir: &Dir, name: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let name = name.as_ref();
-        let database = open(dir, name)?;
+        Self::of(dir, name.as_ref(), Written::ToFile)
+    }
+
+    /// Opens the store kept in a file, which stays as it is: what is committed is kept in
+    /// memory, and gone with it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); the file must be there.
+    pub fn open_unwritten(dir: &Dir, name: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Self::of(dir, name.as_ref(), Written::ToMemory)
+    }
+
+    /// Reads every page of a file that nobody has open, and compares its checksum; the file
+    /// stays as it is.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`] if one is damaged.
+    pub fn check(dir: &Dir, name: impl AsRef<Path>) -> Result<(), StoreError> {
+        open::check(dir, name.as_ref())
+    }
+
+    fn of(dir: &Dir, name: &Path, written: Written) -> Result<Self, StoreError> {
+        let database = open(dir, name, written)?;
         Ok(Self {
             dir: dir.clone(),
             name: name.to_owned(),
             path: dir.shown(name),
+            written,
             database: RwLock::new(Some(database)),
             view: RwLock::default(),
             changes: Mutex::default(),
@@ -102,7 +126,7 @@ impl Redb {
         let database = database.as_ref().ok_or_else(|| self.closed())?;
         let read = || -> Result<_, redb::Error> { Ok(database.begin_read()?.open_table(TABLE)?) };
         let view = View {
-            table: read().map_err(|error| self.engine(&error))?,
+            table: guarded(read).map_err(|error| self.engine(&error))?,
             recent: Recent::default(),
         };
         Ok(Arc::clone(slot.insert(Arc::new(view))))
@@ -205,11 +229,11 @@ impl Store for Redb {
         let (mut view, mut slot) = (self.view.write(), self.database.write());
         (*view, *slot) = (None, None);
         let until = Instant::now() + READERS_DONE;
-        let mut opened = open(&self.dir, &self.name);
+        let mut opened = open(&self.dir, &self.name, self.written);
         // Readers that began before still hold the file.
         while matches!(opened, Err(StoreError::Engine { .. })) && Instant::now() < until {
             std::thread::yield_now();
-            opened = open(&self.dir, &self.name);
+            opened = open(&self.dir, &self.name, self.written);
         }
         *slot = Some(opened?);
         *changes = Changes::default();
@@ -291,10 +315,16 @@ fn apply(
 impl Drop for Redb {
     /// What is visible becomes durable. The engine writes once more when it is closed.
     fn drop(&mut self) {
+        if self.written == Written::ToMemory {
+            // The engine writes when it closes, and ends the process where a page that it then
+            // reads is damaged. There is nothing to close: what is left goes with the process.
+            std::mem::forget(self.database.get_mut().take());
+            return;
+        }
         let durable = self.make_durable(&mut self.changes.lock());
         *self.view.get_mut() = None;
         let database = self.database.get_mut().take();
-        let closed = guarded(|| {
+        let closed = closing(&self.path, || {
             drop(database);
             Ok::<_, redb::Error>(())
         });
@@ -307,6 +337,8 @@ impl Drop for Redb {
 
 #[cfg(test)]
 mod cuts;
+#[cfg(test)]
+mod damage;
 
 #[cfg(test)]
 mod tests {

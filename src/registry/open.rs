@@ -8,7 +8,9 @@ use std::sync::Arc;
 use super::{Error, Policy, Registry};
 use crate::blobs::Local;
 use crate::dir::Dir;
-use crate::index::{INDEX_FILE, IndexError, JOURNAL_DIRECTORY, Recover, open_embedded};
+use crate::index::{
+    INDEX_FILE, IndexError, JOURNAL_DIRECTORY, Recover, check_embedded, open_embedded,
+};
 
 /// What a store's directory may hold before it is one.
 const BEFORE: [&str; 3] = ["lock", "regfs.log", "socket"];
@@ -29,6 +31,16 @@ pub(super) fn index(store: &Path) -> PathBuf {
 /// Where a store keeps what stands in front of its index.
 pub(super) fn journal(store: &Path) -> PathBuf {
     store.join(JOURNAL_DIRECTORY)
+}
+
+/// Reads every page of the index.
+pub(super) fn check_pages(store: &Path) -> Result<(), Error> {
+    let refused = |error: io::Error| Error::Store {
+        path: store.display().to_string(),
+        reason: error.to_string(),
+    };
+    let dir = Dir::open(store).map_err(refused)?;
+    Ok(check_embedded(&dir).map_err(IndexError::from)?)
 }
 
 /// Opens the registry kept in a directory, or makes it.

@@ -132,7 +132,7 @@ fn a_journal_that_lost_something_is_told_until_that_is_accepted() {
     for row in fs::read_dir(&journal).unwrap() {
         fs::remove_file(row.unwrap().path()).unwrap();
     }
-    let missing = vec!["journal-segment-missing".to_owned()];
+    let missing = ["journal-segment-missing".to_owned()];
     // Nothing is changed by asking, however often.
     for _ in 0..2 {
         let mut mount = regfs();
@@ -185,5 +185,47 @@ fn fsck_goes_on_with_what_a_damaged_journal_still_holds_and_keeps_the_rest_aside
     let mut names = rows.map(|row| row.unwrap().file_name().into_string().unwrap());
     assert!(names.any(|name| name.starts_with("damaged-")));
     assert_eq!(journal_faults(&mounted.store()), (0, Vec::new()));
+    mounted.mount(&[]);
+}
+
+#[test]
+fn a_damaged_index_is_an_error_that_names_it_and_prints_no_back_trace() {
+    let mut mounted = Mounted::new();
+    mounted.stock();
+    mounted.unmount();
+    let path = mounted.store().join("index.redb");
+    let whole = fs::read(&path).unwrap();
+    let mut rootless = whole.clone();
+    rootless[..4096].fill(0);
+    let half = whole[..whole.len() / 2].to_vec();
+    for damaged in [rootless, half, Vec::new()] {
+        fs::write(&path, &damaged).unwrap();
+        for word in ["fsck", "ls", "scrub", "mount"] {
+            let mut command = regfs();
+            command.arg(word).arg(mounted.store());
+            if word == "mount" {
+                command.arg(mounted.top());
+            }
+            let output = command.env("RUST_BACKTRACE", "1").output().unwrap();
+            let text = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{word}: {text}");
+            assert!(text.contains(path.to_str().unwrap()), "{word}: {text}");
+            assert!(!text.contains("panicked"), "{word}: {text}");
+        }
+        assert!(fs::read(&path).unwrap() == damaged, "it was changed");
+    }
+    // A page of rows that was changed: only reading all of it tells.
+    let mut damaged = whole.clone();
+    let at = whole
+        .windows(4)
+        .rposition(|bytes| bytes == b"team")
+        .unwrap();
+    damaged[at] ^= 1;
+    fs::write(&path, &damaged).unwrap();
+    let checked = regfs().arg("fsck").arg(mounted.store()).output().unwrap();
+    let text = String::from_utf8(checked.stderr).unwrap();
+    assert_eq!(checked.status.code(), Some(1), "{text}");
+    assert!(text.contains(path.to_str().unwrap()), "{text}");
+    fs::write(&path, &whole).unwrap();
     mounted.mount(&[]);
 }

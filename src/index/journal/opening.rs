@@ -47,7 +47,7 @@ fn find(dir: &Dir, ledger: &Ledger, recover: Recover) -> Result<Found, StoreErro
 ///
 /// # Errors
 /// As [`Journal::open`].
-pub fn replay(
+pub(in crate::index) fn replay(
     below: &dyn Store,
     dir: &Dir,
     recover: Recover,

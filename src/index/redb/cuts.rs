@@ -89,6 +89,7 @@ fn store(disk: &Disk) -> Redb {
     Redb {
         dir: Dir::open(&std::env::temp_dir()).unwrap(),
         name: "simulated".into(),
+        written: Written::ToFile,
         path: "simulated".into(),
         database: RwLock::new(Some(database)),
         view: RwLock::default(),

@@ -4,6 +4,7 @@
 //! Every call of the engine here is guarded: a file that is damaged is an error that names it.
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::file::DatabaseFile;
 use super::guard::guarded;
+use super::unwritten::UnwrittenFile;
 use super::{TABLE, durable, engine};
 use crate::dir::Dir;
 use crate::index::placing::place;
@@ -37,26 +39,55 @@ pub(super) fn builder() -> Builder {
     builder
 }
 
-/// Opens a database, or makes it.
-pub(super) fn open(dir: &Dir, name: &Path) -> Result<Database, StoreError> {
+/// Where what is written goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    /// Into the file, which is made if it is not there.
+    ToFile,
+    /// Into memory; the file must be there, and stays as it is.
+    ToMemory,
+}
+
+/// Opens a database.
+pub(super) fn open(dir: &Dir, name: &Path, written: Written) -> Result<Database, StoreError> {
     let path = dir.shown(name);
-    let file = match dir.open_file(name, OFlags::RDWR, Mode::empty()) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+    let flags = match written {
+        Written::ToFile => OFlags::RDWR,
+        Written::ToMemory => OFlags::RDONLY,
+    };
+    let file = match dir.open_file(name, flags, Mode::empty()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && written == Written::ToFile => {
             create(dir, name)?;
-            dir.open_file(name, OFlags::RDWR, Mode::empty())
+            dir.open_file(name, flags, Mode::empty())
         }
         file => file,
     };
-    let file = file.map_err(system)?;
+    let file = file.map_err(|error| engine(&path, &error))?;
     if file.metadata().map_err(system)?.len() == 0 {
         // It would be made a new one.
-        return Err(engine(&path, &"it is empty"));
+        return Err(engine(&path, &"it is empty: restore a backup"));
     }
-    let opened =
-        guarded(|| DatabaseFile::new(file).and_then(|file| builder().create_with_backend(file)));
+    let opened = guarded(|| match written {
+        Written::ToFile => builder().create_with_backend(DatabaseFile::new(file)?),
+        Written::ToMemory => builder().create_with_backend(UnwrittenFile::new(file)?),
+    });
     let database = opened.map_err(|error| engine(&path, &error))?;
+    // Not closed if it is damaged, as closing writes.
+    let database = ManuallyDrop::new(database);
     check_format(&database, &path)?;
-    Ok(database)
+    Ok(ManuallyDrop::into_inner(database))
+}
+
+/// Reads every page of a database whose file stays as it is, and compares its checksum.
+pub(super) fn check(dir: &Dir, name: &Path) -> Result<(), StoreError> {
+    let mut database = ManuallyDrop::new(open(dir, name, Written::ToMemory)?);
+    let path = dir.shown(name);
+    let whole = guarded(|| database.check_integrity()).map_err(|error| engine(&path, &error))?;
+    if whole {
+        return Ok(());
+    }
+    let reason = "a page of it is damaged: restore a backup, or export what can be read";
+    Err(engine(&path, &reason))
 }
 
 /// Makes a database under another name first: power lost during the first creation would leave

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use hashbrown::HashMap as Pages;
+
 use super::{Algorithm, Blob, Digest, DigestId, Namespace, RepositoryId};
 
 /// What is known of a digest.
@@ -34,14 +36,26 @@ const ALGORITHM: u8 = 3;
 /// What is known of every digest, and every repository.
 #[derive(Debug, Default)]
 pub struct Census {
-    prefixes: Vec<u64>,
-    flags: Vec<u8>,
+    /// By the number divided by [`ROWS`]. A row that is damaged costs a page, whatever number it
+    /// says.
+    pages: Pages<u32, Box<Page>>,
     /// Every repository and directory on the way to one, by its number.
     pub repositories: HashMap<RepositoryId, Namespace>,
 }
 
+/// Digests whose numbers follow each other.
+#[derive(Debug)]
+struct Page {
+    prefixes: [u64; ROWS as usize],
+    flags: [u8; ROWS as usize],
+}
+
+/// Digests of a page.
+const ROWS: u32 = 1 << 10;
+
+/// Where a number is in its page.
 fn place(id: DigestId) -> usize {
-    usize::try_from(id.0).unwrap_or(usize::MAX)
+    (id.0 % ROWS) as usize
 }
 
 fn prefix(digest: &Digest) -> u64 {
@@ -49,21 +63,17 @@ fn prefix(digest: &Digest) -> u64 {
     u64::from_be_bytes(first.unwrap_or_default())
 }
 
-/// Highest number that is believed: what is beyond this many behind all others is damage.
-const NUMBER_MAX: usize = 1 << 30;
-
 impl Census {
     /// Takes note of a digest; whether no other has its number.
     pub(super) fn know(&mut self, digest: &Digest, blob: &Blob) -> bool {
+        let page = self.pages.entry(blob.id.0 / ROWS).or_insert_with(|| {
+            Box::new(Page {
+                prefixes: [0; ROWS as usize],
+                flags: [0; ROWS as usize],
+            })
+        });
         let place = place(blob.id);
-        if place > NUMBER_MAX {
-            return false;
-        }
-        if place >= self.flags.len() {
-            self.flags.resize(place + 1, 0);
-            self.prefixes.resize(place + 1, 0);
-        }
-        let (Some(flags), Some(first)) = (self.flags.get_mut(place), self.prefixes.get_mut(place))
+        let (Some(flags), Some(first)) = (page.flags.get_mut(place), page.prefixes.get_mut(place))
         else {
             return false;
         };
@@ -90,7 +100,8 @@ impl Census {
     }
 
     fn set(&mut self, id: DigestId, flag: u8) {
-        if let Some(flags) = self.flags.get_mut(place(id)) {
+        let page = self.pages.get_mut(&(id.0 / ROWS));
+        if let Some(flags) = page.and_then(|page| page.flags.get_mut(place(id))) {
             *flags |= flag;
         }
     }
@@ -109,11 +120,12 @@ impl Census {
 
     /// What is known of a number's digest.
     pub fn get(&self, id: DigestId) -> Option<Known> {
-        let flags = *self.flags.get(place(id))?;
+        let page = self.pages.get(&(id.0 / ROWS))?;
+        let flags = *page.flags.get(place(id))?;
         let algorithm = crate::index::key::algorithm_of(flags & ALGORITHM)?;
         Some(Known {
             algorithm,
-            prefix: *self.prefixes.get(place(id))?,
+            prefix: *page.prefixes.get(place(id))?,
             present: flags & PRESENT != 0,
             inline: flags & INLINE != 0,
             manifest: flags & MANIFEST != 0,
@@ -122,10 +134,15 @@ impl Census {
     }
 
     fn having(&self, wanted: u8, of: u8) -> impl Iterator<Item = DigestId> {
-        let rows = self.flags.iter().enumerate();
+        let mut pages: Vec<_> = self.pages.iter().collect();
+        pages.sort_unstable_by_key(|(number, _)| **number);
+        let rows = pages.into_iter().flat_map(|(number, page)| {
+            let first = number * ROWS;
+            (first..=first + (ROWS - 1)).zip(&page.flags)
+        });
         let found =
             rows.filter(move |(_, flags)| **flags & ALGORITHM != 0 && **flags & of == wanted);
-        found.filter_map(|(number, _)| u32::try_from(number).ok().map(DigestId))
+        found.map(|(number, _)| DigestId(number))
     }
 
     /// Digests to which their number does not lead.
@@ -146,5 +163,35 @@ impl Census {
     /// Blobs that nothing names.
     pub fn unused(&self) -> impl Iterator<Item = DigestId> {
         self.having(PRESENT, PRESENT | USED)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_a_damaged_row_says_takes_no_room_for_those_below_it() {
+        let mut census = Census::default();
+        let mut ids: Vec<u32> = (0..32).map(|bit| u32::MAX >> bit).collect();
+        ids.sort_unstable();
+        for (number, id) in ids.iter().enumerate() {
+            let digest = Digest::of(Algorithm::Sha256, &number.to_be_bytes());
+            let blob = Blob {
+                id: DigestId(*id),
+                present: true,
+                kept: false,
+                inline: false,
+                damaged: false,
+                size: 1,
+                created: 1,
+            };
+            assert!(census.know(&digest, &blob));
+            assert!(!census.know(&digest, &blob), "the number is taken");
+        }
+        assert!(census.pages.len() <= ids.len());
+        let unused: Vec<u32> = census.unused().map(|id| id.0).collect();
+        assert_eq!(unused, ids);
+        assert!(census.get(DigestId(12_345_678)).is_none());
     }
 }

@@ -1,0 +1,113 @@
+//! Damage below the database: of every page that is zeroed, changed, or cut off with what
+//! follows, either nothing is lost or it is an error that names the file, and never a panic.
+
+use std::fs;
+
+use super::*;
+use crate::index::store::contract::{change, put};
+
+/// Bytes of a page of the engine.
+const PAGE: usize = 4096;
+
+/// Rows of more than one leaf.
+fn rows() -> Vec<Pair> {
+    (0..600_u32)
+        .map(|number| {
+            let value = number.to_be_bytes().repeat(30);
+            (number.to_be_bytes().to_vec(), value)
+        })
+        .collect()
+}
+
+/// The file of a database with these rows that was closed well.
+fn whole(dir: &Dir) -> Vec<u8> {
+    let store = Redb::open(dir, "index.redb").unwrap();
+    for some in rows().chunks(100) {
+        let puts = some.iter().map(|(key, value)| put(key, value));
+        change(&store, puts.collect());
+    }
+    store.sync().unwrap();
+    drop(store);
+    fs::read(dir.shown("index.redb")).unwrap()
+}
+
+/// What is read of a file that is damaged; fails if it is not what was written and nothing
+/// says so.
+fn must_be_told(dir: &Dir, what: &str) -> bool {
+    let checked = Redb::check(dir, "index.redb");
+    let read = || -> Result<Vec<Pair>, StoreError> {
+        let store = Redb::open_unwritten(dir, "index.redb")?;
+        store.scan(&[0, 0][..]..&[1][..], usize::MAX)
+    };
+    let read = read();
+    for error in [checked.as_ref().err(), read.as_ref().err()]
+        .into_iter()
+        .flatten()
+    {
+        let text = error.to_string();
+        assert!(text.contains("index.redb"), "{what}: {text}");
+    }
+    if checked.is_err() {
+        return true;
+    }
+    let there: Vec<Pair> = read
+        .unwrap()
+        .into_iter()
+        .filter(|(key, _)| key.len() == 4)
+        .collect();
+    assert!(there == rows(), "{what}: nothing says that rows are lost");
+    false
+}
+
+#[test]
+fn a_damaged_page_is_told_or_nothing_is_lost_by_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = Dir::open(directory.path()).unwrap();
+    let bytes = whole(&dir);
+    let path = dir.shown("index.redb");
+    assert!(!must_be_told(&dir, "nothing is damaged"));
+    let mut told = 0;
+    for (number, page) in bytes.chunks(PAGE).enumerate() {
+        let at = number * PAGE;
+        let mut damages: Vec<(&str, Vec<u8>)> = vec![("cut", bytes[..at].to_vec())];
+        if page.iter().any(|byte| *byte != 0) {
+            let mut zeroed = bytes.clone();
+            zeroed[at..at + page.len()].fill(0);
+            damages.push(("zeroed", zeroed));
+            for place in [0, 1, 9, 64, 130, 200, 1_000, 4_000] {
+                let mut flipped = bytes.clone();
+                if let Some(byte) = flipped.get_mut(at + place) {
+                    *byte ^= 1 << (number % 8);
+                    damages.push(("changed", flipped));
+                }
+            }
+        }
+        for (kind, damaged) in damages {
+            fs::write(&path, &damaged).unwrap();
+            told += usize::from(must_be_told(&dir, &format!("page {number} {kind}")));
+            assert!(fs::read(&path).unwrap() == damaged, "page {number} {kind}");
+        }
+    }
+    assert!(told > 100, "{told}");
+}
+
+#[test]
+fn a_database_that_was_not_closed_is_read_where_nothing_may_be_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = Dir::open(directory.path()).unwrap();
+    let store = Redb::open(&dir, "index.redb").unwrap();
+    change(&store, vec![put(b"a", b"1")]);
+    store.sync().unwrap();
+    // As a process leaves it that is killed.
+    fs::copy(dir.shown("index.redb"), dir.shown("killed.redb")).unwrap();
+    let before = fs::read(dir.shown("killed.redb")).unwrap();
+    let unwritten = Redb::open_unwritten(&dir, "killed.redb").unwrap();
+    assert_eq!(unwritten.get(b"a").unwrap().unwrap(), b"1");
+    change(&unwritten, vec![put(b"b", b"2")]);
+    unwritten.sync().unwrap();
+    assert_eq!(unwritten.get(b"b").unwrap().unwrap(), b"2");
+    drop(unwritten);
+    assert!(fs::read(dir.shown("killed.redb")).unwrap() == before);
+    assert!(Redb::open_unwritten(&dir, "none.redb").is_err());
+    assert!(!dir.shown("none.redb").exists());
+}
