@@ -90,3 +90,70 @@ impl Registry {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::FlawKind;
+    use crate::registry::Registry;
+
+    const SOMEBODY: Ownership = Ownership {
+        uid: Some(7),
+        gid: None,
+        mode: 0o2750,
+    };
+
+    #[test]
+    fn what_was_set_is_kept_until_its_repository_is_removed() {
+        let (registry, _bytes) = Registry::in_memory();
+        let name: Namespace = "team".parse().unwrap();
+        let of = Owner::Namespace(name.clone());
+        assert!(!registry.has_ownership());
+        let missing = registry.set_ownership(&of, SOMEBODY);
+        assert!(matches!(missing, Err(Error::Missing)));
+        registry.make_owned(&name, SOMEBODY).unwrap();
+        assert!(matches!(
+            registry.make_owned(&name, SOMEBODY),
+            Err(Error::Exists)
+        ));
+        for of in [Owner::Mountpoint, Owner::Root, Owner::Blobs, of.clone()] {
+            registry.set_ownership(&of, SOMEBODY).unwrap();
+            assert_eq!(registry.ownership(&of).unwrap(), Some(SOMEBODY));
+        }
+        assert_eq!(registry.ownership(&Owner::Repositories).unwrap(), None);
+        let directory = Directory::Namespace(name.clone());
+        registry.remove_directory(&directory).unwrap();
+        registry.make_directory(&directory).unwrap();
+        assert_eq!(registry.ownership(&of).unwrap(), None);
+        registry
+            .index
+            .verify(&mut |flaw| panic!("{flaw:?}"))
+            .unwrap();
+    }
+
+    #[test]
+    fn owners_of_repositories_that_are_not_there_are_found() {
+        let (registry, _bytes) = Registry::in_memory();
+        let name: Namespace = "team".parse().unwrap();
+        registry.make_owned(&name, SOMEBODY).unwrap();
+        let repository = registry.index.view().repository(&name).unwrap();
+        let owned = Owned::Repository(repository.unwrap().id);
+        let directory = Directory::Namespace(name.clone());
+        registry.remove_directory(&directory).unwrap();
+        let left = registry.index.transact(|facts| {
+            facts.put_ownership(owned, SOMEBODY);
+            Ok::<_, Error>(())
+        });
+        left.unwrap();
+        let mut found = Vec::new();
+        let census = registry.index.verify(&mut |flaw| found.push(flaw));
+        census.unwrap();
+        let kinds: Vec<_> = found.iter().map(|flaw| flaw.kind).collect();
+        assert_eq!(kinds, [FlawKind::RowWithoutRepository]);
+        assert!(registry.index.mend(&found[0]).unwrap());
+        registry
+            .index
+            .verify(&mut |flaw| panic!("{flaw:?}"))
+            .unwrap();
+    }
+}

@@ -244,6 +244,31 @@ fn what_is_made_belongs_to_who_makes_it() {
 }
 
 #[test]
+fn who_may_not_grant_privileges_takes_them_by_writing() {
+    let mounted = Mounted::with(&["-o", "allow_other"]);
+    let path = mounted.top().join("program");
+    fs::write(&path, "content").unwrap();
+    let set = |mode| fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+    let mode = || fs::metadata(&path).unwrap().mode() & 0o7777;
+    let open = || File::options().write(true).open(&path).unwrap();
+    for act in [
+        &|| open().write_all(b"theirs") as std::io::Result<()>,
+        &(|| open().set_len(3)) as &(dyn Fn() -> std::io::Result<()> + Sync),
+    ] {
+        set(0o6777);
+        STRANGER.run(|| act().unwrap());
+        assert_eq!(mode(), 0o777);
+        // Without the bit to run it, set-group-ID means something else.
+        set(0o2767);
+        STRANGER.run(|| act().unwrap());
+        assert_eq!(mode(), 0o2767);
+        set(0o6777);
+        act().unwrap();
+        assert_eq!(mode(), 0o6777);
+    }
+}
+
+#[test]
 fn files_have_holes_and_room_is_made_in_them() {
     let mounted = Mounted::new();
     let path = mounted.top().join("holes");

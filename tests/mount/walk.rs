@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{
-    Access, AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, accessat,
-    mkdirat, utimensat,
+    Access, AtFlags, CWD, Mode, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, accessat, mkdirat,
+    utimensat,
 };
 
 use super::mounted::Mounted;
@@ -55,7 +55,9 @@ impl Random {
             Err(_) => SystemTime::now()
                 .duration_since(SystemTime::UNIX_EPOCH)
                 .unwrap()
-                .as_nanos() as u64,
+                .as_micros()
+                .try_into()
+                .unwrap(),
         };
         println!("seed: {seed} (REGFS_SEED={seed} walks the same way again)");
         Self(seed)
