@@ -15,7 +15,7 @@
 //! dir                                            directories of the host, by descriptor
 //! digest                        <- name          repositories, tags, uploads, sets of links
 //! digest, name                  <- layout        every path as a type, in both directions
-//! digest, name                  <- manifest      bytes judged: kind, references, or why not
+//! digest, name                  <- manifest      bytes judged, or understood: kind, references
 //! digest, name                  <- index         typed facts; index::Store is the seam
 //! digest                        <- blobs         bytes by digest; blobs::Blobs is the seam
 //! manifest, index, blobs        <- registry      what changes facts and bytes; knows no paths

@@ -1,7 +1,11 @@
 //! Manifests: bytes judged, and what they name.
 //!
-//! [`parse`] tells the kind of a document from its content, checks its structure and gives what
-//! it references, or refuses it with the rule, the place, the value and what was expected.
+//! Admission and understanding are two things. [`parse`] judges a document that somebody wants
+//! to store: it tells the kind from the content, checks the structure and gives what it
+//! references, or refuses it with the rule, the place, the value and what was expected.
+//! [`understand`] reads what is stored already, whoever admitted it, as registries read it: so
+//! that what it names is known even where [`parse`] would refuse it.
+//!
 //! Rules: OCI image-spec 1.1.1, distribution 2.8's `docs/spec`, and what distribution 2.8 to 3.1
 //! enforces, made stricter where a document could be read as two kinds (GHSA-77vh-xpmg-72qh,
 //! GHSA-mc8v-mgrf-8f4m).
@@ -9,27 +13,36 @@
 //! It is pure: whether what is referenced exists, and is of the size that is said, is for the
 //! registry to check.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::digest::{Algorithm, Digest};
 
 mod descriptor;
+mod document;
+mod fields;
 mod json;
 mod jws;
 mod kind;
 mod refusal;
 mod schema1;
+mod understanding;
+mod uri;
 
 pub use kind::Kind;
 pub use refusal::{Refusal, Rule};
+pub use understanding::understand;
 
-use descriptor::{Descriptor, descriptor, descriptors, optional};
-use json::Json;
+use descriptor::{Descriptor, descriptor, descriptors};
+use document::Document;
+use fields::Fields;
 
 /// Largest manifest in bytes (distribution-spec 1.1.1: at least this much should be taken;
 /// distribution takes no more).
 pub const MANIFEST_BYTES_MAX: usize = 4 << 20;
 
+/// Warnings that are kept of one document.
+const WARNINGS_MAX: usize = 10;
 /// Media type of the empty configuration.
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 
@@ -71,6 +84,8 @@ pub enum Need {
     Blob,
     /// A manifest that the repository holds as a revision.
     Manifest,
+    /// One or the other: what an index names with a media type that is no manifest's.
+    Either,
     /// Nothing: a subject may be missing, and foreign layers are elsewhere.
     Nothing,
 }
@@ -130,12 +145,21 @@ impl Reference {
     }
 }
 
+/// What is known of a manifest, whoever admitted it: what is served, recorded and checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Understood {
+    /// The media type under which it is served.
+    pub media_type: Cow<'static, str>,
+    /// What it names, its subject last.
+    pub references: Vec<Reference>,
+}
+
 /// A manifest that keeps every rule that can be checked without a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     kind: Kind,
     artifact_type: Option<String>,
-    references: Vec<Reference>,
+    understood: Understood,
     warnings: Vec<String>,
     signed: Option<jws::Signed>,
 }
@@ -158,7 +182,12 @@ impl Manifest {
 
     /// What it names, in the document's order; its subject last.
     pub fn references(&self) -> &[Reference] {
-        &self.references
+        &self.understood.references
+    }
+
+    /// What is known of it once it is stored.
+    pub fn understood(&self) -> &Understood {
+        &self.understood
     }
 
     /// What is unwise, but admitted by every registry.
@@ -186,9 +215,31 @@ impl Manifest {
         Self {
             kind,
             artifact_type: None,
-            references: Vec::new(),
+            understood: Understood {
+                media_type: Cow::Borrowed(kind.media_type()),
+                references: Vec::new(),
+            },
             warnings: Vec::new(),
             signed: None,
+        }
+    }
+
+    fn names(&mut self, descriptor: Descriptor, role: Role, need: Need) {
+        if let Some((_, url)) = &descriptor.odd_url {
+            let place = descriptor.odd_url_pointer();
+            self.warn(format!(
+                "{place} is {}: URLs should be of http or https, without a fragment, and \
+                 registries fetch no others",
+                refusal::shown(url)
+            ));
+        }
+        let references = &mut self.understood.references;
+        references.push(descriptor.reference(role, need));
+    }
+
+    fn warn(&mut self, warning: impl Into<String>) {
+        if self.warnings.len() < WARNINGS_MAX {
+            self.warnings.push(warning.into());
         }
     }
 }
@@ -200,29 +251,24 @@ pub fn parse(bytes: &[u8], admission: &Admission) -> Result<Manifest, Refusal> {
         let expected = format!("at most {} bytes", admission.bytes_max);
         return Err(Refusal::new(Rule::TooLarge, "", value, expected));
     }
-    let document = json::parse(bytes)?;
-    let kind = kind::classify(&document)?;
+    let document = Document::judged(bytes)?;
+    let kind = kind::classify(&document.fields)?;
     let mut manifest = Manifest::new(kind);
     match kind {
         Kind::Schema1 | Kind::Schema1Signed if !admission.schema1 => return Err(refused_schema1()),
-        Kind::Schema1 => manifest.references = schema1::plain(&document)?,
+        Kind::Schema1 => manifest.understood.references = schema1::plain(&document)?,
         Kind::Schema1Signed => {
             let (references, signed) = schema1::signed(&document, bytes)?;
-            (manifest.references, manifest.signed) = (references, Some(signed));
+            manifest.understood.references = references;
+            manifest.signed = Some(signed);
         }
-        Kind::DockerManifest | Kind::OciManifest => image(&document, &mut manifest)?,
-        Kind::DockerManifestList | Kind::OciIndex => children(&document, &mut manifest)?,
+        Kind::DockerManifest | Kind::OciManifest => image(&document.fields, &mut manifest)?,
+        Kind::DockerManifestList | Kind::OciIndex => children(&document.fields, &mut manifest)?,
     }
     if kind.is_oci() {
-        about(&document, &mut manifest)?;
+        about(&document.fields, &mut manifest)?;
     }
     Ok(manifest)
-}
-
-/// What stored bytes are, without judging them: for trees that others have written.
-pub fn recognise(bytes: &[u8]) -> Option<Kind> {
-    let document = json::parse(bytes).ok()?;
-    kind::claimed(&document).ok().flatten()
 }
 
 /// Puts the payload of a schema 1 manifest and its signatures together again; nothing where
@@ -238,23 +284,21 @@ fn refused_schema1() -> Refusal {
 }
 
 /// Checks a configuration and layers.
-fn image(document: &Json<'_>, manifest: &mut Manifest) -> Result<(), Refusal> {
+fn image(document: &Fields<'_>, manifest: &mut Manifest) -> Result<(), Refusal> {
     let config = document
         .get("config")
         .ok_or_else(|| missing("/config", "a descriptor"))?;
     let config = descriptor(config, "/config")?;
     if config.media_type == EMPTY && document.get("artifactType").is_none() {
-        let warning = "the configuration is empty and artifactType is not set";
-        manifest.warnings.push(warning.into());
+        manifest.warn("the configuration is empty and artifactType is not set");
     }
-    let config = config.reference(Role::Config, Need::Blob);
-    manifest.references.push(config);
+    manifest.names(config, Role::Config, Need::Blob);
     let layers = document
         .get("layers")
         .ok_or_else(|| missing("/layers", "an array"))?;
     for layer in descriptors(layers, "/layers")? {
         let need = layer_need(manifest.kind, &layer)?;
-        manifest.references.push(layer.reference(Role::Layer, need));
+        manifest.names(layer, Role::Layer, need);
     }
     Ok(())
 }
@@ -262,45 +306,59 @@ fn image(document: &Json<'_>, manifest: &mut Manifest) -> Result<(), Refusal> {
 /// Foreign layers are fetched from elsewhere; every other layer must be here.
 fn layer_need(kind: Kind, layer: &Descriptor) -> Result<Need, Refusal> {
     let foreign = layer.media_type.contains(".foreign.");
-    if kind == Kind::DockerManifest && foreign && layer.urls.is_empty() {
-        let pointer = format!("{}/urls", layer.pointer);
-        let expected = "at least one URL, since the layer is foreign";
-        return Err(missing(&pointer, expected));
-    }
     let elsewhere = foreign || layer.media_type.contains(".nondistributable.");
-    Ok(if elsewhere && !layer.urls.is_empty() {
+    if kind == Kind::DockerManifest && foreign {
+        let pointer = format!("{}/urls", layer.pointer);
+        if layer.urls == 0 {
+            let expected = "at least one URL, since the layer is foreign";
+            return Err(missing(&pointer, expected));
+        }
+        // Docker's rule, which every registry keeps.
+        if let Some((_, url)) = &layer.odd_url {
+            let (rule, place) = (Rule::BadUrl, layer.odd_url_pointer());
+            let expected = "an http or https URL without a fragment, since the layer is foreign";
+            return Err(Refusal::new(rule, place, format!("{url:?}"), expected));
+        }
+    }
+    Ok(if elsewhere && layer.urls > 0 {
         Need::Nothing
     } else {
         Need::Blob
     })
 }
 
-/// Checks the manifests of an index.
-fn children(document: &Json<'_>, manifest: &mut Manifest) -> Result<(), Refusal> {
+/// Checks what an index names: manifests, or other things, as `BuildKit`'s caches do.
+fn children(document: &Fields<'_>, manifest: &mut Manifest) -> Result<(), Refusal> {
     let manifests = document
         .get("manifests")
         .ok_or_else(|| missing("/manifests", "an array"))?;
     for child in descriptors(manifests, "/manifests")? {
         let is_manifest = Kind::from_media_type(&child.media_type).is_some();
+        // Docker's schema demands a platform. Registries do not look, but clients that choose
+        // by platform read one that is not there as that of no machine.
+        if manifest.kind == Kind::DockerManifestList && is_manifest && !child.has_platform {
+            let pointer = format!("{}/platform", child.pointer);
+            let expected = "architecture and os of the manifest, as Docker's lists must say";
+            return Err(missing(&pointer, expected));
+        }
         let need = if is_manifest {
             Need::Manifest
         } else {
-            Need::Blob
+            Need::Either
         };
-        manifest.references.push(child.reference(Role::Child, need));
+        manifest.names(child, Role::Child, need);
     }
     Ok(())
 }
 
 /// Checks what OCI's kinds may say of themselves.
-fn about(document: &Json<'_>, manifest: &mut Manifest) -> Result<(), Refusal> {
-    let artifact_type = optional(document, "artifactType", descriptor::media_type)?;
-    manifest.artifact_type = artifact_type.map(str::to_owned);
-    optional(document, "annotations", descriptor::annotations)?;
+fn about(document: &Fields<'_>, manifest: &mut Manifest) -> Result<(), Refusal> {
+    let artifact_type = document.optional("artifactType", descriptor::media_type)?;
+    manifest.artifact_type = artifact_type.map(Cow::into_owned);
+    document.optional("annotations", descriptor::annotations)?;
     if let Some(subject) = document.get("subject") {
         let subject = descriptor(subject, "/subject")?;
-        let subject = subject.reference(Role::Subject, Need::Nothing);
-        manifest.references.push(subject);
+        manifest.names(subject, Role::Subject, Need::Nothing);
     }
     Ok(())
 }

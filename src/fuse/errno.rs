@@ -63,7 +63,7 @@ fn rule(rule: Rule) -> Errno {
         | Rule::NotObject
         | Rule::DuplicateKey
         | Rule::TooDeep
-        | Rule::TooManyValues
+        | Rule::AmbiguousKey
         | Rule::AmbiguousKind
         | Rule::UnknownKind
         | Rule::UnknownMediaType

@@ -1,10 +1,14 @@
 //! Descriptors: how a manifest names something (OCI image-spec 1.1.1, "Content Descriptors").
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::json::{Json, below};
-use super::{Named, Need, Reference, Refusal, Role, Rule, missing};
+use super::fields::{self, Fields, array, object, text, wrong_type};
+use super::json::{Json, Shape, below};
+use super::uri::Uri;
+use super::{Named, Need, Reference, Refusal, Role, Rule};
 use crate::digest::{Algorithm, Digest};
 
 /// A descriptor whose fields are all of their form.
@@ -12,7 +16,11 @@ pub(super) struct Descriptor {
     pub(super) media_type: String,
     pub(super) named: Named,
     pub(super) size: u64,
-    pub(super) urls: Vec<String>,
+    /// How many URLs it has.
+    pub(super) urls: usize,
+    /// The first of them that is not of http or https, or has a fragment: its place and itself.
+    pub(super) odd_url: Option<(usize, String)>,
+    pub(super) has_platform: bool,
     pub(super) pointer: String,
 }
 
@@ -27,81 +35,55 @@ impl Descriptor {
             need,
         }
     }
+
+    /// Where the URL stands that no registry would fetch from.
+    pub(super) fn odd_url_pointer(&self) -> String {
+        let at = self.odd_url.as_ref().map_or(0, |(at, _)| *at);
+        format!("{}/urls/{at}", self.pointer)
+    }
 }
 
 /// Reads an array of descriptors, which stands at `pointer`.
-pub(super) fn descriptors(value: &Json<'_>, pointer: &str) -> Result<Vec<Descriptor>, Refusal> {
-    let Json::Array(values) = value else {
-        return Err(wrong_type(value, "an array of descriptors").under(pointer));
-    };
-    let numbered = values.iter().enumerate();
+pub(super) fn descriptors(value: Json<'_>, pointer: &str) -> Result<Vec<Descriptor>, Refusal> {
+    let values = array(value, "an array of descriptors");
+    let numbered = values.map_err(|refusal| refusal.under(pointer))?.elements();
     numbered
+        .enumerate()
         .map(|(at, value)| descriptor(value, &format!("{pointer}/{at}")))
         .collect()
 }
 
 /// Reads a descriptor, which stands at `pointer`.
-pub(super) fn descriptor(value: &Json<'_>, pointer: &str) -> Result<Descriptor, Refusal> {
+pub(super) fn descriptor(value: Json<'_>, pointer: &str) -> Result<Descriptor, Refusal> {
     read(value, pointer).map_err(|refusal| refusal.under(pointer))
 }
 
 /// Reads a descriptor; the places of refusals are within it.
-fn read(value: &Json<'_>, pointer: &str) -> Result<Descriptor, Refusal> {
-    if !matches!(value, Json::Object(_)) {
-        return Err(wrong_type(value, "a descriptor"));
-    }
-    let media_type = required(value, "mediaType", media_type)?.to_owned();
-    let named = required(value, "digest", named)?;
-    let size = required(value, "size", size)?;
-    optional(value, "artifactType", self::media_type)?;
-    optional(value, "annotations", annotations)?;
-    optional(value, "data", |data| self::data(data, &named, size))?;
-    optional(value, "platform", platform)?;
+fn read(value: Json<'_>, pointer: &str) -> Result<Descriptor, Refusal> {
+    let fields = Fields::of(object(value, "a descriptor")?, fields::DESCRIPTOR)?;
+    let media_type = fields.required("mediaType", media_type)?.into_owned();
+    let named = fields.required("digest", named)?;
+    let size = fields.required("size", size)?;
+    fields.optional("artifactType", self::media_type)?;
+    fields.optional("annotations", annotations)?;
+    fields.optional("data", |data| self::data(data, &named, size))?;
+    let platform = fields.optional("platform", platform)?;
+    let (urls, odd_url) = fields.optional("urls", urls)?.unwrap_or_default();
     Ok(Descriptor {
-        urls: optional(value, "urls", urls)?.unwrap_or_default(),
         media_type,
         named,
         size,
+        urls,
+        odd_url,
+        has_platform: platform.is_some(),
         pointer: pointer.to_owned(),
     })
 }
 
-/// Reads what stands under a key that must be there.
-pub(super) fn required<'a, T>(
-    value: &'a Json<'_>,
-    key: &str,
-    read: impl FnOnce(&'a Json<'a>) -> Result<T, Refusal>,
-) -> Result<T, Refusal> {
-    optional(value, key, read)?.ok_or_else(|| missing(&below("", key), "a value"))
-}
-
-/// Reads what stands under a key, if anything does.
-pub(super) fn optional<'a, T>(
-    value: &'a Json<'_>,
-    key: &str,
-    read: impl FnOnce(&'a Json<'a>) -> Result<T, Refusal>,
-) -> Result<Option<T>, Refusal> {
-    let read = value.get(key).map(read).transpose();
-    read.map_err(|refusal| refusal.under(&below("", key)))
-}
-
-pub(super) fn wrong_type(value: &Json<'_>, expected: &str) -> Refusal {
-    Refusal::new(Rule::WrongType, "", value.to_string(), expected)
-}
-
-/// A string.
-pub(super) fn text<'a>(value: &'a Json<'_>) -> Result<&'a str, Refusal> {
-    value.as_str().ok_or_else(|| wrong_type(value, "a string"))
-}
-
 /// A media type, `type/subtype` of RFC 6838, perhaps with parameters.
-pub(super) fn media_type<'a>(value: &'a Json<'_>) -> Result<&'a str, Refusal> {
+pub(super) fn media_type(value: Json<'_>) -> Result<Cow<'_, str>, Refusal> {
     let text = text(value)?;
-    let essence = text.split(';').next().unwrap_or_default();
-    let admitted = essence.split_once('/').is_some_and(|(kind, subtype)| {
-        restricted_name(kind) && restricted_name(subtype.trim_end())
-    });
-    if admitted {
+    if is_media_type(&text) {
         return Ok(text);
     }
     let expected = "a media type (RFC 6838)";
@@ -111,6 +93,14 @@ pub(super) fn media_type<'a>(value: &'a Json<'_>) -> Result<&'a str, Refusal> {
         value.to_string(),
         expected,
     ))
+}
+
+/// Whether a text is a media type, perhaps with parameters.
+pub(super) fn is_media_type(text: &str) -> bool {
+    let essence = text.split(';').next().unwrap_or_default();
+    essence
+        .split_once('/')
+        .is_some_and(|(kind, subtype)| restricted_name(kind) && restricted_name(subtype.trim_end()))
 }
 
 /// A name as RFC 6838 section 4.2 restricts it.
@@ -124,7 +114,7 @@ fn restricted_name(name: &str) -> bool {
 }
 
 /// A digest, of an algorithm that we know or of another that the grammar admits.
-pub(super) fn named(value: &Json<'_>) -> Result<Named, Refusal> {
+pub(super) fn named(value: Json<'_>) -> Result<Named, Refusal> {
     let text = text(value)?;
     if let Ok(digest) = text.parse() {
         return Ok(Named::Digest(digest));
@@ -132,7 +122,7 @@ pub(super) fn named(value: &Json<'_>) -> Result<Named, Refusal> {
     let (algorithm, encoded) = text.split_once(':').unwrap_or_default();
     let known = Algorithm::from_name(algorithm).is_some();
     if !known && is_algorithm(algorithm) && is_encoded(encoded) {
-        return Ok(Named::Unknown(text.to_owned()));
+        return Ok(Named::Unknown(text.into_owned()));
     }
     let expected = "sha256: and 64 lower-case hex digits (or sha384:, sha512:)";
     Err(Refusal::new(
@@ -157,14 +147,11 @@ fn is_encoded(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(admitted)
 }
 
-fn size(value: &Json<'_>) -> Result<u64, Refusal> {
-    let size = match value {
-        Json::Integer(size) => u64::try_from(*size).ok(),
-        Json::Number(_) => None,
-        Json::Null | Json::Bool(_) | Json::String(_) | Json::Array(_) | Json::Object(_) => {
-            return Err(wrong_type(value, "an integer"));
-        }
-    };
+fn size(value: Json<'_>) -> Result<u64, Refusal> {
+    if value.shape() != Shape::Number {
+        return Err(wrong_type(value, "an integer"));
+    }
+    let size = value.integer().and_then(|size| u64::try_from(size).ok());
     size.ok_or_else(|| {
         let expected = "an integer of at least 0 that fits 63 bits";
         Refusal::new(Rule::BadSize, "", value.to_string(), expected)
@@ -172,24 +159,22 @@ fn size(value: &Json<'_>) -> Result<u64, Refusal> {
 }
 
 /// Annotations are strings by strings.
-pub(super) fn annotations(value: &Json<'_>) -> Result<(), Refusal> {
-    let Json::Object(members) = value else {
-        return Err(wrong_type(value, "an object of strings"));
-    };
-    let wrong = members.iter().find(|(_, value)| value.as_str().is_none());
+pub(super) fn annotations(value: Json<'_>) -> Result<(), Refusal> {
+    let mut members = object(value, "an object of strings")?.members();
+    let wrong = members.find(|(_, value)| value.shape() != Shape::String);
     wrong.map_or(Ok(()), |(key, value)| {
         let refusal = wrong_type(value, "a string");
-        Err(refusal.under(&below("", key)))
+        Err(refusal.under(&below("", &key)))
     })
 }
 
 /// Embedded data must be just what the digest and size say.
-fn data(value: &Json<'_>, named: &Named, size: u64) -> Result<(), Refusal> {
+fn data(value: Json<'_>, named: &Named, size: u64) -> Result<(), Refusal> {
     let mismatch = |value: String| {
         let expected = format!("base64 of the {size} bytes of {named}");
         Refusal::new(Rule::DataMismatch, "", value, expected)
     };
-    let Ok(bytes) = STANDARD.decode(text(value)?) else {
+    let Ok(bytes) = STANDARD.decode(&*text(value)?) else {
         return Err(mismatch("not base64".into()));
     };
     let is = match named {
@@ -204,56 +189,50 @@ fn data(value: &Json<'_>, named: &Named, size: u64) -> Result<(), Refusal> {
 }
 
 /// A platform must say architecture and operating system.
-fn platform(value: &Json<'_>) -> Result<(), Refusal> {
-    if !matches!(value, Json::Object(_)) {
-        return Err(wrong_type(value, "an object"));
-    }
+fn platform(value: Json<'_>) -> Result<(), Refusal> {
+    let fields = Fields::of(object(value, "an object")?, fields::PLATFORM)?;
     for key in ["architecture", "os"] {
-        optional(value, key, text)?.ok_or_else(|| {
+        fields.optional(key, text)?.ok_or_else(|| {
             let place = below("", key);
             Refusal::new(Rule::BadPlatform, place, "nothing", "a string")
         })?;
     }
     for key in ["os.version", "variant"] {
-        optional(value, key, text)?;
+        fields.optional(key, text)?;
     }
     for key in ["os.features", "features"] {
-        optional(value, key, strings)?;
+        fields.optional(key, |value| strings(value, |_, _| Ok(())))?;
     }
     Ok(())
 }
 
-/// An array of strings.
-fn strings<'a>(value: &'a Json<'_>) -> Result<Vec<&'a str>, Refusal> {
-    let Json::Array(values) = value else {
-        return Err(wrong_type(value, "an array of strings"));
-    };
-    let numbered = values.iter().enumerate();
-    numbered
-        .map(|(at, value)| text(value).map_err(|refusal| refusal.under(&format!("/{at}"))))
-        .collect()
-}
-
-/// URLs are http or https, without a fragment (as distribution demands).
-fn urls(value: &Json<'_>) -> Result<Vec<String>, Refusal> {
-    let urls = strings(value)?;
-    match urls.iter().position(|url| !is_url(url)) {
-        None => Ok(urls.into_iter().map(str::to_owned).collect()),
-        Some(at) => {
-            let (place, url) = (format!("/{at}"), urls.get(at).unwrap_or(&""));
-            let shown = format!("{url:?}");
-            let expected = "an http or https URL without a fragment";
-            Err(Refusal::new(Rule::BadUrl, place, shown, expected))
-        }
+/// Reads an array of strings one by one, each with its position.
+fn strings(
+    value: Json<'_>,
+    mut read: impl FnMut(usize, &str) -> Result<(), Refusal>,
+) -> Result<usize, Refusal> {
+    let mut count = 0;
+    for value in array(value, "an array of strings")?.elements() {
+        let text = text(value).and_then(|text| read(count, &text));
+        text.map_err(|refusal| refusal.under(&format!("/{count}")))?;
+        count += 1;
     }
+    Ok(count)
 }
 
-/// `http(s)://host…` of the characters that RFC 3986 admits, without a fragment.
-fn is_url(url: &str) -> bool {
-    let admitted = |one: u8| one.is_ascii_graphic() && !b"#\"<>\\^`{|}".contains(&one);
-    let (scheme, rest) = url.split_once("://").unwrap_or_default();
-    let host = rest.split(['/', '?']).next().unwrap_or_default();
-    (scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"))
-        && !host.is_empty()
-        && rest.bytes().all(admitted)
+/// URLs must be URIs (RFC 3986). That they should be of http or https is advice; how many there
+/// are, and the first that is not so.
+fn urls(value: Json<'_>) -> Result<(usize, Option<(usize, String)>), Refusal> {
+    let mut odd = None;
+    let count = strings(value, |at, url| {
+        let uri = Uri::of(url).ok_or_else(|| {
+            let expected = "a URI (RFC 3986), with a host if it is of http or https";
+            Refusal::new(Rule::BadUrl, "", format!("{url:?}"), expected)
+        })?;
+        if odd.is_none() && (!uri.is_web() || uri.has_fragment()) {
+            odd = Some((at, url.to_owned()));
+        }
+        Ok(())
+    })?;
+    Ok((count, odd))
 }

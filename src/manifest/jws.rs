@@ -15,7 +15,8 @@ use ring::signature::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::json::{Json, below};
+use super::fields::{Fields, array};
+use super::json::below;
 use super::{Refusal, Rule, missing};
 
 /// The key under which signatures stand.
@@ -67,12 +68,14 @@ fn wrong(text: impl Into<String>) -> Wrong {
 }
 
 /// Verifies every signature of a document.
-pub(super) fn verify(document: &Json<'_>, bytes: &[u8]) -> Result<Signed, Refusal> {
+pub(super) fn verify(document: &Fields<'_>, bytes: &[u8]) -> Result<Signed, Refusal> {
     let pointer = below("", SIGNATURES);
-    let count = match document.get(SIGNATURES) {
-        Some(Json::Array(values)) => values.len(),
-        Some(_) | None => return Err(missing(&pointer, "an array of signatures")),
+    let expected = "an array of signatures";
+    let values = document.get(SIGNATURES).map(|value| array(value, expected));
+    let Some(Ok(values)) = values else {
+        return Err(missing(&pointer, expected));
     };
+    let count = values.elements().count();
     let refused = |place: &str, Wrong(value): Wrong| {
         let expected = "a signature (RFC 7515) that verifies with the key beside it";
         Refusal::new(Rule::BadSignature, place, value, expected)

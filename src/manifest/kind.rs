@@ -1,6 +1,7 @@
 //! Kinds: what a document is, told from its content alone.
 
-use super::json::Json;
+use super::fields::Fields;
+use super::json::{Json, Shape};
 use super::{Refusal, Rule};
 
 /// What a manifest is.
@@ -95,7 +96,7 @@ impl Kind {
 const TELLING: [&str; 5] = ["config", "layers", "manifests", "fsLayers", "history"];
 
 /// The kind of a document, which cannot be read as another.
-pub(super) fn classify(document: &Json<'_>) -> Result<Kind, Refusal> {
+pub(super) fn classify(document: &Fields<'_>) -> Result<Kind, Refusal> {
     let telling = |key: &&str| document.member(key).is_some();
     let index = telling(&"manifests");
     let image = TELLING
@@ -128,9 +129,9 @@ fn ambiguous(key: &str, value: String, expected: &str) -> Refusal {
 
 /// The kind that a document says or shows it is: by schema version, media type and shape, in
 /// this order, as distribution tells stored manifests.
-pub(super) fn claimed(document: &Json<'_>) -> Result<Option<Kind>, Refusal> {
+fn claimed(document: &Fields<'_>) -> Result<Option<Kind>, Refusal> {
     let said = document.get("mediaType").map(|value| {
-        let known = value.as_str().and_then(Kind::from_media_type);
+        let known = value.text().and_then(|text| Kind::from_media_type(&text));
         known.ok_or_else(|| {
             let expected = "the media type of a Docker or OCI manifest or index";
             let shown = value.to_string();
@@ -138,7 +139,8 @@ pub(super) fn claimed(document: &Json<'_>) -> Result<Option<Kind>, Refusal> {
         })
     });
     let said = said.transpose()?;
-    let first = document.get("schemaVersion") == Some(&Json::Integer(1));
+    let shape = |key: &str| document.get(key).map(Json::shape);
+    let first = document.get("schemaVersion").and_then(Json::integer) == Some(1);
     if first && said.is_none_or(Kind::is_schema1) {
         let signed = document.get("signatures").is_some();
         return Ok(Some(if signed {
@@ -150,20 +152,19 @@ pub(super) fn claimed(document: &Json<'_>) -> Result<Option<Kind>, Refusal> {
     if said.is_some() {
         return Ok(said);
     }
-    if matches!(document.get("manifests"), Some(Json::Array(_))) {
+    if shape("manifests") == Some(Shape::Array) {
         return Ok(Some(Kind::OciIndex));
     }
-    let image = matches!(document.get("config"), Some(Json::Object(_)))
-        && matches!(document.get("layers"), Some(Json::Array(_)));
+    let image = shape("config") == Some(Shape::Object) && shape("layers") == Some(Shape::Array);
     Ok(image.then_some(Kind::OciManifest))
 }
 
 /// A document says the schema version of its kind.
-fn schema_version(document: &Json<'_>, kind: Kind) -> Result<(), Refusal> {
+fn schema_version(document: &Fields<'_>, kind: Kind) -> Result<(), Refusal> {
     let expected = kind.schema_version();
     let place = "/schemaVersion";
     match document.get("schemaVersion") {
-        Some(Json::Integer(version)) if *version == expected => Ok(()),
+        Some(version) if version.integer() == Some(expected) => Ok(()),
         None => Err(super::missing(place, &expected.to_string())),
         Some(other) => {
             let (value, expected) = (other.to_string(), expected.to_string());

@@ -27,10 +27,10 @@ rules! {
     NotObject = "not-object",
     /// A key stands twice in one object.
     DuplicateKey = "duplicate-key",
-    /// Nested deeper than any manifest is.
+    /// A key that some readers take for another.
+    AmbiguousKey = "ambiguous-key",
+    /// Nested deeper than registries read.
     TooDeep = "too-deep",
-    /// More values than any manifest has.
-    TooManyValues = "too-many-values",
     /// More bytes than a manifest may have.
     TooLarge = "too-large",
     /// Readable as two kinds.
@@ -101,7 +101,7 @@ fn place(pointer: &str) -> String {
 }
 
 /// A text cut short where it is long, on one line and without what a terminal would obey.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     let printable = |one: char| if one.is_control() { '\u{fffd}' } else { one };
     let mut shown: String = text.chars().take(VALUE_CHARACTERS).map(printable).collect();
     if text.chars().nth(VALUE_CHARACTERS).is_some() {

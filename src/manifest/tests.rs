@@ -33,12 +33,32 @@ fn references(manifest: &Manifest) -> String {
         let need = match one.need {
             Need::Blob => "b",
             Need::Manifest => "m",
+            Need::Either => "e",
             Need::Nothing => "n",
         };
         let size = one.size.map_or("-".into(), |size| size.to_string());
         format!("{role}:{need}:{}:{size}", one.named)
     });
     shown.collect::<Vec<_>>().join(" ")
+}
+
+/// What a manifest is and names, as the table of those that are only understood writes it.
+fn named(manifest: &Understood) -> (String, String) {
+    let shown = manifest.references.iter().map(|one| {
+        let role = match one.role {
+            Role::Config => "config",
+            Role::Layer => "layer",
+            Role::Child => "manifest",
+            Role::Subject => "subject",
+        };
+        format!("{role}:{}", one.named)
+    });
+    let shown = shown.collect::<Vec<_>>().join(" ");
+    (manifest.media_type.clone().into_owned(), shown)
+}
+
+fn understood(document: &[u8]) -> (String, String) {
+    named(&understand(document).expect("a manifest"))
 }
 
 fn refused_as(row: &[String], judged: Result<Manifest, Refusal>) {
@@ -63,9 +83,10 @@ fn the_tables_hold_enough() {
         "missing.txt",
         "schema1.txt",
         "real.txt",
+        "understood.txt",
     ]
     .map(|name| table(name).len());
-    assert!(count.iter().sum::<usize>() >= 250, "{count:?}");
+    assert!(count.iter().sum::<usize>() >= 500, "{count:?}");
 }
 
 #[test]
@@ -81,7 +102,7 @@ fn every_valid_document_is_of_its_kind_and_names_what_it_names() {
         let manifest = judge(&row[2]).unwrap_or_else(|why| panic!("{}: {why}", row[2]));
         assert_eq!(manifest.media_type(), row[0], "{}", row[2]);
         assert_eq!(references(&manifest), row[1], "{}", row[2]);
-        assert_eq!(recognise(row[2].as_bytes()), Some(manifest.kind()));
+        assert_eq!(understood(row[2].as_bytes()), named(manifest.understood()));
         assert_eq!(manifest.payload(row[2].as_bytes()), row[2].as_bytes());
     }
     for row in table("missing.txt") {
@@ -102,7 +123,74 @@ fn every_document_of_a_real_program_is_admitted() {
         let manifest = parse(&document, &Admission::default()).unwrap();
         assert_eq!(manifest.media_type(), row[1], "{}", row[0]);
         assert_eq!(references(&manifest), row[2], "{}", row[0]);
+        assert_eq!(understood(&document), named(manifest.understood()));
     }
+}
+
+#[test]
+fn what_is_not_admitted_is_understood_all_the_same() {
+    for row in table("understood.txt") {
+        let named = (row[0].clone(), row[1].clone());
+        assert_eq!(understood(row[2].as_bytes()), named, "{}", row[2]);
+        assert!(judge(&row[2]).is_err(), "{}", row[2]);
+    }
+    // Bytes that are not UTF-8 hide nothing beside them.
+    let mut document = filled(r#"{"a":"?","config":@C,"layers":[@L]}"#).into_bytes();
+    let at = document.iter().position(|byte| *byte == b'?').unwrap();
+    document[at] = 0xff;
+    assert_eq!(understood(&document).1, filled("config:@c layer:@l"));
+    assert!(parse(&document, &Admission::default()).is_err());
+    for none in ["{}", "[]", "7", "{", "", r#"{"a":[{"layers":[]}]}"#] {
+        assert_eq!(understand(none.as_bytes()), None, "{none}");
+    }
+}
+
+#[test]
+fn urls_that_registries_would_not_fetch_from_are_only_unwise() {
+    let with = |url: &str| {
+        filled(&format!(
+            r#"{{"schemaVersion":2,"mediaType":"@M","config":@C,"layers":[{{"mediaType":"a/b","digest":"@l","size":5,"urls":["https://example.com/",{url:?}]}}]}}"#
+        ))
+    };
+    let warnings = |url: &str| judge(&with(url)).unwrap().warnings().join("; ");
+    assert_eq!(warnings("https://example.com/a"), "");
+    assert!(warnings("ipfs://bafkreidy").starts_with("/layers/0/urls/1 is ipfs://bafkreidy: "));
+    assert!(warnings("https://example.com/#a").contains("without a fragment"));
+    let layer = filled(r#"{"mediaType":"a/b","digest":"@l","size":5,"urls":["ipfs://a"]}"#);
+    let many = vec![layer; 1_000].join(",");
+    let many = filled(&format!(
+        r#"{{"schemaVersion":2,"config":@C,"layers":[{many}]}}"#
+    ));
+    assert_eq!(judge(&many).unwrap().warnings().len(), WARNINGS_MAX);
+}
+
+#[test]
+fn work_is_bounded_by_length_and_depth_and_not_by_a_count_of_values() {
+    let with = |extension: &str| {
+        filled(&format!(
+            r#"{{"schemaVersion":2,"mediaType":"@M","config":@C,"layers":[@L],"x":{extension}}}"#
+        ))
+    };
+    let nested = |levels: usize| with(&format!("{}{}", "[".repeat(levels), "]".repeat(levels)));
+    judge(&nested(9_999)).unwrap();
+    let refusal = judge(&nested(10_000)).unwrap_err();
+    assert_eq!((refusal.rule, &*refusal.pointer), (Rule::TooDeep, "/x"));
+    assert_eq!(understand(nested(10_000).as_bytes()), None);
+    let objects = with(&format!(
+        "{}1{}",
+        "{\"a\":".repeat(9_999),
+        "}".repeat(9_999)
+    ));
+    judge(&objects).unwrap();
+    judge(&with(&format!("[{}1]", "1,".repeat(1_900_000)))).unwrap();
+    let members: Vec<_> = (0..300_000).map(|at| format!("\"{at}\":1")).collect();
+    judge(&with(&format!("{{{}}}", members.join(",")))).unwrap();
+    let twice = with(&format!("{{{},\"77\":2}}", members.join(",")));
+    let refusal = judge(&twice).unwrap_err();
+    assert_eq!(
+        (refusal.rule, &*refusal.pointer),
+        (Rule::DuplicateKey, "/x/77")
+    );
 }
 
 #[test]
@@ -208,6 +296,25 @@ fn large_and_odd_bytes_are_refused() {
     assert_eq!(rule(&[0xff, 0xfe]), Rule::NotJson);
     assert_eq!(rule(b"\xef\xbb\xbf{}"), Rule::NotJson);
     assert_eq!(rule("[".repeat(100_000).as_bytes()), Rule::TooDeep);
+    let stock = filled(STOCK);
+    let wide = |bytes: fn(u16) -> [u8; 2]| stock.encode_utf16().flat_map(bytes).collect::<Vec<_>>();
+    assert_eq!(rule(&wide(u16::to_le_bytes)), Rule::NotJson);
+    assert_eq!(rule(&wide(u16::to_be_bytes)), Rule::NotJson);
+    for odd in [
+        b"\0".as_slice(),
+        b"\x0b",
+        b"\x0c",
+        b"\x01",
+        b"\xc2\xa0",
+        b"\xff",
+    ] {
+        assert_eq!(rule(&[odd, stock.as_bytes()].concat()), Rule::NotJson);
+        assert_eq!(rule(&[stock.as_bytes(), odd].concat()), Rule::NotJson);
+    }
+    for byte in ['\0', '\u{1}', '\n', '\u{1f}'] {
+        let document = stock.replacen('{', &format!("{{\"a\":\"{byte}\","), 1);
+        assert_eq!(rule(document.as_bytes()), Rule::NotJson);
+    }
     let unclosed = format!("{{\"a\":{}}}", "[".repeat(100));
     assert_eq!(rule(unclosed.as_bytes()), Rule::NotJson);
     let small = Admission {
@@ -222,12 +329,14 @@ fn large_and_odd_bytes_are_refused() {
 }
 
 #[test]
-fn a_schema_1_document_is_recognised_though_refused() {
-    let document = br#"{"schemaVersion":1,"signatures":[{}]}"#;
-    assert_eq!(recognise(document), Some(Kind::Schema1Signed));
-    let refusal = parse(document, &Admission::default()).unwrap_err();
-    assert_eq!(refusal.rule, Rule::Schema1Refused);
-    assert_eq!(recognise(b"{}"), None);
+fn a_schema_1_document_is_understood_though_refused() {
+    for document in ["schema1/es256.json", "schema1/skopeo-dir-v2s1.json"].map(bytes) {
+        let refusal = parse(&document, &Admission::default()).unwrap_err();
+        assert_eq!(refusal.rule, Rule::Schema1Refused);
+        let (media_type, named) = understood(&document);
+        assert_eq!(media_type, Kind::Schema1.media_type());
+        assert!(named.starts_with("layer:sha256:"), "{named}");
+    }
 }
 
 #[test]

@@ -6,13 +6,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::gate::understood;
 use super::ingest::{edges, know};
 use super::{Directory, Error, Fact, INLINE_BYTES_MAX, Registry, Way};
 use crate::blobs::BlobsError;
 use crate::digest::Digest;
 use crate::index::EDGES_AT_ONCE;
-use crate::manifest::Manifest;
+use crate::manifest::{Understood, understand};
 use crate::name::{LinkSet, RepositoryName, UploadId};
 
 mod fact;
@@ -50,7 +49,7 @@ enum Pending {
     /// What a manifest names.
     Manifest {
         digest: Digest,
-        manifest: Box<Manifest>,
+        manifest: Box<Understood>,
     },
 }
 
@@ -61,7 +60,7 @@ impl Pending {
             Self::Fact(Fact::Directory(_)) => (12, 0),
             Self::Fact(_) => (24, 0),
             Self::Inline { bytes, .. } => (12, bytes.len()),
-            Self::Manifest { manifest, .. } => (8 + 6 * manifest.references().len(), 0),
+            Self::Manifest { manifest, .. } => (8 + 6 * manifest.references.len(), 0),
         }
     }
 
@@ -239,10 +238,10 @@ impl Adopter<'_> {
             return Ok(());
         }
         let bytes = registry.stored_manifest(digest)?;
-        let Some(manifest) = bytes.and_then(|bytes| understood(&bytes)) else {
+        let Some(manifest) = bytes.as_deref().and_then(understand) else {
             return Ok(());
         };
-        if manifest.references().len() > EDGES_AT_ONCE {
+        if manifest.references.len() > EDGES_AT_ONCE {
             registry.learn_edges(digest, &manifest)?;
             return registry
                 .index

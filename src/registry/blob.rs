@@ -96,11 +96,17 @@ impl Registry {
     ///
     /// A manifest's children do not count: distribution's own collection removes untagged
     /// children of a tagged index, and whether that is right is not a filesystem's business.
+    /// What an index names beside manifests does: the layers of a `BuildKit` cache.
     fn needed_by(&self, digest: &Digest) -> Result<Option<Digest>, Error> {
         if self.index.is_revision(digest)? {
             return Ok(Some(*digest));
         }
-        for manifest in self.index.named_by(digest, &[Role::Config, Role::Layer])? {
+        let roles: &[Role] = if self.media_type(digest)?.is_some() {
+            &[Role::Config, Role::Layer]
+        } else {
+            &[Role::Config, Role::Layer, Role::Child]
+        };
+        for manifest in self.index.named_by(digest, roles)? {
             if self.index.is_revision(&manifest)? {
                 return Ok(Some(manifest));
             }

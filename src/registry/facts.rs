@@ -30,11 +30,20 @@ impl Registry {
 
     /// What a manifest names, and as what, in its own order.
     pub fn references(&self, manifest: &Digest) -> Result<Vec<(&'static str, Digest)>, Error> {
-        let named = self.index.names(manifest)?;
-        Ok(named
-            .into_iter()
-            .map(|(role, digest)| (role.name(), digest))
-            .collect())
+        let named = self.index.names(manifest)?.into_iter();
+        named
+            .map(|(role, digest)| Ok((self.role_name(role, &digest)?, digest)))
+            .collect()
+    }
+
+    /// What a manifest uses a digest as. What an index names is a blob if its bytes are here and
+    /// nobody takes them for a manifest.
+    fn role_name(&self, role: Role, digest: &Digest) -> Result<&'static str, Error> {
+        let is_blob = role == Role::Child
+            && self.has_blob(digest)?
+            && self.media_type(digest)?.is_none()
+            && !self.index.is_revision(digest)?;
+        Ok(if is_blob { "blob" } else { role.name() })
     }
 
     /// The manifests of a repository, or of all, that say they are about this one.

@@ -289,7 +289,10 @@ impl Check<'_> {
         for (role, named) in index.names_of(target)? {
             let there = match role {
                 Role::Config | Role::Layer => layers.contains(&named),
-                Role::Child => revisions.contains(&named),
+                Role::Child => {
+                    let is_manifest = self.census.get(named).is_some_and(|one| one.manifest);
+                    revisions.contains(&named) || (!is_manifest && layers.contains(&named))
+                }
                 Role::Subject => true,
             };
             if there {

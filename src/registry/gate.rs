@@ -8,14 +8,15 @@ use super::{Audit, Error, Policy, References, Registry};
 use crate::digest::Digest;
 use crate::index::{Blob, Link, RepositoryId, Transaction};
 use crate::manifest::{
-    self, Admission, MANIFEST_BYTES_MAX, Manifest, Named, Need, Reference, Refusal, Rule,
+    self, MANIFEST_BYTES_MAX, Manifest, Named, Need, Reference, Refusal, Rule, Understood,
+    understand,
 };
 use crate::name::{LinkSet, RepositoryName};
 
 /// What a look at a stored manifest gave.
 pub(super) struct Audited {
-    /// What it says, if it is one at all.
-    pub(super) manifest: Option<Manifest>,
+    /// What is known of it, if it is one at all.
+    pub(super) understood: Option<Understood>,
     /// Which rule it breaks.
     pub(super) finding: Option<Refusal>,
 }
@@ -77,25 +78,26 @@ impl Registry {
     /// Looks at a manifest that a registry has stored and links now.
     pub(super) fn audit(&self, name: &RepositoryName, digest: &Digest) -> Result<Audited, Error> {
         let bytes = self.stored_manifest(digest)?;
+        let understood = bytes.as_deref().and_then(understand);
         if self.policy.audit == Audit::Off {
-            let manifest = bytes.and_then(|bytes| understood(&bytes));
-            let finding = None;
-            return Ok(Audited { manifest, finding });
+            return Ok(Audited {
+                understood,
+                finding: None,
+            });
         }
-        let (manifest, finding) = match bytes.as_deref().map(|one| judge(one, &self.policy)) {
+        let finding = match bytes.as_deref().map(|one| judge(one, &self.policy)) {
             Some(Ok(manifest)) => {
-                let finding = self.check_in(name, &manifest)?.err();
-                (Some(manifest), finding)
+                for warning in manifest.warnings() {
+                    log::info!("{name}@{digest}: {warning}");
+                }
+                self.check_in(name, &manifest)?.err()
             }
-            Some(Err(refusal)) => {
-                let manifest = bytes.and_then(|bytes| understood(&bytes));
-                (manifest, Some(refusal))
-            }
+            Some(Err(refusal)) => Some(refusal),
             None => {
                 let value = format!("a link to {digest}");
                 let expected = "the bytes of a manifest, stored first";
                 let rule = Rule::ReferenceMissing;
-                (None, Some(Refusal::new(rule, "", value, expected)))
+                Some(Refusal::new(rule, "", value, expected))
             }
         };
         match (self.policy.audit, finding) {
@@ -107,7 +109,10 @@ impl Registry {
                     refusal: Box::new(refusal),
                 })
             }
-            (_, finding) => Ok(Audited { manifest, finding }),
+            (_, finding) => Ok(Audited {
+                understood,
+                finding,
+            }),
         }
     }
 
@@ -118,15 +123,16 @@ impl Registry {
             return Ok(());
         }
         let bytes = self.stored_manifest(digest)?;
-        let Some(manifest) = bytes.as_ref().and_then(|bytes| understood(bytes)) else {
+        let Some(understood) = bytes.as_deref().and_then(understand) else {
             return Ok(());
         };
         let late = judge(bytes.as_deref().unwrap_or_default(), &self.policy).err();
         if let Some(refusal) = late.filter(|_| self.policy.audit != Audit::Off) {
             log::warn!("manifest {digest} came after its link, and the audit finds: {refusal}");
         }
-        self.learn_edges(digest, &manifest)?;
-        self.index.transact(|facts| know(facts, digest, &manifest))
+        self.learn_edges(digest, &understood)?;
+        self.index
+            .transact(|facts| know(facts, digest, &understood))
     }
 
     /// A stored blob's bytes, if it is there and no larger than manifests are.
@@ -140,25 +146,16 @@ impl Registry {
     }
 }
 
-/// What stored bytes say as a manifest; nothing if they are none that we understand: registries
-/// may admit what we would not.
-pub(super) fn understood(bytes: &[u8]) -> Option<Manifest> {
-    let lenient = Admission {
-        bytes_max: MANIFEST_BYTES_MAX,
-        schema1: true,
-    };
-    manifest::parse(bytes, &lenient).ok()
-}
-
 /// Whether a repository holds what is referenced, and of that size.
 fn held(
     facts: &mut Transaction<'_>,
     repository: RepositoryId,
     reference: &Reference,
 ) -> Result<Result<(), Refusal>, Error> {
-    let set = match reference.need {
-        Need::Blob => LinkSet::Layers,
-        Need::Manifest => LinkSet::Revisions,
+    let sets: &[LinkSet] = match reference.need {
+        Need::Blob => &[LinkSet::Layers],
+        Need::Manifest => &[LinkSet::Revisions],
+        Need::Either => &[LinkSet::Layers, LinkSet::Revisions],
         Need::Nothing => return Ok(Ok(())),
     };
     let digest = match &reference.named {
@@ -169,10 +166,15 @@ fn held(
             return Ok(Err(Refusal::new(rule, place, text, expected)));
         }
     };
-    let blob = match facts.link(repository, &set, digest)? {
-        Some(Link::Linked { target, .. }) => facts.blob(&target)?.filter(|blob| blob.present),
-        Some(Link::Directory) | None => None,
-    };
+    let mut blob = None;
+    for set in sets {
+        if let Some(Link::Linked { target, .. }) = facts.link(repository, set, digest)? {
+            blob = facts.blob(&target)?.filter(|blob| blob.present);
+        }
+        if blob.is_some() {
+            break;
+        }
+    }
     Ok(fits(reference, blob.as_ref()))
 }
 
@@ -180,10 +182,10 @@ fn held(
 fn fits(reference: &Reference, blob: Option<&Blob>) -> Result<(), Refusal> {
     let pointer = &*reference.pointer;
     let Some(blob) = blob else {
-        let what = if reference.need == Need::Manifest {
-            "a manifest"
-        } else {
-            "a layer"
+        let what = match reference.need {
+            Need::Manifest => "a manifest",
+            Need::Either => "a layer or a manifest",
+            Need::Blob | Need::Nothing => "a layer",
         };
         let value = reference.named.to_string();
         let expected = format!("{what} that the repository has: store it first");

@@ -10,7 +10,7 @@ use crate::digest::{Algorithm, Digest};
 use crate::index::{
     self, Directories, EDGES_AT_ONCE, Link, RepositoryId, TagDirectories, Transaction,
 };
-use crate::manifest::{Manifest, Reference, Refusal, Role, Rule};
+use crate::manifest::{Manifest, Reference, Refusal, Role, Rule, Understood};
 use crate::name::{LinkSet, RepositoryName, Tag};
 
 /// Where a manifest goes, besides its repository.
@@ -60,7 +60,7 @@ impl Registry {
         let held = self.hold_all(&digests);
         let new = |part: &&Part<'_>| part.set != LinkSet::Layers || !self.holds(name, part);
         let new: Vec<&Part<'_>> = parts.iter().filter(new).collect();
-        self.learn_edges(&digest, &manifest)?;
+        self.learn_edges(&digest, manifest.understood())?;
         let bytes = new
             .iter()
             .map(|part| (Bytes::Held(part.bytes), part.digest));
@@ -76,7 +76,7 @@ impl Registry {
                 }
             }
             link_manifest(facts, name, &digest, destination.tag.as_ref())?;
-            know(facts, &digest, &manifest)
+            know(facts, &digest, manifest.understood())
         })?;
         drop(held);
         let links = parts.iter().map(|part| (part.set.clone(), part.digest));
@@ -95,7 +95,7 @@ impl Registry {
 
     /// Records what a manifest names, in as many transactions as it takes. Edges of a manifest
     /// that nobody holds harm nobody, so that they may come first.
-    pub(super) fn learn_edges(&self, digest: &Digest, manifest: &Manifest) -> Result<(), Error> {
+    pub(super) fn learn_edges(&self, digest: &Digest, manifest: &Understood) -> Result<(), Error> {
         if self.index.view().manifest(digest)?.is_some() {
             return Ok(());
         }
@@ -163,9 +163,9 @@ fn parts<'a>(document: &'a [u8], manifest: &'a Manifest, digest: Digest) -> Vec<
 }
 
 /// What a manifest names, as far as it can be known by a number.
-pub(super) fn edges(manifest: &Manifest) -> Vec<(index::Role, Digest)> {
+pub(super) fn edges(manifest: &Understood) -> Vec<(index::Role, Digest)> {
     let known = |one: &Reference| Some((role(one.role), *one.named.digest()?));
-    manifest.references().iter().filter_map(known).collect()
+    manifest.references.iter().filter_map(known).collect()
 }
 
 fn role(role: Role) -> index::Role {
@@ -181,10 +181,10 @@ fn role(role: Role) -> index::Role {
 pub(super) fn know(
     facts: &mut Transaction<'_>,
     digest: &Digest,
-    manifest: &Manifest,
+    manifest: &Understood,
 ) -> Result<(), Error> {
     if facts.manifest(digest)?.is_none() {
-        facts.put_manifest(digest, manifest.media_type())?;
+        facts.put_manifest(digest, &manifest.media_type)?;
     }
     Ok(())
 }

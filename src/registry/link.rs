@@ -10,7 +10,7 @@ use super::ingest::know;
 use super::{Error, Registry, now};
 use crate::digest::Digest;
 use crate::index::{Link, TagDirectories, TagRecord};
-use crate::manifest::{Manifest, Refusal};
+use crate::manifest::{Refusal, Understood};
 use crate::name::{LinkSet, RepositoryName, Tag};
 
 impl Registry {
@@ -37,10 +37,10 @@ impl Registry {
         }
         let held = self.hold(target);
         let audited = self.audit(name, target)?;
-        if let Some(manifest) = &audited.manifest {
+        if let Some(manifest) = &audited.understood {
             self.learn_edges(target, manifest)?;
         }
-        self.put_link(name, set, digest, target, audited.manifest.as_ref())?;
+        self.put_link(name, set, digest, target, audited.understood.as_ref())?;
         drop(held);
         Ok(audited.finding)
     }
@@ -51,7 +51,7 @@ impl Registry {
         set: &LinkSet,
         digest: &Digest,
         target: &Digest,
-        manifest: Option<&Manifest>,
+        manifest: Option<&Understood>,
     ) -> Result<(), Error> {
         let _nothing_goes = self.needs.read();
         self.index.transact(|facts| {

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::process::Command;
 
-use super::mounted::{Mounted, attribute, hex, tree};
-use super::table::table;
+use super::mounted::{Mounted, attribute, hex, regfs, tree};
+use super::table::{STOCK, filled, table};
 
 #[test]
 fn every_wrong_manifest_is_refused_with_its_reason_and_nothing_changes() {
@@ -87,4 +89,109 @@ fn more_than_a_manifest_may_have_is_too_large() {
     let output = Command::new("cp").arg(&source).arg(&to).output().unwrap();
     assert!(String::from_utf8_lossy(&output.stderr).contains("File too large"));
     assert!(!to.exists());
+}
+
+/// Stores a manifest as a registry does: the blob, the revision's link and the tag's.
+fn push(mounted: &Mounted, tag: &str, document: &[u8]) {
+    let name = hex(document);
+    let write = |directory: PathBuf, file: &str, content: &[u8]| {
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join(file), content).unwrap();
+    };
+    write(
+        mounted.v2(&format!("blobs/sha256/{}/{name}", &name[..2])),
+        "data",
+        document,
+    );
+    let link = format!("sha256:{name}");
+    for path in [
+        format!("_manifests/revisions/sha256/{name}"),
+        format!("_manifests/tags/{tag}/index/sha256/{name}"),
+        format!("_manifests/tags/{tag}/current"),
+    ] {
+        write(mounted.repository(&path), "link", link.as_bytes());
+    }
+}
+
+/// What `rm` of a layer's or configuration's bytes says.
+fn remove(mounted: &Mounted, digest: &str) -> Result<(), ErrorKind> {
+    let hex = digest.strip_prefix("sha256:").unwrap();
+    let path = mounted.v2(&format!("blobs/sha256/{}/{hex}/data", &hex[..2]));
+    fs::remove_file(path).map_err(|error| error.kind())
+}
+
+fn fsck(mounted: &Mounted) -> (Option<i32>, String) {
+    let output = regfs().arg("fsck").arg(mounted.store()).output().unwrap();
+    (
+        output.status.code(),
+        String::from_utf8(output.stdout).unwrap(),
+    )
+}
+
+#[test]
+fn what_a_manifest_names_is_known_guarded_and_checked_though_it_would_not_be_admitted() {
+    for row in table("understood.txt") {
+        let mounted = Mounted::with(&["-o", "delete=guarded"]);
+        mounted.stock();
+        mounted.stock_manifest();
+        push(&mounted, "v1", row[2].as_bytes());
+        let tag = mounted.repository("_manifests/tags/v1");
+        let named = attribute(&tag, "user.regfs.references").unwrap_or_default();
+        assert_eq!(
+            named.replace(", ", ","),
+            row[1].replace(' ', ",").replace(":sha256", " sha256"),
+            "{}",
+            row[2]
+        );
+        assert_eq!(attribute(&tag, "user.regfs.media_type").unwrap(), row[0]);
+        let image = filled(STOCK);
+        fs::remove_dir_all(mounted.repository(&format!(
+            "_manifests/revisions/sha256/{}",
+            hex(image.as_bytes())
+        )))
+        .unwrap();
+        for needed in ["config", "layer"] {
+            for digest in [filled("@c"), filled("@l")] {
+                if row[1].contains(&format!("{needed}:{digest}")) {
+                    let refused = Err(ErrorKind::PermissionDenied);
+                    assert_eq!(remove(&mounted, &digest), refused, "{}", row[2]);
+                }
+            }
+        }
+        let missing = row[1].contains(&filled("layer:@X")) || row[1].contains("manifest:");
+        let (code, said) = fsck(&mounted);
+        assert_eq!(code == Some(0), !missing, "{}: {said}", row[2]);
+        assert_eq!(said.contains("missing-reference"), missing, "{said}");
+    }
+}
+
+#[test]
+fn what_an_index_names_beside_manifests_is_guarded_checked_and_listed() {
+    let mounted = Mounted::with(&["-o", "delete=guarded"]);
+    mounted.stock();
+    let cache = filled(
+        r#"{"schemaVersion":2,"mediaType":"@I","manifests":[{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":"@l","size":5},{"mediaType":"application/vnd.buildkit.cacheconfig.v0","digest":"@c","size":2}]}"#,
+    );
+    fs::write(mounted.repository("_manifests/tags/cache"), &cache).unwrap();
+    let (code, said) = fsck(&mounted);
+    assert_eq!(code, Some(0), "{said}");
+    for digest in [filled("@l"), filled("@c")] {
+        assert_eq!(remove(&mounted, &digest), Err(ErrorKind::PermissionDenied));
+        let listed = regfs()
+            .arg("ls")
+            .arg(mounted.store())
+            .arg("team/app:cache")
+            .output()
+            .unwrap();
+        let listed = String::from_utf8(listed.stdout).unwrap();
+        assert!(listed.contains(&format!("blob\t{digest}\t")), "{listed}");
+    }
+    // Without its layer it cannot be pulled.
+    fs::remove_dir_all(mounted.repository(&format!("_layers/sha256/{}", hex(b"layer")))).unwrap();
+    let (code, said) = fsck(&mounted);
+    assert_eq!(code, Some(5), "{said}");
+    assert!(said.contains("missing-reference"), "{said}");
+    // Nothing needs the layer once the cache is gone.
+    fs::remove_dir_all(mounted.repository("_manifests")).unwrap();
+    assert_eq!(remove(&mounted, &filled("@l")), Ok(()));
 }

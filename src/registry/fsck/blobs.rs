@@ -4,9 +4,9 @@ use super::bytes::Files;
 use super::{Check, Cure, Discovery, Fault, KEPT};
 use crate::digest::Digest;
 use crate::index::DigestId;
-use crate::manifest::Need;
+use crate::manifest::{Need, understand};
 use crate::name::RepositoryName;
-use crate::registry::{Error, gate};
+use crate::registry::Error;
 
 impl Check<'_> {
     /// Blobs against their files.
@@ -120,7 +120,7 @@ impl Check<'_> {
             return Ok(());
         };
         let known = self.registry.media_type(digest)?.is_some();
-        if known || gate::understood(&bytes).is_none() {
+        if known || understand(&bytes).is_none() {
             return Ok(());
         }
         if !self.found.count(Fault::EdgesMissing) {
@@ -143,10 +143,10 @@ impl Check<'_> {
         named: &Digest,
     ) -> Result<bool, Error> {
         let bytes = self.moment.read(manifest)?;
-        let Some(manifest) = gate::understood(&bytes) else {
+        let Some(manifest) = understand(&bytes) else {
             return Ok(true);
         };
-        let mut references = manifest.references().iter();
+        let mut references = manifest.references.iter();
         Ok(references.any(|one| one.named.digest() == Some(named) && one.need == Need::Nothing))
     }
 

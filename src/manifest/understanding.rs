@@ -1,0 +1,238 @@
+//! Understanding: what a stored manifest names, whoever admitted it.
+//!
+//! A registry decodes what it stores with Go's `encoding/json` into structures: names without
+//! regard to case, the last member of a name into the same field as those before it, null and
+//! what is unknown passed over, and a value of the wrong type left out without harm to the rest.
+//! Here a document is decoded in the same way, into one structure that has the fields of every
+//! kind: a reference too many keeps bytes that nobody needs, one too few loses an image.
+
+use std::borrow::Cow;
+
+use super::descriptor::is_media_type;
+use super::document::readable;
+use super::fields::is_taken_for;
+use super::json::{Json, Shape};
+use super::{Kind, Named, Need, Reference, Role, Understood, schema1};
+
+/// Longest media type that is no known manifest's and is recorded, in bytes.
+const MEDIA_TYPE_MAX: usize = 255;
+
+/// Reads a manifest as registries do; `None` if it is not one for anybody.
+pub fn understand(bytes: &[u8]) -> Option<Understood> {
+    let mut document = Document::default();
+    for (name, value) in readable(bytes)?.members() {
+        document.decode(&name, value);
+    }
+    document.understood()
+}
+
+/// What the fields of every kind of manifest hold.
+#[derive(Default)]
+struct Document<'a> {
+    schema_version: i64,
+    media_type: Cow<'a, str>,
+    config: Option<Descriptor<'a>>,
+    layers: Slice<'a>,
+    manifests: Slice<'a>,
+    /// Of the artifact manifests that OCI had before image-spec 1.1.
+    blobs: Slice<'a>,
+    fs_layers: Slice<'a>,
+    subject: Option<Descriptor<'a>>,
+}
+
+/// The field of a descriptor in which its digest is.
+const DIGEST: &str = "digest";
+/// The same of a schema 1 layer.
+const BLOB_SUM: &str = "blobSum";
+
+/// What the fields of a descriptor hold, or of a schema 1 layer.
+#[derive(Clone, Default)]
+struct Descriptor<'a> {
+    media_type: Cow<'a, str>,
+    digest: Cow<'a, str>,
+    size: i64,
+    urls: usize,
+}
+
+/// A slice as Go decodes an array into it: the elements of an earlier array stay behind the end
+/// of a shorter one, and are decoded into by a longer one.
+#[derive(Default)]
+struct Slice<'a> {
+    elements: Vec<Descriptor<'a>>,
+    len: Option<usize>,
+}
+
+fn set_text<'a>(field: &mut Cow<'a, str>, value: Json<'a>) {
+    if let Some(text) = value.text() {
+        *field = text;
+    }
+}
+
+fn set_integer(field: &mut i64, value: Json<'_>) {
+    if let Some(integer) = value.integer() {
+        *field = integer;
+    }
+}
+
+/// Decodes into what a pointer leads to; null takes the pointer away.
+fn set_pointer<'a>(field: &mut Option<Descriptor<'a>>, value: Json<'a>) {
+    match value.shape() {
+        Shape::Null => *field = None,
+        Shape::Object => field.get_or_insert_default().decode(value, DIGEST),
+        Shape::Bool | Shape::Number | Shape::String | Shape::Array => {}
+    }
+}
+
+impl<'a> Document<'a> {
+    fn decode(&mut self, name: &str, value: Json<'a>) {
+        let is = |field: &str| is_taken_for(name, field);
+        if is("schemaVersion") {
+            set_integer(&mut self.schema_version, value);
+        } else if is("mediaType") {
+            set_text(&mut self.media_type, value);
+        } else if is("config") && value.shape() == Shape::Object {
+            self.config.get_or_insert_default().decode(value, DIGEST);
+        } else if is("layers") {
+            self.layers.decode(value, DIGEST);
+        } else if is("manifests") {
+            self.manifests.decode(value, DIGEST);
+        } else if is("blobs") {
+            self.blobs.decode(value, DIGEST);
+        } else if is("fsLayers") {
+            self.fs_layers.decode(value, BLOB_SUM);
+        } else if is("subject") {
+            set_pointer(&mut self.subject, value);
+        }
+    }
+
+    fn understood(self) -> Option<Understood> {
+        let media_type = self.kind_of()?;
+        let mut references = Vec::new();
+        let mut name = |role, pointer: String, one: &Descriptor<'a>, need| {
+            references.extend(one.reference(role, pointer, need));
+        };
+        if let Some(config) = &self.config {
+            name(Role::Config, "/config".into(), config, config.blob());
+        }
+        for (at, layer) in self.layers.iter().enumerate() {
+            name(Role::Layer, format!("/layers/{at}"), layer, layer.blob());
+        }
+        for (at, child) in self.manifests.iter().enumerate() {
+            let need = match Kind::from_media_type(&child.media_type) {
+                Some(_) => Need::Manifest,
+                None => Need::Either,
+            };
+            name(Role::Child, format!("/manifests/{at}"), child, need);
+        }
+        for (at, blob) in self.blobs.iter().enumerate() {
+            name(Role::Layer, format!("/blobs/{at}"), blob, blob.blob());
+        }
+        for (at, layer) in self.fs_layers.iter().enumerate() {
+            let layer = Descriptor {
+                media_type: schema1::LAYER.into(),
+                ..layer.clone()
+            };
+            name(Role::Layer, format!("/fsLayers/{at}"), &layer, Need::Blob);
+        }
+        if let Some(subject) = &self.subject {
+            name(Role::Subject, "/subject".into(), subject, Need::Nothing);
+        }
+        Some(Understood {
+            media_type,
+            references,
+        })
+    }
+
+    /// The media type under which registries serve it, by what it says and what it has.
+    fn kind_of(&self) -> Option<Cow<'static, str>> {
+        let said = Kind::from_media_type(&self.media_type);
+        let kind = if self.schema_version == 1 && said.is_none_or(Kind::is_schema1) {
+            Some(Kind::Schema1)
+        } else if said.is_some() {
+            said
+        } else if self.media_type.len() <= MEDIA_TYPE_MAX && is_media_type(&self.media_type) {
+            return Some(Cow::Owned(self.media_type.clone().into_owned()));
+        } else if self.manifests.len.is_some() {
+            Some(Kind::OciIndex)
+        } else if self.fs_layers.len.is_some() {
+            Some(Kind::Schema1)
+        } else {
+            let named = self.config.is_some() || self.subject.is_some();
+            (named || self.layers.len.is_some()).then_some(Kind::OciManifest)
+        };
+        kind.map(|kind| Cow::Borrowed(kind.media_type()))
+    }
+}
+
+impl<'a> Slice<'a> {
+    fn decode(&mut self, value: Json<'a>, digest: &str) {
+        if value.shape() == Shape::Null {
+            *self = Self::default();
+        }
+        if value.shape() != Shape::Array {
+            return;
+        }
+        let mut len = 0;
+        for element in value.elements() {
+            if len == self.elements.len() {
+                self.elements.push(Descriptor::default());
+            }
+            if let Some(descriptor) = self.elements.get_mut(len) {
+                descriptor.decode(element, digest);
+            }
+            len += 1;
+        }
+        if len == 0 {
+            self.elements.clear();
+        }
+        self.len = Some(len);
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Descriptor<'a>> {
+        self.elements.iter().take(self.len.unwrap_or_default())
+    }
+}
+
+impl<'a> Descriptor<'a> {
+    fn decode(&mut self, value: Json<'a>, digest: &str) {
+        for (name, value) in value.members() {
+            let is = |field: &str| is_taken_for(&name, field);
+            if is("mediaType") {
+                set_text(&mut self.media_type, value);
+            } else if is(digest) {
+                set_text(&mut self.digest, value);
+            } else if is("size") {
+                set_integer(&mut self.size, value);
+            } else if is("urls") && matches!(value.shape(), Shape::Null | Shape::Array) {
+                self.urls = value.elements().count();
+            }
+        }
+    }
+
+    /// Whether the blob must be here: registries let one be elsewhere that has URLs.
+    fn blob(&self) -> Need {
+        let elsewhere = [".foreign.", ".nondistributable."];
+        if self.urls > 0 || elsewhere.iter().any(|one| self.media_type.contains(one)) {
+            Need::Nothing
+        } else {
+            Need::Blob
+        }
+    }
+
+    /// What it names; nothing if it has no digest.
+    fn reference(&self, role: Role, pointer: String, need: Need) -> Option<Reference> {
+        let named = match self.digest.parse() {
+            Ok(digest) => Named::Digest(digest),
+            Err(_) if self.digest.is_empty() => return None,
+            Err(_) => Named::Unknown(self.digest.clone().into_owned()),
+        };
+        Some(Reference {
+            role,
+            media_type: self.media_type.clone().into_owned(),
+            named,
+            size: u64::try_from(self.size).ok().filter(|size| *size > 0),
+            pointer,
+            need,
+        })
+    }
+}
