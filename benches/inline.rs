@@ -54,11 +54,9 @@ fn main() -> Result<(), Failed> {
 
 fn one(store: &Path, size: usize, blobs: u32) -> Result<(), Failed> {
     std::fs::create_dir_all(store)?;
-    let index = Index::new(Arc::new(open_embedded(
-        &Dir::open(store)?,
-        Recover::Refuse,
-    )?));
-    let files = Local::open(store)?;
+    let dir = Dir::open(store)?;
+    let index = Index::new(Arc::new(open_embedded(&dir, Recover::Refuse)?));
+    let files = Local::open(&dir)?;
     let (mut inline, mut as_file, mut read_inline, mut read_file) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     // In turn, so that neither has the quieter disk.

@@ -8,13 +8,13 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Algorithm, Digest};
+use crate::dir::FilePath;
 
 mod hasher;
 mod local;
@@ -224,14 +224,14 @@ pub trait Blobs: Send + Sync {
     fn retired(&self) -> Result<Vec<Retired>, BlobsError>;
     /// Takes in a file as a blob that no fact names yet, unverified; the way in which that was
     /// done. Not durable before [`Blobs::settle`].
-    fn take(&self, file: &Path, digest: &Digest, way: Way) -> Result<Way, BlobsError>;
+    fn take(&self, file: &FilePath, digest: &Digest, way: Way) -> Result<Way, BlobsError>;
     /// Returns when all that was staged, published or taken in before is durable, and blobs are so
     /// by their digest. Once that has failed it always does: nobody knows any more which bytes
     /// are on the disk.
     fn settle(&self) -> Result<(), BlobsError>;
     /// Gives a blob, also a retired one, out as a file that must not exist; the way in which
     /// that was done. It is not made durable.
-    fn give(&self, digest: &Digest, file: &Path, way: Way) -> Result<Way, BlobsError>;
+    fn give(&self, digest: &Digest, file: &FilePath, way: Way) -> Result<Way, BlobsError>;
     /// At most `limit` blobs behind `last`, in the order of digests, with their lengths.
     fn list(&self, last: Option<&Digest>, limit: usize) -> Result<Vec<(Digest, u64)>, BlobsError>;
     /// The space below.

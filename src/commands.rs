@@ -23,7 +23,7 @@ pub use backup::{BackedUp, restore};
 pub use check::{Checking, Verdict, check};
 pub use fsck::Examination;
 pub use inventory::{Inquiry, Inventory};
-pub use lock::StoreLock;
+pub use lock::{Absent, StoreLock};
 pub use mount::{Mounting, mount};
 pub use options::{MountOptions, duration};
 pub use scrub::Scrubbed;

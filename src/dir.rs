@@ -8,18 +8,20 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, fstat, fsync, mkdirat,
-    openat, openat2, readlinkat, renameat_with, statat, unlinkat,
+    AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, fstat, fsync, linkat,
+    mkdirat, openat, openat2, readlinkat, renameat_with, statat, unlinkat,
 };
 
+mod file_path;
 mod pinned;
 
+pub use file_path::FilePath;
 pub use pinned::Pinned;
 
 /// Longest path that is given to the kernel in one call, in bytes; its own limit is 4,096.
@@ -225,6 +227,21 @@ impl Dir {
         Ok(renameat_with(old, old_name, new, new_name, flags)?)
     }
 
+    /// Gives a file beneath this directory a second name beneath `other`.
+    ///
+    /// # Errors
+    /// As [`open_dir`](Self::open_dir) for the ways there, and what linkat(2) says.
+    pub fn hard_link(
+        &self,
+        from: impl AsRef<Path>,
+        other: &Self,
+        to: impl AsRef<Path>,
+    ) -> io::Result<()> {
+        let (old, old_name) = self.parent(from.as_ref())?;
+        let (new, new_name) = other.parent(to.as_ref())?;
+        Ok(linkat(old, old_name, new, new_name, AtFlags::empty())?)
+    }
+
     /// What a symbolic link beneath this directory says.
     ///
     /// # Errors
@@ -286,6 +303,20 @@ impl Dir {
         let (start, rest) = self.approach(above)?;
         let opened = openat2(start, rest, Self::PASSING, Mode::empty(), BENEATH)?;
         Ok((Start::Opened(opened), name))
+    }
+
+    /// Returns `true` if the kernel knows what stands at a path without asking a disk.
+    pub fn is_cached(&self, path: impl AsRef<Path>) -> bool {
+        let resolve = BENEATH | ResolveFlags::CACHED;
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        openat2(self, path.as_ref(), flags, Mode::empty(), resolve).is_ok()
+    }
+
+    /// A path that leads through this descriptor, for calls that take nothing but a path (the
+    /// address of a socket). It is valid in this process, and while the directory is open here.
+    pub fn through(&self, path: impl AsRef<Path>) -> PathBuf {
+        let number = self.descriptor.as_raw_fd();
+        PathBuf::from(format!("/proc/self/fd/{number}")).join(path)
     }
 
     /// How a directory is opened only to go on from it, which needs no right to read it.

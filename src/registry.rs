@@ -8,7 +8,6 @@
 //! names that are already well formed, and answers in the field's terms ([`Error`]).
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -17,6 +16,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::blobs::Blobs;
 use crate::digest::Digest;
+use crate::dir::Dir;
 use crate::index::{Index, JournalDamage, Store};
 
 mod adopt;
@@ -60,7 +60,7 @@ pub use gate::judge;
 pub use ingest::{Destination, Ingested};
 pub use inventory::{Earlier, Holding, Totals};
 pub use moment::Moment;
-pub use open::FILES;
+pub use open::{FILES, StoreState, state};
 pub use ownership::{Owner, Ownership};
 pub use policy::{Audit, Policy, References, Removal, Schema1, Sync, Uploads};
 pub use publish::{Bytes, INLINE_BYTES_MAX};
@@ -157,15 +157,15 @@ impl Registry {
         Self::new(facts, bytes, policy).unwrap()
     }
 
-    /// The registry kept in the directory `store`, which is made if it does not exist.
+    /// The registry kept in the directory `store`, which is made there if it is empty.
     ///
     /// The caller holds the store's lock: two processes on one store would destroy it.
-    pub fn open(store: &Path, policy: Policy) -> Result<Self, Error> {
+    pub fn open(store: &Dir, policy: Policy) -> Result<Self, Error> {
         open::open(store, policy, Recover::Refuse)
     }
 
     /// The same, where the loss of commits may be accepted ([`Error::journal_damage`]).
-    pub fn recover(store: &Path, policy: Policy, recover: Recover) -> Result<Self, Error> {
+    pub fn recover(store: &Dir, policy: Policy, recover: Recover) -> Result<Self, Error> {
         open::open(store, policy, recover)
     }
 
@@ -174,13 +174,13 @@ impl Registry {
     ///
     /// # Errors
     /// One that names the index, if a page is damaged.
-    pub fn check_pages(store: &Path) -> Result<(), Error> {
+    pub fn check_pages(store: &Dir) -> Result<(), Error> {
         open::check_pages(store)
     }
 
-    /// Whether this directory keeps a registry.
-    pub fn exists(store: &Path) -> bool {
-        open::exists(store)
+    /// Returns `true` if this directory keeps a registry.
+    pub fn exists(store: &Dir) -> Result<bool, Error> {
+        open::holds(store, crate::index::INDEX_FILE)
     }
 
     /// Returns when everything done before is durable, unless policy has it that nobody waits;

@@ -162,19 +162,13 @@ impl Tree {
     /// layout stands below the path `root` of the mount (`docker/registry`, or empty).
     pub fn new(
         registry: Arc<Registry>,
-        plain: &Path,
+        plain: Dir,
         root: &str,
         read_only: bool,
     ) -> Result<Self, TreeError> {
-        let made = std::fs::DirBuilder::new().recursive(true).create(plain);
-        let directory = made.and_then(|()| Dir::open(plain));
-        let directory = directory.map_err(|error| TreeError::Plain {
-            path: plain.display().to_string(),
-            error,
-        })?;
         Ok(Self {
             registry,
-            plain: Plain::open(directory, root)?,
+            plain: Plain::open(plain, root)?,
             drafts: Drafts::default(),
             lingering: Lingering::default(),
             rejected: Mutex::default(),

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::walk::{Walk, on_threads};
 use super::{AdoptionError, Progress, about, copy_files, go_on};
 use crate::digest::Digest;
+use crate::dir::{Dir, FilePath};
 use crate::layout::{self, Node};
 use crate::name::{Namespace, RepositoryName, UploadId};
 use crate::registry::{FILES, Fact, Moment, Registry, Way};
@@ -26,7 +27,7 @@ pub struct Exporting<'a> {
     /// Whose facts.
     pub registry: &'a Registry,
     /// The directory of the store.
-    pub store: &'a Path,
+    pub store: &'a Dir,
     /// A directory that is made, or is empty.
     pub target: &'a Path,
     /// The path below it that will hold `v2`.
@@ -73,6 +74,8 @@ struct Shared<'a> {
     exporting: &'a Exporting<'a>,
     moment: Moment<'a>,
     tree: PathBuf,
+    /// The same, open.
+    dir: Dir,
     blobs: AtomicU64,
     linked: AtomicU64,
     files: AtomicU64,
@@ -83,12 +86,15 @@ struct Shared<'a> {
 pub fn export(exporting: &Exporting<'_>) -> Result<Exported, AdoptionError> {
     let (began, target) = (Instant::now(), exporting.target);
     prepare(target)?;
+    let tree = target
+        .join(exporting.root.trim_matches('/'))
+        .join(layout::TOP);
+    fs::create_dir_all(&tree).map_err(about(&tree))?;
     let shared = Shared {
         exporting,
         moment: exporting.registry.moment()?,
-        tree: target
-            .join(exporting.root.trim_matches('/'))
-            .join(layout::TOP),
+        dir: Dir::open(&tree).map_err(about(&tree))?,
+        tree,
         blobs: AtomicU64::new(0),
         linked: AtomicU64::new(0),
         files: AtomicU64::new(0),
@@ -105,7 +111,7 @@ pub fn export(exporting: &Exporting<'_>) -> Result<Exported, AdoptionError> {
     exporting.progress.add(0.4, 0);
     exporting.progress.begin("repositories");
     shared.repositories()?;
-    let files = exporting.store.join(FILES);
+    let files = exporting.store.through(FILES);
     if files.is_dir() {
         let outside = copy_files(&files, target)?;
         shared.files.fetch_add(outside, Ordering::Relaxed);
@@ -230,11 +236,12 @@ impl Shared<'_> {
     }
 
     fn blob(&self, digest: Digest, created: u32) -> Result<(), AdoptionError> {
-        let path = self.path(&Node::BlobData(digest));
+        let node = Node::BlobData(digest);
+        let (path, file) = (self.path(&node), FilePath::new(&self.dir, node.to_string()));
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(about(parent))?;
         }
-        match self.moment.give(&digest, &path, self.exporting.way) {
+        match self.moment.give(&digest, &file, self.exporting.way) {
             Ok(Way::Link) => drop(self.linked.fetch_add(1, Ordering::Relaxed)),
             Ok(_) => {
                 let time = UNIX_EPOCH + Duration::from_secs(u64::from(created));

@@ -17,6 +17,7 @@ use super::read::Open;
 use super::report::Tally;
 use super::walk::{Walk, on_threads};
 use super::{AdoptionError, Progress, Report, about, go_on, outside};
+use crate::dir::Dir;
 use crate::layout::{self, Node};
 use crate::registry::{Adopter, FILES, Fact, Registry, Way};
 use crate::tree;
@@ -33,8 +34,8 @@ pub struct Importing<'a> {
     pub plain: &'a Path,
     /// The path below it that holds `v2`.
     pub root: &'a str,
-    /// The directory of the store.
-    pub store: &'a Path,
+    /// The directory of the store; nothing if nobody takes it.
+    pub store: Option<&'a Dir>,
     /// Who takes it; nobody: nothing is changed.
     pub registry: Option<&'a Registry>,
     /// How blobs come that are not small.
@@ -57,6 +58,8 @@ enum Task {
 struct Shared<'a> {
     importing: &'a Importing<'a>,
     tree: PathBuf,
+    /// The same, open.
+    dir: Dir,
     quarantine: Option<Quarantine>,
     tally: Tally,
 }
@@ -75,9 +78,8 @@ pub fn import(importing: &Importing<'_>) -> Result<Report, AdoptionError> {
     let tree = top(importing.plain, importing.root)?;
     let shared = Shared {
         importing,
-        quarantine: importing
-            .registry
-            .map(|_| Quarantine::of(importing.store, &tree)),
+        quarantine: importing.store.map(|store| Quarantine::of(store, &tree)),
+        dir: Dir::open(&tree).map_err(about(&tree))?,
         tree,
         tally: Tally::default(),
     };
@@ -95,8 +97,8 @@ pub fn import(importing: &Importing<'_>) -> Result<Report, AdoptionError> {
     let report = shared
         .tally
         .report(began.elapsed().as_secs_f64(), importing.registry.is_none());
-    if importing.registry.is_some() {
-        quarantine::note(importing.store, &report)?;
+    if let Some(store) = importing.store {
+        quarantine::note(store, &report)?;
     }
     Ok(report)
 }
@@ -148,8 +150,8 @@ impl Shared<'_> {
                 self.odd_name(&top, &Node::Root, &name, kind);
             }
         }
-        if self.importing.registry.is_some() {
-            let files = self.importing.store.join(FILES);
+        if let Some(store) = self.importing.store {
+            let files = store.through(FILES);
             let count = outside::copy(self.importing.plain, &files, &self.tree)?;
             let counter = &self.tally.outside;
             counter.store(count, std::sync::atomic::Ordering::Relaxed);

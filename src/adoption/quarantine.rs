@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::about;
 use super::{AdoptionError, Report};
+use crate::dir::Dir;
 
 /// Its name in the store.
 const DIRECTORY: &str = "quarantine";
@@ -25,9 +26,9 @@ pub(super) struct Quarantine {
 
 impl Quarantine {
     /// The quarantine of a store, for what comes from below `source`.
-    pub(super) fn of(store: &Path, source: &Path) -> Self {
+    pub(super) fn of(store: &Dir, source: &Path) -> Self {
         Self {
-            tree: store.join(DIRECTORY).join("tree"),
+            tree: store.through(DIRECTORY).join("tree"),
             source: source.to_owned(),
         }
     }
@@ -81,8 +82,8 @@ fn keep(from: &Path, to: &Path) -> io::Result<bool> {
 }
 
 /// Writes the report into the quarantine of a store, if there is anything odd.
-pub(super) fn note(store: &Path, report: &Report) -> Result<(), AdoptionError> {
-    let directory = store.join(DIRECTORY);
+pub(super) fn note(store: &Dir, report: &Report) -> Result<(), AdoptionError> {
+    let directory = store.through(DIRECTORY);
     let path = directory.join("report.json");
     if report.odd.is_empty() {
         return match fs::remove_file(&path) {

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 use super::*;
+use crate::dir::Dir;
 
 type Made = (Arc<dyn Blobs>, Option<PathBuf>);
 
@@ -71,6 +72,7 @@ fn what_is_retired_can_be_read_and_taken_back(blobs: &dyn Blobs) {
 
 fn files_are_taken_in_and_given_out(blobs: &dyn Blobs) {
     let directory = tempfile::tempdir().unwrap();
+    let dir = Dir::open(directory.path()).unwrap();
     for (number, way) in [Way::Link, Way::Copy, Way::Move].into_iter().enumerate() {
         let bytes = format!("layer {number}").into_bytes();
         let digest = sha256(&bytes);
@@ -78,25 +80,29 @@ fn files_are_taken_in_and_given_out(blobs: &dyn Blobs) {
             directory.path().join("from"),
             directory.path().join(number.to_string()),
         );
+        let (source, target) = (
+            FilePath::new(&dir, "from"),
+            FilePath::new(&dir, number.to_string()),
+        );
         std::fs::write(&from, &bytes).unwrap();
-        blobs.take(&from, &digest, way).unwrap();
+        blobs.take(&source, &digest, way).unwrap();
         blobs.settle().unwrap();
         assert_eq!(read(blobs.open(&digest).unwrap().as_ref()), bytes);
-        blobs.give(&digest, &to, way).unwrap();
+        blobs.give(&digest, &target, way).unwrap();
         assert_eq!(std::fs::read(&to).unwrap(), bytes);
         blobs.retire(&digest).unwrap();
         std::fs::remove_file(&to).unwrap();
-        blobs.give(&digest, &to, way).unwrap();
+        blobs.give(&digest, &target, way).unwrap();
         assert_eq!(std::fs::read(&to).unwrap(), bytes);
         blobs.forget(&digest, None).unwrap();
         std::fs::remove_file(&to).unwrap();
         assert!(matches!(
-            blobs.give(&digest, &to, way),
+            blobs.give(&digest, &target, way),
             Err(BlobsError::Missing(_))
         ));
         // Somebody else may have taken it: a second time replaces what no fact names.
         std::fs::write(&from, &bytes).unwrap();
-        blobs.take(&from, &digest, way).unwrap();
+        blobs.take(&source, &digest, way).unwrap();
         assert_eq!(read(blobs.open(&digest).unwrap().as_ref()), bytes);
         let _moved = std::fs::remove_file(&from);
     }

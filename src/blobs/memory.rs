@@ -4,18 +4,19 @@
 //! to. It is not for production.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io;
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
+use rustix::fs::Mode;
 
 use super::{
     Blobs, BlobsError, Content, Draft, Published, Retired, Space, Survives, Vouched, Way, read_held,
 };
 use crate::digest::Digest;
+use crate::dir::FilePath;
 
 mod written;
 
@@ -59,9 +60,11 @@ impl Fault {
 }
 
 /// Says of an error which file it is about.
-fn about(path: &Path) -> impl FnOnce(io::Error) -> BlobsError {
-    let path = path.display().to_string();
-    move |error| BlobsError::System { path, error }
+fn about(path: &FilePath) -> impl FnOnce(io::Error) -> BlobsError {
+    move |error| BlobsError::System {
+        path: path.to_string(),
+        error,
+    }
 }
 
 impl Memory {
@@ -292,9 +295,13 @@ impl Blobs for Memory {
         Ok(rows.collect())
     }
 
-    fn take(&self, file: &Path, digest: &Digest, way: Way) -> Result<Way, BlobsError> {
+    fn take(&self, file: &FilePath, digest: &Digest, way: Way) -> Result<Way, BlobsError> {
         self.fault.write()?;
-        let bytes = fs::read(file).map_err(about(file))?;
+        let mut bytes = Vec::new();
+        let read = file
+            .read()
+            .and_then(|mut open| open.read_to_end(&mut bytes));
+        read.map_err(about(file))?;
         self.state.lock().blobs.insert(*digest, Arc::new(bytes));
         Ok(if way == Way::Move { way } else { Way::Copy })
     }
@@ -310,14 +317,15 @@ impl Blobs for Memory {
         Ok(())
     }
 
-    fn give(&self, digest: &Digest, file: &Path, _way: Way) -> Result<Way, BlobsError> {
+    fn give(&self, digest: &Digest, file: &FilePath, _way: Way) -> Result<Way, BlobsError> {
         let state = self.state.lock();
         let bytes = state
             .blobs
             .get(digest)
             .or_else(|| state.retired.get(digest).map(|(bytes, _)| bytes));
         let bytes = bytes.ok_or(BlobsError::Missing(*digest))?;
-        fs::write(file, bytes.as_slice()).map_err(about(file))?;
+        let mut target = file.create(Mode::RUSR).map_err(about(file))?;
+        target.write_all(bytes.as_slice()).map_err(about(file))?;
         Ok(Way::Copy)
     }
 

@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CommandError, StoreLock, about};
+use super::{Absent, CommandError, StoreLock, about};
 use crate::adoption::{self, Progress};
+use crate::dir::Dir;
 use crate::registry::{self, FILES, Registry, Way};
 
 /// What a backup has brought.
@@ -44,20 +45,19 @@ impl fmt::Display for BackedUp {
 
 /// Backs a store up.
 pub(super) fn backup(
-    store: &Path,
+    store: &Dir,
     registry: &Registry,
     target: &Path,
     progress: &Progress,
 ) -> Result<BackedUp, CommandError> {
     let began = Instant::now();
     progress.begin("blobs");
-    registry::prepare(target)?;
-    let lock = StoreLock::take(target)?;
-    let done = registry.backup(target, |blobs| {
+    let lock = StoreLock::hold(registry::prepare(target)?, false)?;
+    let done = registry.backup(lock.dir(), |blobs| {
         progress.add(0.0, blobs);
         !progress.is_stopped()
     })?;
-    copy_files(store, target)?;
+    copy_files(store, lock.dir())?;
     drop(lock);
     Ok(BackedUp {
         blobs: done.blobs,
@@ -74,27 +74,27 @@ pub fn restore(backup: &Path, store: &Path, way: Way) -> Result<u64, CommandErro
     let progress = Progress::default();
     super::work::watched(&progress, || {
         progress.begin("blobs");
-        if !registry::is_backup(backup) {
+        let from = Dir::open(backup).map_err(about(backup))?;
+        if !registry::is_backup(&from)? {
             let text = format!("{} holds no backup", backup.display());
             return Err(CommandError::Usage(text));
         }
-        let backup_lock = StoreLock::take(backup)?;
-        let lock = StoreLock::take(store)?;
-        let count = registry::restore(backup, store, way, |blobs| {
+        let from = StoreLock::hold(from, false)?;
+        let to = StoreLock::take(store, Absent::Make)?;
+        let count = registry::restore(from.dir(), to.dir(), way, |blobs| {
             progress.add(0.0, blobs);
             true
         })?;
-        copy_files(backup, store)?;
-        drop((lock, backup_lock));
+        copy_files(from.dir(), to.dir())?;
         Ok(count)
     })
 }
 
-fn copy_files(from: &Path, to: &Path) -> Result<(), CommandError> {
-    let files = from.join(FILES);
+fn copy_files(from: &Dir, to: &Dir) -> Result<(), CommandError> {
+    let files = from.through(FILES);
     if files.is_dir() {
-        adoption::copy_files(&files, &to.join(FILES))?;
+        adoption::copy_files(&files, &to.through(FILES))?;
     }
-    let directory = std::fs::File::open(to).map_err(about(to))?;
-    rustix::fs::syncfs(&directory).map_err(|error| about(to)(error.into()))
+    let opened = to.open_dir("").map_err(about(to.path()))?;
+    rustix::fs::syncfs(&opened).map_err(|error| about(to.path())(error.into()))
 }

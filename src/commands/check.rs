@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::control::{Answer, Question, ask};
-use super::{CommandError, StoreLock, about};
+use super::{Absent, CommandError, StoreLock, about};
 use crate::digest::Algorithm;
 use crate::manifest::{Manifest, Refusal};
 use crate::name::RepositoryName;
@@ -152,7 +152,9 @@ pub fn check(checking: &Checking) -> Result<Verdict, CommandError> {
         repository: Some(name.to_string()),
         document: STANDARD.encode(&document),
     };
-    let answer = match ask(store, &question, |_| {})? {
+    let dir = super::work::existing(store)?;
+    let answer = dir.map_or(Ok(None), |dir| ask(&dir, &question, |_| {}))?;
+    let answer = match answer {
         Some(answer) => answer,
         None => unmounted(store, checking.policy, name, &document)?,
     };
@@ -180,12 +182,8 @@ fn unmounted(
     name: &RepositoryName,
     document: &[u8],
 ) -> Result<Answer, CommandError> {
-    if !Registry::exists(store) {
-        let text = format!("{} is no store: it holds no index", store.display());
-        return Err(CommandError::Usage(text));
-    }
-    let lock = StoreLock::take(store)?;
-    let registry = Registry::open(store, policy)?;
+    let lock = StoreLock::take(store, Absent::Refuse)?;
+    let registry = Registry::open(lock.dir(), policy)?;
     let answer = judge(&registry, Some(name), document);
     drop(registry);
     drop(lock);

@@ -4,27 +4,32 @@
 //! stands in the store and belongs to the one who mounted it. A process that was killed leaves
 //! it behind; nobody answers there, and the next mount replaces it.
 
-use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rustix::fs::{FileType, Mode, fchmod};
+use rustix::net::{
+    AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, bind, listen, shutdown,
+    socket_with,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{CommandError, Done, Verdict, Work, about};
 use crate::adoption::{Progress, Standing};
+use crate::dir::Dir;
 use crate::fuse::Mounted;
 use crate::registry::Registry;
 
 /// The socket's name in the store.
 const SOCKET: &str = "socket";
+/// Callers that may wait to be heard.
+const BACKLOG: i32 = 128;
 /// Longest question in bytes: a manifest, written as JSON writes bytes.
 const QUESTION_MAX: u64 = 32 << 20;
 /// How long either side waits for the other.
@@ -67,7 +72,7 @@ enum Line {
 /// Who answers.
 pub(super) struct Served {
     /// The directory of the store.
-    pub(super) store: PathBuf,
+    pub(super) store: Dir,
     /// What is kept there.
     pub(super) registry: Arc<Registry>,
     /// Where it is mounted: nothing may be written there by who serves it.
@@ -76,28 +81,13 @@ pub(super) struct Served {
     pub(super) mounted: OnceLock<Mounted>,
 }
 
-/// A path to the socket of a store that is short enough for a socket's address.
-struct Address {
-    /// Kept open, since the path leads through it.
-    _directory: fs::File,
-    path: PathBuf,
-}
-
-impl Address {
-    fn of(store: &Path) -> io::Result<Self> {
-        let directory = fs::File::open(store)?;
-        let number = directory.as_raw_fd();
-        Ok(Self {
-            path: PathBuf::from(format!("/proc/self/fd/{number}/{SOCKET}")),
-            _directory: directory,
-        })
-    }
-}
-
 /// A store's control socket; gone when this is dropped.
 #[derive(Debug)]
 pub(super) struct Control {
-    path: PathBuf,
+    store: Dir,
+    /// The device and inode number of the socket: another one at its path is not ours.
+    number: (u64, u64),
+    listener: Arc<UnixListener>,
     ending: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -105,32 +95,45 @@ pub(super) struct Control {
 impl Control {
     /// Answers questions about a store, whose lock the caller holds.
     pub(super) fn listen(served: Arc<Served>) -> Result<Self, CommandError> {
-        let path = served.store.join(SOCKET);
-        match fs::remove_file(&path) {
+        let store = served.store.clone();
+        let path = store.shown(SOCKET);
+        match store.remove_file(SOCKET) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(about(&path)(error));
             }
             Ok(()) | Err(_) => {}
         }
-        let address = Address::of(&served.store).map_err(about(&served.store))?;
-        let listener = UnixListener::bind(&address.path).map_err(about(&path))?;
-        let private = fs::Permissions::from_mode(0o600);
-        fs::set_permissions(&path, private).map_err(about(&path))?;
+        let listener = Arc::new(listener(&store).map_err(about(&path))?);
+        let stat = store.metadata(SOCKET).map_err(about(&path))?;
         let thread = std::thread::Builder::new().name("control".into());
         let ending = Arc::new(AtomicBool::new(false));
-        let asked_to_end = Arc::clone(&ending);
-        let answering = thread.spawn(move || listen(&listener, &served, &asked_to_end));
+        let (calls, asked_to_end) = (Arc::clone(&listener), Arc::clone(&ending));
+        let answering = thread.spawn(move || accept(&calls, &served, &asked_to_end));
         let thread = Some(answering.map_err(about(&path))?);
         Ok(Self {
-            path,
+            store,
+            number: (stat.st_dev, stat.st_ino),
+            listener,
             ending,
             thread,
         })
     }
 }
 
+/// A socket in a store that listens, for its owner alone from the first moment on.
+fn listener(store: &Dir) -> io::Result<UnixListener> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    // The kernel makes the file with the mode that the socket has.
+    fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    // Short enough for an address, wherever the store is.
+    bind(&socket, &SocketAddrUnix::new(store.through(SOCKET))?)?;
+    listen(&socket, BACKLOG)?;
+    Ok(socket.into())
+}
+
 /// Answers whoever calls, each in a thread of its own, until it is to end; then nobody is left.
-fn listen(listener: &UnixListener, served: &Served, ending: &AtomicBool) {
+fn accept(listener: &UnixListener, served: &Served, ending: &AtomicBool) {
     std::thread::scope(|scope| {
         for stream in listener.incoming() {
             if ending.load(Ordering::Acquire) {
@@ -150,17 +153,19 @@ fn listen(listener: &UnixListener, served: &Served, ending: &AtomicBool) {
 impl Drop for Control {
     fn drop(&mut self) {
         self.ending.store(true, Ordering::Release);
-        // It waits for the next caller, which is us. If it cannot be woken it ends with us.
-        let woken = self.path.parent().map(Address::of);
-        if let Some(Ok(address)) = woken
-            && UnixStream::connect(&address.path).is_ok()
-            && let Some(thread) = self.thread.take()
+        // Ends the wait for the next caller.
+        if let Err(error) = shutdown(&*self.listener, Shutdown::Both) {
+            log::error!("the control socket cannot be closed: {error}");
+        } else if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
             log::error!("the control thread ended in a panic");
         }
-        if let Err(error) = fs::remove_file(&self.path) {
-            log::debug!("{}: {error}", self.path.display());
+        let stat = self.store.metadata(SOCKET);
+        if stat.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == self.number)
+            && let Err(error) = self.store.remove_file(SOCKET)
+        {
+            log::debug!("{}: {error}", self.store.shown(SOCKET).display());
         }
     }
 }
@@ -221,20 +226,28 @@ fn say(mut stream: &UnixStream, what: &impl Serialize) -> io::Result<()> {
     stream.write_all(&line)
 }
 
+/// Connects to the socket in a store, and not to what a link there leads to.
+fn connect(store: &Dir) -> io::Result<UnixStream> {
+    let socket = store.pin(SOCKET)?;
+    if FileType::from_raw_mode(socket.metadata()?.st_mode) != FileType::Socket {
+        return Err(io::Error::other("not a socket"));
+    }
+    UnixStream::connect(socket.through())
+}
+
 /// Asks the process that has a store mounted; nothing if there is none. `told` hears how far
 /// the work is.
 pub(super) fn ask(
-    store: &Path,
+    store: &Dir,
     question: &Question,
     mut told: impl FnMut(&Standing),
 ) -> Result<Option<Answer>, CommandError> {
-    let address = Address::of(store).map_err(about(store))?;
-    let stream = match UnixStream::connect(&address.path) {
+    let stream = match connect(store) {
         Ok(stream) => stream,
         Err(error) => {
             return match error.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Ok(None),
-                _ => Err(about(&store.join(SOCKET))(error)),
+                _ => Err(about(&store.shown(SOCKET))(error)),
             };
         }
     };
@@ -254,7 +267,7 @@ pub(super) fn ask(
         }
     };
     asked().map(Some).map_err(|error| CommandError::Served {
-        store: store.to_owned(),
+        store: store.path().to_owned(),
         reason: error.to_string(),
     })
 }

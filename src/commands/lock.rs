@@ -1,45 +1,139 @@
-//! The lock of a store: one process at a time, which says who it is.
+//! The lock of a store: one process at a time, which says who it is, and the store's directory,
+//! open: whatever is reached in the store is reached from there.
 
-use std::fs::File;
-use std::io::{Read, Write};
+use std::fs::{DirBuilder, File, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{Mode, OFlags, fchmod};
 
 use super::{CommandError, about};
+use crate::dir::Dir;
+use crate::registry::{self, StoreState};
+
+/// The lock's name in the store.
+const LOCK: &str = "lock";
+/// What others than the owner may do with a store: nothing.
+const PRIVATE_DIRECTORY: Mode = Mode::RWXU;
+const PRIVATE_FILE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// What to do where there is no store yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// Make one, of a directory that is missing or empty.
+    Make,
+    /// Refuse.
+    Refuse,
+}
 
 /// A store that is ours until this is dropped, or the process ends in whatever way.
 #[derive(Debug)]
 pub struct StoreLock {
+    dir: Dir,
+    new: bool,
     _file: File,
 }
 
 impl StoreLock {
-    /// Takes a store, which is made if it does not exist.
-    pub fn take(store: &Path) -> Result<Self, CommandError> {
-        match std::fs::create_dir(store) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-                return Err(about(store)(error));
-            }
-            _ => {}
-        }
-        let path = store.join("lock");
-        let mut options = File::options();
-        options.read(true).write(true).create(true).truncate(false);
-        let mut file = options.open(&path).map_err(about(&path))?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            let mut pid = String::new();
-            file.read_to_string(&mut pid).map_err(about(&path))?;
-            let pid = pid.trim().to_owned();
-            return Err(CommandError::InUse {
-                store: store.to_owned(),
-                pid,
-            });
-        }
-        file.set_len(0).map_err(about(&path))?;
-        writeln!(file, "{}", std::process::id()).map_err(about(&path))?;
-        Ok(Self { _file: file })
+    /// Takes the store at a path.
+    ///
+    /// # Errors
+    /// [`CommandError::InUse`] if another process has it, and what [`open`] says.
+    pub fn take(store: &Path, absent: Absent) -> Result<Self, CommandError> {
+        let (dir, state) = open(store, absent)?;
+        Self::hold(dir, state == StoreState::Empty)
     }
+
+    /// Takes the store in a directory that is open; `new` if it is still to be made.
+    pub(super) fn hold(dir: Dir, new: bool) -> Result<Self, CommandError> {
+        tighten(&dir)?;
+        let path = dir.shown(LOCK);
+        let flags = OFlags::RDWR | OFlags::CREATE;
+        let file = dir.open_file(LOCK, flags, PRIVATE_FILE);
+        let mut file = file.map_err(about(&path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                file.read_to_string(&mut pid).map_err(about(&path))?;
+                return Err(CommandError::InUse {
+                    store: dir.path().to_owned(),
+                    pid: pid.trim().to_owned(),
+                });
+            }
+            Err(TryLockError::Error(error)) => return Err(about(&path)(error)),
+        }
+        write(&mut file).map_err(about(&path))?;
+        Ok(Self {
+            dir,
+            new,
+            _file: file,
+        })
+    }
+
+    /// The store's directory.
+    pub fn dir(&self) -> &Dir {
+        &self.dir
+    }
+
+    /// Returns `true` if there was no store, so that opening it makes one.
+    pub fn is_new(&self) -> bool {
+        self.new
+    }
+}
+
+/// Opens the directory of a store, which is made if it is missing and may be.
+///
+/// # Errors
+/// What is no store, or is not there though it should be.
+fn open(store: &Path, absent: Absent) -> Result<(Dir, StoreState), CommandError> {
+    let dir = match Dir::open(store) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if absent == Absent::Refuse {
+                return Err(missing(store, "it does not exist"));
+            }
+            let made = DirBuilder::new()
+                .mode(PRIVATE_DIRECTORY.as_raw_mode())
+                .create(store);
+            match made {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(about(store)(error));
+                }
+                Ok(()) | Err(_) => Dir::open(store).map_err(about(store))?,
+            }
+        }
+        opened => opened.map_err(about(store))?,
+    };
+    let state = registry::state(&dir)?;
+    if state == StoreState::Empty && absent == Absent::Refuse {
+        return Err(missing(store, "it is empty"));
+    }
+    Ok((dir, state))
+}
+
+/// There is no store, and none is to be made.
+fn missing(store: &Path, why: &str) -> CommandError {
+    let store = store.display();
+    CommandError::Usage(format!("{store} is no store: {why}"))
+}
+
+/// Keeps others out of a store, whatever the modes of what is in it.
+fn tighten(dir: &Dir) -> Result<(), CommandError> {
+    let path = dir.path();
+    let stat = dir.metadata("").map_err(about(path))?;
+    if Mode::from_raw_mode(stat.st_mode) != PRIVATE_DIRECTORY {
+        fchmod(dir, PRIVATE_DIRECTORY).map_err(|error| about(path)(error.into()))?;
+    }
+    Ok(())
+}
+
+/// Says in the lock who has it. Who cannot open it cannot hold it either.
+fn write(file: &mut File) -> io::Result<()> {
+    let mode = PRIVATE_FILE.as_raw_mode();
+    file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+    file.set_len(0)?;
+    writeln!(file, "{}", std::process::id())
 }
 
 #[cfg(test)]
@@ -50,13 +144,55 @@ mod tests {
     fn a_store_in_use_names_its_holder() {
         let directory = tempfile::tempdir().unwrap();
         let store = directory.path().join("store");
-        let held = StoreLock::take(&store).unwrap();
-        let refused = StoreLock::take(&store).unwrap_err().to_string();
+        let held = StoreLock::take(&store, Absent::Make).unwrap();
+        let refused = StoreLock::take(&store, Absent::Make);
+        let refused = refused.unwrap_err().to_string();
         assert!(
             refused.contains(&format!("process {}", std::process::id())),
             "{refused}"
         );
         drop(held);
-        StoreLock::take(&store).unwrap();
+        StoreLock::take(&store, Absent::Make).unwrap();
+    }
+
+    #[test]
+    fn where_no_store_is_to_be_made_none_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = directory.path().join("store");
+        let refused = StoreLock::take(&store, Absent::Refuse).unwrap_err();
+        assert!(refused.to_string().contains("does not exist"), "{refused}");
+        assert!(!store.exists());
+        std::fs::create_dir(&store).unwrap();
+        let refused = StoreLock::take(&store, Absent::Refuse).unwrap_err();
+        assert!(refused.to_string().contains("empty"), "{refused}");
+        assert_eq!(std::fs::read_dir(&store).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_directory_of_other_things_is_left_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("holiday.jpg"), "").unwrap();
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(directory.path(), mode).unwrap();
+        let refused = StoreLock::take(directory.path(), Absent::Make);
+        assert!(refused.unwrap_err().to_string().contains("not a store"));
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+        let mode = std::fs::metadata(directory.path()).unwrap().permissions();
+        assert_eq!(mode.mode() & 0o777, 0o755);
+    }
+
+    #[test]
+    fn a_lock_that_is_a_symbolic_link_is_not_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, victim) = (
+            directory.path().join("store"),
+            directory.path().join("victim"),
+        );
+        drop(StoreLock::take(&store, Absent::Make).unwrap());
+        std::fs::write(&victim, "precious").unwrap();
+        std::fs::remove_file(store.join(LOCK)).unwrap();
+        std::os::unix::fs::symlink(&victim, store.join(LOCK)).unwrap();
+        StoreLock::take(&store, Absent::Make).unwrap_err();
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
     }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, OnceLock};
 
+use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -16,7 +17,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::control::{Control, Served};
-use super::{CommandError, MountOptions, StoreLock, about, absolute};
+use super::work::existing;
+use super::{Absent, CommandError, MountOptions, StoreLock, about, absolute};
 use crate::fuse::{Mount, Options};
 use crate::registry::{self, Expiry, FILES, Registry};
 use crate::tree::Tree;
@@ -62,7 +64,10 @@ fn check(mounting: &Mounting) -> Result<PathBuf, CommandError> {
             mounting.root
         ));
     }
-    if registry::is_backup(&mounting.store) && !mounting.options.read_only {
+    if let Some(dir) = existing(&mounting.store)?
+        && registry::is_backup(&dir)?
+        && !mounting.options.read_only
+    {
         return usage(format!(
             "{} is a backup: mount it with -o ro, or restore it into a store",
             mounting.store.display()
@@ -126,20 +131,22 @@ fn fusermount(arguments: &[&str], mountpoint: &Path) -> bool {
 
 /// Serves the mount in this process.
 fn serve(mounting: &Mounting, mountpoint: &Path) -> Result<(), CommandError> {
-    let lock = StoreLock::take(&mounting.store)?;
+    let lock = StoreLock::take(&mounting.store, Absent::Make)?;
     raise_open_files();
     let options = &mounting.options;
-    let registry = Registry::recover(&mounting.store, options.policy, options.recover)?;
+    let registry = Registry::recover(lock.dir(), options.policy, options.recover)?;
     let registry = Arc::new(registry);
     let known = Arc::new(Served {
-        store: mounting.store.clone(),
+        store: lock.dir().clone(),
         registry: Arc::clone(&registry),
         mountpoint: mountpoint.to_owned(),
         mounted: OnceLock::new(),
     });
     let control = Control::listen(Arc::clone(&known))?;
-    let plain = mounting.store.join(FILES);
-    let tree = Tree::new(registry, &plain, &mounting.root, options.read_only)?;
+    // What is in it has its own modes, behind the store's.
+    let plain = lock.dir().ensure_dir(FILES, Mode::from_raw_mode(0o755));
+    let plain = plain.map_err(about(&lock.dir().shown(FILES)))?;
+    let tree = Tree::new(registry, plain, &mounting.root, options.read_only)?;
     let expiry = if options.read_only {
         None
     } else {
@@ -265,7 +272,7 @@ fn background(mounting: &Mounting) -> Result<(), CommandError> {
     let status = child.wait().map_err(about(&program))?;
     if status.code() == Some(crate::cli::ExitCode::InUse.number()) {
         // The same as in the foreground: the lock tells who.
-        StoreLock::take(&mounting.store)?;
+        StoreLock::take(&mounting.store, Absent::Make)?;
     }
     let reason = reason.trim().trim_start_matches("regfs: ");
     Err(CommandError::Background(format!("{reason} ({status})")))

@@ -12,8 +12,12 @@ use serde::{Deserialize, Serialize};
 use super::bar::Bar;
 use super::control::{Answer, Question, ask};
 use super::inventory::MountRow;
-use super::{BackedUp, CommandError, Examination, Inquiry, Inventory, Scrubbed, StoreLock, Trash};
+use super::{
+    Absent, BackedUp, CommandError, Examination, Inquiry, Inventory, Scrubbed, StoreLock, Trash,
+    about,
+};
 use crate::adoption::{self, Exported, Exporting, Importing, Progress, Report};
+use crate::dir::Dir;
 use crate::fuse::Mounted;
 use crate::registry::{self, Diagnosis, Policy, Recover, Registry, Way};
 
@@ -175,7 +179,7 @@ impl Work {
     /// Does it.
     pub(super) fn perform(
         &self,
-        store: &Path,
+        store: &Dir,
         registry: &Registry,
         progress: &Progress,
     ) -> Result<Done, CommandError> {
@@ -189,7 +193,7 @@ impl Work {
             } => Done::Imported(adoption::import(&Importing {
                 plain,
                 root,
-                store,
+                store: Some(store),
                 registry: Some(registry),
                 way: *way,
                 verify: *verify,
@@ -239,7 +243,7 @@ pub fn survey(plain: &Path, root: &str, jobs: usize) -> Result<Report, CommandEr
         let importing = Importing {
             plain,
             root,
-            store: Path::new(""),
+            store: None,
             registry: None,
             way: Way::default(),
             verify: false,
@@ -252,41 +256,31 @@ pub fn survey(plain: &Path, root: &str, jobs: usize) -> Result<Report, CommandEr
 
 /// Has a work done, by whoever has the store.
 pub fn work(store: &Path, work: &Work) -> Result<Done, CommandError> {
-    if store.is_dir() {
-        let mut bar = Bar::new();
-        let answer = ask(store, &Question::Work(work.clone()), |standing| {
-            bar.show(standing);
-        })?;
-        drop(bar);
-        match answer {
-            None => {}
-            Some(Answer::Done(done)) => return Ok(*done),
-            Some(Answer::Failed(reason)) => return Err(CommandError::Failed(reason)),
-            Some(other) => {
-                return Err(CommandError::Served {
-                    store: store.to_owned(),
-                    reason: format!("an answer to another question: {other:?}"),
-                });
-            }
-        }
+    if let Some(dir) = existing(store)?
+        && let Some(done) = delegate(&dir, work)?
+    {
+        return Ok(done);
     }
-    if !work.makes_a_store() && !Registry::exists(store) {
-        let text = format!("{} is no store: it holds no index", store.display());
-        return Err(CommandError::Usage(text));
-    }
+    let absent = if work.makes_a_store() {
+        Absent::Make
+    } else {
+        Absent::Refuse
+    };
     if let Work::Import { plain, root, .. } = work {
         // Before a store is made for nothing.
         adoption::find(plain, root)?;
-        if registry::is_backup(store) {
+        if let Some(dir) = existing(store)?
+            && registry::is_backup(&dir)?
+        {
             let text = format!("{} is a backup: restore it first", store.display());
             return Err(CommandError::Usage(text));
         }
     }
-    let lock = StoreLock::take(store)?;
+    let lock = StoreLock::take(store, absent)?;
     if let Work::Fsck { .. } = work {
-        Registry::check_pages(store)?;
+        Registry::check_pages(lock.dir())?;
     }
-    let opened = Registry::recover(store, Policy::default(), work.recover());
+    let opened = Registry::recover(lock.dir(), Policy::default(), work.recover());
     // Until its loss is accepted, nothing else can be said of such a store.
     if let (Work::Fsck { .. }, Err(error)) = (work, &opened)
         && let Some(damage) = error.journal_damage()
@@ -295,10 +289,35 @@ pub fn work(store: &Path, work: &Work) -> Result<Done, CommandError> {
     }
     let registry = opened?;
     let progress = Progress::default();
-    let done = watched(&progress, || work.perform(store, &registry, &progress));
+    let done = watched(&progress, || work.perform(lock.dir(), &registry, &progress));
     drop(registry);
     drop(lock);
     done
+}
+
+/// The directory of a store, if there is one.
+pub(super) fn existing(store: &Path) -> Result<Option<Dir>, CommandError> {
+    match Dir::open(store) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some).map_err(about(store)),
+    }
+}
+
+/// Has a work done by the process that serves the store; nothing if there is none.
+fn delegate(store: &Dir, work: &Work) -> Result<Option<Done>, CommandError> {
+    let mut bar = Bar::new();
+    let answer = ask(store, &Question::Work(work.clone()), |standing| {
+        bar.show(standing);
+    })?;
+    match answer {
+        None => Ok(None),
+        Some(Answer::Done(done)) => Ok(Some(*done)),
+        Some(Answer::Failed(reason)) => Err(CommandError::Failed(reason)),
+        Some(other) => Err(CommandError::Served {
+            store: store.path().to_owned(),
+            reason: format!("an answer to another question: {other:?}"),
+        }),
+    }
 }
 
 /// Runs a work and shows meanwhile how far it is.

@@ -20,9 +20,9 @@ use rustix::io::Errno;
 pub struct Pinned(pub(super) OwnedFd);
 
 impl Pinned {
-    /// The name by which the kernel leads to the file itself, also where a call takes no bare
-    /// descriptor of this kind.
-    fn name(&self) -> PathBuf {
+    /// A path by which the kernel leads to the file itself, for calls that take no bare
+    /// descriptor of this kind. It is valid in this process, and while this is held.
+    pub fn through(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
     }
 
@@ -51,7 +51,12 @@ impl Pinned {
             _ => return Err(Errno::PERM.into()),
         }
         let flags = flags | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        Ok(File::from(openat(CWD, self.name(), flags, Mode::empty())?))
+        Ok(File::from(openat(
+            CWD,
+            self.through(),
+            flags,
+            Mode::empty(),
+        )?))
     }
 
     /// Sets the permission bits.
@@ -62,7 +67,7 @@ impl Pinned {
         if self.kind()? == FileType::Symlink {
             return Err(Errno::OPNOTSUPP.into());
         }
-        Ok(chmodat(CWD, self.name(), mode, AtFlags::empty())?)
+        Ok(chmodat(CWD, self.through(), mode, AtFlags::empty())?)
     }
 
     /// Sets owner and group, as far as they are given.
@@ -80,6 +85,6 @@ impl Pinned {
     /// What utimensat(2) says.
     pub fn set_times(&self, times: &Timestamps) -> io::Result<()> {
         // Of a symbolic link this name leads to the link.
-        Ok(utimensat(CWD, self.name(), times, AtFlags::empty())?)
+        Ok(utimensat(CWD, self.through(), times, AtFlags::empty())?)
     }
 }

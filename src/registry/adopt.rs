@@ -4,12 +4,14 @@
 //! may be adopted again. Nothing is judged: what is wrong with it fsck says afterwards.
 //! Manifests are read, so that what they name is known.
 
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, Read};
 
 use super::ingest::{edges, know};
 use super::{Directory, Error, Fact, INLINE_BYTES_MAX, Registry, Way};
 use crate::blobs::BlobsError;
 use crate::digest::Digest;
+use crate::dir::FilePath;
 use crate::index::EDGES_AT_ONCE;
 use crate::manifest::{Understood, understand};
 use crate::name::{LinkSet, RepositoryName, UploadId};
@@ -81,7 +83,7 @@ pub struct Adopter<'a> {
     bytes: usize,
     files: usize,
     /// Files whose blobs wait, to be removed.
-    moved: Vec<PathBuf>,
+    moved: Vec<FilePath>,
     new: u64,
 }
 
@@ -138,7 +140,7 @@ impl Adopter<'_> {
     /// they are read; others if `verify` says so.
     pub fn blob(
         &mut self,
-        file: &Path,
+        file: &FilePath,
         digest: &Digest,
         created: u32,
         way: Way,
@@ -148,12 +150,14 @@ impl Adopter<'_> {
             return Ok(Adopted::Known(size));
         }
         let system = |error| BlobsError::System {
-            path: file.display().to_string(),
+            path: file.to_string(),
             error,
         };
-        let size = std::fs::metadata(file).map_err(system)?.len();
+        let mut source = file.read().map_err(system)?;
+        let size = source.metadata().map_err(system)?.len();
         if size <= INLINE_BYTES_MAX as u64 {
-            let bytes = std::fs::read(file).map_err(system)?;
+            let mut bytes = Vec::new();
+            source.read_to_end(&mut bytes).map_err(system)?;
             let actual = Digest::of(digest.algorithm(), &bytes);
             if actual != *digest {
                 return Ok(Adopted::Wrong(actual));
@@ -168,7 +172,7 @@ impl Adopter<'_> {
             return Ok(Adopted::New(size));
         }
         if verify {
-            let actual = hash(file, digest).map_err(system)?;
+            let actual = hash(&mut source, digest).map_err(system)?;
             if actual != *digest {
                 return Ok(Adopted::Wrong(actual));
             }
@@ -183,7 +187,7 @@ impl Adopter<'_> {
         let taken = self.registry.blobs.take(file, digest, first)?;
         drop(held);
         if way == Way::Move && taken == Way::Link {
-            self.moved.push(file.to_owned());
+            self.moved.push(file.clone());
         }
         self.files += 1;
         self.push(Pending::Fact(Fact::Blob {
@@ -199,13 +203,13 @@ impl Adopter<'_> {
         &mut self,
         name: &RepositoryName,
         id: &UploadId,
-        file: &Path,
+        file: &FilePath,
     ) -> Result<bool, Error> {
         let system = |error| BlobsError::System {
-            path: file.display().to_string(),
+            path: file.to_string(),
             error,
         };
-        let mut source = std::fs::File::open(file).map_err(system)?;
+        let mut source = file.read().map_err(system)?;
         let len = source.metadata().map_err(system)?.len();
         match self.registry.upload_data(name, id) {
             // Its registry may have gone on with it here.
@@ -220,7 +224,7 @@ impl Adopter<'_> {
         staging.truncate(0)?;
         let (mut buffer, mut offset) = (vec![0; 1 << 20], 0);
         loop {
-            let read = std::io::Read::read(&mut source, &mut buffer).map_err(system)?;
+            let read = source.read(&mut buffer).map_err(system)?;
             if read == 0 {
                 self.registry.sync_upload(&staging)?;
                 self.registry.sync()?;
@@ -318,8 +322,8 @@ impl Adopter<'_> {
             self.registry.sync_always()?;
         }
         for file in moved {
-            std::fs::remove_file(&file).map_err(|error| BlobsError::System {
-                path: file.display().to_string(),
+            file.remove().map_err(|error| BlobsError::System {
+                path: file.to_string(),
                 error,
             })?;
         }
@@ -328,9 +332,6 @@ impl Adopter<'_> {
 }
 
 /// The digest that a file has.
-fn hash(file: &Path, like: &Digest) -> std::io::Result<Digest> {
-    let mut file = std::fs::File::open(file)?;
-    Digest::of_parts(like.algorithm(), |buffer| {
-        std::io::Read::read(&mut file, buffer)
-    })
+fn hash(file: &mut File, like: &Digest) -> io::Result<Digest> {
+    Digest::of_parts(like.algorithm(), |buffer| file.read(buffer))
 }

@@ -6,15 +6,18 @@
 //! the place of the old ones in one step: a backup that was interrupted leaves the one before.
 //! Uploads that are under way are not in a backup: nobody could go on with them.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+
+use rustix::fs::{Mode, OFlags, RenameFlags};
 
 use super::{Error, Fact, Moment, Registry, open};
 use crate::blobs::{Blobs, BlobsError, Local, Way};
 use crate::digest::Digest;
-use crate::dir::Dir;
-use crate::index::INDEX_FILE;
+use crate::dir::{Dir, FilePath};
+use crate::index::{INDEX_FILE, JOURNAL_DIRECTORY};
 
 /// What says that a directory is a backup.
 const MARK: &str = "backup";
@@ -44,27 +47,43 @@ fn about(path: &Path) -> impl FnOnce(io::Error) -> Error {
     move |error| Error::Blobs(BlobsError::System { path, error })
 }
 
-/// Whether a directory holds a backup.
-pub fn is_backup(directory: &Path) -> bool {
-    directory.join(MARK).exists()
+/// Returns `true` if a directory holds a backup.
+pub fn is_backup(directory: &Dir) -> Result<bool, Error> {
+    open::holds(directory, MARK)
 }
 
 /// Makes a directory a place for backups, if it is new, empty, or one already.
-pub fn prepare(target: &Path) -> Result<(), Error> {
-    match fs::create_dir(target) {
+pub fn prepare(target: &Path) -> Result<Dir, Error> {
+    let made = fs::DirBuilder::new().mode(0o700).create(target);
+    match made {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             return Err(about(target)(error));
         }
         Err(_) | Ok(()) => {}
     }
-    let mut others = fs::read_dir(target).map_err(about(target))?.flatten();
-    if !is_backup(target) && others.any(|row| row.file_name() != "lock") {
+    let dir = Dir::open(target).map_err(about(target))?;
+    if !is_backup(&dir)? && !is_unused(&dir)? {
         return Err(Error::Store {
             path: target.display().to_string(),
             reason: "it is neither empty nor a backup".into(),
         });
     }
-    fs::write(target.join(MARK), TEXT).map_err(about(target))
+    let mark = FilePath::new(&dir, MARK);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
+    let marked = mark.open(flags, Mode::RUSR | Mode::WUSR);
+    let marked = marked.and_then(|mut file| file.write_all(TEXT.as_bytes()));
+    marked.map_err(|error| about(&dir.shown(MARK))(error))?;
+    Ok(dir)
+}
+
+/// Returns `true` if nothing is in a directory but the lock that its holder has made.
+fn is_unused(dir: &Dir) -> Result<bool, Error> {
+    for row in dir.entries().map_err(about(dir.path()))? {
+        if row.map_err(about(dir.path()))?.name != "lock" {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 impl Registry {
@@ -73,7 +92,7 @@ impl Registry {
     /// blobs were looked at, and says whether to go on.
     pub fn backup(
         &self,
-        target: &Path,
+        target: &Dir,
         mut told: impl FnMut(u64) -> bool,
     ) -> Result<BackedUp, Error> {
         let kept = Local::open(target)?;
@@ -90,15 +109,14 @@ impl Registry {
         })?;
         kept.settle()?;
         // Who looked into the backup has left a journal, which is not of the new facts.
-        let journal = open::journal(target);
+        let journal = target.through(JOURNAL_DIRECTORY);
         match fs::remove_dir_all(&journal) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(about(&journal)(error));
             }
             Err(_) | Ok(()) => {}
         }
-        let dir = Dir::open(target).map_err(about(target))?;
-        moment.index().copy(&dir, INDEX_FILE)?;
+        moment.index().copy(target, INDEX_FILE)?;
         prune(&kept, &moment, &mut done)?;
         Ok(done)
     }
@@ -109,7 +127,7 @@ impl Moment<'_> {
     fn back_up(
         &self,
         kept: &Local,
-        target: &Path,
+        target: &Dir,
         digest: &Digest,
         size: u64,
         done: &mut BackedUp,
@@ -122,15 +140,9 @@ impl Moment<'_> {
         if kept.open(digest).is_ok_and(|known| known.len() == size) {
             return Ok(());
         }
-        let brought = target
-            .join("staging")
-            .join(format!("{}.copy", digest.hex()));
-        match fs::remove_file(&brought) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(about(&brought)(error));
-            }
-            Err(_) | Ok(()) => {}
-        }
+        let brought = brought(target, digest);
+        let stale = brought.remove();
+        stale.map_err(|error| about(&target.shown(brought.path()))(error))?;
         match self.give(digest, &brought, Way::Copy) {
             Err(error) if error.is_missing_blob() => {
                 log::error!("{error}");
@@ -144,6 +156,11 @@ impl Moment<'_> {
         done.new_bytes += size;
         Ok(())
     }
+}
+
+/// Where a blob is on its way into a store.
+fn brought(store: &Dir, digest: &Digest) -> FilePath {
+    FilePath::new(store, format!("staging/{}.copy", digest.hex()))
 }
 
 /// Removes blobs that the newest facts do not name.
@@ -167,20 +184,19 @@ fn prune(kept: &Local, moment: &Moment<'_>, done: &mut BackedUp) -> Result<(), E
 
 /// Makes a new store of a backup; blobs come in this way. How many.
 pub fn restore(
-    backup: &Path,
-    store: &Path,
+    backup: &Dir,
+    store: &Dir,
     way: Way,
     mut told: impl FnMut(u64) -> bool,
 ) -> Result<u64, Error> {
-    let refused = |path: &Path, reason: &str| Error::Store {
-        path: path.display().to_string(),
+    let refused = |dir: &Dir, reason: &str| Error::Store {
+        path: dir.path().display().to_string(),
         reason: reason.into(),
     };
-    if !is_backup(backup) || !open::exists(backup) {
+    if !is_backup(backup)? || !open::holds(backup, INDEX_FILE)? {
         return Err(refused(backup, "it holds no backup"));
     }
-    let mut others = fs::read_dir(store).map_err(about(store))?.flatten();
-    if others.any(|row| row.file_name() != "lock") {
+    if !is_unused(store)? {
         return Err(refused(
             store,
             "it is not empty: a backup makes a new store",
@@ -196,7 +212,7 @@ pub fn restore(
             if !told(1) {
                 return Err(Error::Stopped);
             }
-            let brought = store.join("staging").join(format!("{}.copy", digest.hex()));
+            let brought = brought(store, &digest);
             from.give(&digest, &brought, way)?;
             to.take(&brought, &digest, Way::Move)?;
             count += 1;
@@ -204,12 +220,21 @@ pub fn restore(
     }
     to.settle()?;
     // The index last: before it is there this is no store.
-    let (index, new) = (open::index(store), store.join("index.copy"));
-    fs::copy(open::index(backup), &new).map_err(about(&new))?;
-    File::open(&new)
-        .and_then(|file| rustix::fs::fsync(&file).map_err(Into::into))
-        .map_err(about(&new))?;
-    fs::rename(&new, &index).map_err(about(&index))?;
+    copy_index(backup, store).map_err(about(&store.shown(INDEX_FILE)))?;
     to.settle()?;
     Ok(count)
+}
+
+/// Copies an index; what has its name is durable.
+fn copy_index(backup: &Dir, store: &Dir) -> io::Result<()> {
+    let (index, new) = (
+        FilePath::new(store, INDEX_FILE),
+        FilePath::new(store, "index.copy"),
+    );
+    new.remove()?;
+    let mut source = FilePath::new(backup, INDEX_FILE).read()?;
+    let mut target = new.create(Mode::RUSR | Mode::WUSR)?;
+    io::copy(&mut source, &mut target)?;
+    rustix::fs::fsync(&target)?;
+    new.rename(&index, RenameFlags::empty())
 }

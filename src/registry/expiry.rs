@@ -199,7 +199,9 @@ mod tests {
     #[test]
     fn the_oldest_goes_before_a_disk_is_full() {
         let disk = SmallDisk::new(64 << 20);
-        let registry = Registry::open(&disk.path().join("store"), Policy::default()).unwrap();
+        let store = crate::dir::Dir::open(disk.path()).unwrap();
+        let store = store.ensure_dir("store", rustix::fs::Mode::RWXU).unwrap();
+        let registry = Registry::open(&store, Policy::default()).unwrap();
         let registry = Arc::new(registry);
         let layers: Vec<_> = (1..=9).map(layer).collect();
         for one in &layers {

@@ -82,6 +82,7 @@ mod tests {
     use super::*;
     use crate::blobs::Blobs as _;
     use crate::digest::Algorithm;
+    use crate::dir::{Dir, FilePath};
     use crate::name::{LinkSet, RepositoryName, UploadId};
     use crate::registry::{Bytes, Directory, Policy};
     use crate::small_disk::SmallDisk;
@@ -106,7 +107,7 @@ mod tests {
 
     /// A registry whose facts can crash, and whose bytes are files.
     fn in_files(facts: &Arc<index::Memory>, directory: &Path) -> Registry {
-        let bytes = Arc::new(blobs::Local::open(directory).unwrap());
+        let bytes = Arc::new(blobs::Local::open(&Dir::open(directory).unwrap()).unwrap());
         Registry::new(facts.clone(), bytes, Policy::default()).unwrap()
     }
 
@@ -307,7 +308,8 @@ mod tests {
             let registry = in_files(&facts, directory.path());
             let mut adopter = registry.adopter();
             let way = crate::blobs::Way::Move;
-            adopter.blob(&file, &digest, 1, way, false).unwrap();
+            let source = FilePath::new(&Dir::open(directory.path()).unwrap(), "data");
+            adopter.blob(&source, &digest, 1, way, false).unwrap();
             if flushed {
                 adopter.flush().unwrap();
             }

@@ -2,12 +2,15 @@
 //!
 //! While one is held, blobs that are removed are kept aside; the registry goes on meanwhile.
 
-use std::path::Path;
+use std::io::Write;
 use std::time::SystemTime;
 
+use rustix::fs::Mode;
+
 use super::{Directory, Error, Fact, Registry};
-use crate::blobs::Way;
+use crate::blobs::{BlobsError, Way};
 use crate::digest::{Algorithm, Digest};
+use crate::dir::FilePath;
 use crate::index::Index;
 use crate::name::{LinkSet, Namespace, RepositoryName, UploadId};
 
@@ -209,11 +212,12 @@ impl Moment<'_> {
 
     /// Gives a blob of that moment out as a file, which must not exist; the way in which that
     /// was done. It is not made durable.
-    pub fn give(&self, digest: &Digest, file: &Path, way: Way) -> Result<Way, Error> {
+    pub fn give(&self, digest: &Digest, file: &FilePath, way: Way) -> Result<Way, Error> {
         if let Some(bytes) = self.index.view().inline(digest)? {
-            let written = std::fs::write(file, bytes);
-            written.map_err(|error| crate::blobs::BlobsError::System {
-                path: file.display().to_string(),
+            let made = file.create(Mode::from_raw_mode(0o666));
+            let written = made.and_then(|mut made| made.write_all(&bytes));
+            written.map_err(|error| BlobsError::System {
+                path: file.to_string(),
                 error,
             })?;
             return Ok(Way::Copy);

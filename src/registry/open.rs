@@ -1,74 +1,75 @@
-//! Opening: the directory of a store, made if it is not there.
+//! Opening: the directory of a store, and what it may hold before it is one.
 
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Error, Policy, Registry};
+use super::{Error, Policy, Registry, is_backup};
 use crate::blobs::Local;
 use crate::dir::Dir;
-use crate::index::{
-    INDEX_FILE, IndexError, JOURNAL_DIRECTORY, Recover, check_embedded, open_embedded,
-};
+use crate::index::{INDEX_FILE, IndexError, Recover, check_embedded, open_embedded};
 
-/// What a store's directory may hold before it is one.
-const BEFORE: [&str; 3] = ["lock", "regfs.log", "socket"];
+/// What a store's directory may hold before it is one. A disk that was just formatted holds
+/// `lost+found`.
+const BEFORE: [&str; 4] = ["lock", "regfs.log", "socket", "lost+found"];
 
 /// Where a store keeps files that are not of its registry.
 pub const FILES: &str = "files";
 
-/// Whether a directory is a store.
-pub(super) fn exists(store: &Path) -> bool {
-    store.join(INDEX_FILE).exists()
+/// What a directory is to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreState {
+    /// A store, or a backup, perhaps an unfinished one.
+    Present,
+    /// Empty, so that a store can be made of it.
+    Empty,
 }
 
-/// Where a store keeps its index.
-pub(super) fn index(store: &Path) -> PathBuf {
-    store.join(INDEX_FILE)
+fn refused(store: &Dir, reason: String) -> Error {
+    Error::Store {
+        path: store.path().display().to_string(),
+        reason,
+    }
 }
 
-/// Where a store keeps what stands in front of its index.
-pub(super) fn journal(store: &Path) -> PathBuf {
-    store.join(JOURNAL_DIRECTORY)
+/// Returns `true` if a name stands in a directory.
+pub(super) fn holds(store: &Dir, name: &str) -> Result<bool, Error> {
+    match store.metadata(name) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(refused(store, format!("{name}: {error}"))),
+    }
+}
+
+/// Tells what a directory is to us.
+///
+/// # Errors
+/// [`Error::Store`] for a directory that holds something else.
+pub fn state(store: &Dir) -> Result<StoreState, Error> {
+    if holds(store, INDEX_FILE)? || is_backup(store)? {
+        return Ok(StoreState::Present);
+    }
+    let unread = |error: io::Error| refused(store, error.to_string());
+    for row in store.entries().map_err(unread)? {
+        let name = row.map_err(unread)?.name;
+        let name = name.to_string_lossy();
+        // What an interrupted first creation leaves behind may be there.
+        if !BEFORE.contains(&&*name) && !name.starts_with("index.") {
+            let reason = format!("it holds {name:?} but no index: not a store of regfs");
+            return Err(refused(store, reason));
+        }
+    }
+    Ok(StoreState::Empty)
 }
 
 /// Reads every page of the index.
-pub(super) fn check_pages(store: &Path) -> Result<(), Error> {
-    let refused = |error: io::Error| Error::Store {
-        path: store.display().to_string(),
-        reason: error.to_string(),
-    };
-    let dir = Dir::open(store).map_err(refused)?;
-    Ok(check_embedded(&dir).map_err(IndexError::from)?)
+pub(super) fn check_pages(store: &Dir) -> Result<(), Error> {
+    Ok(check_embedded(store).map_err(IndexError::from)?)
 }
 
 /// Opens the registry kept in a directory, or makes it.
-pub(super) fn open(store: &Path, policy: Policy, recover: Recover) -> Result<Registry, Error> {
-    let refused = |reason: String| Error::Store {
-        path: store.display().to_string(),
-        reason,
-    };
-    match fs::create_dir(store) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(refused(error.to_string()));
-        }
-        _ => {}
-    }
-    let index = store.join(INDEX_FILE);
-    if !index.exists() {
-        for row in fs::read_dir(store).map_err(|error| refused(error.to_string()))? {
-            let name = row.map_err(|error| refused(error.to_string()))?.file_name();
-            let name = name.to_string_lossy();
-            // What an interrupted first creation leaves behind may be there.
-            if !BEFORE.contains(&&*name) && !name.starts_with("index.") {
-                let reason = format!("it holds {name:?} but no index: not a store of regfs");
-                return Err(refused(reason));
-            }
-        }
-    }
-    let dir = Dir::open(store).map_err(|error| refused(error.to_string()))?;
-    let facts = open_embedded(&dir, recover).map_err(IndexError::from)?;
+pub(super) fn open(store: &Dir, policy: Policy, recover: Recover) -> Result<Registry, Error> {
+    state(store)?;
+    let facts = open_embedded(store, recover).map_err(IndexError::from)?;
     let damage = facts.damage().cloned();
     let blobs = Local::open(store)?;
     let registry = Registry::new(Arc::new(facts), Arc::new(blobs), policy)?;

@@ -20,6 +20,7 @@ mod listings;
 mod man;
 mod manifests;
 mod mounted;
+mod moved;
 mod opened;
 mod ownership;
 mod passthrough;

@@ -9,14 +9,14 @@ use std::path::Path;
 use std::process::Command;
 
 use regfs::digest::Digest;
+use regfs::dir::Dir;
 use regfs::name::LinkSet;
 use regfs::registry::{Error, Policy, Registry};
 
 use super::faults::{Acknowledged, check, live, tag, uploaded};
 
 /// The system calls by which anything is written.
-const CALLS: &str =
-    "pwrite64,fsync,fdatasync,rename,renameat2,unlink,ftruncate,mkdir,linkat,syncfs";
+const CALLS: &str = "pwrite64,fsync,fdatasync,rename,renameat2,unlink,unlinkat,ftruncate,mkdir,mkdirat,linkat,syncfs";
 /// Where the process that is made to fail finds its store.
 const STORE: &str = "REGFS_FAILING_STORE";
 
@@ -71,7 +71,7 @@ fn child() {
         return;
     };
     let mut done = Acknowledged::default();
-    match Registry::open(Path::new(&store), Policy::default()) {
+    match Registry::open(&Dir::open(Path::new(&store)).unwrap(), Policy::default()) {
         Ok(registry) => {
             if let Err(error) = live(&registry, &mut done) {
                 eprintln!("failed: {error}");
@@ -86,6 +86,7 @@ fn child() {
 
 /// Runs the child under strace with these arguments; what it printed.
 fn run(store: &Path, arguments: &[&str]) -> String {
+    fs::create_dir(store).unwrap();
     let mut strace = Command::new("strace");
     strace.args(["-f", "-qq"]).args(arguments);
     strace.arg(std::env::current_exe().unwrap());
@@ -121,7 +122,7 @@ fn fail_each(errno: &str) {
         let text = run(&store, &["-o", "/dev/null", "-e", &trace, "-e", &inject]);
         let done = understood(&text);
         failures += usize::from(done.removed.is_empty());
-        let registry = Registry::open(&store, Policy::default());
+        let registry = Registry::open(&Dir::open(&store).unwrap(), Policy::default());
         let registry = registry.unwrap_or_else(|error| panic!("{errno} {n}: {error}"));
         check(&registry, &done, &uploaded());
         match live(&registry, &mut Acknowledged::default()) {

@@ -103,8 +103,8 @@ impl Mount {
         self.tree = None;
         let registry =
             Registry::new(self.store.clone(), self.bytes.clone(), Policy::default()).unwrap();
-        let plain = self.plain.path().to_owned();
-        self.tree = Some(Tree::new(Arc::new(registry), &plain, "docker/registry", false).unwrap());
+        let plain = regfs::dir::Dir::open(self.plain.path()).unwrap();
+        self.tree = Some(Tree::new(Arc::new(registry), plain, "docker/registry", false).unwrap());
     }
 
     fn tree(&self) -> &Tree {

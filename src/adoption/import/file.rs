@@ -13,6 +13,7 @@ use crate::adoption::oddity::{Finding, Remedy};
 use crate::adoption::read::{Open, modified};
 use crate::adoption::report::one;
 use crate::digest::{Algorithm, Digest};
+use crate::dir::FilePath;
 use crate::layout::Node;
 use crate::name::{LinkSet, RepositoryName, Tag};
 use crate::registry::{Adopted, Fact, NOTE_BYTES_MAX};
@@ -64,7 +65,7 @@ impl Reader<'_> {
         match node {
             Node::BlobData(digest) => self.blob(at, name, digest)?,
             Node::UploadData(repository, upload) => {
-                let file = self.shared.tree.join(&path);
+                let file = FilePath::new(&self.shared.dir, &path);
                 if let Some(adopter) = &mut self.adopter
                     && adopter.upload(repository, upload, &file)?
                 {
@@ -138,7 +139,7 @@ impl Reader<'_> {
         let Some(adopter) = &mut self.adopter else {
             return Ok(());
         };
-        let file = self.shared.tree.join(&path);
+        let file = FilePath::new(&self.shared.dir, &path);
         let importing = self.shared.importing;
         let outcome = adopter.blob(
             &file,
@@ -164,7 +165,7 @@ impl Reader<'_> {
                 self.shared.odd(finding, &path, Remedy::SetAside, detail);
             }
             Err(error) => match error.about_a_file() {
-                Some(reason) if std::fs::File::open(&file).is_err() => {
+                Some(reason) if file.read().is_err() => {
                     let (finding, remedy) = (Finding::Unreadable, Remedy::PassedOver);
                     self.shared.odd(finding, &path, remedy, reason);
                 }

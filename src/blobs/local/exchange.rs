@@ -2,39 +2,46 @@
 //!
 //! Nothing here verifies bytes: who takes a file in says that it trusts it, or has read it.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
-use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, RenameFlags, ioctl_ficlone, linkat, renameat_with};
+use rustix::fs::{Mode, RenameFlags, ioctl_ficlone};
 use rustix::io::Errno;
 
-use super::{COPY, Local, about, remove_file};
+use super::{COPY, IMMUTABLE, Local, about, beneath, remove_file};
 use crate::blobs::{BlobsError, Way};
 use crate::digest::Digest;
+use crate::dir::FilePath;
 
 /// What says that two names cannot share one file: too many names, or a filesystem or policy
 /// without hard links.
-pub(super) const UNLINKABLE: [Errno; 4] =
-    [Errno::MLINK, Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS];
+const UNLINKABLE: [Errno; 4] = [Errno::MLINK, Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS];
+
+/// Of a file that is given out, less the umask.
+const GIVEN: Mode = Mode::from_raw_mode(0o666);
+
+/// Returns `true` if an error says that two names cannot share one file.
+pub(super) fn is_unlinkable(error: &io::Error) -> bool {
+    Errno::from_io_error(error).is_some_and(|error| UNLINKABLE.contains(&error))
+}
 
 /// Gives a file another name, or its only other one; whether the filesystem can.
-fn rename_or_link(from: &Path, to: &Path, way: Way) -> io::Result<bool> {
+fn rename_or_link(from: &FilePath, to: &FilePath, way: Way) -> io::Result<bool> {
     let done = match way {
-        Way::Link => linkat(CWD, from, CWD, to, AtFlags::empty()),
-        Way::Move => renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE),
+        Way::Link => from.hard_link(to),
+        Way::Move => from.rename(to, RenameFlags::NOREPLACE),
         Way::Reflink | Way::Copy => return Ok(false),
     };
     match done {
-        Err(Errno::XDEV) => Ok(false),
-        Err(error) if way == Way::Link && UNLINKABLE.contains(&error) => Ok(false),
-        done => Ok(done.map(|()| true)?),
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => Ok(false),
+        Err(error) if way == Way::Link && is_unlinkable(&error) => Ok(false),
+        done => done.map(|()| true),
     }
 }
 
 /// Copies a file to where none is, by reference if that is asked for; how it was done.
-fn copy(from: &Path, to: &Path, way: Way) -> io::Result<Way> {
-    let (source, mut target) = (File::open(from)?, File::create_new(to)?);
+fn copy(from: &FilePath, to: &FilePath, mode: Mode, way: Way) -> io::Result<Way> {
+    let (source, mut target) = (from.read()?, to.create(mode)?);
     let done = if way == Way::Reflink {
         ioctl_ficlone(&target, &source)?;
         Way::Reflink
@@ -55,7 +62,7 @@ impl Local {
     /// Takes in a file; the way in which it was done.
     pub(super) fn take_file(
         &self,
-        source: &Path,
+        source: &FilePath,
         digest: &Digest,
         way: Way,
     ) -> Result<Way, BlobsError> {
@@ -67,15 +74,15 @@ impl Local {
             return Ok(way);
         }
         // What is copied is there by its name when it is whole.
-        let staged = self.directory.join("staging");
-        let staged = staged.join(format!("{}.{COPY}", digest.hex()));
+        let staged = FilePath::new(&self.staging, format!("{}.{COPY}", digest.hex()));
         remove_file(&staged)?;
-        let done = copy(source, &staged, way).map_err(|error| {
+        let done = copy(source, &staged, IMMUTABLE, way).map_err(|error| {
             // What there was no room for takes none.
-            let _gone = fs::remove_file(&staged);
+            let _gone = staged.remove();
             about(source)(error)
         })?;
-        fs::rename(&staged, &path).map_err(about(&path))?;
+        let renamed = staged.rename(&path, RenameFlags::empty());
+        renamed.map_err(about(&path))?;
         Ok(done)
     }
 
@@ -83,7 +90,7 @@ impl Local {
     pub(super) fn give_file(
         &self,
         digest: &Digest,
-        target: &Path,
+        target: &FilePath,
         way: Way,
     ) -> Result<Way, BlobsError> {
         // A blob is never given away.
@@ -91,7 +98,7 @@ impl Local {
         for path in [self.blob_path(digest), self.retired_path(digest)] {
             let given = match rename_or_link(&path, target, way) {
                 Ok(true) => Ok(way),
-                Ok(false) => copy(&path, target, way),
+                Ok(false) => copy(&path, target, GIVEN, way),
                 Err(error) => Err(error),
             };
             match given {
@@ -112,6 +119,6 @@ impl Local {
             rustix::fs::syncfs(&self.filesystem)
         };
         *torn = synced.is_err();
-        synced.map_err(|error| about(&self.directory)(error.into()))
+        synced.map_err(|error| beneath(&self.filesystem, "")(error.into()))
     }
 }

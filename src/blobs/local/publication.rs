@@ -3,23 +3,22 @@
 //! waits until the new name is durable: the fact says the old one too, which goes when the fact
 //! is durable and not before, so that after a crash the bytes are where the facts say.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, CWD, RenameFlags, linkat, renameat_with};
-use rustix::io::Errno;
+use rustix::fs::{Mode, RenameFlags};
 
-use super::exchange::UNLINKABLE;
+use super::exchange::is_unlinkable;
 use super::lease::is_alone;
-use super::{COPY, Local, Staged, about, remove_file, sync_path};
+use super::{COPY, IMMUTABLE, Local, Staged, WRITABLE, about, beneath, remove_file};
 use crate::blobs::hasher::Following;
 use crate::blobs::{BlobsError, Content, Published, Survives, Vouched};
 use crate::digest::{Algorithm, Digest};
+use crate::dir::FilePath;
 
 /// How long a publication waits for files that were lent: they are closed by then, but we may
 /// not have been told yet.
@@ -29,32 +28,34 @@ const CLOSING: Duration = Duration::from_micros(200);
 
 /// Gives a file a second name, or a new one where there are no second ones; whether nothing had
 /// that.
-fn name_too(from: &Path, to: &Path) -> io::Result<bool> {
-    let named = match linkat(CWD, from, CWD, to, AtFlags::empty()) {
-        Err(error) if UNLINKABLE.contains(&error) => {
-            renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)
-        }
+fn name_too(from: &FilePath, to: &FilePath) -> io::Result<bool> {
+    let named = match from.hard_link(to) {
+        Err(error) if is_unlinkable(&error) => from.rename(to, RenameFlags::NOREPLACE),
         linked => linked,
     };
     match named {
-        Err(Errno::EXIST) => Ok(false),
-        named => Ok(named.map(|()| true)?),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        named => named.map(|()| true),
     }
 }
 
-/// Copies a file, whole or not at all: what there was no room for takes none.
-fn copy_whole(from: &Path, to: &Path) -> Result<(), BlobsError> {
-    let copied = fs::copy(from, to).map(drop).map_err(about(to));
-    copied.inspect_err(|_| {
-        let _gone = fs::remove_file(to);
+/// Copies a file, whole or not at all: what there was no room for takes none. The copy replaces
+/// what an earlier process left by its name.
+fn copy_whole(from: &FilePath, to: &FilePath) -> Result<File, BlobsError> {
+    remove_file(to)?;
+    let copy = || -> io::Result<File> {
+        let (mut source, mut target) = (from.read()?, to.create(WRITABLE)?);
+        io::copy(&mut source, &mut target)?;
+        Ok(target)
+    };
+    copy().map_err(about(to)).inspect_err(|_| {
+        let _gone = to.remove();
     })
 }
 
-/// Whether a name is this file's.
-fn is_same(file: &File, path: &Path) -> bool {
-    let number = |one: fs::Metadata| (one.dev(), one.ino());
-    let (own, there) = (file.metadata(), fs::metadata(path));
-    own.is_ok_and(|own| there.is_ok_and(|there| number(own) == number(there)))
+/// Sets the mode of a file that is ours alone, or of a blob: whoever shares it may need its own.
+fn set_mode(file: &File, mode: Mode) -> io::Result<()> {
+    file.set_permissions(std::fs::Permissions::from_mode(mode.as_raw_mode()))
 }
 
 /// Waits until nobody else can write a file that was lent; whether it was so in time. A mapping
@@ -97,7 +98,7 @@ impl Local {
             });
         }
         let was_published = staged.published.load(Ordering::SeqCst);
-        if was_published && is_same(staged.file_ref(), &self.blob_path(digest)) {
+        if was_published && self.blob_path(digest).is_name_of(staged.file_ref()) {
             staged.make_durable()?;
             let survives = Survives::ByNumber;
             return Ok(Published { len, survives });
@@ -115,9 +116,12 @@ impl Local {
             named = name_too(&staged.path, &path).map_err(about(&path))?;
         }
         staged.published.store(true, Ordering::SeqCst);
+        if named && let Err(error) = set_mode(staged.file_ref(), IMMUTABLE) {
+            log::warn!("{path} can be written by us until it is scrubbed: {error}");
+        }
         drop(quiet);
         // A copy has a name that says no number, and what was there may not be durable by its.
-        let survives = if !named || staged.path != self.staging_path(staged.id) {
+        let survives = if !named || staged.path.path() != self.staging_path(staged.id).path() {
             self.sync_shard(digest)?;
             Survives::ByDigest
         } else if kept {
@@ -133,11 +137,13 @@ impl Local {
         let staged = self.staged(id).ok_or(BlobsError::MissingDraft(id))?;
         let _quiet = staged.writers.write();
         let path = self.blob_path(digest);
-        if staged.path.exists() {
+        if staged.path.metadata().is_ok() {
             remove_file(&path)?;
         } else {
-            fs::rename(&path, &staged.path).map_err(about(&path))?;
+            let back = path.rename(&staged.path, RenameFlags::empty());
+            back.map_err(about(&path))?;
         }
+        set_mode(staged.file_ref(), WRITABLE).map_err(about(&staged.path))?;
         staged.published.store(false, Ordering::SeqCst);
         Ok(())
     }
@@ -150,25 +156,26 @@ impl Local {
         is_fact: &dyn Fn(&Digest) -> bool,
     ) -> Result<(), BlobsError> {
         let path = self.staging_path(id);
-        let mut file = File::open(&path).map_err(about(&path))?;
+        let mut file = path.read().map_err(about(&path))?;
         let names = |file: &File| file.metadata().map(|file| file.nlink());
         if names(&file).map_err(about(&path))? == 1 {
-            return Ok(());
+            return set_mode(&file, WRITABLE).map_err(about(&path));
         }
         let digest = Digest::of_parts(Algorithm::Sha256, |buffer| file.read(buffer));
         let digest = digest.map_err(about(&path))?;
         let blob = self.blob_path(&digest);
-        if is_same(&file, &blob) && !is_fact(&digest) {
+        if blob.is_name_of(&file) && !is_fact(&digest) {
             remove_file(&blob)?;
             self.sync_shard(&digest)?;
         }
         if names(&file).map_err(about(&path))? == 1 {
-            return Ok(());
+            return set_mode(&file, WRITABLE).map_err(about(&path));
         }
         let copy = path.with_extension(COPY);
-        copy_whole(&path, &copy)?;
-        sync_path(&copy)?;
-        fs::rename(&copy, &path).map_err(about(&path))
+        let copied = copy_whole(&path, &copy)?;
+        rustix::fs::fsync(&copied).map_err(|error| about(&copy)(error.into()))?;
+        let renamed = copy.rename(&path, RenameFlags::empty());
+        renamed.map_err(about(&path))
     }
 
     /// Gives staged bytes their name once more.
@@ -176,8 +183,8 @@ impl Local {
         self.make_shard(digest)?;
         let (staged, path) = (self.staging_path(id), self.blob_path(digest));
         // What is there by the number is what was published, in place of whatever had its name.
-        match fs::rename(&staged, &path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !path.exists() => {
+        match staged.rename(&path, RenameFlags::empty()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && path.metadata().is_err() => {
                 Err(BlobsError::Missing(*digest))
             }
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(about(&path)(error)),
@@ -194,16 +201,19 @@ impl Local {
         bytes: &[u8],
     ) -> Result<(), BlobsError> {
         let staged = self.staging_path(id);
-        let path = match blob {
+        let (path, mode) = match blob {
             Some(digest) => {
                 self.make_shard(digest)?;
-                self.blob_path(digest)
+                (self.blob_path(digest), IMMUTABLE)
             }
-            None => staged.clone(),
+            None => (staged.clone(), WRITABLE),
         };
         let copy = staged.with_extension(COPY);
-        fs::write(&copy, bytes).map_err(about(&copy))?;
-        fs::rename(&copy, &path).map_err(about(&path))
+        remove_file(&copy)?;
+        let written = copy.create(mode).and_then(|mut file| file.write_all(bytes));
+        written.map_err(about(&copy))?;
+        let renamed = copy.rename(&path, RenameFlags::empty());
+        renamed.map_err(about(&path))
     }
 
     /// Publishes a copy of what somebody may still be writing without our being told.
@@ -214,10 +224,9 @@ impl Local {
         known: bool,
     ) -> Result<Published, BlobsError> {
         let path = staged.path.with_extension(COPY);
-        copy_whole(&staged.path, &path)?;
-        let file = File::options().read(true).write(true).open(&path);
+        let file = copy_whole(&staged.path, &path)?;
         // Under the draft's own number, which nobody needs any more once this is published.
-        let copy = self.stage(staged.id, file.map_err(about(&path))?, path.clone(), false)?;
+        let copy = self.stage(staged.id, file, path.clone(), false)?;
         // Nobody keeps the bytes of a copy.
         let vouched = Vouched { kept: false, known };
         let published = self.publish_file(copy.id(), digest, vouched);
@@ -228,10 +237,14 @@ impl Local {
 
     /// Removes copies that an earlier process did not come to publish.
     pub(super) fn clear_copies(&self) -> Result<(), BlobsError> {
-        let path = self.directory.join("staging");
-        for row in fs::read_dir(&path).map_err(about(&path))? {
-            let path = row.map_err(about(&path))?.path();
-            if path.extension().is_some_and(|extension| extension == COPY) {
+        for row in self.staging.entries().map_err(beneath(&self.staging, ""))? {
+            let path = row.map_err(beneath(&self.staging, ""))?.name;
+            let path = FilePath::new(&self.staging, path);
+            if path
+                .path()
+                .extension()
+                .is_some_and(|extension| extension == COPY)
+            {
                 remove_file(&path)?;
             }
         }

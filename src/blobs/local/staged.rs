@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
@@ -16,6 +15,7 @@ use super::{about, read_full};
 use crate::blobs::hasher::{Following, Message};
 use crate::blobs::{BlobsError, Content, Draft, Lent};
 use crate::digest::{Algorithm, Digest};
+use crate::dir::FilePath;
 
 /// When and how far a file was last written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Stamp {
 #[derive(Debug)]
 pub(super) struct Staged {
     pub(super) id: u64,
-    pub(super) path: PathBuf,
+    pub(super) path: FilePath,
     pub(super) following: Arc<Following>,
     pub(super) len: AtomicU64,
     /// Writers share it; whoever needs the content to stand still takes it alone.

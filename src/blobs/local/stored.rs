@@ -1,0 +1,74 @@
+//! Stored bytes: the file of a published blob, open for reading.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use super::about;
+use crate::blobs::{BlobsError, Content};
+use crate::digest::Digest;
+use crate::dir::FilePath;
+
+/// How often an opening is tried again that meets a lease.
+const LEASED: usize = 1_000;
+
+/// Opens the file of a blob.
+pub(super) fn open_stored(path: FilePath, digest: &Digest) -> Result<Arc<dyn Content>, BlobsError> {
+    let file = match open_unleased(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(BlobsError::Missing(*digest));
+        }
+        opened => opened.map_err(about(&path))?,
+    };
+    let len = file.metadata().map_err(about(&path))?.len();
+    Ok(Arc::new(Stored { file, len, path }))
+}
+
+/// Opens a file for reading. While a publication asks for a lease the kernel refuses those who
+/// will not wait; that takes microseconds.
+fn open_unleased(path: &FilePath) -> io::Result<File> {
+    for _ in 0..LEASED {
+        match path.read() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::yield_now(),
+            opened => return opened,
+        }
+    }
+    path.read()
+}
+
+/// A published blob.
+#[derive(Debug)]
+struct Stored {
+    file: File,
+    len: u64,
+    path: FilePath,
+}
+
+impl Content for Stored {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, BlobsError> {
+        read_full(&self.file, offset, buffer).map_err(about(&self.path))
+    }
+
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn file(&self) -> Option<&File> {
+        Some(&self.file)
+    }
+}
+
+/// Reads until the buffer is full or the file ends.
+pub(super) fn read_full(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut done = 0;
+    while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset + done as u64) {
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
