@@ -106,7 +106,7 @@ impl<'a> Document<'a> {
     }
 
     fn understood(self) -> Option<Understood> {
-        let media_type = self.kind_of()?;
+        let kind = self.media_type();
         let mut references = Vec::new();
         let mut name = |role, pointer: String, one: &Descriptor<'a>, need| {
             references.extend(one.reference(role, pointer, need));
@@ -130,21 +130,25 @@ impl<'a> Document<'a> {
         for (at, layer) in self.fs_layers.iter().enumerate() {
             let layer = Descriptor {
                 media_type: schema1::LAYER.into(),
-                ..layer.clone()
+                digest: layer.digest.clone(),
+                ..Descriptor::default()
             };
             name(Role::Layer, format!("/fsLayers/{at}"), &layer, Need::Blob);
         }
         if let Some(subject) = &self.subject {
             name(Role::Subject, "/subject".into(), subject, Need::Nothing);
         }
+        // What has but a field that no kind of ours has is served as what registries assume.
+        let assumed = Cow::Borrowed(Kind::OciManifest.media_type());
+        let assumed = (!references.is_empty()).then_some(assumed);
         Some(Understood {
-            media_type,
+            media_type: kind.or(assumed)?,
             references,
         })
     }
 
     /// The media type under which registries serve it, by what it says and what it has.
-    fn kind_of(&self) -> Option<Cow<'static, str>> {
+    fn media_type(&self) -> Option<Cow<'static, str>> {
         let said = Kind::from_media_type(&self.media_type);
         let kind = if self.schema_version == 1 && said.is_none_or(Kind::is_schema1) {
             Some(Kind::Schema1)
