@@ -46,6 +46,7 @@ mod staging;
 mod times;
 mod trash;
 mod upload;
+mod verified;
 
 pub use crate::blobs::{Retired, Way, read_held};
 pub use crate::index::Recover;
@@ -83,6 +84,7 @@ pub struct Registry {
     needs: RwLock<()>,
     uploads: upload::Open,
     inline_open: staging::InlineOpen,
+    verified: verified::Verified,
     spent: upload::Spent,
     settling: settling::Settling,
     moments: Mutex<moment::Moments>,
@@ -123,6 +125,7 @@ impl Registry {
             needs: RwLock::default(),
             uploads: upload::Open::default(),
             inline_open: staging::InlineOpen::default(),
+            verified: verified::Verified::default(),
             spent: upload::Spent::default(),
             settling: settling::Settling::default(),
             moments: Mutex::default(),

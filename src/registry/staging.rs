@@ -9,7 +9,8 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
-use super::{Error, Registry};
+use super::verified::Verified;
+use super::{Error, Registry, now};
 pub use crate::blobs::Lent;
 use crate::blobs::{Blobs, BlobsError, Content, Draft, read_held};
 use crate::digest::{Algorithm, Digest};
@@ -193,7 +194,14 @@ impl Registry {
 
     /// A blob's bytes, which stay readable through this even after the blob's removal.
     pub fn read_blob(&self, digest: &Digest) -> Result<Reading, Error> {
-        let read = read_in(&self.index, digest, |digest| self.blobs.open(digest))?;
+        let read = read_in(&self.index, &self.verified, digest, |digest| {
+            self.blobs.open(digest)
+        });
+        let read = read.inspect_err(|error| {
+            if matches!(error, Error::Corrupt { .. }) {
+                self.condemn_inline(digest);
+            }
+        })?;
         Ok(match read.0 {
             Source::Inline(bytes) => {
                 Reading(Source::Inline(self.inline_open.share(digest, &bytes)))
@@ -215,17 +223,42 @@ impl Registry {
 
     /// All of the bytes that a blob had at a moment that is held.
     pub(super) fn read_as_of(&self, index: &Index, digest: &Digest) -> Result<Vec<u8>, Error> {
-        let reading = read_in(index, digest, |digest| match self.blobs.open(digest) {
+        let open = |digest: &Digest| match self.blobs.open(digest) {
             Err(BlobsError::Missing(_)) => self.blobs.open_retired(digest),
             opened => opened,
-        })?;
-        whole(&reading)
+        };
+        whole(&read_in(index, &self.verified, digest, open)?)
+    }
+
+    /// Marks a small blob as damaged, unless its bytes are right or it is marked.
+    fn condemn_inline(&self, digest: &Digest) {
+        let marked = self.index.transact(|facts| {
+            let blob = facts.blob(digest)?;
+            if !blob.is_some_and(|blob| blob.present && blob.inline && !blob.damaged) {
+                return Ok(false);
+            }
+            // Somebody may have pushed it again meanwhile.
+            let bytes = facts.inline(digest)?.unwrap_or_default();
+            let wrong = Digest::of(digest.algorithm(), &bytes) != *digest;
+            if wrong {
+                facts.put_verified(digest, now(), true)?;
+            }
+            Ok::<_, Error>(wrong)
+        });
+        match marked {
+            Ok(false) => {}
+            Ok(true) => log::error!(
+                "small blob {digest} is damaged in the index: regfs fsck says what needs it"
+            ),
+            Err(error) => log::error!("small blob {digest} is damaged, and not marked: {error}"),
+        }
     }
 }
 
 /// A blob's bytes, by the facts of an index; `open` opens its file.
 fn read_in(
     index: &Index,
+    verified: &Verified,
     digest: &Digest,
     open: impl FnOnce(&Digest) -> Result<Arc<dyn Content>, BlobsError>,
 ) -> Result<Reading, Error> {
@@ -248,6 +281,14 @@ fn read_in(
             actual: reading.len(),
             expected: blob.size,
         });
+    }
+    if let Source::Inline(bytes) = &reading.0
+        && !verified.holds(blob.id)
+    {
+        if Digest::of(digest.algorithm(), bytes) != *digest {
+            return Err(Error::Corrupt { digest: *digest });
+        }
+        verified.remember(blob.id);
     }
     Ok(reading)
 }
