@@ -66,7 +66,7 @@ pub use ownership::{Owner, Ownership};
 pub use policy::{Audit, Policy, References, Removal, Schema1, Sync, Uploads};
 pub use publish::{Bytes, INLINE_BYTES_MAX};
 pub use scrub::{Rotten, Scrubbed, Scrubbing};
-pub use staging::{Lent, Reading, Staging};
+pub use staging::{Lent, Parked, Reading, Staging};
 pub use times::seconds;
 pub use trash::Restored;
 pub use upload::NOTE_BYTES_MAX;

@@ -24,8 +24,10 @@ use crate::registry::Registry;
 
 mod attribute;
 mod commit;
+mod content;
 mod create;
 mod draft;
+mod drafts;
 mod error;
 mod flood;
 mod handle;
@@ -37,6 +39,7 @@ mod owned;
 mod packed;
 mod place;
 mod plain;
+mod process;
 mod rejected;
 mod remove;
 mod rename;
@@ -55,7 +58,8 @@ pub use place::Place;
 pub use seek::Seek;
 pub use stat::{Attributes, Change, FileKind, Permissions};
 
-use draft::{Draft, Drafts};
+use draft::Draft;
+use drafts::{Drafts, Parent};
 use lingering::Lingering;
 use own::{Serving, Texts};
 use plain::Plain;
@@ -196,6 +200,10 @@ impl Tree {
                 let file = OwnFile::from_name(name).ok_or(TreeError::NotFound)?;
                 self.found(Place::Own(file))
             }
+            Place::Hidden(id) => {
+                let named = self.drafts.named(&Parent::Hidden(*id), name);
+                self.found(named.ok_or(TreeError::NotFound)?.place())
+            }
             Place::Draft(_) | Place::Own(_) => Err(TreeError::NotDirectory),
         }
     }
@@ -216,8 +224,10 @@ impl Tree {
                 found => return found,
             }
         }
-        let written = self.drafts.named(parent, name);
-        let draft = written.or_else(|| self.lingering.named(parent, name, asker));
+        if let Some(named) = self.drafts.named_in(parent, name) {
+            return self.found(named.place());
+        }
+        let draft = self.lingering.named(parent, name, asker);
         self.found(Place::Draft(draft.ok_or(TreeError::NotFound)?.id()))
     }
 
@@ -249,6 +259,13 @@ impl Tree {
                     ..Attributes::file(draft.len(), draft.modified())
                 })
             }
+            Place::Hidden(id) => {
+                let made = self.drafts.made(*id).ok_or(TreeError::NotFound)?;
+                Ok(Attributes {
+                    permissions: self.waiting_permissions(&Parent::Hidden(*id))?,
+                    ..Attributes::directory(made)
+                })
+            }
             Place::Own(file) => Ok(self.own_attributes(*file)),
         }
     }
@@ -273,7 +290,7 @@ impl Tree {
     pub fn permissions(&self, place: &Place) -> Result<Permissions, TreeError> {
         match place {
             Place::Node(node) => self.node_permissions(node),
-            Place::Plain(_) | Place::Draft(_) | Place::Own(_) => {
+            Place::Plain(_) | Place::Draft(_) | Place::Hidden(_) | Place::Own(_) => {
                 Ok(self.attributes(place)?.permissions)
             }
         }
@@ -283,7 +300,7 @@ impl Tree {
     pub fn read_link(&self, place: &Place) -> Result<PathBuf, TreeError> {
         match place {
             Place::Plain(path) => self.plain.read_link(path),
-            Place::Node(_) | Place::Draft(_) | Place::Own(_) => {
+            Place::Node(_) | Place::Draft(_) | Place::Hidden(_) | Place::Own(_) => {
                 Err(TreeError::NotPermitted("not a symbolic link"))
             }
         }
@@ -310,7 +327,7 @@ impl Tree {
                 self.change_node(node, &now, change, writer)?;
                 self.set_time(place, change)
             }
-            Place::Draft(_) | Place::Own(_) => {
+            Place::Draft(_) | Place::Hidden(_) | Place::Own(_) => {
                 let change = admit(&self.attributes(place)?)?;
                 self.set_time(place, change)
             }
@@ -346,7 +363,7 @@ impl Tree {
                 Some((parent, layout::TOP.into()))
             }
             Place::Node(node) => Some((Place::Node(node.parent()?), node.name().into())),
-            Place::Draft(_) | Place::Own(_) => None,
+            Place::Draft(_) | Place::Hidden(_) | Place::Own(_) => None,
         }
     }
 

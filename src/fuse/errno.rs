@@ -28,6 +28,7 @@ pub(super) fn errno(error: &TreeError) -> Errno {
         TreeError::CrossDevice => Errno::EXDEV,
         TreeError::ReadOnly => Errno::EROFS,
         TreeError::TooLarge { .. } => Errno::EFBIG,
+        TreeError::NoRoom(_) => Errno::ENOSPC,
         TreeError::NotOpen(_) => Errno::EBADF,
         TreeError::NoAttribute => Errno::ENODATA,
         TreeError::NotSupported | TreeError::NoSuchAttributes => Errno::EOPNOTSUPP,

@@ -78,7 +78,7 @@ impl Service {
             .made(caller, permissions, mode, FileKind::Directory);
         let found = self
             .tree
-            .make_directory(&parent, name, new)
+            .make_directory(&parent, name, new, caller.writer())
             .map_err(|error| logged(&error))?;
         let changed = self.beside(&found.place).into_iter().collect();
         Ok((self.entry(permissions, &found), changed))

@@ -86,6 +86,16 @@ impl Staging {
         file.map_or(Ok(()), |file| file.set_modified(when))
     }
 
+    /// The same bytes without an open file, in place of this; not of an upload's, which are kept
+    /// open as they are.
+    pub fn park(&mut self) -> Option<Parked> {
+        Some(Parked {
+            number: self.draft.id(),
+            len: self.draft.len(),
+            discard: Some(self.discard.take()?),
+        })
+    }
+
     /// When they were last written, where a file tells.
     pub fn modified(&self) -> Option<SystemTime> {
         self.draft.file()?.metadata().ok()?.modified().ok()
@@ -100,10 +110,58 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         if let Some(blobs) = &self.discard {
-            // What cannot be discarded now is cleared away when the store is next opened.
-            if let Err(error) = blobs.discard(self.draft.id()) {
-                log::warn!("staged bytes stay until the next start: {error}");
-            }
+            discard(blobs.as_ref(), self.draft.id());
+        }
+    }
+}
+
+/// What cannot be discarded now is cleared away when the store is next opened.
+fn discard(blobs: &dyn Blobs, number: u64) {
+    if let Err(error) = blobs.discard(number) {
+        log::warn!("staged bytes stay until the next start: {error}");
+    }
+}
+
+/// Bytes on their way in that nobody reads or writes. Dropped, they are gone.
+pub struct Parked {
+    number: u64,
+    len: u64,
+    /// Where to discard them; nothing once they are open again.
+    discard: Option<Arc<dyn Blobs>>,
+}
+
+impl std::fmt::Debug for Parked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parked")
+            .field("id", &self.number)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Parked {
+    /// How many they are.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Opens them again, in place of this.
+    pub fn resume(&mut self) -> Result<Staging, Error> {
+        let blobs = self.discard.as_ref().ok_or(Error::Missing)?;
+        let draft = blobs.resume(self.number)?;
+        let discard = self.discard.take();
+        Ok(Staging { draft, discard })
+    }
+}
+
+impl Drop for Parked {
+    fn drop(&mut self) {
+        if let Some(blobs) = &self.discard {
+            discard(blobs.as_ref(), self.number);
         }
     }
 }

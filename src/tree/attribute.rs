@@ -139,9 +139,9 @@ impl Tree {
         value: Option<&[u8]>,
     ) -> Result<(), TreeError> {
         match place {
-            Place::Node(_) | Place::Draft(_) if is_ours(name) => {}
+            Place::Node(_) | Place::Draft(_) | Place::Hidden(_) if is_ours(name) => {}
             Place::Own(_) => return Err(TreeError::NotPermitted("only we write these files")),
-            Place::Node(_) | Place::Draft(_) | Place::Plain(_) => {
+            Place::Node(_) | Place::Draft(_) | Place::Hidden(_) | Place::Plain(_) => {
                 return Err(TreeError::NoSuchAttributes);
             }
         }

@@ -1,6 +1,7 @@
 //! Commits: what was written becomes a fact, as a whole, or is refused with a reason.
 
-use super::draft::{Content, Draft, State};
+use super::content::Content;
+use super::draft::{Draft, State};
 use super::handle::{Handle, Open};
 use super::target::Target;
 use super::{Outcome, Place, Tree, TreeError, Writer};
@@ -60,6 +61,7 @@ impl Tree {
             return Outcome::default();
         };
         if draft.waits() {
+            draft.park();
             return Outcome::default();
         }
         let unsettled = {
@@ -84,6 +86,7 @@ impl Tree {
                 ..Outcome::default()
             });
         }
+        state.content.wake()?;
         let committed = if let Target::Layer(repository, expected) = &state.target {
             let (repository, expected) = (repository.clone(), *expected);
             self.commit_layer(&mut state, &repository, expected.as_ref())
@@ -129,7 +132,7 @@ impl Tree {
         repository: &RepositoryName,
         expected: Option<&Digest>,
     ) -> Result<Outcome, TreeError> {
-        let bytes = state.content.bytes();
+        let bytes = state.content.bytes()?;
         let stored = self.registry.store_layer(repository, bytes, expected)?;
         let link = |digest| {
             let link = Node::Link(repository.clone(), LinkSet::Layers, digest);
@@ -219,7 +222,7 @@ impl Tree {
         writer: Writer,
     ) -> Result<Outcome, TreeError> {
         if let Node::BlobData(digest) = node {
-            self.registry.publish(content.bytes(), digest)?;
+            self.registry.publish(content.bytes()?, digest)?;
             return Ok(became(node));
         }
         let bytes = bytes(content)?;
@@ -304,16 +307,16 @@ fn became(node: &Node) -> Outcome {
 /// The whole of small content.
 fn bytes(content: &Content) -> Result<Vec<u8>, TreeError> {
     match content {
-        Content::Small(bytes) => Ok(bytes.clone()),
-        Content::Large(staging) => {
-            let len = usize::try_from(staging.len()).unwrap_or(usize::MAX);
+        Content::Small(held) => Ok(held.bytes().to_vec()),
+        Content::Large(_) | Content::Parked(_) => {
+            let len = usize::try_from(content.len()).unwrap_or(usize::MAX);
             if len > MANIFEST_BYTES_MAX {
                 return Err(TreeError::TooLarge {
                     max: MANIFEST_BYTES_MAX,
                 });
             }
             let mut bytes = vec![0; len];
-            let read = staging.read_at(0, &mut bytes)?;
+            let read = content.read_at(0, &mut bytes)?;
             bytes.truncate(read);
             Ok(bytes)
         }

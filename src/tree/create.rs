@@ -3,8 +3,9 @@
 use std::ffi::OsStr;
 use std::sync::Arc;
 
+use super::drafts::Parent;
 use super::handle::{Access, Handle, Open};
-use super::target::Target;
+use super::target::{self, Target};
 use super::{Attributes, Found, Permissions, Place, Tree, TreeError, Writer, node, plain};
 use crate::layout::Node;
 
@@ -37,6 +38,9 @@ impl Tree {
                 Ok((found, Handle::new(Open::Plain(file), Access::Write)))
             }
             Place::Node(node) => self.create_below(node, name, writer),
+            Place::Hidden(id) => {
+                self.create_draft(Parent::Hidden(*id), name, Target::Later, writer)
+            }
             Place::Plain(_) | Place::Draft(_) | Place::Own(_) => {
                 Err(TreeError::NotPermitted("nothing can be made here"))
             }
@@ -57,9 +61,21 @@ impl Tree {
             let open = Open::Upload(staging, found.attributes.clone());
             return Ok((found, Handle::new(open, Access::Write)));
         }
-        let grows = target.is_large(parent);
-        let standing = (parent.clone(), name.to_owned());
-        let draft = self.drafts.create(standing, target, grows, writer, 1);
+        self.create_draft(Parent::Node(parent.clone()), name, target, writer)
+    }
+
+    /// A file that is no fact yet.
+    fn create_draft(
+        &self,
+        parent: Parent,
+        name: &OsStr,
+        target: Target,
+        writer: Writer,
+    ) -> Result<(Found, Arc<Handle>), TreeError> {
+        let (standing, grows) = ((parent, name.to_owned()), target.grows());
+        let draft = self
+            .drafts
+            .create(&self.registry, standing, (target, grows), writer, 1)?;
         let found = Found {
             place: Place::Draft(draft.id()),
             attributes: Attributes {
@@ -78,6 +94,7 @@ impl Tree {
         parent: &Place,
         name: &OsStr,
         new: Permissions,
+        writer: Writer,
     ) -> Result<Found, TreeError> {
         self.writable()?;
         match parent {
@@ -88,6 +105,11 @@ impl Tree {
                 let path = path.join(name);
                 self.plain.make_directory(&path, new)?;
                 self.found(Place::Plain(path))
+            }
+            Place::Hidden(id) => self.make_hidden(Parent::Hidden(*id), name, writer),
+            Place::Node(node) if target::is_hidden(node, name) => {
+                self.node_attributes(node)?;
+                self.make_hidden(Parent::Node(node.clone()), name, writer)
             }
             Place::Node(parent) => {
                 let child = name.to_str().and_then(|name| parent.child(name));
@@ -111,5 +133,16 @@ impl Tree {
                 Err(TreeError::NotPermitted("nothing can be made here"))
             }
         }
+    }
+    /// A directory that no listing shows, for files that wait.
+    fn make_hidden(
+        &self,
+        parent: Parent,
+        name: &OsStr,
+        writer: Writer,
+    ) -> Result<Found, TreeError> {
+        let name = (parent, name.to_owned());
+        let id = self.drafts.make_directory(&self.registry, name, writer)?;
+        self.found(Place::Hidden(id))
     }
 }

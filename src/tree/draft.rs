@@ -1,45 +1,17 @@
 //! Drafts: files being written that are no fact yet.
 
-use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use parking_lot::Mutex;
 
+use super::content::{Budget, Content};
+use super::drafts::Name;
 use super::target::Target;
-use super::{Place, TreeError, Writer};
+use super::{Place, TreeError, Writer, process};
 use crate::digest::Digest;
-use crate::layout::Node;
 use crate::manifest::MANIFEST_BYTES_MAX;
-use crate::registry::{Bytes, Staging, read_held};
-
-/// What was written so far.
-#[derive(Debug)]
-pub(super) enum Content {
-    /// Links, manifests, notes, and what else is small: in memory, since a crash drops it anyway.
-    Small(Vec<u8>),
-    /// Layers that are not: among the staged bytes.
-    Large(Staging),
-}
-
-impl Content {
-    /// The bytes, to be published.
-    pub(super) fn bytes(&self) -> Bytes<'_> {
-        match self {
-            Self::Small(bytes) => Bytes::Held(bytes),
-            Self::Large(staging) => Bytes::Staged(staging),
-        }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        match self {
-            Self::Small(bytes) => bytes.is_empty(),
-            Self::Large(staging) => staging.is_empty(),
-        }
-    }
-}
+use crate::registry::Registry;
 
 /// A file being written.
 #[derive(Debug)]
@@ -47,6 +19,7 @@ pub(super) struct Draft {
     id: u64,
     created: SystemTime,
     state: Mutex<State>,
+    budget: Arc<Budget>,
 }
 
 /// What a draft is for, holds, and has come to.
@@ -54,7 +27,7 @@ pub(super) struct Draft {
 pub(super) struct State {
     pub(super) target: Target,
     pub(super) content: Content,
-    /// Whether the content may become larger than what is kept in memory.
+    /// Whether the content may be larger than a manifest.
     pub(super) grows: bool,
     /// Counts changes of the content.
     pub(super) version: u64,
@@ -72,17 +45,60 @@ pub(super) struct State {
     pub(super) stored: Option<(Digest, bool)>,
     /// The time that was set of it since the content last changed.
     pub(super) modified: Option<SystemTime>,
-    /// Who writes.
+    /// Who writes, and of which process that is, where somebody has asked.
     pub(super) writer: Writer,
+    pub(super) process: Option<u32>,
+    /// When it was last opened or written.
+    pub(super) touched: Instant,
     /// Where, for people.
     pub(super) path: String,
     /// Under which name it was made, if it was not opened as what it is.
-    stood: Option<(Node, OsString)>,
+    pub(super) stood: Option<Name>,
     /// Where it stands, while its name leads to it.
-    name: Option<(Node, OsString)>,
+    pub(super) name: Option<Name>,
+}
+
+impl State {
+    /// What a new draft begins with, for which nothing is decided but this.
+    pub(super) fn new(target: Target, content: Content, grows: bool, writer: Writer) -> Self {
+        Self {
+            target,
+            content,
+            grows,
+            version: 0,
+            committed: 0,
+            position: None,
+            dropped: Vec::new(),
+            refused: None,
+            stored: None,
+            modified: None,
+            writer,
+            process: None,
+            touched: Instant::now(),
+            path: String::new(),
+            stood: None,
+            name: None,
+        }
+    }
+
+    /// Asks of which process the writer is, for when it has ended.
+    pub(super) fn watch(&mut self) {
+        if self.process.is_none() {
+            self.process = process::of(self.writer.pid);
+        }
+    }
 }
 
 impl Draft {
+    pub(super) fn new(id: u64, state: State, budget: &Arc<Budget>) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            created: SystemTime::now(),
+            state: Mutex::new(state),
+            budget: Arc::clone(budget),
+        })
+    }
+
     pub(super) fn id(&self) -> u64 {
         self.id
     }
@@ -94,15 +110,17 @@ impl Draft {
 
     /// Bytes written.
     pub(super) fn len(&self) -> u64 {
-        match &self.state.lock().content {
-            Content::Small(bytes) => bytes.len() as u64,
-            Content::Large(staging) => staging.len(),
-        }
+        self.state.lock().content.len()
     }
 
     /// Holds the state, so that nobody else writes or judges it.
     pub(super) fn hold(&self) -> parking_lot::MutexGuard<'_, State> {
         self.state.lock()
+    }
+
+    /// The same, unless somebody does.
+    pub(super) fn try_hold(&self) -> Option<parking_lot::MutexGuard<'_, State>> {
+        self.state.try_lock()
     }
 
     /// Whether nothing was written since it was opened.
@@ -111,7 +129,7 @@ impl Draft {
     }
 
     /// The name under which it was made, and what it is for.
-    pub(super) fn stood(&self) -> Option<((Node, OsString), Target)> {
+    pub(super) fn stood(&self) -> Option<(Name, Target)> {
         let state = self.state.lock();
         Some((state.stood.clone()?, state.target.clone()))
     }
@@ -135,191 +153,54 @@ impl Draft {
         state.target == Target::Later && state.name.is_some()
     }
 
+    /// Nobody may need its bytes for long.
+    pub(super) fn park(&self) {
+        self.state.lock().content.park(&self.budget);
+    }
+
     pub(super) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, TreeError> {
-        match &self.state.lock().content {
-            Content::Small(bytes) => Ok(read_held(bytes, offset, buffer)),
-            Content::Large(staging) => Ok(staging.read_at(offset, buffer)?),
-        }
-    }
-
-    pub(super) fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), TreeError> {
         let mut state = self.state.lock();
-        match &mut state.content {
-            Content::Small(content) => {
-                let start = usize::try_from(offset).unwrap_or(usize::MAX);
-                let end = start.saturating_add(bytes.len());
-                if end > MANIFEST_BYTES_MAX {
-                    return Err(TreeError::TooLarge {
-                        max: MANIFEST_BYTES_MAX,
-                    });
-                }
-                content.resize(content.len().max(end), 0);
-                content.splice(start..end, bytes.iter().copied());
-            }
-            Content::Large(staging) => staging.write_at(offset, bytes)?,
-        }
-        state.version += 1;
-        state.modified = None;
-        Ok(())
+        state.content.wake()?;
+        state.content.read_at(offset, buffer)
     }
 
-    pub(super) fn truncate(&self, len: u64) -> Result<(), TreeError> {
-        let mut state = self.state.lock();
-        match &mut state.content {
-            Content::Small(content) => {
-                let len = usize::try_from(len).unwrap_or(usize::MAX);
-                if len > MANIFEST_BYTES_MAX {
-                    return Err(TreeError::TooLarge {
-                        max: MANIFEST_BYTES_MAX,
-                    });
-                }
-                content.resize(len, 0);
-            }
-            Content::Large(staging) => staging.truncate(len)?,
-        }
-        state.version += 1;
-        state.modified = None;
-        Ok(())
-    }
-}
-
-/// The drafts there are, by number and by name.
-#[derive(Debug, Default)]
-pub(super) struct Drafts {
-    next: AtomicU64,
-    table: Mutex<Table>,
-}
-
-#[derive(Debug, Default)]
-struct Table {
-    drafts: HashMap<u64, Arc<Draft>>,
-    names: HashMap<(Node, OsString), u64>,
-}
-
-impl Drafts {
-    /// A new file, of which so many versions count as written. One that waits for its rename is
-    /// found by its name; any other will be facts, and is not seen by others until it is.
-    pub(super) fn create(
+    pub(super) fn write_at(
         &self,
-        name: (Node, OsString),
-        target: Target,
-        grows: bool,
-        writer: Writer,
-        version: u64,
-    ) -> Arc<Draft> {
-        let path = format!("{}/{}", name.0, name.1.display());
-        let stood = Some(name.clone());
-        let name = Some(name).filter(|_| target == Target::Later);
-        self.add(State {
-            target,
-            content: Content::Small(Vec::new()),
-            grows,
-            version,
-            committed: 0,
-            position: None,
-            dropped: Vec::new(),
-            refused: None,
-            stored: None,
-            modified: None,
-            writer,
-            path,
-            stood,
-            name,
-        })
+        registry: &Registry,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), TreeError> {
+        let mut state = self.state.lock();
+        state.make_room(registry, offset.saturating_add(bytes.len() as u64))?;
+        state.content.write_at(offset, bytes)?;
+        state.version += 1;
+        state.modified = None;
+        Ok(())
     }
 
-    /// New content for a file of the layout, which is what it was until something is written.
-    pub(super) fn rewrite(&self, node: &Node, content: Vec<u8>, writer: Writer) -> Arc<Draft> {
-        self.add(State {
-            target: Target::File(node.clone()),
-            content: Content::Small(content),
-            grows: matches!(node, Node::BlobData(_)),
-            version: 0,
-            committed: 0,
-            position: None,
-            dropped: Vec::new(),
-            refused: None,
-            stored: None,
-            modified: None,
-            writer,
-            path: node.to_string(),
-            stood: None,
-            name: None,
-        })
+    pub(super) fn truncate(&self, registry: &Registry, len: u64) -> Result<(), TreeError> {
+        let mut state = self.state.lock();
+        state.make_room(registry, len)?;
+        state.content.truncate(len)?;
+        state.version += 1;
+        state.modified = None;
+        Ok(())
     }
+}
 
-    fn add(&self, state: State) -> Arc<Draft> {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let name = state.name.clone();
-        let draft = Draft {
-            id,
-            created: SystemTime::now(),
-            state: Mutex::new(state),
-        };
-        let draft = Arc::new(draft);
-        let mut table = self.table.lock();
-        table.drafts.insert(id, Arc::clone(&draft));
-        if let Some(name) = name {
-            table.names.insert(name, id);
+impl State {
+    /// Makes sure that there may be so many bytes, and that there is a place for them.
+    fn make_room(&mut self, registry: &Registry, len: u64) -> Result<(), TreeError> {
+        let max = MANIFEST_BYTES_MAX;
+        if !self.grows && len > max as u64 {
+            return Err(TreeError::TooLarge { max });
         }
-        draft
-    }
-
-    pub(super) fn get(&self, id: u64) -> Option<Arc<Draft>> {
-        self.table.lock().drafts.get(&id).cloned()
-    }
-
-    pub(super) fn count(&self) -> usize {
-        self.table.lock().drafts.len()
-    }
-
-    /// The draft that a name leads to.
-    pub(super) fn named(&self, parent: &Node, name: &OsStr) -> Option<Arc<Draft>> {
-        let table = self.table.lock();
-        let id = table.names.get(&(parent.clone(), name.to_owned()))?;
-        table.drafts.get(id).cloned()
-    }
-
-    /// Takes a draft's name away; it stays for who has it open.
-    pub(super) fn unname(&self, draft: &Draft) {
-        let name = draft.state.lock().name.take();
-        if let Some(name) = name {
-            let mut table = self.table.lock();
-            if table.names.get(&name) == Some(&draft.id) {
-                table.names.remove(&name);
-            }
+        self.content.wake()?;
+        self.content.make_room(registry, len)?;
+        self.touched = Instant::now();
+        if matches!(self.content, Content::Large(_)) {
+            self.watch();
         }
-    }
-
-    /// Gives a draft another name and target.
-    pub(super) fn rename(&self, draft: &Draft, name: (Node, OsString), target: Target) {
-        self.unname(draft);
-        let mut state = draft.state.lock();
-        state.target = target;
-        state.path = format!("{}/{}", name.0, name.1.display());
-        state.name = Some(name.clone());
-        self.table.lock().names.insert(name, draft.id);
-    }
-
-    /// Forgets a draft.
-    pub(super) fn remove(&self, draft: &Draft) {
-        self.unname(draft);
-        self.table.lock().drafts.remove(&draft.id);
-    }
-
-    /// Forgets the drafts in a directory that is removed.
-    pub(super) fn remove_below(&self, parent: &Node) {
-        let mut table = self.table.lock();
-        let gone: Vec<u64> = {
-            let below = table
-                .names
-                .iter()
-                .filter(|((directory, _), _)| directory == parent);
-            below.map(|(_, id)| *id).collect()
-        };
-        table.names.retain(|(directory, _), _| directory != parent);
-        for id in gone {
-            table.drafts.remove(&id);
-        }
+        Ok(())
     }
 }

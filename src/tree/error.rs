@@ -48,6 +48,9 @@ pub enum TreeError {
         /// Bytes that it may have.
         max: usize,
     },
+    /// No room for more of something that has a bound.
+    #[error("{0}")]
+    NoRoom(&'static str),
     /// The open file is not open for this.
     #[error("not open for {0}")]
     NotOpen(&'static str),

@@ -4,12 +4,13 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use super::draft::{Content, Draft};
+use super::content::Content;
+use super::draft::Draft;
 use super::own::OwnFile;
 use super::{Attributes, Change, Outcome, Place, Tree, TreeError, Writer, plain};
 use crate::digest::Digest;
 use crate::layout::Node;
-use crate::registry::{INLINE_BYTES_MAX, Lent, Reading, Staging, read_held};
+use crate::registry::{Lent, Reading, Staging, read_held};
 
 /// What an open file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +121,7 @@ impl Tree {
                 let (number, attributes) = self.open_own(*file);
                 Open::Own(*file, number, attributes)
             }
+            Place::Hidden(_) => return Err(TreeError::IsDirectory),
             Place::Node(node) if node.is_directory() => return Err(TreeError::IsDirectory),
             Place::Node(Node::UploadData(repository, id)) => {
                 let staging = self.registry.upload_data(repository, id)?;
@@ -149,8 +151,9 @@ impl Tree {
             return Ok(draft);
         }
         let (name, target) = draft.stood().ok_or(TreeError::NotFound)?;
-        let grows = target.is_large(&name.0);
-        Ok(self.drafts.create(name, target, grows, writer, 0))
+        let grows = target.grows();
+        self.drafts
+            .create(&self.registry, name, (target, grows), writer, 0)
     }
 
     /// A draft of new content for a file that exists, beginning with the old. Of a blob only
@@ -199,10 +202,9 @@ impl Tree {
                 let end = offset.saturating_add(bytes.len() as u64);
                 self.admits(place.as_ref(), end)?;
                 self.go_on(draft)?;
-                self.make_room(draft, end)?;
                 self.registry
                     .require_room_behind(offset, bytes.len() as u64)?;
-                draft.write_at(offset, bytes)
+                draft.write_at(&self.registry, offset, bytes)
             }
             Open::Upload(staging, _) => {
                 self.registry
@@ -240,21 +242,6 @@ impl Tree {
         Ok(())
     }
 
-    /// Moves what becomes too large for memory to the staged bytes.
-    fn make_room(&self, draft: &Draft, len: u64) -> Result<(), TreeError> {
-        let mut state = draft.hold();
-        let large = match &state.content {
-            Content::Small(bytes) if state.grows && len > INLINE_BYTES_MAX as u64 => {
-                let staging = self.registry.stage()?;
-                staging.write_at(0, bytes)?;
-                staging
-            }
-            Content::Small(_) | Content::Large(_) => return Ok(()),
-        };
-        state.content = Content::Large(large);
-        Ok(())
-    }
-
     /// Cuts off, or fills up with zeros.
     pub fn truncate(&self, handle: &Handle, len: u64) -> Result<(), TreeError> {
         handle.writing()?;
@@ -270,8 +257,7 @@ impl Tree {
                     return Ok(());
                 }
                 self.go_on(draft)?;
-                self.make_room(draft, len)?;
-                draft.truncate(len)
+                draft.truncate(&self.registry, len)
             }
             Open::Upload(staging, _) => Ok(staging.truncate(len)?),
             Open::Plain(file) => file.set_len(len).map_err(plain::about_open),
@@ -322,7 +308,7 @@ impl Tree {
             if let Open::Draft(draft, _) = &handle.open
                 && draft.is_unwritten()
             {
-                draft.truncate(len)?;
+                draft.truncate(&self.registry, len)?;
                 truncated = true;
             }
         }

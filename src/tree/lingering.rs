@@ -5,15 +5,15 @@
 //! or rename it.
 
 use std::collections::VecDeque;
-use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::ffi::OsStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::Writer;
 use super::draft::Draft;
+use super::drafts::{Name, Parent};
+use super::{Writer, process};
 use crate::layout::Node;
 
 /// How long a name lingers.
@@ -27,21 +27,15 @@ pub(super) struct Lingering(Mutex<VecDeque<Row>>);
 
 #[derive(Debug)]
 struct Row {
-    name: (Node, OsString),
+    name: Name,
     writer: Writer,
     until: Instant,
     draft: Arc<Draft>,
 }
 
-/// Whether two threads, of which the kernel gives the numbers, are of one process: programs in
-/// Go finish a file on any of theirs.
-fn is_of_one_process(one: u32, other: u32) -> bool {
-    one == other || Path::new(&format!("/proc/{one}/task/{other}")).exists()
-}
-
 impl Lingering {
     /// Lets the name of a file linger for who wrote it.
-    pub(super) fn keep(&self, name: (Node, OsString), writer: Writer, draft: Arc<Draft>) {
+    pub(super) fn keep(&self, name: Name, writer: Writer, draft: Arc<Draft>) {
         let now = Instant::now();
         let mut rows = self.0.lock();
         rows.retain(|row| row.until > now && row.name != name);
@@ -62,9 +56,9 @@ impl Lingering {
         let rows = self.0.lock();
         let mut found = rows.iter().filter(|row| {
             row.until > now
-                && row.name.0 == *parent
+                && matches!(&row.name.0, Parent::Node(node) if node == parent)
                 && row.name.1 == *name
-                && is_of_one_process(asker.pid, row.writer.pid)
+                && process::is_one(asker.pid, row.writer.pid)
         });
         found.next().map(|row| Arc::clone(&row.draft))
     }

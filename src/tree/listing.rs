@@ -54,8 +54,26 @@ impl Tree {
                 });
                 rows.collect()
             }
+            Place::Hidden(id) => self.list_hidden(*id, last, limit),
             Place::Draft(_) | Place::Own(_) => Err(TreeError::NotDirectory),
         }
+    }
+
+    /// The names in a hidden directory, for who knows that.
+    fn list_hidden(
+        &self,
+        id: u64,
+        last: Option<&OsStr>,
+        limit: usize,
+    ) -> Result<Vec<Listed>, TreeError> {
+        self.attributes(&Place::Hidden(id))?;
+        let rows = self.drafts.list(id, last, limit).into_iter();
+        let listed = rows.filter_map(|(name, named)| match self.found(named.place()) {
+            // Gone since.
+            Err(TreeError::NotFound) => None,
+            found => Some(found.map(|found| Listed { name, found })),
+        });
+        listed.collect()
     }
 
     /// The same, and nothing of what they name but its kind.

@@ -108,7 +108,7 @@ impl Tree {
                 self.registry.was_made(&layers)?
             }
             Place::Node(_) | Place::Plain(_) => true,
-            Place::Draft(_) | Place::Own(_) => false,
+            Place::Draft(_) | Place::Hidden(_) | Place::Own(_) => false,
         })
     }
 

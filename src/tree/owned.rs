@@ -3,6 +3,7 @@
 use rustix::process::{getegid, geteuid};
 
 use super::draft::Draft;
+use super::drafts::Parent;
 use super::stat::{Attributes, Change, Permissions};
 use super::{Tree, TreeError, Writer};
 use crate::layout::Node;
@@ -78,8 +79,16 @@ impl Tree {
     /// Who may do what with a file being written: it is as what stands beside it.
     pub(super) fn draft_permissions(&self, draft: &Draft) -> Result<Permissions, TreeError> {
         match draft.stood() {
-            Some(((parent, _), _)) => Ok(self.node_permissions(&parent)?.of_files()),
+            Some(((parent, _), _)) => Ok(self.waiting_permissions(&parent)?.of_files()),
             None => Ok(Permissions::DIRECTORY.of_files()),
+        }
+    }
+
+    /// Who may do what with a directory in which files wait: a hidden one is as what it stands in.
+    pub(super) fn waiting_permissions(&self, parent: &Parent) -> Result<Permissions, TreeError> {
+        match self.drafts.home(parent) {
+            Some(node) => self.node_permissions(&node),
+            None => Ok(Permissions::DIRECTORY),
         }
     }
 

@@ -21,7 +21,7 @@ impl Packed {
         match &self.0 {
             Form::Aside(place) => match &**place {
                 Place::Plain(path) => Some(path),
-                Place::Node(_) | Place::Draft(_) | Place::Own(_) => None,
+                Place::Node(_) | Place::Draft(_) | Place::Hidden(_) | Place::Own(_) => None,
             },
             Form::Node(_) => None,
         }
@@ -32,7 +32,7 @@ impl From<&Place> for Packed {
     fn from(place: &Place) -> Self {
         Self(match place {
             Place::Node(node) => Form::Node(node.into()),
-            Place::Plain(_) | Place::Draft(_) | Place::Own(_) => {
+            Place::Plain(_) | Place::Draft(_) | Place::Hidden(_) | Place::Own(_) => {
                 Form::Aside(Box::new(place.clone()))
             }
         })

@@ -15,6 +15,8 @@ pub enum Place {
     Node(Node),
     /// A file being written that is no fact yet.
     Draft(u64),
+    /// A directory in which programs let files wait, which no listing shows.
+    Hidden(u64),
     /// Below `.regfs`.
     Own(OwnFile),
 }
@@ -24,7 +26,7 @@ impl Place {
     pub fn name(&self) -> Option<String> {
         match self {
             Self::Node(node) => Some(node.name()),
-            Self::Plain(_) | Self::Draft(_) | Self::Own(_) => None,
+            Self::Plain(_) | Self::Draft(_) | Self::Hidden(_) | Self::Own(_) => None,
         }
     }
 
@@ -32,7 +34,7 @@ impl Place {
     pub fn above(&self) -> impl Iterator<Item = Self> {
         let parent = match self {
             Self::Node(node) => node.parent(),
-            Self::Plain(_) | Self::Draft(_) | Self::Own(_) => None,
+            Self::Plain(_) | Self::Draft(_) | Self::Hidden(_) | Self::Own(_) => None,
         };
         std::iter::successors(parent, Node::parent).map(Self::Node)
     }

@@ -29,6 +29,7 @@ impl Tree {
                 }
                 self.lingering.forget(*id);
             }
+            Place::Hidden(_) => return Err(TreeError::IsDirectory),
             Place::Own(_) => return Err(TreeError::NotPermitted("only we write these files")),
         }
         Ok(place)
@@ -63,6 +64,7 @@ impl Tree {
                 self.registry.remove_directory(&directory)?;
                 self.drafts.remove_below(node);
             }
+            Place::Hidden(id) => self.drafts.remove_directory(*id)?,
             Place::Node(_) | Place::Draft(_) => return Err(TreeError::NotDirectory),
             Place::Own(_) => return Err(TreeError::NotPermitted("only we write these files")),
         }

@@ -8,6 +8,7 @@ use std::ffi::OsStr;
 
 use rustix::fs::RenameFlags;
 
+use super::drafts::{Name, Parent};
 use super::target::Target;
 use super::{FileKind, Outcome, Place, Tree, TreeError, Writer, node};
 use crate::layout::Node;
@@ -62,6 +63,9 @@ impl Tree {
                 }
             }
             (Place::Draft(id), Place::Node(parent)) => self.rename_draft(*id, parent, to.1)?,
+            (Place::Draft(id), Place::Hidden(parent)) => {
+                self.wait_as(*id, (Parent::Hidden(*parent), to.1.to_owned()))?
+            }
             (Place::Node(node), Place::Node(parent)) => {
                 let name = to.1.to_str().and_then(|name| parent.child(name));
                 let new = name.ok_or(TreeError::CrossDevice)?;
@@ -82,21 +86,13 @@ impl Tree {
         let draft = self.draft(id)?;
         let target = Target::of(parent, name)?;
         self.node_attributes(parent)?;
+        if target == Target::Later {
+            return self.wait_as(id, (Parent::Node(parent.clone()), name.to_owned()));
+        }
         if self.drafts.get(id).is_none() {
-            // Dropped a moment ago: it can become something else too, but not wait again.
-            if target == Target::Later {
-                return Err(TreeError::CrossDevice);
-            }
+            // Dropped a moment ago: it can become something else too.
             self.go_on(&draft)?;
             self.lingering.forget(id);
-        }
-        if target == Target::Later {
-            self.drafts
-                .rename(&draft, (parent.clone(), name.to_owned()), target);
-            return Ok(Outcome {
-                became: Some(Place::Draft(id)),
-                ..Outcome::default()
-            });
         }
         let old = std::mem::replace(&mut draft.hold().target, target);
         draft.hold().path = format!("{parent}/{}", name.display());
@@ -111,6 +107,17 @@ impl Tree {
                 Err(error)
             }
         }
+    }
+
+    /// A file that waits goes on waiting under another name. One that was dropped a moment ago
+    /// cannot wait again.
+    fn wait_as(&self, id: u64, name: Name) -> Result<Outcome, TreeError> {
+        let draft = self.drafts.get(id).ok_or(TreeError::CrossDevice)?;
+        self.drafts.rename(&draft, name)?;
+        Ok(Outcome {
+            became: Some(Place::Draft(id)),
+            ..Outcome::default()
+        })
     }
 
     fn rename_node(&self, from: &Node, to: &Node, kind: FileKind) -> Result<Outcome, TreeError> {

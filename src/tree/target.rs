@@ -41,19 +41,12 @@ impl Target {
         }
     }
 
-    /// Whether the content may be as large as a layer.
-    pub(super) fn is_large(&self, parent: &Node) -> bool {
+    /// Whether the content may be as large as a layer. What waits may become one.
+    pub(super) fn grows(&self) -> bool {
         match self {
             Self::File(node) => matches!(node, Node::BlobData(_)),
             Self::Manifest(..) => false,
-            Self::Layer(..) => true,
-            Self::Later => matches!(
-                parent,
-                Node::BlobDirectory(_)
-                    | Node::Links(_, LinkSet::Layers)
-                    | Node::LinksAlgorithm(_, LinkSet::Layers, _)
-                    | Node::LinkDirectory(_, LinkSet::Layers, _)
-            ),
+            Self::Layer(..) | Self::Later => true,
         }
     }
 }
@@ -102,6 +95,13 @@ fn dropped_into(parent: &Node) -> Option<Target> {
         _ => return None,
     };
     Some(Target::Manifest(repository.clone(), destination))
+}
+
+/// Whether a directory of this name is one in which programs let files wait, and that no registry
+/// would look for.
+pub(super) fn is_hidden(parent: &Node, name: &OsStr) -> bool {
+    let text = name.to_str();
+    text.is_some_and(|name| name.starts_with('.') && parent.child(name).is_none())
 }
 
 /// Whether a program is going to rename a file of this name: distribution 3.1 and later, or

@@ -21,7 +21,7 @@ impl Tree {
                 }
                 Ok(())
             }
-            Place::Plain(_) | Place::Own(_) => Ok(()),
+            Place::Plain(_) | Place::Hidden(_) | Place::Own(_) => Ok(()),
         }
     }
 

@@ -10,7 +10,9 @@ use std::os::unix::fs::MetadataExt;
 
 use rustix::io::{ReadWriteFlags, preadv2};
 
-use super::draft::{Content, Draft};
+use super::content::Content;
+use super::draft::Draft;
+use super::drafts::Named;
 use super::handle::Open;
 use super::target::Target;
 use super::{Handle, Place, Tree};
@@ -45,7 +47,7 @@ impl Tree {
             Place::Plain(_) => true,
             Place::Node(Node::BlobData(digest)) => !self.registry.is_blob_at_hand(digest),
             Place::Node(Node::UploadData(name, id)) => !self.registry.is_upload_open(name, id),
-            Place::Node(_) | Place::Draft(_) | Place::Own(_) => false,
+            Place::Node(_) | Place::Draft(_) | Place::Hidden(_) | Place::Own(_) => false,
         }
     }
 
@@ -133,7 +135,9 @@ impl Tree {
         let Place::Node(node) = parent else {
             return true;
         };
-        let draft = self.drafts.named(node, name);
-        draft.is_none_or(|draft| !draft.is_fact())
+        match self.drafts.named_in(node, name) {
+            Some(Named::File(draft)) => !draft.is_fact(),
+            Some(Named::Directory(_)) | None => true,
+        }
     }
 }

@@ -120,3 +120,34 @@ fn a_flood_of_refusals_is_summarised_in_the_log() {
     let single = told - more.len();
     assert_eq!(single + more.iter().sum::<usize>(), 300, "{log}");
 }
+
+/// Makes files that wait for a rename until it is refused; how many, and why no more.
+const WAITERS: &str = r"
+import os, sys
+made, why = 0, None
+try:
+    for number in range(int(sys.argv[2])):
+        with open(f'{sys.argv[1]}/.{number}', 'wb') as file: file.write(b'x' * 100)
+        made += 1
+except OSError as error: why = error.errno
+print(made, why, flush=True)
+";
+
+#[test]
+fn who_makes_a_hundred_thousand_files_that_wait_is_refused_in_time() {
+    let mounted = Mounted::with(&["-o", "allow_other"]);
+    mounted.stock();
+    let before = memory(&mounted);
+    let mut python = Command::new("python3");
+    python.args(["-c", WAITERS]);
+    python.arg(mounted.repository("_manifests")).arg("100000");
+    let output = python.output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(said, "65536 28\n", "ENOSPC where the bound is");
+    let more = memory(&mounted).saturating_sub(before);
+    assert!(more < 256 << 10, "{more} KiB more");
+    // What does not wait is not refused.
+    fs::write(mounted.repository("_layers/another"), "layer").unwrap();
+    fs::remove_file(mounted.repository("_manifests/.7")).unwrap();
+    fs::write(mounted.repository("_manifests/.more"), "x").unwrap();
+}

@@ -15,6 +15,7 @@ mod dialects;
 mod drops;
 mod fuzz;
 mod gate;
+mod hidden;
 mod lifecycle;
 mod listings;
 mod man;

@@ -135,7 +135,7 @@ impl Mount {
     fn make(&self, path: &str) -> Result<(), TreeError> {
         let (parent, name) = self.parent(path)?;
         self.tree()
-            .make_directory(&parent, name, Permissions::DIRECTORY)
+            .make_directory(&parent, name, Permissions::DIRECTORY, Writer::default())
             .map(drop)
     }
 
