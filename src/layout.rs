@@ -25,8 +25,10 @@ use std::fmt;
 use crate::digest::{Algorithm, Digest};
 use crate::name::{LinkSet, Namespace, RepositoryName, Tag, UploadId};
 
+mod moved;
 mod packed;
 
+pub use moved::moved;
 pub use packed::Packed;
 
 /// The directory below a registry's root that holds the layout (distribution compiles it in).

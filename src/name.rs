@@ -69,6 +69,13 @@ impl Namespace {
             .map_or(self.as_str(), |(_, last)| last)
     }
 
+    /// What this is called once `from`, which it is or is below, is called `to`; nothing if it is
+    /// elsewhere. That need not be a name.
+    pub fn moved(&self, from: &Self, to: &Self) -> Option<String> {
+        let rest = self.0.strip_prefix(from.as_str())?;
+        (rest.is_empty() || rest.starts_with('/')).then(|| format!("{to}{rest}"))
+    }
+
     /// The repository of this name, if it is a whole name.
     pub fn repository(&self) -> Option<RepositoryName> {
         let mut components = self.0.split('/');

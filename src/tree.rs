@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use crate::dir::Dir;
 use crate::layout::{self, Node};
@@ -41,6 +41,7 @@ mod place;
 mod plain;
 mod process;
 mod rejected;
+mod relocate;
 mod remove;
 mod rename;
 mod seek;
@@ -55,6 +56,7 @@ pub use node::{at, directory};
 pub use own::{OwnFile, Served};
 pub use packed::Packed;
 pub use place::Place;
+pub use relocate::Relocation;
 pub use seek::Seek;
 pub use stat::{Attributes, Change, FileKind, Permissions};
 
@@ -152,6 +154,8 @@ pub struct Tree {
     drafts: Drafts,
     lingering: Lingering,
     rejected: Mutex<Rejected>,
+    /// Held alone while repositories get other names: what is being written goes with them.
+    relocating: RwLock<()>,
     read_only: bool,
     /// The time of directories of which nothing better is known.
     mounted: SystemTime,
@@ -176,6 +180,7 @@ impl Tree {
             drafts: Drafts::default(),
             lingering: Lingering::default(),
             rejected: Mutex::default(),
+            relocating: RwLock::default(),
             read_only,
             mounted: SystemTime::now(),
             serving: Serving::default(),

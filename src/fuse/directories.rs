@@ -27,6 +27,13 @@ pub(super) struct Directories {
     pages: Mutex<Pages>,
 }
 
+impl Directories {
+    /// Listings that are being read go on with what is there now: places are not where they were.
+    pub(super) fn forget_pages(&self) {
+        self.pages.lock().forget();
+    }
+}
+
 /// A row of a listing, for the kernel.
 pub(super) enum Row<'a> {
     /// `.` or `..`, which get the directory's own number.

@@ -66,6 +66,15 @@ impl Files {
         Some(file)
     }
 
+    /// Puts others in the place of open files.
+    pub(super) fn replace(&self, other: impl Fn(&Handle) -> Option<Arc<Handle>>) {
+        for file in self.table.write().open.values_mut() {
+            if let Some(handle) = other(&file.handle) {
+                file.handle = handle;
+            }
+        }
+    }
+
     /// The files that are open on an inode, the newest last.
     pub(super) fn open_on(&self, ino: u64) -> Vec<Arc<Handle>> {
         let table = self.table.read();

@@ -10,7 +10,7 @@ use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use parking_lot::RwLock;
 
-use crate::tree::{Packed, Place};
+use crate::tree::{Packed, Place, Relocation};
 
 mod rows;
 
@@ -306,6 +306,20 @@ impl Inodes {
         for (old, new) in [(&**first, aside), (&**second, &**first), (aside, &**second)] {
             self.became(&Place::Plain(old.into()), &Place::Plain(new.into()));
             self.moved_along(old, new);
+        }
+    }
+
+    /// What is below a part of the layout has moved with it.
+    pub(super) fn relocated(&self, relocation: &Relocation) {
+        let mut table = self.table.write();
+        let below = |(ino, row): (u64, &Row)| {
+            let place = row.place.as_ref()?;
+            let moved = Packed::from(&relocation.place(&place.into())?);
+            Some((ino, place.clone(), moved))
+        };
+        let rows: Vec<_> = table.rows.iter().filter_map(below).collect();
+        for (ino, old, new) in rows {
+            table.moves(ino, &old, &new);
         }
     }
 

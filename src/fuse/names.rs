@@ -9,7 +9,7 @@ use fuser::Errno;
 use super::access::{Caller, EXECUTE, READ, WRITE};
 use super::service::{Entry, Service, logged};
 use super::syncs::{Answer, Task};
-use crate::tree::{Attributes, FileKind, Place, Space, TreeError};
+use crate::tree::{Attributes, FileKind, Place, Relocation, Space, TreeError};
 
 /// What chmod, chown, utimes and truncate ask for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -180,6 +180,9 @@ impl Service {
         let Some(place) = became else {
             return self.inodes.removed(moved);
         };
+        if let Some(relocation) = Relocation::of(moved, place) {
+            return self.relocated(place, &relocation);
+        }
         // A plain file that was replaced goes on as it was for who has it open. A fact's is
         // read where it stands, whichever number leads there.
         if matches!(place, Place::Plain(_)) && place != moved {
@@ -192,6 +195,19 @@ impl Service {
         {
             self.inodes.moved_along(old, new);
         }
+    }
+
+    /// A part of the layout has moved: so have what is open below it, and what listings go on
+    /// with.
+    fn relocated(&self, place: &Place, relocation: &Relocation) {
+        if relocation.place(place).is_none() {
+            // An empty directory that was there is there no more.
+            self.inodes.removed(place);
+        }
+        self.inodes.relocated(relocation);
+        self.files
+            .replace(|handle| self.tree.relocated(handle, relocation));
+        self.directories.forget_pages();
     }
 
     /// chmod(2), chown(2), utimes(2), truncate(2); the inodes that the kernel must be told of.

@@ -18,6 +18,7 @@ use crate::name::{LinkSet, Namespace, RepositoryName, Tag, UploadId};
 mod change;
 mod existence;
 mod recent;
+mod rename;
 
 use change::{make, remove};
 use existence::exists;

@@ -20,6 +20,28 @@ pub enum Error {
     /// A directory to be removed still holds something.
     #[error("is not empty")]
     NotEmpty,
+    /// What is renamed, or something below it, would have too long a name.
+    #[error("{name} is longer than a repository's name can be: at most {max} bytes")]
+    NameTooLong {
+        /// The name.
+        name: String,
+        /// Bytes that it may have.
+        max: usize,
+    },
+    /// What is renamed, or something below it, would have no repository's name.
+    #[error("{name} is no repository's name: expected lower-case components joined by /")]
+    NoName {
+        /// The name.
+        name: String,
+    },
+    /// More is below than can be renamed at once.
+    #[error("below {name} are more than {max} repositories: move them one by one")]
+    TooManyBelow {
+        /// What was to be renamed.
+        name: String,
+        /// Repositories that can be.
+        max: usize,
+    },
     /// A manifest is not admitted.
     #[error("manifest refused for {repository}: {refusal}")]
     Refused {

@@ -79,6 +79,7 @@ impl Tree {
 
     /// Makes a draft's content what its target says, unless that was done.
     pub(super) fn commit(&self, draft: &Draft) -> Result<Outcome, TreeError> {
+        let _stays = self.relocating.read();
         let mut state = draft.hold();
         if state.version == state.committed || state.target == Target::Later {
             return Ok(Outcome {

@@ -53,6 +53,7 @@ impl Tree {
         name: &OsStr,
         writer: Writer,
     ) -> Result<(Found, Arc<Handle>), TreeError> {
+        let _stays = self.relocating.read();
         let target = Target::of(parent, name)?;
         self.node_attributes(parent)?;
         if let Target::File(Node::UploadData(repository, id)) = &target {

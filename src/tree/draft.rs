@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use super::content::{Budget, Content};
 use super::drafts::Name;
+use super::relocate::Relocation;
 use super::target::Target;
 use super::{Place, TreeError, Writer, process};
 use crate::digest::Digest;
@@ -151,6 +152,26 @@ impl Draft {
     pub(super) fn waits(&self) -> bool {
         let state = self.state.lock();
         state.target == Target::Later && state.name.is_some()
+    }
+
+    /// Goes with what has moved.
+    pub(super) fn follow(&self, relocation: &Relocation) {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        state.target.follow(relocation);
+        for name in [&mut state.stood, &mut state.name].into_iter().flatten() {
+            name.0.follow(relocation);
+        }
+        for place in &mut state.dropped {
+            if let Some(moved) = relocation.place(place) {
+                *place = moved;
+            }
+        }
+        match (&state.stood, &state.target) {
+            (_, Target::File(node)) => state.path = node.to_string(),
+            (Some(name), _) => state.path = name.0.shown(&name.1),
+            (None, _) => {}
+        }
     }
 
     /// Nobody may need its bytes for long.

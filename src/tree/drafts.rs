@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 
 use super::content::{Budget, Content};
 use super::draft::{Draft, State};
+use super::relocate::Relocation;
 use super::target::Target;
 use super::{Place, TreeError, Writer, process};
 use crate::layout::Node;
@@ -38,6 +39,25 @@ pub(super) enum Parent {
     Node(Node),
     /// A hidden one, by its number.
     Hidden(u64),
+}
+
+impl Parent {
+    /// Goes with what has moved.
+    pub(super) fn follow(&mut self, relocation: &Relocation) {
+        if let Self::Node(node) = self
+            && let Some(moved) = relocation.node(node)
+        {
+            *node = moved;
+        }
+    }
+
+    /// A name in it, for people.
+    pub(super) fn shown(&self, name: &OsStr) -> String {
+        match self {
+            Self::Node(node) => format!("{node}/{}", name.display()),
+            Self::Hidden(_) => format!("a hidden directory/{}", name.display()),
+        }
+    }
 }
 
 /// A name, and where it stands.
@@ -162,7 +182,7 @@ impl Drafts {
         let waits = target == Target::Later;
         let mut state = State {
             version,
-            path: shown(&name),
+            path: name.0.shown(&name.1),
             stood: Some(name.clone()),
             ..State::new(target, content, grows, writer)
         };
@@ -303,7 +323,7 @@ impl Drafts {
         self.unname(draft);
         let mut state = draft.hold();
         state.target = Target::Later;
-        state.path = shown(&name);
+        state.path = name.0.shown(&name.1);
         state.name = Some(name.clone());
         self.table.lock().give(name, Row::File(draft.id()));
         Ok(())
@@ -330,6 +350,27 @@ impl Drafts {
     pub(super) fn remove_below(&self, parent: &Node) {
         let mut table = self.table.lock();
         table.remove_below(&Parent::Node(parent.clone()));
+    }
+
+    /// What waits or is written below what has moved goes with it.
+    pub(super) fn follow(&self, relocation: &Relocation) {
+        let drafts: Vec<_> = {
+            let mut table = self.table.lock();
+            let names = std::mem::take(&mut table.names).into_iter();
+            table.names = names
+                .map(|(mut parent, rows)| {
+                    parent.follow(relocation);
+                    (parent, rows)
+                })
+                .collect();
+            for hidden in table.hidden.values_mut() {
+                hidden.name.0.follow(relocation);
+            }
+            table.drafts.values().cloned().collect()
+        };
+        for draft in drafts {
+            draft.follow(relocation);
+        }
     }
 
     /// Refuses another name that waits where there is no room for more. Whether there are so many
@@ -387,14 +428,6 @@ impl Drafts {
                 let _kept = self.remove_directory(id);
             }
         }
-    }
-}
-
-/// A name, for people.
-fn shown((parent, name): &Name) -> String {
-    match parent {
-        Parent::Node(node) => format!("{node}/{}", name.display()),
-        Parent::Hidden(_) => format!("a hidden directory/{}", name.display()),
     }
 }
 

@@ -30,6 +30,9 @@ pub enum TreeError {
         /// The name.
         name: String,
     },
+    /// A directory cannot be moved into itself.
+    #[error("a directory cannot be moved into itself")]
+    IntoItself,
     /// Nobody may do that.
     #[error("not permitted: {0}")]
     NotPermitted(&'static str),

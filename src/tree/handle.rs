@@ -82,6 +82,11 @@ impl Handle {
         Arc::new(Self { open, access })
     }
 
+    /// What it is open for.
+    pub(super) fn access(&self) -> Access {
+        self.access
+    }
+
     pub(super) fn writing(&self) -> Result<(), TreeError> {
         if self.access == Access::Write {
             Ok(())

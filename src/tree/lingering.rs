@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use super::draft::Draft;
 use super::drafts::{Name, Parent};
+use super::relocate::Relocation;
 use super::{Writer, process};
 use crate::layout::Node;
 
@@ -68,6 +69,14 @@ impl Lingering {
         let rows = self.0.lock();
         let mut found = rows.iter().filter(|row| row.draft.id() == id);
         found.next().map(|row| Arc::clone(&row.draft))
+    }
+
+    /// Names go with what has moved.
+    pub(super) fn follow(&self, relocation: &Relocation) {
+        for row in &mut *self.0.lock() {
+            row.name.0.follow(relocation);
+            row.draft.follow(relocation);
+        }
     }
 
     /// Forgets a file.

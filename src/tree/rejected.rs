@@ -9,6 +9,7 @@ use jiff::{Timestamp, Unit};
 use log::Level;
 
 use super::flood::Flood;
+use super::relocate::Relocation;
 use super::{TreeError, Writer};
 use crate::manifest::Refusal;
 use crate::name::RepositoryName;
@@ -104,6 +105,19 @@ impl Rejected {
         let shown = shown.unwrap_or_else(|| self.to_string().into_bytes().into());
         self.shown = Some(Arc::clone(&shown));
         shown
+    }
+
+    /// What was refused in a repository is told of it where it is now.
+    pub(super) fn follow(&mut self, relocation: &Relocation) {
+        for repository in self
+            .rows
+            .iter_mut()
+            .filter_map(|row| row.repository.as_mut())
+        {
+            if let Some(moved) = relocation.repository(repository) {
+                *repository = moved;
+            }
+        }
     }
 
     /// How many there were of each rule since the mount.

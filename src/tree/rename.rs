@@ -1,8 +1,9 @@
 //! Renames: how what was written under one name gets its own.
 //!
 //! Registries rename just two things: an upload's bytes to a blob, and since 3.1 a temporary
-//! file to the file it is for. People's programs rename temporary files too, and plain files.
-//! Everything else can be copied, which is what mv does when told that it crosses devices.
+//! file to the file it is for. People's programs rename temporary files too, plain files, and
+//! repositories. Everything else can be copied, which is what mv does when told that it crosses
+//! devices.
 
 use std::ffi::OsStr;
 
@@ -66,6 +67,10 @@ impl Tree {
             (Place::Draft(id), Place::Hidden(parent)) => {
                 self.wait_as(*id, (Parent::Hidden(*parent), to.1.to_owned()))?
             }
+            (
+                Place::Node(Node::Namespace(from)),
+                Place::Node(parent @ (Node::Repositories | Node::Namespace(_))),
+            ) => self.relocate(from, parent, to.1)?,
             (Place::Node(node), Place::Node(parent)) => {
                 let name = to.1.to_str().and_then(|name| parent.child(name));
                 let new = name.ok_or(TreeError::CrossDevice)?;

@@ -7,6 +7,7 @@
 use std::ffi::OsStr;
 
 use super::TreeError;
+use super::relocate::Relocation;
 use crate::digest::Digest;
 use crate::layout::{Node, temporary_for};
 use crate::name::{LinkSet, RepositoryName};
@@ -38,6 +39,23 @@ impl Target {
             Some(node) => Ok(Self::File(node)),
             None if is_temporary(parent, text) => Ok(Self::Later),
             None => dropped_into(parent).ok_or_else(refused),
+        }
+    }
+
+    /// Goes with what has moved.
+    pub(super) fn follow(&mut self, relocation: &Relocation) {
+        match self {
+            Self::File(node) => {
+                if let Some(moved) = relocation.node(node) {
+                    *node = moved;
+                }
+            }
+            Self::Manifest(repository, _) | Self::Layer(repository, _) => {
+                if let Some(moved) = relocation.repository(repository) {
+                    *repository = moved;
+                }
+            }
+            Self::Later => {}
         }
     }
 

@@ -27,6 +27,7 @@ mod ownership;
 mod passthrough;
 mod plain;
 mod posix;
+mod relocation;
 mod requests;
 mod stale;
 mod storm;

@@ -30,6 +30,36 @@ fn name() -> RepositoryName {
     "team/app".parse().unwrap()
 }
 
+/// What it is called for a moment.
+fn moved() -> RepositoryName {
+    "other/place/app".parse().unwrap()
+}
+
+/// What it is called now: one of both.
+fn name_now(registry: &Registry) -> RepositoryName {
+    let there = |name: &RepositoryName| {
+        let directory = Directory::Namespace(name.namespace().clone());
+        registry.directory(&directory).unwrap().is_some()
+    };
+    assert!(!there(&name()) || !there(&moved()), "it is in two places");
+    if there(&moved()) { moved() } else { name() }
+}
+
+/// Gives it another name, with all that is in it, and its own again.
+fn relocate(registry: &Registry) -> Result<(), Error> {
+    let [from, to] = ["team", "other/place"].map(|name| name.parse().unwrap());
+    for above in ["other", "other/place"] {
+        match registry.make_directory(&Directory::Namespace(above.parse().unwrap())) {
+            Err(Error::Exists) => {}
+            made => made?,
+        }
+    }
+    registry.rename_namespace(&from, &to)?;
+    registry.sync()?;
+    registry.rename_namespace(&to, &from)?;
+    registry.sync()
+}
+
 pub(crate) fn tag(text: &str) -> Tag {
     text.parse().unwrap()
 }
@@ -55,6 +85,10 @@ fn manifest(note: &str) -> String {
 pub(crate) fn live(registry: &Registry, done: &mut Acknowledged) -> Result<(), Error> {
     let name = name();
     let make = |directory: Directory| registry.make_directory(&directory);
+    if name_now(registry) == moved() {
+        let [from, to] = ["other/place", "team"].map(|name| name.parse().unwrap());
+        registry.rename_namespace(&from, &to)?;
+    }
     make(Directory::Namespace("team".parse().unwrap()))?;
     make(Directory::Namespace(name.namespace().clone()))?;
     make(Directory::Links(name.clone(), LinkSet::Layers))?;
@@ -95,6 +129,7 @@ pub(crate) fn live(registry: &Registry, done: &mut Acknowledged) -> Result<(), E
     registry.publish_upload(&name, &upload(), &digest)?;
     registry.sync()?;
     done.blobs.push(digest);
+    relocate(registry)?;
     move_and_remove(registry, done)?;
     registry.remove_blob(&digest)?;
     registry.sync()?;
@@ -172,9 +207,10 @@ pub(crate) fn check(registry: &Registry, done: &Acknowledged, maybe_removed: &Di
             "{text}"
         );
     }
+    let name = name_now(registry);
     for (set, digest) in &done.links {
         assert_eq!(
-            registry.link(&name(), set, digest).unwrap().0,
+            registry.link(&name, set, digest).unwrap().0,
             *digest,
             "{set:?}"
         );
@@ -183,17 +219,17 @@ pub(crate) fn check(registry: &Registry, done: &Acknowledged, maybe_removed: &Di
         assert!(matches!(registry.read_blob(digest), Err(Error::Missing)));
     }
     for (label, digest) in &done.tags {
-        let (current, _) = registry.current(&name(), label).unwrap();
+        let (current, _) = registry.current(&name, label).unwrap();
         let newer = sha256(manifest("two").as_bytes());
         assert!(current == *digest || current == newer, "{label}");
     }
     for label in ["v1", "v2"] {
-        let Ok((current, _)) = registry.current(&name(), &tag(label)) else {
+        let Ok((current, _)) = registry.current(&name, &tag(label)) else {
             continue;
         };
         whole(&current);
         for set in [LinkSet::Revisions, LinkSet::TagIndex(tag(label))] {
-            assert_eq!(registry.link(&name(), &set, &current).unwrap().0, current);
+            assert_eq!(registry.link(&name, &set, &current).unwrap().0, current);
         }
     }
     for shard in registry.blob_shards(Algorithm::Sha256).unwrap() {

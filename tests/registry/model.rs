@@ -15,6 +15,8 @@ use regfs::tree::{Access, FileKind, Found, Permissions, Place, Tree, TreeError, 
 
 /// Below this everything happens; what leads to it is made first, and stays.
 const BASE: &str = "docker/registry/v2/repositories/a";
+/// Where it is moved to now and then.
+const ELSEWHERE: &str = "docker/registry/v2/repositories/else/where";
 const UUID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
 /// The two digests that links are made of.
@@ -33,6 +35,7 @@ enum Act {
     WriteByRename,
     Read,
     List,
+    Relocate,
     Reopen,
 }
 
@@ -137,6 +140,13 @@ impl Mount {
         self.tree()
             .make_directory(&parent, name, Permissions::DIRECTORY, Writer::default())
             .map(drop)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<(), TreeError> {
+        let (from, to) = (self.parent(from)?, self.parent(to)?);
+        let (from, to) = ((&from.0, from.1), (&to.0, to.1));
+        let renamed = self.tree().rename(from, to, true, Writer::default());
+        renamed.map(drop)
     }
 
     fn make_all(&self, path: &str) -> Result<(), TreeError> {
@@ -335,12 +345,39 @@ fn act(mount: &mut Mount, disk: &Path, act: Act, path: &str, content: &str) -> [
                 format!("{} {:?}", ended_plain(&there), there.as_ref().ok()),
             ];
         }
+        Act::Relocate => return relocate(mount, disk, content),
         Act::Reopen => {
             mount.open();
             ["done", "done"]
         }
     };
     [here.to_owned(), there.to_owned()]
+}
+
+/// Moves the repository away and back, onto nothing, onto what is empty or onto what is not.
+fn relocate(mount: &mut Mount, disk: &Path, content: &str) -> [String; 2] {
+    let [there, below] = ["", "/_layers"].map(|below| format!("{ELSEWHERE}{below}"));
+    let made = [&there, &below].into_iter().take(content.len() % 3);
+    for path in made {
+        mount.make(path).unwrap();
+        fs::create_dir(disk.join(path)).unwrap();
+    }
+    let mut shown = [Vec::new(), Vec::new()];
+    for (from, to) in [(BASE, ELSEWHERE), (ELSEWHERE, BASE)] {
+        shown[0].push(ended(&mount.rename(from, to)).to_owned());
+        shown[1].push(ended_plain(&fs::rename(disk.join(from), disk.join(to))).to_owned());
+        if mount.find(to).is_ok() {
+            mount.dump(to, &mut shown[0]);
+            dump(disk, to, &mut shown[1]);
+        }
+    }
+    for path in [below, there] {
+        if let Ok((parent, name)) = mount.parent(&path) {
+            let _not_there = mount.tree().remove_directory(&parent, name);
+        }
+        let _not_there = fs::remove_dir(disk.join(path));
+    }
+    shown.map(|rows| rows.join(" "))
 }
 
 fn operations() -> impl Strategy<Value = Vec<(Act, usize, usize)>> {
@@ -353,6 +390,7 @@ fn operations() -> impl Strategy<Value = Vec<(Act, usize, usize)>> {
         2 => Just(Act::WriteByRename),
         2 => Just(Act::Read),
         2 => Just(Act::List),
+        2 => Just(Act::Relocate),
         1 => Just(Act::Reopen),
     ];
     prop::collection::vec((acts, 0..files().len(), 0..4_usize), 1..60)
@@ -365,18 +403,20 @@ proptest! {
     fn random_operations_end_as_on_a_plain_directory(operations in operations()) {
         let mut mount = Mount::new();
         let disk = tempfile::tempdir().unwrap();
-        for path in ["_layers", "_manifests"] {
-            let path = format!("{BASE}/{path}");
+        for path in [format!("{BASE}/_layers"), format!("{BASE}/_manifests"), ELSEWHERE.into()] {
             mount.make_all(&path).unwrap();
             fs::create_dir_all(disk.path().join(path)).unwrap();
         }
+        let elsewhere = mount.parent(ELSEWHERE).unwrap();
+        mount.tree().remove_directory(&elsewhere.0, elsewhere.1).unwrap();
+        fs::remove_dir(disk.path().join(ELSEWHERE)).unwrap();
         let files = files();
         for (operation, file, up) in operations {
             let (file, content) = &files[file];
             // Only directories are made and removed as such, only files written and unlinked.
             let (up, directory) = match operation {
                 Act::Make | Act::MakeAll | Act::Remove | Act::List => (up + 1, true),
-                Act::Unlink | Act::Write | Act::WriteByRename | Act::Read | Act::Reopen => (0, false),
+                Act::Unlink | Act::Write | Act::WriteByRename | Act::Read | Act::Relocate | Act::Reopen => (0, false),
             };
             let below = path_of(file, up);
             if directory && below == *file {

@@ -235,6 +235,11 @@ impl Default for Pages {
 }
 
 impl Pages {
+    /// Keeps no page as it was.
+    pub(super) fn forget(&mut self) {
+        self.kept = Newest::new(KEPT);
+    }
+
     /// The key of a listing that begins: the first page's own, unless somebody is reading that.
     pub(super) fn begin(&mut self, ino: u64) -> Key {
         let first = Key::First(ino);

@@ -2,7 +2,7 @@
 
 use super::Transaction;
 use crate::index::IndexError;
-use crate::index::key::Key;
+use crate::index::key::{Key, after};
 use crate::index::ownership::Owned;
 use crate::index::record::{Directories, Repository, RepositoryId};
 use crate::name::Namespace;
@@ -45,6 +45,53 @@ impl Transaction<'_> {
             self.delete(Key::table(b'n').repository(repository.id));
             self.forget_ownership(Owned::Repository(repository.id));
         }
+        Ok(())
+    }
+
+    /// A repository and all below it, or what is below a directory on the way to some; none comes
+    /// or goes until the commit. At most `limit`, and one more if there are.
+    pub fn namespaces_below(
+        &mut self,
+        name: &Namespace,
+        limit: usize,
+    ) -> Result<Vec<Namespace>, IndexError> {
+        let own = self.repository(name)?;
+        let mut found: Vec<Namespace> = own.iter().map(|_| name.clone()).collect();
+        let range = crate::index::Index::children(Some(name));
+        let rows = self.store.scan(&range.start..&range.end, limit + 1)?;
+        let mut behind = range.start;
+        for (key, value) in rows {
+            let text = key.get(1..).unwrap_or_default();
+            let text = String::from_utf8(text.to_vec()).map(|text| text.replace('\0', "/"));
+            let name = text.ok().and_then(|text| text.parse().ok());
+            found.push(name.ok_or_else(|| IndexError::Record { key: key.clone() })?);
+            self.empty.push(behind..key.clone());
+            behind = after(key.clone());
+            self.read.insert(key, Some(value));
+        }
+        self.empty.push(behind..range.end);
+        Ok(found)
+    }
+
+    /// Gives a repository another name, which no other has. Everything else of it goes by its
+    /// number.
+    pub fn rename_repository(
+        &mut self,
+        old: &Namespace,
+        new: &Namespace,
+    ) -> Result<(), IndexError> {
+        let key = Key::table(b'N').namespace(old);
+        let Some(value) = self.get(key.clone().done())? else {
+            return Ok(());
+        };
+        let known = Repository::decode(&value);
+        let id = known.ok_or_else(|| IndexError::Record {
+            key: key.clone().done(),
+        })?;
+        self.delete(key);
+        self.put(Key::table(b'N').namespace(new), value);
+        let name = new.as_str().as_bytes().to_vec();
+        self.put(Key::table(b'n').repository(id.id), name);
         Ok(())
     }
 

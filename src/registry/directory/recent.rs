@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::name::RepositoryName;
+use crate::name::{Namespace, RepositoryName};
 
 /// How long nothing must have come.
 const QUIET: Duration = Duration::from_mins(1);
@@ -63,6 +63,21 @@ impl Recent {
         {
             *when = Instant::now();
         }
+    }
+
+    /// Repositories have other names.
+    pub(super) fn rename(&self, names: &[(Namespace, Namespace)]) {
+        let mut newest = self.newest.lock();
+        let repository =
+            |(old, new): &(Namespace, Namespace)| Some((old.repository()?, new.repository()?));
+        for (old, new) in names.iter().filter_map(repository) {
+            // What was known of another of that name goes with that.
+            newest.remove(&new);
+            if let Some(when) = newest.remove(&old) {
+                newest.insert(new, when);
+            }
+        }
+        self.count.store(newest.len(), Ordering::Relaxed);
     }
 
     /// Whether something came a moment ago.

@@ -1,0 +1,50 @@
+//! Moved: where a node stands once a repository, or a directory on the way to some, has another
+//! name.
+
+use super::Node;
+use crate::name::{Namespace, RepositoryName};
+
+impl Node {
+    /// Where this is once `from` is called `to`; nothing if it is not below `from`.
+    pub fn moved(&self, from: &Namespace, to: &Namespace) -> Option<Self> {
+        let within = match self {
+            Self::Namespace(namespace) => namespace,
+            other => other.repository()?.namespace(),
+        };
+        within.moved(from, to)?;
+        let path = self.to_string();
+        let rest = path.strip_prefix(&Self::Namespace(from.clone()).to_string())?;
+        Self::parse(&format!("{}{rest}", Self::Namespace(to.clone())))
+    }
+}
+
+/// What a repository is called once `from` is called `to`; nothing if it is not below `from`.
+pub fn moved(name: &RepositoryName, from: &Namespace, to: &Namespace) -> Option<RepositoryName> {
+    let new: Namespace = name.namespace().moved(from, to)?.parse().ok()?;
+    new.repository()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_below_a_name_moves_with_it_and_nothing_else_does() {
+        let (from, to) = ("team/app".parse().unwrap(), "other".parse().unwrap());
+        let moved = |path: &str| {
+            let node = Node::parse(path).unwrap();
+            node.moved(&from, &to).map(|node| node.to_string())
+        };
+        for rest in ["", "/deep", "/_layers", "/_manifests/tags/v1/current/link"] {
+            let new = format!("repositories/other{rest}");
+            assert_eq!(moved(&format!("repositories/team/app{rest}")), Some(new));
+        }
+        for path in [
+            "repositories/team",
+            "repositories/team/app2/_layers",
+            "blobs",
+        ] {
+            assert_eq!(moved(path), None);
+        }
+    }
+}
