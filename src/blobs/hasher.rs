@@ -4,6 +4,9 @@
 //! written (it is in the page cache). Whoever wants the digest takes over and hashes what is
 //! left. A write or cut below what was hashed starts the hash anew. It publishes nothing.
 //!
+//! Holes are hashed and not read. A file that was removed is followed no more, nor is any once
+//! the store is closed: that waits for the step at hand, and not for a disk that does not answer.
+//!
 //! A file can be lent to others who write it without telling. Then the thread looks now and
 //! then how far they have come, and since they may have changed what was hashed already, a
 //! checksum of that, much faster than the hash, is compared before the digest is given.
@@ -13,25 +16,26 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, LazyLock, Weak};
-use std::thread::JoinHandle;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use rustix::process::setpriority_process;
+use rustix::fs::{SeekFrom, fstat, seek};
+use rustix::io::Errno;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::digest::{Algorithm, Digest, Hasher};
 
+mod follower;
+
+pub(super) use follower::{Follower, Message};
+
 /// Bytes hashed under one hold of the lock, and how far a writer may run ahead unfollowed.
 const STEP: usize = 1 << 20;
 
-/// Behind whom the thread runs, as nice(2) has it.
-const PRIORITY: i32 = 5;
-/// How long files that others write are left alone: while they grow, and when they do not.
-const PAUSE_MIN: Duration = Duration::from_millis(2);
-const PAUSE_MAX: Duration = Duration::from_millis(250);
+/// Zeros, hashed for a hole.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// A file's hash in the making.
 #[derive(Debug)]
@@ -206,14 +210,62 @@ impl Following {
         self.claimed
             .store(progress.hashed + want as u64, Ordering::SeqCst);
         let buffer = buffer.get_mut(..want).unwrap_or_default();
-        let read = self.file.read_at(buffer, progress.hashed)?;
-        let bytes = buffer.get(..read).unwrap_or_default();
-        progress.hasher.update(bytes);
-        if self.was_lent() {
-            progress.sum.update(bytes);
-        }
+        let (summed, hashed) = (self.was_lent(), progress.hashed);
+        let read = self.read_part(hashed, buffer, |bytes| {
+            progress.hasher.update(bytes);
+            if summed {
+                progress.sum.update(bytes);
+            }
+        })?;
         progress.hashed += read as u64;
         Ok(read > 0)
+    }
+
+    /// Takes what is at an offset, as much as there is room for; how much that was. A hole is
+    /// not read.
+    fn read_part(
+        &self,
+        offset: u64,
+        buffer: &mut [u8],
+        mut take: impl FnMut(&[u8]),
+    ) -> io::Result<usize> {
+        let hole = self.hole(offset, buffer.len());
+        if hole == 0 {
+            let read = self.file.read_at(buffer, offset)?;
+            take(buffer.get(..read).unwrap_or_default());
+            return Ok(read);
+        }
+        let mut left = hole;
+        while let Some(zeros) = ZEROS.get(..left.min(ZEROS.len())).filter(|_| left > 0) {
+            take(zeros);
+            left -= zeros.len();
+        }
+        Ok(hole)
+    }
+
+    /// How many of so many bytes at an offset are of a hole.
+    fn hole(&self, offset: u64, want: usize) -> usize {
+        // Of a file that has all its blocks nobody asks more.
+        let Ok(stat) = fstat(&self.file) else {
+            return 0;
+        };
+        let (size, blocks) = (stat.st_size.cast_unsigned(), stat.st_blocks.cast_unsigned());
+        if blocks.saturating_mul(512) >= size {
+            return 0;
+        }
+        let data = match seek(&self.file, SeekFrom::Data(offset)) {
+            Ok(data) => data,
+            Err(Errno::NXIO) => size,
+            // Not every filesystem knows.
+            Err(_) => return 0,
+        };
+        let hole = data.saturating_sub(offset);
+        usize::try_from(hole).unwrap_or(usize::MAX).min(want)
+    }
+
+    /// Whether the file has lost its last name.
+    fn is_removed(&self) -> bool {
+        fstat(&self.file).is_ok_and(|stat| stat.st_nlink == 0)
     }
 
     /// Reads from the beginning up to an end, or that of the file; how far.
@@ -228,11 +280,10 @@ impl Following {
             let left = usize::try_from(end - offset).unwrap_or(usize::MAX);
             let want = left.min(buffer.len());
             let part = buffer.get_mut(..want).unwrap_or_default();
-            let read = self.file.read_at(part, offset)?;
+            let read = self.read_part(offset, part, &mut take)?;
             if read == 0 {
                 break;
             }
-            take(part.get(..read).unwrap_or_default());
             offset += read as u64;
         }
         Ok(offset)
@@ -267,13 +318,18 @@ impl Following {
         Ok(hasher.finish())
     }
 
-    /// Hashes until less than a step is left; whether it was anything.
-    fn follow(&self, buffer: &mut [u8]) -> bool {
+    /// Hashes until less than a step is left, or nobody wants it any more; whether it was
+    /// anything.
+    fn follow(self: &Arc<Self>, buffer: &mut [u8], over: &AtomicBool) -> bool {
         let mut any = false;
         if self.look().is_err() {
             return any;
         }
         loop {
+            let unwanted = Arc::strong_count(self) == 1 || self.is_removed();
+            if unwanted || over.load(Ordering::Relaxed) {
+                return any;
+            }
             let mut progress = self.progress.lock();
             let left = self
                 .written
@@ -291,93 +347,9 @@ impl Following {
     }
 }
 
-/// What the follower is told.
-pub(super) enum Message {
-    /// This file has grown.
-    Follow(Weak<Following>),
-    /// The store is closed.
-    Stop,
-}
-
-/// The thread that hashes behind writers.
-#[derive(Debug)]
-pub(super) struct Follower {
-    sender: Sender<Message>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Follower {
-    /// Starts the thread.
-    pub(super) fn start() -> io::Result<Self> {
-        let (sender, messages) = channel();
-        let thread = std::thread::Builder::new().name("hasher".into());
-        let thread = Some(thread.spawn(move || run(&messages))?);
-        Ok(Self { sender, thread })
-    }
-
-    /// Where to announce growth.
-    pub(super) fn sender(&self) -> Sender<Message> {
-        self.sender.clone()
-    }
-}
-
-fn run(messages: &Receiver<Message>) {
-    // Writers and their disk come first: who needs a hash at once computes what is left itself.
-    // On Linux this is the thread that asks.
-    if let Err(error) = setpriority_process(None, PRIORITY) {
-        log::debug!("the hasher runs like others: {error}");
-    }
-    let mut buffer = vec![0; STEP];
-    // Those that are written without our being told, and how long to leave them alone.
-    let mut lent: Vec<Weak<Following>> = Vec::new();
-    let mut pause = PAUSE_MIN;
-    loop {
-        let message = if lent.is_empty() {
-            messages.recv().map_err(|_| RecvTimeoutError::Disconnected)
-        } else {
-            messages.recv_timeout(pause)
-        };
-        let mut any = false;
-        match message {
-            Ok(Message::Follow(following)) => {
-                // Somebody new may write much.
-                any = true;
-                if follow(&following, &mut buffer, &mut any) {
-                    lent.push(following);
-                }
-            }
-            Err(RecvTimeoutError::Timeout) => {
-                lent.retain(|following| follow(following, &mut buffer, &mut any));
-            }
-            Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-        }
-        pause = if any {
-            PAUSE_MIN
-        } else {
-            (pause * 2).min(PAUSE_MAX)
-        };
-    }
-}
-
-/// Hashes what a file has grown by, and notes if that was anything; whether to look again.
-fn follow(following: &Weak<Following>, buffer: &mut [u8], any: &mut bool) -> bool {
-    following.upgrade().is_some_and(|following| {
-        *any |= following.follow(buffer);
-        following.stays()
-    })
-}
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        let stopped = self.sender.send(Message::Stop);
-        if let (Ok(()), Some(thread)) = (stopped, self.thread.take()) {
-            let _ended = thread.join();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::follower::PATIENCE;
     use super::*;
 
     /// Waits until something holds.
@@ -389,10 +361,62 @@ mod tests {
         }
     }
 
+    /// A file with a name, and so long that reading its holes would take minutes.
+    fn sparse(len: u64) -> (tempfile::NamedTempFile, Arc<Following>) {
+        let named = tempfile::NamedTempFile::new().unwrap();
+        let file = named.reopen().unwrap();
+        file.set_len(len).unwrap();
+        (named, Arc::new(Following::new(file, len)))
+    }
+
+    #[test]
+    fn who_closes_the_store_does_not_wait_for_a_file_to_be_hashed() {
+        let follower = Follower::start().unwrap();
+        let (_named, following) = sparse(1 << 40);
+        let _lent = following.lend(&follower.sender());
+        wait(|| following.claimed.load(Ordering::SeqCst) > 0);
+        let began = Instant::now();
+        drop(follower);
+        assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn a_file_that_is_removed_is_followed_no_more() {
+        let follower = Follower::start().unwrap();
+        let (named, following) = sparse(1 << 40);
+        let lent = following.lend(&follower.sender());
+        wait(|| following.claimed.load(Ordering::SeqCst) > 0);
+        named.close().unwrap();
+        // Whoever comes next has its turn.
+        let (_other, second) = sparse(8 * STEP as u64);
+        let other = second.lend(&follower.sender());
+        wait(|| second.claimed.load(Ordering::SeqCst) == 8 * STEP as u64);
+        drop((lent, other));
+    }
+
+    #[test]
+    fn holes_are_hashed_as_the_zeros_that_they_are() {
+        for lent in [false, true] {
+            let (named, following) = sparse(5 << 20);
+            let file = named.reopen().unwrap();
+            file.write_all_at(b"in the middle", (2 << 20) + 5).unwrap();
+            file.write_all_at(b"the end", 5 << 20).unwrap();
+            following.cut((5 << 20) + 7);
+            let follower = Follower::start().unwrap();
+            let held = lent.then(|| following.lend(&follower.sender()));
+            drop(held);
+            let whole = std::fs::read(named.path()).unwrap();
+            for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+                let digest = following.digest(algorithm).unwrap();
+                assert_eq!(digest, Digest::of(algorithm, &whole), "lent: {lent}");
+            }
+        }
+    }
+
     #[test]
     fn a_file_that_is_lent_again_is_followed_again() {
         let follower = Follower::start().unwrap();
-        let following = Arc::new(Following::new(tempfile::tempfile().unwrap(), 0));
+        let (_named, following) = sparse(0);
         for round in 1..=3 {
             let end = round * STEP as u64;
             let lent = following.lend(&follower.sender());
