@@ -19,10 +19,12 @@ use crate::dir::FilePath;
 mod hasher;
 mod local;
 mod memory;
+mod unwritten;
 
 pub use hasher::Lent;
 pub use local::Local;
 pub use memory::Memory;
+pub use unwritten::Unwritten;
 
 /// Why bytes could not be read, written or published.
 #[derive(Debug, thiserror::Error)]

@@ -172,6 +172,12 @@ impl Registry {
         open::open(store, policy, recover)
     }
 
+    /// The registry kept in the directory `store`, to which nothing is written: what opening would
+    /// put right, and what is changed, is kept in memory.
+    pub fn open_unwritten(store: &Dir, policy: Policy, recover: Recover) -> Result<Self, Error> {
+        open::open_unwritten(store, policy, recover)
+    }
+
     /// Reads every page of the index in a directory whose lock the caller holds, and which
     /// nobody has opened.
     ///

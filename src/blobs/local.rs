@@ -24,7 +24,7 @@ mod stored;
 mod trash;
 
 use staged::{Staged, Stamp};
-use stored::{open_stored, read_full};
+use stored::{open_content, open_stored, read_full};
 
 /// What the name of a draft's copy ends with.
 const COPY: &str = "copy";
@@ -96,11 +96,19 @@ fn remove_file(path: &FilePath) -> Result<bool, BlobsError> {
 impl Local {
     /// The blobs below `directory`; what is in it is made if missing.
     pub fn open(directory: &Dir) -> Result<Self, BlobsError> {
+        let local = Self::open_unwritten(directory)?;
+        local.clear_copies()?;
+        local.clear_half_retired()?;
+        Ok(local)
+    }
+
+    /// The same, where nothing may be written: what is in the directory must be there.
+    pub(super) fn open_unwritten(directory: &Dir) -> Result<Self, BlobsError> {
         let blobs = make_directory(directory, "blobs")?;
         for algorithm in Algorithm::ALL {
             make_directory(&blobs, algorithm.name())?;
         }
-        let local = Self {
+        Ok(Self {
             blobs,
             staging: make_directory(directory, "staging")?,
             trash: make_directory(directory, "trash")?,
@@ -111,10 +119,12 @@ impl Local {
             filesystem: directory.open_dir("").map_err(beneath(directory, ""))?,
             torn: Mutex::default(),
             torn_drafts: Arc::default(),
-        };
-        local.clear_copies()?;
-        local.clear_half_retired()?;
-        Ok(local)
+        })
+    }
+
+    /// The staged bytes of a number, as they are; nothing if there are none.
+    pub(super) fn open_staged(&self, id: u64) -> Result<Option<Arc<dyn Content>>, BlobsError> {
+        open_content(self.staging_path(id))
     }
 
     fn blob_path(&self, digest: &Digest) -> FilePath {

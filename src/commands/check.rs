@@ -14,7 +14,7 @@ use super::{Absent, CommandError, StoreLock, about};
 use crate::digest::Algorithm;
 use crate::manifest::{Manifest, Refusal};
 use crate::name::RepositoryName;
-use crate::registry::{self, Error, Policy, Registry};
+use crate::registry::{self, Error, Policy, Recover, Registry};
 
 /// Bytes that are read of a file: one more than any manifest may have.
 const READ_MAX: u64 = Policy::MANIFEST_BYTES_MOST as u64 + 1;
@@ -183,7 +183,7 @@ fn unmounted(
     document: &[u8],
 ) -> Result<Answer, CommandError> {
     let lock = StoreLock::take(store, Absent::Refuse)?;
-    let registry = Registry::open(lock.dir(), policy)?;
+    let registry = lock.registry(policy, Recover::Refuse)?;
     let answer = judge(&registry, Some(name), document);
     drop(registry);
     drop(lock);

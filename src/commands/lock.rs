@@ -6,11 +6,11 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags, fchmod};
+use rustix::fs::{Mode, OFlags, StatVfsMountFlags, fchmod};
 
 use super::{CommandError, about};
 use crate::dir::Dir;
-use crate::registry::{self, StoreState};
+use crate::registry::{self, Policy, Recover, Registry, StoreState};
 
 /// The lock's name in the store.
 const LOCK: &str = "lock";
@@ -32,7 +32,9 @@ pub enum Absent {
 pub struct StoreLock {
     dir: Dir,
     new: bool,
-    _file: File,
+    read_only: bool,
+    /// Nothing where no lock can be made: on a filesystem that is read-only.
+    _file: Option<File>,
 }
 
 impl StoreLock {
@@ -45,31 +47,60 @@ impl StoreLock {
         Self::hold(dir, state == StoreState::Empty)
     }
 
+    /// Takes a store on a filesystem that is read-only, together with others who only read it.
+    fn share(dir: Dir) -> Result<Self, CommandError> {
+        let path = dir.shown(LOCK);
+        let file = match dir.open_file(LOCK, OFlags::RDONLY, Mode::empty()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            file => Some(file.map_err(about(&path))?),
+        };
+        if let Some(file) = &file {
+            held(&dir, file, file.try_lock_shared())?;
+        }
+        Ok(Self {
+            dir,
+            new: false,
+            read_only: true,
+            _file: file,
+        })
+    }
+
     /// Takes the store in a directory that is open; `new` if it is still to be made.
     pub(super) fn hold(dir: Dir, new: bool) -> Result<Self, CommandError> {
+        if is_read_only(&dir)? {
+            return Self::share(dir);
+        }
         tighten(&dir)?;
         let path = dir.shown(LOCK);
         let flags = OFlags::RDWR | OFlags::CREATE;
         let file = dir.open_file(LOCK, flags, PRIVATE_FILE);
         let mut file = file.map_err(about(&path))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                file.read_to_string(&mut pid).map_err(about(&path))?;
-                return Err(CommandError::InUse {
-                    store: dir.path().to_owned(),
-                    pid: pid.trim().to_owned(),
-                });
-            }
-            Err(TryLockError::Error(error)) => return Err(about(&path)(error)),
-        }
+        held(&dir, &file, file.try_lock())?;
         write(&mut file).map_err(about(&path))?;
         Ok(Self {
             dir,
             new,
-            _file: file,
+            read_only: false,
+            _file: Some(file),
         })
+    }
+
+    /// Opens the registry that the store keeps; where nothing can be written, without writing.
+    pub(super) fn registry(
+        &self,
+        policy: Policy,
+        recover: Recover,
+    ) -> Result<Registry, registry::Error> {
+        if self.read_only {
+            Registry::open_unwritten(&self.dir, policy, recover)
+        } else {
+            Registry::recover(&self.dir, policy, recover)
+        }
+    }
+
+    /// Returns `true` if nothing can be written to the store: its filesystem is read-only.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
     }
 
     /// The store's directory.
@@ -110,6 +141,29 @@ fn open(store: &Path, absent: Absent) -> Result<(Dir, StoreState), CommandError>
         return Err(missing(store, "it is empty"));
     }
     Ok((dir, state))
+}
+
+/// Fails unless the lock in a store was taken, and says who has it.
+fn held(dir: &Dir, mut file: &File, locked: Result<(), TryLockError>) -> Result<(), CommandError> {
+    let path = dir.shown(LOCK);
+    match locked {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            file.read_to_string(&mut pid).map_err(about(&path))?;
+            Err(CommandError::InUse {
+                store: dir.path().to_owned(),
+                pid: pid.trim().to_owned(),
+            })
+        }
+        Err(TryLockError::Error(error)) => Err(about(&path)(error)),
+    }
+}
+
+/// Returns `true` if a directory is on a filesystem that is read-only, or mounted so.
+pub(super) fn is_read_only(dir: &Dir) -> Result<bool, CommandError> {
+    let space = rustix::fs::fstatvfs(dir).map_err(|error| about(dir.path())(error.into()))?;
+    Ok(space.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
 
 /// There is no store, and none is to be made.

@@ -17,10 +17,12 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::control::{Control, Served};
+use super::lock::is_read_only;
 use super::work::existing;
 use super::{Absent, CommandError, MountOptions, StoreLock, about, absolute};
+use crate::dir::Dir;
 use crate::fuse::{Mount, Options};
-use crate::registry::{self, Expiry, FILES, Registry};
+use crate::registry::{self, Expiry, FILES};
 use crate::tree::Tree;
 
 /// What to mount, where, and how.
@@ -134,7 +136,13 @@ fn serve(mounting: &Mounting, mountpoint: &Path) -> Result<(), CommandError> {
     let lock = StoreLock::take(&mounting.store, Absent::Make)?;
     raise_open_files();
     let options = &mounting.options;
-    let registry = Registry::recover(lock.dir(), options.policy, options.recover)?;
+    if lock.is_read_only() && !options.read_only {
+        return Err(CommandError::Usage(format!(
+            "{} is on a read-only filesystem: mount it with -o ro",
+            mounting.store.display()
+        )));
+    }
+    let registry = lock.registry(options.policy, options.recover)?;
     let registry = Arc::new(registry);
     let known = Arc::new(Served {
         store: lock.dir().clone(),
@@ -142,7 +150,9 @@ fn serve(mounting: &Mounting, mountpoint: &Path) -> Result<(), CommandError> {
         mountpoint: mountpoint.to_owned(),
         mounted: OnceLock::new(),
     });
-    let control = Control::listen(Arc::clone(&known))?;
+    // Where no socket can be made, commands open the store themselves, beside this mount.
+    let control = (!lock.is_read_only()).then(|| Control::listen(Arc::clone(&known)));
+    let control = control.transpose()?;
     // What is in it has its own modes, behind the store's.
     let plain = lock.dir().ensure_dir(FILES, Mode::from_raw_mode(0o755));
     let plain = plain.map_err(about(&lock.dir().shown(FILES)))?;
@@ -247,7 +257,10 @@ fn background(mounting: &Mounting) -> Result<(), CommandError> {
     if !mounting.log_given {
         // The directory is made here, since the log begins before the store is opened.
         std::fs::create_dir_all(&mounting.store).map_err(about(&mounting.store))?;
-        command.arg("--log").arg(mounting.store.join("regfs.log"));
+        let dir = Dir::open(&mounting.store).map_err(about(&mounting.store))?;
+        if !is_read_only(&dir)? {
+            command.arg("--log").arg(mounting.store.join("regfs.log"));
+        }
     }
     command
         .stdin(Stdio::null())

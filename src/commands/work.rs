@@ -151,6 +151,21 @@ impl Work {
         }
     }
 
+    /// Why it cannot be done to a store that nothing can be written to.
+    fn writes(&self) -> Option<&'static str> {
+        match self {
+            Self::Import { .. } => Some("an import adds to the store"),
+            Self::Fsck { repair: true } => Some("a repair changes the store"),
+            Self::Undelete { digests } if !digests.is_empty() => Some("bytes would be moved"),
+            Self::Fsck { .. }
+            | Self::Scrub { .. }
+            | Self::Inquire(_)
+            | Self::Undelete { .. }
+            | Self::Export { .. }
+            | Self::Backup { .. } => None,
+        }
+    }
+
     /// Whether facts may be other ones afterwards.
     pub(super) fn changes_facts(&self) -> bool {
         match self {
@@ -280,7 +295,14 @@ pub fn work(store: &Path, work: &Work) -> Result<Done, CommandError> {
     if let Work::Fsck { .. } = work {
         Registry::check_pages(lock.dir())?;
     }
-    let opened = Registry::recover(lock.dir(), Policy::default(), work.recover());
+    if lock.is_read_only()
+        && let Some(reason) = work.writes()
+    {
+        let store = store.display();
+        let text = format!("{store} is on a read-only filesystem, and {reason}");
+        return Err(CommandError::Usage(text));
+    }
+    let opened = lock.registry(Policy::default(), work.recover());
     // Until its loss is accepted, nothing else can be said of such a store.
     if let (Work::Fsck { .. }, Err(error)) = (work, &opened)
         && let Some(damage) = error.journal_damage()

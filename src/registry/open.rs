@@ -4,9 +4,9 @@ use std::io;
 use std::sync::Arc;
 
 use super::{Error, Policy, Registry, is_backup};
-use crate::blobs::Local;
+use crate::blobs::{Local, Unwritten};
 use crate::dir::Dir;
-use crate::index::{INDEX_FILE, IndexError, Recover, check_embedded, open_embedded};
+use crate::index::{INDEX_FILE, IndexError, Recover, check_embedded, open_embedded, read_embedded};
 
 /// What a store's directory may hold before it is one. A disk that was just formatted holds
 /// `lost+found`.
@@ -59,6 +59,19 @@ pub fn state(store: &Dir) -> Result<StoreState, Error> {
         }
     }
     Ok(StoreState::Empty)
+}
+
+/// Opens the registry kept in a directory without writing there.
+pub(super) fn open_unwritten(
+    store: &Dir,
+    policy: Policy,
+    recover: Recover,
+) -> Result<Registry, Error> {
+    let (facts, damage) = read_embedded(store, recover).map_err(IndexError::from)?;
+    let blobs = Unwritten::open(store)?;
+    let registry = Registry::new(facts, Arc::new(blobs), policy)?;
+    *registry.damage.lock() = damage;
+    Ok(registry)
 }
 
 /// Reads every page of the index.

@@ -27,6 +27,7 @@ mod ownership;
 mod passthrough;
 mod plain;
 mod posix;
+mod read_only;
 mod relocation;
 mod requests;
 mod stale;

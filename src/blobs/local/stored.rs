@@ -15,14 +15,17 @@ const LEASED: usize = 1_000;
 
 /// Opens the file of a blob.
 pub(super) fn open_stored(path: FilePath, digest: &Digest) -> Result<Arc<dyn Content>, BlobsError> {
+    open_content(path)?.ok_or(BlobsError::Missing(*digest))
+}
+
+/// Opens a file; nothing if it is not there.
+pub(super) fn open_content(path: FilePath) -> Result<Option<Arc<dyn Content>>, BlobsError> {
     let file = match open_unleased(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(BlobsError::Missing(*digest));
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(about(&path))?,
     };
     let len = file.metadata().map_err(about(&path))?.len();
-    Ok(Arc::new(Stored { file, len, path }))
+    Ok(Some(Arc::new(Stored { file, len, path })))
 }
 
 /// Opens a file for reading. While a publication asks for a lease the kernel refuses those who

@@ -1,0 +1,303 @@
+//! Blobs of a store that nothing may be written to: what opening after a crash would put in its
+//! place is found where it is, or kept in memory.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+use rustix::fs::Mode;
+use rustix::io::Errno;
+
+use super::{Blobs, BlobsError, Content, Draft, Local, Published, Retired, Space, Vouched, Way};
+use crate::digest::{Algorithm, Digest};
+use crate::dir::{Dir, FilePath};
+
+/// Bytes that are copied at once.
+const COPIED: usize = 1 << 20;
+/// Of a file that is given out, less the umask.
+const GIVEN: Mode = Mode::from_raw_mode(0o666);
+
+/// Blobs that stay as they are.
+#[derive(Debug)]
+pub struct Unwritten {
+    local: Local,
+    /// Blobs that a crash has brought back to where they were staged, by that number.
+    staged: Mutex<HashMap<Digest, u64>>,
+    /// Bytes that the facts have of blobs, and of drafts.
+    blobs: Mutex<HashMap<Digest, Arc<[u8]>>>,
+    drafts: Mutex<HashMap<u64, Arc<[u8]>>>,
+}
+
+/// Nothing is written.
+fn refused(what: &str) -> BlobsError {
+    BlobsError::System {
+        path: what.to_owned(),
+        error: Errno::ROFS.into(),
+    }
+}
+
+/// Bytes in memory.
+struct Held(Arc<[u8]>);
+
+impl Content for Held {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, BlobsError> {
+        Ok(super::read_held(&self.0, offset, buffer))
+    }
+
+    fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn file(&self) -> Option<&File> {
+        None
+    }
+}
+
+/// A draft that stays as it is.
+struct Left {
+    id: u64,
+    content: Arc<dyn Content>,
+}
+
+impl Content for Left {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, BlobsError> {
+        self.content.read_at(offset, buffer)
+    }
+
+    fn len(&self) -> u64 {
+        self.content.len()
+    }
+
+    fn file(&self) -> Option<&File> {
+        self.content.file()
+    }
+}
+
+impl Draft for Left {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn write_at(&self, _offset: u64, _bytes: &[u8]) -> Result<(), BlobsError> {
+        Err(refused("staging"))
+    }
+
+    fn truncate(&self, _len: u64) -> Result<(), BlobsError> {
+        Err(refused("staging"))
+    }
+
+    fn sync(&self) -> Result<(), BlobsError> {
+        Ok(())
+    }
+
+    fn keep(&self, _max: u64, _keep: &mut dyn FnMut(&[u8]) -> bool) -> Result<bool, BlobsError> {
+        Ok(true)
+    }
+
+    fn digest(&self, algorithm: Algorithm) -> Result<Digest, BlobsError> {
+        let mut offset = 0;
+        Digest::of_parts(algorithm, |buffer| {
+            let read = self.content.read_at(offset, buffer)?;
+            offset += read as u64;
+            Ok(read)
+        })
+    }
+}
+
+impl Unwritten {
+    /// The blobs below a directory.
+    ///
+    /// # Errors
+    /// What the system says of the directories, which must be there.
+    pub fn open(directory: &Dir) -> Result<Self, BlobsError> {
+        Ok(Self {
+            local: Local::open_unwritten(directory)?,
+            staged: Mutex::default(),
+            blobs: Mutex::default(),
+            drafts: Mutex::default(),
+        })
+    }
+
+    /// A blob that is not where its digest says.
+    fn elsewhere(&self, digest: &Digest) -> Option<Result<Arc<dyn Content>, BlobsError>> {
+        if let Some(bytes) = self.blobs.lock().get(digest) {
+            return Some(Ok(Arc::new(Held(Arc::clone(bytes)))));
+        }
+        let number = *self.staged.lock().get(digest)?;
+        let content = self.local.open_staged(number);
+        Some(content.and_then(|content| content.ok_or(BlobsError::Missing(*digest))))
+    }
+}
+
+impl Blobs for Unwritten {
+    fn open(&self, digest: &Digest) -> Result<Arc<dyn Content>, BlobsError> {
+        match self.elsewhere(digest) {
+            Some(content) => content,
+            None => self.local.open(digest),
+        }
+    }
+
+    fn is_at_hand(&self, digest: &Digest) -> bool {
+        self.local.is_at_hand(digest)
+    }
+
+    fn draft(&self, _id: u64) -> Result<Arc<dyn Draft>, BlobsError> {
+        Err(refused("staging"))
+    }
+
+    fn resume(&self, id: u64) -> Result<Arc<dyn Draft>, BlobsError> {
+        let content: Arc<dyn Content> = if let Some(bytes) = self.drafts.lock().get(&id) {
+            Arc::new(Held(Arc::clone(bytes)))
+        } else {
+            let staged = self.local.open_staged(id)?;
+            staged.ok_or(BlobsError::MissingDraft(id))?
+        };
+        Ok(Arc::new(Left { id, content }))
+    }
+
+    fn drafts(&self) -> Result<Vec<u64>, BlobsError> {
+        self.local.drafts()
+    }
+
+    fn discard(&self, _id: u64) -> Result<(), BlobsError> {
+        Ok(())
+    }
+
+    fn publish(
+        &self,
+        _draft: &dyn Draft,
+        _digest: &Digest,
+        _vouched: Vouched,
+    ) -> Result<Published, BlobsError> {
+        Err(refused("blobs"))
+    }
+
+    fn take_back(&self, _id: u64, _digest: &Digest) -> Result<(), BlobsError> {
+        Err(refused("blobs"))
+    }
+
+    fn reclaim(&self, _id: u64, _is_fact: &dyn Fn(&Digest) -> bool) -> Result<(), BlobsError> {
+        Ok(())
+    }
+
+    fn finish(&self, id: u64, digest: &Digest) -> Result<(), BlobsError> {
+        if self.local.open_staged(id)?.is_some() {
+            self.staged.lock().insert(*digest, id);
+        }
+        Ok(())
+    }
+
+    fn give_back(&self, id: u64, blob: Option<&Digest>, bytes: &[u8]) -> Result<(), BlobsError> {
+        match blob {
+            Some(digest) => drop(self.blobs.lock().insert(*digest, bytes.into())),
+            None => drop(self.drafts.lock().insert(id, bytes.into())),
+        }
+        Ok(())
+    }
+
+    fn remove(&self, _digest: &Digest) -> Result<(), BlobsError> {
+        Err(refused("blobs"))
+    }
+
+    fn retire(&self, _digest: &Digest) -> Result<(), BlobsError> {
+        Err(refused("trash"))
+    }
+
+    fn retire_bytes(&self, _digest: &Digest, _bytes: &[u8]) -> Result<(), BlobsError> {
+        Err(refused("trash"))
+    }
+
+    fn open_retired(&self, digest: &Digest) -> Result<Arc<dyn Content>, BlobsError> {
+        self.local.open_retired(digest)
+    }
+
+    fn restore(&self, _digest: &Digest) -> Result<(), BlobsError> {
+        Err(refused("blobs"))
+    }
+
+    fn forget(&self, _digest: &Digest, _since: Option<SystemTime>) -> Result<(), BlobsError> {
+        Err(refused("trash"))
+    }
+
+    fn retired(&self) -> Result<Vec<Retired>, BlobsError> {
+        self.local.retired()
+    }
+
+    fn take(&self, _file: &FilePath, _digest: &Digest, _way: Way) -> Result<Way, BlobsError> {
+        Err(refused("blobs"))
+    }
+
+    fn settle(&self) -> Result<(), BlobsError> {
+        Ok(())
+    }
+
+    fn give(&self, digest: &Digest, file: &FilePath, way: Way) -> Result<Way, BlobsError> {
+        let Some(content) = self.elsewhere(digest) else {
+            return self.local.give(digest, file, way);
+        };
+        let content = content?;
+        let about = |error: io::Error| BlobsError::System {
+            path: file.to_string(),
+            error,
+        };
+        let mut target = file.create(GIVEN).map_err(about)?;
+        let (mut buffer, mut offset) = (vec![0; COPIED], 0);
+        loop {
+            let read = content.read_at(offset, &mut buffer)?;
+            if read == 0 {
+                return Ok(Way::Copy);
+            }
+            let some = buffer.get(..read).unwrap_or_default();
+            target.write_all(some).map_err(about)?;
+            offset += read as u64;
+        }
+    }
+
+    fn list(&self, last: Option<&Digest>, limit: usize) -> Result<Vec<(Digest, u64)>, BlobsError> {
+        self.local.list(last, limit)
+    }
+
+    fn space(&self) -> Result<Space, BlobsError> {
+        self.local.space()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_crash_left_elsewhere_is_read_and_given_and_nothing_is_moved() {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = Dir::open(directory.path()).unwrap();
+        let local = Local::open(&dir).unwrap();
+        local.draft(1).unwrap().write_at(0, b"staged").unwrap();
+        local.draft(2).unwrap().write_at(0, b"an upload").unwrap();
+        drop(local);
+        let unwritten = Unwritten::open(&dir).unwrap();
+        let digest = |bytes: &[u8]| Digest::of(Algorithm::Sha256, bytes);
+        unwritten.finish(1, &digest(b"staged")).unwrap();
+        let held = digest(b"held");
+        unwritten.give_back(9, Some(&held), b"held").unwrap();
+        unwritten.give_back(3, None, b"a draft").unwrap();
+        for bytes in [&b"staged"[..], b"held"] {
+            let content = unwritten.open(&digest(bytes)).unwrap();
+            let mut buffer = vec![0; 99];
+            assert_eq!(content.read_at(0, &mut buffer).unwrap(), bytes.len());
+            assert!(buffer.starts_with(bytes));
+            let out = tempfile::tempdir().unwrap();
+            let file = FilePath::new(&Dir::open(out.path()).unwrap(), "given");
+            unwritten.give(&digest(bytes), &file, Way::Link).unwrap();
+            assert_eq!(std::fs::read(out.path().join("given")).unwrap(), bytes);
+        }
+        assert_eq!(unwritten.resume(2).unwrap().len(), 9);
+        assert_eq!(unwritten.resume(3).unwrap().len(), 7);
+        assert!(unwritten.resume(2).unwrap().write_at(0, b"x").is_err());
+        let staged = directory.path().join("staging/1");
+        assert_eq!(std::fs::read(staged).unwrap(), b"staged");
+        assert!(unwritten.remove(&held).is_err());
+    }
+}
