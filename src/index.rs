@@ -31,7 +31,9 @@ mod store;
 mod transaction;
 mod verify;
 
-pub use embedded::{INDEX_FILE, JOURNAL_DIRECTORY, check_embedded, open_embedded, read_embedded};
+pub use embedded::{
+    INDEX_FILE, JOURNAL_DIRECTORY, check_embedded, forget_journal, open_embedded, read_embedded,
+};
 pub use journal::{Journal, JournalDamage, JournalFault, JournalFaultKind, Recover};
 use key::Key;
 pub use listing::Legible;

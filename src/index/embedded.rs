@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use rustix::fs::Mode;
 
-use super::journal::replay;
-use super::{Journal, JournalDamage, Recover, Redb, Store, StoreError};
+use super::journal::{LEDGER_KEY, replay};
+use super::{Batch, Change, Journal, JournalDamage, Recover, Redb, Store, StoreError};
 use crate::dir::Dir;
 
 /// The file of the index, whose presence makes a directory a store.
@@ -43,6 +43,20 @@ pub fn read_embedded(
         }
     };
     Ok((Arc::new(below), damage))
+}
+
+/// Has an index in a file know no journal: it is a copy, and begins one of its own.
+///
+/// # Errors
+/// As [`Redb::open`], and what the store says of a commit.
+pub fn forget_journal(dir: &Dir, name: &str) -> Result<(), StoreError> {
+    let copy = Redb::open(dir, name)?;
+    let changes = vec![Change::Delete(LEDGER_KEY.to_vec())];
+    copy.commit(Batch {
+        changes,
+        ..Batch::default()
+    })?;
+    copy.sync()
 }
 
 /// Reads every page of the index in a directory that nobody has open.

@@ -42,6 +42,7 @@ mod turns;
 
 pub use damage::{JournalDamage, JournalFault, JournalFaultKind};
 use ledger::Keeper;
+pub(super) use ledger::LEDGER_KEY;
 use opening::Opened;
 pub use opening::Recover;
 pub(super) use opening::replay;

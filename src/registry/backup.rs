@@ -17,7 +17,7 @@ use super::{Error, Fact, Moment, Registry, open};
 use crate::blobs::{Blobs, BlobsError, Local, Way};
 use crate::digest::Digest;
 use crate::dir::{Dir, FilePath};
-use crate::index::{INDEX_FILE, JOURNAL_DIRECTORY};
+use crate::index::{INDEX_FILE, IndexError, JOURNAL_DIRECTORY, forget_journal};
 
 /// What says that a directory is a backup.
 const MARK: &str = "backup";
@@ -26,6 +26,8 @@ const TEXT: &str = "A backup of a regfs store. It may be looked into, mounted wi
                     restored; the next backup into it replaces what it holds.\n";
 /// Blobs that are removed at once.
 const LISTED_AT_ONCE: usize = 10_000;
+/// A copy of an index that has not its name yet.
+const INDEX_COPY: &str = "index.copy";
 
 /// What a backup has brought.
 #[derive(Clone, Copy, Debug, Default)]
@@ -220,21 +222,28 @@ pub fn restore(
     }
     to.settle()?;
     // The index last: before it is there this is no store.
-    copy_index(backup, store).map_err(about(&store.shown(INDEX_FILE)))?;
+    copy_index(backup, store)?;
     to.settle()?;
     Ok(count)
 }
 
 /// Copies an index; what has its name is durable.
-fn copy_index(backup: &Dir, store: &Dir) -> io::Result<()> {
+fn copy_index(backup: &Dir, store: &Dir) -> Result<(), Error> {
     let (index, new) = (
         FilePath::new(store, INDEX_FILE),
-        FilePath::new(store, "index.copy"),
+        FilePath::new(store, INDEX_COPY),
     );
-    new.remove()?;
-    let mut source = FilePath::new(backup, INDEX_FILE).read()?;
-    let mut target = new.create(Mode::RUSR | Mode::WUSR)?;
-    io::copy(&mut source, &mut target)?;
-    rustix::fs::fsync(&target)?;
-    new.rename(&index, RenameFlags::empty())
+    let copy = || -> io::Result<()> {
+        new.remove()?;
+        let mut source = FilePath::new(backup, INDEX_FILE).read()?;
+        let mut target = new.create(Mode::RUSR | Mode::WUSR)?;
+        io::copy(&mut source, &mut target)?;
+        rustix::fs::fsync(&target)?;
+        Ok(())
+    };
+    copy().map_err(about(&store.shown(INDEX_COPY)))?;
+    // Who looked into the backup has left it a journal, which does not come with it.
+    forget_journal(store, INDEX_COPY).map_err(IndexError::from)?;
+    let renamed = new.rename(&index, RenameFlags::empty());
+    renamed.map_err(about(&store.shown(INDEX_FILE)))
 }

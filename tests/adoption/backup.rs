@@ -189,3 +189,34 @@ fn only_a_backup_is_restored_and_only_an_own_place_is_backed_up_into() {
     let refs = fs::read_dir(site.plain()).unwrap().count();
     assert_eq!(refs, 1, "a refused backup left something behind");
 }
+
+#[test]
+fn a_backup_into_which_somebody_looked_who_was_killed_is_restored() {
+    let site = Site::with(&SMALL);
+    site.import(&[]);
+    back_up(&site);
+    let mountpoint = site.top().join("looked");
+    fs::create_dir(&mountpoint).unwrap();
+    let mut command = regfs();
+    command.arg("mount").arg(site.top().join("backup"));
+    command.arg(&mountpoint).args(["-o", "ro", "--foreground"]);
+    let mut mount = command.spawn().unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while fs::read_dir(&mountpoint).unwrap().next().is_none() {
+        assert!(std::time::Instant::now() < deadline, "it is not mounted");
+        std::thread::park_timeout(std::time::Duration::from_millis(5));
+    }
+    mount.kill().unwrap();
+    mount.wait().unwrap();
+    let mut umount = std::process::Command::new("umount");
+    assert!(
+        umount
+            .arg("-l")
+            .arg(&mountpoint)
+            .status()
+            .unwrap()
+            .success()
+    );
+    restore(&site, "restored");
+    must_be_clean(&site.top().join("restored"));
+}

@@ -24,7 +24,7 @@ use super::applier::apply;
 use crate::index::store::{Change, Store, StoreError};
 
 /// Where the ledger stands in the store below.
-const LEDGER_KEY: &[u8] = b"\0journal";
+pub(in crate::index) const LEDGER_KEY: &[u8] = b"\0journal";
 const CLOSED: u8 = 1;
 const SET_ASIDE: u8 = 2;
 /// Bytes of a segment's entry.
