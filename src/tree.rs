@@ -54,6 +54,7 @@ pub use error::TreeError;
 pub use handle::{Access, Caching, Direct, Handle};
 pub use node::{at, directory};
 pub use own::{OwnFile, Served};
+pub use owned::Below;
 pub use packed::Packed;
 pub use place::Place;
 pub use relocate::Relocation;
@@ -353,23 +354,6 @@ impl Tree {
             free: space.free,
             available: space.available,
         })
-    }
-
-    /// Where a place stands: its directory, and its name there. Nothing of the top, and of what
-    /// is no lasting name.
-    pub fn standing(&self, place: &Place) -> Option<(Place, OsString)> {
-        match place {
-            Place::Plain(path) => {
-                let name = path.file_name()?;
-                Some((Place::Plain(path.parent()?.to_owned()), name.to_owned()))
-            }
-            Place::Node(Node::Root) => {
-                let parent = Place::Plain(self.plain.root().to_owned());
-                Some((parent, layout::TOP.into()))
-            }
-            Place::Node(node) => Some((Place::Node(node.parent()?), node.name().into())),
-            Place::Draft(_) | Place::Hidden(_) | Place::Own(_) => None,
-        }
     }
 
     fn writable(&self) -> Result<(), TreeError> {

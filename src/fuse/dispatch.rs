@@ -90,7 +90,7 @@ fn waits(service: &Service, request: &Request) -> Option<Waits> {
             (service.rename_may_wait(request.ino, from), Waits::Changes)
         }
         Operation::Open(flags) => (service.open_may_wait(request.ino, *flags), Waits::Reads),
-        Operation::Set(setting) => (setting.size.is_some_and(|size| size > 0), Waits::Changes),
+        Operation::Set(setting) => (setting.may_wait(), Waits::Changes),
         _ => return None,
     };
     waits.then_some(kind)

@@ -29,6 +29,12 @@ pub(super) struct Setting {
 }
 
 impl Setting {
+    /// Whether it may take long: what is cut off or filled up, and what all that is below shows.
+    pub(super) fn may_wait(&self) -> bool {
+        let owned = self.mode.is_some() || self.uid.or(self.gid).is_some();
+        owned || self.size.is_some_and(|size| size > 0)
+    }
+
     /// Whether anything is asked for but another length.
     fn changes_attributes(&self) -> bool {
         self.mode.is_some()

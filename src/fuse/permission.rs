@@ -1,7 +1,7 @@
 //! Permission: what each request needs by the rules of `access`, and what the kernel must drop
 //! when that changes.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 
 use fuser::Errno;
 
@@ -67,7 +67,7 @@ impl Service {
             Err(error) if error.code() == libc::ENOENT => {}
             taken => taken?,
         }
-        if from.0 == to.0 || !matches!(from.0, Place::Plain(_)) {
+        if from.0 == to.0 || !self.tree.holds_movable(from.0) {
             return Ok(());
         }
         // The name of the parent in a directory changes with it.
@@ -104,25 +104,25 @@ impl Service {
             changed.push(ino);
         }
         // Below a repository and the blobs everything shows the same.
-        let layout = matches!(place, Place::Node(_));
-        if !layout && !loses(EXECUTE) {
+        if matches!(place, Place::Plain(_)) && !loses(EXECUTE) {
             return changed;
         }
-        let mut names: Vec<(u64, OsString)> = Vec::new();
-        for (below, at) in self.inodes.all() {
-            let Some((parent, name)) = self.tree.standing(&at) else {
-                continue;
+        let mut names = Vec::new();
+        let visited = self.tree.visit_below(place, &mut |below| {
+            let Some(known) = self.inodes.number(below.place) else {
+                return;
             };
-            let within = layout && at.above().any(|above| above == *place);
-            if within {
-                changed.push(below);
+            if below.shows {
+                changed.push(known);
             }
             if loses(EXECUTE)
-                && (within || parent == *place)
-                && let Some(parent) = self.inodes.number(&parent)
+                && let Some(parent) = self.inodes.number(below.parent)
             {
-                names.push((parent, name));
+                names.push((parent, below.name.to_owned()));
             }
+        });
+        if let Err(error) = visited {
+            let _number = logged(&error);
         }
         self.kernel.drop_names(names);
         changed

@@ -1,11 +1,13 @@
 //! Owned places: whose owner and mode the directories and files of the layout show.
 
+use std::ffi::{OsStr, OsString};
+
 use rustix::process::{getegid, geteuid};
 
 use super::draft::Draft;
 use super::drafts::Parent;
-use super::stat::{Attributes, Change, Permissions};
-use super::{Tree, TreeError, Writer};
+use super::stat::{Attributes, Change, FileKind, Permissions};
+use super::{Place, Tree, TreeError, Writer};
 use crate::layout::Node;
 use crate::name::Namespace;
 use crate::registry::{Owner, Ownership};
@@ -30,6 +32,22 @@ fn keeps(node: &Node) -> Option<Owner> {
         _ => None,
     }
 }
+
+/// A name below a directory whose owner or mode has changed.
+#[derive(Debug)]
+pub struct Below<'a> {
+    /// The directory in which it stands.
+    pub parent: &'a Place,
+    /// The name.
+    pub name: &'a OsStr,
+    /// What it names.
+    pub place: &'a Place,
+    /// Whether that shows owner and mode of the directory that has changed.
+    pub shows: bool,
+}
+
+/// Names that are listed at once.
+const PAGE: usize = 512;
 
 impl From<Ownership> for Permissions {
     fn from(kept: Ownership) -> Self {
@@ -90,6 +108,47 @@ impl Tree {
             Some(node) => self.node_permissions(&node),
             None => Ok(Permissions::DIRECTORY),
         }
+    }
+
+    /// Visits the names in a directory, and below those that show its owner and mode.
+    pub fn visit_below(
+        &self,
+        directory: &Place,
+        visit: &mut impl FnMut(Below<'_>),
+    ) -> Result<(), TreeError> {
+        let mut last: Option<OsString> = None;
+        loop {
+            let page = match self.list(directory, last.as_deref(), PAGE) {
+                // Gone meanwhile, with what was in it.
+                Err(TreeError::NotFound) => return Ok(()),
+                page => page?,
+            };
+            for row in &page {
+                let place = &row.found.place;
+                let shows = matches!(place, Place::Node(node) if keeps(node).is_none());
+                visit(Below {
+                    parent: directory,
+                    name: &row.name,
+                    place,
+                    shows,
+                });
+                if shows && row.found.attributes.kind == FileKind::Directory {
+                    self.visit_below(place, visit)?;
+                }
+            }
+            match page.last() {
+                Some(row) if page.len() == PAGE => last = Some(row.name.clone()),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Returns `true` if directories stand in this one that can be moved with what is in them.
+    pub fn holds_movable(&self, directory: &Place) -> bool {
+        matches!(
+            directory,
+            Place::Plain(_) | Place::Node(Node::Repositories | Node::Namespace(_))
+        )
     }
 
     /// Makes a repository, or a directory on the way to one, that belongs to somebody.

@@ -74,11 +74,6 @@ impl Plain {
         Ok(Self { directory, root })
     }
 
-    /// The directory in which the layout stands.
-    pub(super) fn root(&self) -> &Path {
-        &self.root
-    }
-
     /// Whether the layout stands in this directory.
     pub(super) fn is_root(&self, path: &Path) -> bool {
         path == self.root
