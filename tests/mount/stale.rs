@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::path::Path;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -128,35 +129,40 @@ fn who_opened_a_tag_before_it_moved_leaves_nothing_old_to_others() {
 
 #[test]
 fn a_directory_that_a_revision_kept_there_is_gone_with_it() {
-    let mounted = Mounted::with(&["-o", "delete=permissive"]);
-    for round in 0..3 {
-        let document = manifest(&round.to_string());
-        let repository = mounted.v2(&format!("repositories/repository{round}"));
+    let mut mounted = Mounted::new();
+    let repository = |mounted: &Mounted, round| mounted.v2(&format!("repositories/{round}"));
+    let content = |round: u32| hex(manifest(&round.to_string()).as_bytes());
+    let revision = |repository: &Path, round| {
+        let revisions = repository.join("_manifests/revisions/sha256");
+        revisions.join(content(round))
+    };
+    for round in 0..4 {
+        let repository = repository(&mounted, round);
+        let revision = revision(&repository, round);
+        fs::create_dir_all(&revision).unwrap();
+        fs::write(revision.join("link"), format!("sha256:{}", content(round))).unwrap();
+        // Nobody made the layers' directory, and a copy may be about to.
+        assert!(!repository.join("_layers").exists());
+    }
+    mounted.unmount();
+    mounted.mount(&[]);
+    for round in 0..4 {
+        let repository = repository(&mounted, round);
+        let revision = revision(&repository, round);
         let layers = repository.join("_layers");
-        let revision = repository
-            .join("_manifests/revisions/sha256")
-            .join(hex(document.as_bytes()));
         let names = || fs::read_dir(&repository).unwrap().count();
-        fs::create_dir_all(revision.parent().unwrap()).unwrap();
-        assert_eq!(names(), 1);
-        assert!(!layers.exists());
-        // Nobody made the layers' directory.
-        fs::create_dir(&revision).unwrap();
-        let content = format!("sha256:{}", hex(document.as_bytes()));
-        fs::write(revision.join("link"), content).unwrap();
         assert_eq!(names(), 2);
         assert!(layers.is_dir());
-        fs::remove_dir_all(&revision).unwrap();
+        if round % 2 == 0 {
+            fs::remove_dir_all(&revision).unwrap();
+        } else {
+            let aside = repository.join("_manifests/tags/v1/index/sha256");
+            fs::create_dir_all(&aside).unwrap();
+            fs::remove_file(revision.join("link")).unwrap();
+            fs::rename(&revision, aside.join(content(round))).unwrap();
+        }
         assert_eq!(names(), 1);
         assert!(!layers.exists());
-        let aside = repository.join("_manifests/tags/v1/index/sha256");
-        let aside = aside.join(hex(document.as_bytes()));
-        fs::create_dir_all(&aside).unwrap();
-        assert_eq!(names(), 1);
-        fs::rename(&aside, &revision).unwrap();
-        assert_eq!(names(), 2);
-        fs::rename(&revision, &aside).unwrap();
-        assert_eq!(names(), 1);
         fs::create_dir_all(layers.join("sha256")).unwrap();
         assert_eq!(names(), 2);
     }

@@ -8,7 +8,8 @@ use regfs::digest::{Algorithm, Digest};
 use regfs::index::{self, Store};
 use regfs::name::{LinkSet, RepositoryName, Tag};
 use regfs::registry::{
-    Bytes, Destination, Directory, Error, INLINE_BYTES_MAX, Policy, References, Registry, Schema1,
+    Bytes, Destination, Directory, Error, INLINE_BYTES_MAX, Policy, References, Registry, Removal,
+    Schema1,
 };
 
 use super::table::{STOCK, bytes, filled, table};
@@ -81,6 +82,7 @@ impl Machine {
         let policy = Policy {
             schema1: Schema1::Accept,
             references,
+            removal: Removal::Guarded,
             ..Policy::default()
         };
         Registry::new(facts, bytes, policy).unwrap()
