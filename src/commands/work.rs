@@ -19,7 +19,7 @@ use super::{
 use crate::adoption::{self, Exported, Exporting, Importing, Progress, Report};
 use crate::dir::Dir;
 use crate::fuse::Mounted;
-use crate::registry::{self, Diagnosis, Policy, Recover, Registry, Way};
+use crate::registry::{self, Policy, Recover, Registry, Way};
 
 /// What is to be done to a store.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -302,14 +302,13 @@ pub fn work(store: &Path, work: &Work) -> Result<Done, CommandError> {
         let text = format!("{store} is on a read-only filesystem, and {reason}");
         return Err(CommandError::Usage(text));
     }
-    let opened = lock.registry(Policy::default(), work.recover());
-    // Until its loss is accepted, nothing else can be said of such a store.
-    if let (Work::Fsck { .. }, Err(error)) = (work, &opened)
-        && let Some(damage) = error.journal_damage()
-    {
-        return Ok(Done::Examined(Examination::from(Diagnosis::from(damage))));
-    }
-    let registry = opened?;
+    let registry = match lock.registry(Policy::default(), work.recover()) {
+        // A check changes nothing: it goes on in memory with what there is.
+        Err(error) if error.journal_damage().is_some() && matches!(work, Work::Fsck { .. }) => {
+            Registry::open_unwritten(lock.dir(), Policy::default(), Recover::Accept)?
+        }
+        opened => opened?,
+    };
     let progress = Progress::default();
     let done = watched(&progress, || work.perform(lock.dir(), &registry, &progress));
     drop(registry);
