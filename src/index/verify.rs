@@ -5,19 +5,19 @@
 //! and row by row only where the sums differ. What it learns of every digest on the way it keeps
 //! in a [`Census`], a few bytes each, for those who compare facts with bytes.
 //!
-//! It changes nothing but what [`Index::mend`] is asked to.
+//! It changes nothing; [`Index::mend`] does.
 
 use std::collections::HashMap;
 
-use super::key::{Fields, Key, algorithm_byte};
+use super::key::{Fields, Key};
 use super::ownership::{Owned, Ownership};
 use super::record::{Blob, DigestId, Kept, Repository, RepositoryId, Role, Upload};
-use super::store::{Batch, Change, Outcome, Precondition};
 use super::{Index, IndexError, Pair};
 use crate::digest::{Algorithm, Digest};
 use crate::name::Namespace;
 
 mod census;
+mod mend;
 mod numbered;
 mod reverse;
 
@@ -280,58 +280,6 @@ impl Index {
             told(flaw(kind, key, value));
             Ok(())
         })
-    }
-
-    /// Mends a flaw, if it is as it was found; whether it could be. A row that cannot be right
-    /// is removed, a reverse that is missing is written.
-    pub fn mend(&self, flaw: &Flaw) -> Result<bool, IndexError> {
-        let mended = self.mend_row(flaw);
-        self.numbers.forget();
-        mended
-    }
-
-    fn mend_row(&self, flaw: &Flaw) -> Result<bool, IndexError> {
-        let (precondition, change) = match (&flaw.value, flaw.kind) {
-            (None, FlawKind::ReverseMissing) => (
-                Precondition::Absent(flaw.key.clone()),
-                Change::Put(flaw.key.clone(), Vec::new()),
-            ),
-            (None, FlawKind::DigestWithoutNumber) => return self.mend_number(&flaw.key),
-            (None, _) => return Ok(false),
-            (Some(value), _) => (
-                Precondition::Equals(flaw.key.clone(), value.clone()),
-                Change::Delete(flaw.key.clone()),
-            ),
-        };
-        let batch = Batch {
-            preconditions: vec![precondition],
-            changes: vec![change],
-            as_of: None,
-        };
-        Ok(self.store.commit(batch)? == Outcome::Committed)
-    }
-
-    /// Writes the digest of a number that a known digest has.
-    fn mend_number(&self, key: &[u8]) -> Result<bool, IndexError> {
-        let wanted = Fields(key.get(1..).unwrap_or_default()).id();
-        let mut found = None;
-        self.each_blob(|digest, blob| {
-            if Some(blob.id) == wanted {
-                found = Some(digest);
-            }
-            Ok::<_, IndexError>(())
-        })?;
-        let Some(digest) = found else {
-            return Ok(false);
-        };
-        let mut value = vec![algorithm_byte(digest.algorithm())];
-        value.extend_from_slice(digest.as_bytes());
-        let batch = Batch {
-            preconditions: vec![Precondition::Absent(key.to_vec())],
-            changes: vec![Change::Put(key.to_vec(), value)],
-            as_of: None,
-        };
-        Ok(self.store.commit(batch)? == Outcome::Committed)
     }
 }
 
