@@ -9,6 +9,7 @@
 use std::time::{Duration, Instant};
 
 use regfs::layout::Node;
+use regfs::manifest::{Named, Role, Understood, understand};
 use regfs::registry::{Policy, Schema1, judge};
 
 #[path = "manifests/table.rs"]
@@ -143,6 +144,12 @@ impl Times {
     }
 }
 
+/// What a manifest names, and as what.
+fn named(manifest: &Understood) -> Vec<(Role, &Named)> {
+    let references = manifest.references.iter();
+    references.map(|one| (one.role, &one.named)).collect()
+}
+
 #[test]
 fn documents_made_at_random_are_judged() {
     let policy = Policy {
@@ -174,7 +181,12 @@ fn documents_made_at_random_are_judged() {
         if let Ok(manifest) = &verdict {
             admitted += 1;
             // What is stored of it is admitted as well.
-            assert!(judge(manifest.payload(&document), &policy).is_ok());
+            let payload = manifest.payload(&document);
+            assert!(judge(payload, &policy).is_ok());
+            assert_eq!(
+                named(&understand(payload).unwrap()),
+                named(manifest.understood())
+            );
         }
         if random.below(100) == 0 {
             assert_eq!(verdict, judge(&document, &policy));

@@ -1,7 +1,9 @@
-//! Any bytes are judged, and what is stored of an admitted document is admitted too.
+//! Any bytes are judged and understood; what is stored of an admitted document is admitted too,
+//! and understood as it was judged.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use regfs::manifest::understand;
 use regfs::registry::{Policy, Schema1, judge};
 
 fuzz_target!(|document: &[u8]| {
@@ -10,6 +12,11 @@ fuzz_target!(|document: &[u8]| {
         ..Policy::default()
     };
     if let Ok(manifest) = judge(document, &policy) {
-        assert!(judge(manifest.payload(document), &policy).is_ok());
+        let payload = manifest.payload(document);
+        assert!(judge(payload, &policy).is_ok());
+        let understood = understand(payload).expect("what is admitted is understood");
+        assert_eq!(understood.references.len(), manifest.references().len());
+    } else {
+        let _understood = understand(document);
     }
 });
