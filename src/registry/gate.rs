@@ -87,8 +87,9 @@ impl Registry {
         }
         let finding = match bytes.as_deref().map(|one| judge(one, &self.policy)) {
             Some(Ok(manifest)) => {
-                for warning in manifest.warnings() {
-                    log::info!("{name}@{digest}: {warning}");
+                if let Some((first, more)) = manifest.warnings().split_first() {
+                    let more = more.len();
+                    log::warn!("admitted {name}@{digest}, but {first} ({more} more warnings)");
                 }
                 self.check_in(name, &manifest)?.err()
             }

@@ -174,3 +174,53 @@ impl Check<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Algorithm;
+    use crate::index::Link;
+    use crate::name::LinkSet;
+    use crate::registry::{Bytes, Directory, Registry};
+
+    #[test]
+    fn what_an_earlier_version_did_not_understand_is_told_and_then_known() {
+        let (registry, _bytes) = Registry::in_memory();
+        let name: RepositoryName = "app".parse().unwrap();
+        for directory in [
+            Directory::Namespace(name.namespace().clone()),
+            Directory::Manifests(name.clone()),
+        ] {
+            registry.make_directory(&directory).unwrap();
+        }
+        let stored = registry.store_layer(&name, Bytes::Held(b"layer"), None);
+        let layer = stored.unwrap().0;
+        let document = format!(
+            r#"{{"schemaVersion":2,"layers":[{{"digest":"{layer}"}}],"annotations":{{"a":null}}}}"#
+        );
+        let digest = Digest::of(Algorithm::Sha256, document.as_bytes());
+        let bytes = Bytes::Held(document.as_bytes());
+        registry.publish(bytes, &digest).unwrap();
+        // As it was linked when such a manifest was not read.
+        let linked = registry.index.transact(|facts| {
+            let id = facts.repository(name.namespace())?.unwrap().id;
+            let link = Link::Linked {
+                target: digest,
+                pushed: 1,
+            };
+            facts.put_link(id, &LinkSet::Revisions, &digest, &link)
+        });
+        linked.unwrap();
+        assert_eq!(registry.references(&digest).unwrap(), []);
+        let found = registry.check_all(|_, _| {}).unwrap();
+        let told = found.discoveries.iter();
+        let mut told = told.filter(|one| one.fault == Fault::EdgesMissing);
+        assert!(registry.repair(told.next().unwrap()).unwrap());
+        assert_eq!(registry.references(&digest).unwrap(), [("layer", layer)]);
+        let found = registry.check_all(|_, _| {}).unwrap();
+        assert!(
+            !found.counts.contains_key(&Fault::EdgesMissing),
+            "{found:?}"
+        );
+    }
+}
