@@ -26,6 +26,7 @@ mod dispatch;
 mod errno;
 mod files;
 mod inodes;
+mod lengths;
 mod names;
 mod negotiation;
 mod notify;

@@ -11,7 +11,7 @@ use super::passthrough::Way;
 use super::service::{Entry, Service, logged};
 use super::syncs::{Answer, Task};
 use crate::tree::{
-    Access, Attributes, Caching, Direct, FileKind, Handle, Outcome, Place, Seek, TreeError,
+    Access, Attributes, Caching, Direct, FileKind, Handle, Outcome, Place, TreeError,
 };
 
 /// Files that are open, by their handles' numbers.
@@ -117,7 +117,7 @@ fn wanted(flags: i32) -> u16 {
 }
 
 impl Service {
-    fn handle(&self, number: u64) -> Result<Arc<Handle>, Errno> {
+    pub(super) fn handle(&self, number: u64) -> Result<Arc<Handle>, Errno> {
         self.files.get(number).ok_or(Errno::EBADF)
     }
 
@@ -198,7 +198,7 @@ impl Service {
     }
 
     /// Refuses a caller who may not do with an open plain file what these bits say.
-    fn may_hold(&self, caller: Caller, handle: &Handle, bits: u16) -> Result<(), Errno> {
+    pub(super) fn may_hold(&self, caller: Caller, handle: &Handle, bits: u16) -> Result<(), Errno> {
         let of = self.tree.handle_attributes(handle);
         self.must(
             caller,
@@ -268,78 +268,6 @@ impl Service {
             .and_then(|()| self.drop_privileges(&handle, drops_privileges))
             .map_err(|error| logged(&error))?;
         u32::try_from(bytes.len()).map_err(|_| Errno::EINVAL)
-    }
-
-    fn drop_privileges(&self, handle: &Handle, drops: bool) -> Result<(), TreeError> {
-        if drops {
-            self.tree.drop_privileges(handle)?;
-        }
-        Ok(())
-    }
-
-    /// ftruncate(2)
-    pub(super) fn truncate(&self, number: u64, len: u64, drops: bool) -> Result<(), Errno> {
-        let handle = self.handle(number)?;
-        self.tree
-            .truncate(&handle, len)
-            .and_then(|()| self.drop_privileges(&handle, drops))
-            .map_err(|error| logged(&error))
-    }
-
-    /// truncate(2); the inodes that the kernel must be told of.
-    pub(super) fn truncate_place(
-        &self,
-        caller: Caller,
-        ino: u64,
-        len: u64,
-        drops: bool,
-    ) -> Result<Vec<u64>, Errno> {
-        if let Some(place @ Place::Plain(_)) = self.inodes.place(ino) {
-            let handle = self.tree.open(&place, Access::Write, caller.writer());
-            let handle = handle.map_err(|error| logged(&error))?;
-            self.may_hold(caller, &handle, WRITE)?;
-            let done = self.tree.truncate(&handle, len);
-            let done = done.and_then(|()| self.drop_privileges(&handle, drops));
-            return done.map(|()| Vec::new()).map_err(|error| logged(&error));
-        }
-        self.must(caller, self.shown(ino)?.permissions, WRITE)?;
-        let open = self.files.open_on(ino);
-        let opened = self.tree.truncate_opened(&open, len, caller.writer());
-        if opened.map_err(|error| logged(&error))? {
-            return Ok(Vec::new());
-        }
-        let place = self.place(ino)?;
-        let outcome = self
-            .tree
-            .truncate_place(&place, len, caller.writer())
-            .map_err(|error| logged(&error))?;
-        Ok(self.settle(ino, &outcome))
-    }
-
-    /// lseek(2) to data or a hole.
-    pub(super) fn seek(
-        &self,
-        number: u64,
-        offset: u64,
-        wanted: Option<Seek>,
-    ) -> Result<u64, Errno> {
-        let wanted = wanted.ok_or(Errno::EINVAL)?;
-        let handle = self.handle(number)?;
-        let found = self.tree.seek(&handle, offset, wanted);
-        found.map_err(|error| logged(&error))
-    }
-
-    /// fallocate(2)
-    pub(super) fn allocate(
-        &self,
-        number: u64,
-        flags: u32,
-        offset: u64,
-        len: u64,
-    ) -> Result<(), Errno> {
-        let handle = self.handle(number)?;
-        let done = self.tree.allocate(&handle, flags, offset, len);
-        done.map_err(|error| logged(&error))
     }
 
     /// close(2) of one descriptor; the inodes that the kernel must be told of.
