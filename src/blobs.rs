@@ -26,6 +26,9 @@ pub use local::Local;
 pub use memory::Memory;
 pub use unwritten::Unwritten;
 
+/// The mode of a blob's file: nobody changes it, and its owner alone reads it.
+pub const BLOB_MODE: u32 = 0o400;
+
 /// Why bytes could not be read, written or published.
 #[derive(Debug, thiserror::Error)]
 pub enum BlobsError {

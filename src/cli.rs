@@ -1,6 +1,8 @@
 //! The command line: words in, a command called, an exit code out.
 
+use std::fs::File;
 use std::io::Write;
+use std::path::Path;
 
 use clap::Parser;
 
@@ -76,10 +78,8 @@ pub fn run() -> ExitCode {
         }
     };
     // The mount's own log may go elsewhere.
-    if !matches!(cli.command, Word::Mount(_))
-        && let Err(error) = log_to(None)
-    {
-        eprintln!("regfs: {error}");
+    if !matches!(cli.command, Word::Mount(_)) {
+        log_to(None);
     }
     let done = match cli.command {
         Word::Mount(arguments) => mount(arguments).map(|()| ExitCode::Success),
@@ -263,8 +263,10 @@ impl Answering {
 
 fn mount(arguments: MountArguments) -> Result<(), CommandError> {
     let options = MountOptions::parse(&arguments.options)?;
-    if arguments.foreground {
-        log_to(arguments.log.as_deref())?;
+    if arguments.log_in_store {
+        log_to(Some(commands::log_of(&arguments.store)?));
+    } else if arguments.foreground {
+        log_to(arguments.log.as_deref().map(log_file).transpose()?);
     }
     commands::mount(&Mounting {
         store: arguments.store,
@@ -300,20 +302,20 @@ fn check(arguments: CheckArguments) -> Result<ExitCode, CommandError> {
 const LOGGED: &str = "warn,refused=info,fuser=off";
 
 /// Starts the log.
-fn log_to(file: Option<&std::path::Path>) -> Result<(), CommandError> {
+fn log_to(file: Option<File>) {
     let environment = env_logger::Env::default().default_filter_or(LOGGED);
     let mut builder = env_logger::Builder::from_env(environment);
-    if let Some(path) = file {
-        let opened = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(path);
-        let opened = opened.map_err(|error| CommandError::Path {
-            path: path.into(),
-            error,
-        })?;
-        builder.target(env_logger::Target::Pipe(Box::new(opened)));
+    if let Some(file) = file {
+        builder.target(env_logger::Target::Pipe(Box::new(file)));
     }
     builder.init();
-    Ok(())
+}
+
+/// Opens the log that was asked for.
+fn log_file(path: &Path) -> Result<File, CommandError> {
+    let opened = File::options().create(true).append(true).open(path);
+    opened.map_err(|error| CommandError::Path {
+        path: path.into(),
+        error,
+    })
 }

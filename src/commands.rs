@@ -7,10 +7,13 @@ mod backup;
 mod bar;
 mod check;
 mod control;
+mod dead_mount;
 mod fsck;
+mod holder;
 mod inventory;
 mod lock;
 mod mount;
+mod mounts;
 mod options;
 mod scrub;
 mod trash;
@@ -22,9 +25,10 @@ pub use crate::registry::Way;
 pub use backup::{BackedUp, restore};
 pub use check::{Checking, Verdict, check};
 pub use fsck::Examination;
+pub use holder::Holder;
 pub use inventory::{Inquiry, Inventory};
 pub use lock::{Absent, StoreLock};
-pub use mount::{Mounting, mount};
+pub use mount::{Mounting, log_of, mount};
 pub use options::{MountOptions, duration};
 pub use scrub::Scrubbed;
 pub use trash::Trash;
@@ -34,12 +38,14 @@ pub use work::{Done, Work, survey, work};
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// Somebody else has the store.
-    #[error("store {store} is in use by process {pid}: unmount it first, or use another store")]
+    #[error("store {store} is in use by process {pid}{holder}")]
     InUse {
         /// The store.
         store: PathBuf,
         /// Who has it, as far as the lock says.
         pid: String,
+        /// What that process does with it.
+        holder: Holder,
     },
     /// Words that do not fit.
     #[error("{0}")]
@@ -101,19 +107,9 @@ pub fn absolute(path: &std::path::Path) -> Result<PathBuf, CommandError> {
 
 /// The store of a path, which is the store itself or where it is mounted.
 pub fn store_of(path: &std::path::Path) -> PathBuf {
-    let found = || -> Option<PathBuf> {
-        let mountpoint = path.canonicalize().ok()?;
-        let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
-        let mut rows = mounts.lines().rev().filter_map(|line| {
-            let mut words = line.split(' ');
-            Some((words.next()?, words.next()?, words.next()?))
-        });
-        let (source, _, _) = rows.find(|(_, at, kind)| {
-            mountpoint == std::path::Path::new(at) && kind.starts_with("fuse")
-        })?;
-        Some(source.into())
-    };
-    found().unwrap_or_else(|| path.to_owned())
+    let mountpoint = path.canonicalize().ok();
+    let mount = mountpoint.and_then(|path| mounts::at(&path));
+    mount.map_or_else(|| path.to_owned(), |mount| mount.source)
 }
 
 /// Says of an error which path it is about.

@@ -65,6 +65,54 @@ impl Default for Offers {
     }
 }
 
+/// Options that every filesystem has, and the kernel keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are independent options"
+)]
+pub struct Generic {
+    /// Whether programs may be run from it.
+    pub exec: bool,
+    /// Whether set-user-ID bits count.
+    pub suid: bool,
+    /// Whether device files count.
+    pub dev: bool,
+    /// Whether every write waits for the disk.
+    pub sync: bool,
+    /// Whether every change of a directory does.
+    pub dirsync: bool,
+}
+
+impl Default for Generic {
+    fn default() -> Self {
+        Self {
+            exec: true,
+            suid: false,
+            dev: false,
+            sync: false,
+            dirsync: false,
+        }
+    }
+}
+
+impl Generic {
+    /// As the mount helper of ordinary users and the kernel take them.
+    fn options(self) -> Vec<MountOption> {
+        let either = |on: bool, yes, no| if on { yes } else { no };
+        let mut options = vec![
+            either(self.exec, MountOption::Exec, MountOption::NoExec),
+            either(self.suid, MountOption::Suid, MountOption::NoSuid),
+            either(self.dev, MountOption::Dev, MountOption::NoDev),
+            either(self.sync, MountOption::Sync, MountOption::Async),
+        ];
+        if self.dirsync {
+            options.push(MountOption::DirSync);
+        }
+        options
+    }
+}
+
 /// How to mount.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -80,8 +128,8 @@ pub struct Options {
     pub gid: u32,
     /// What is used where the kernel offers it.
     pub offers: Offers,
-    /// Options for the kernel, as they are.
-    pub others: Vec<String>,
+    /// What every filesystem has.
+    pub generic: Generic,
 }
 
 /// What the rest of the process may ask of a mount that is served.
@@ -207,8 +255,6 @@ fn config(options: &Options) -> Config {
     config.mount_options = vec![
         MountOption::FSName(options.source.clone()),
         MountOption::Subtype("regfs".into()),
-        MountOption::NoDev,
-        MountOption::NoSuid,
         MountOption::NoAtime,
         if options.read_only {
             MountOption::RO
@@ -216,9 +262,7 @@ fn config(options: &Options) -> Config {
             MountOption::RW
         },
     ];
-    config
-        .mount_options
-        .extend(options.others.iter().cloned().map(MountOption::CUSTOM));
+    config.mount_options.extend(options.generic.options());
     config.acl = if options.allow_other {
         SessionACL::All
     } else {

@@ -64,7 +64,7 @@ pub use stat::{Attributes, Change, FileKind, Permissions};
 use draft::Draft;
 use drafts::{Drafts, Parent};
 use lingering::Lingering;
-use own::{Serving, Texts};
+use own::{Control, Serving, Texts};
 use plain::Plain;
 use rejected::Rejected;
 
@@ -160,6 +160,8 @@ pub struct Tree {
     read_only: bool,
     /// The time of directories of which nothing better is known.
     mounted: SystemTime,
+    /// Who may look at our own files.
+    control: Control,
     /// How the mount is served, for people.
     serving: Serving,
     /// What our own files said to those who have them open.
@@ -184,9 +186,17 @@ impl Tree {
             relocating: RwLock::default(),
             read_only,
             mounted: SystemTime::now(),
+            control: Control::by(None),
             serving: Serving::default(),
             texts: Texts::default(),
         })
+    }
+
+    /// The same tree, in which a group may look at our own files (`.regfs`), too.
+    #[must_use]
+    pub fn with_control_group(self, group: Option<u32>) -> Self {
+        let control = Control::by(group);
+        Self { control, ..self }
     }
 
     /// The top of the mount.

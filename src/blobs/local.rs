@@ -12,7 +12,9 @@ use parking_lot::{Mutex, RwLock};
 use rustix::fs::{Mode, OFlags, Stat, fstatvfs};
 
 use super::hasher::{Follower, Following};
-use super::{Blobs, BlobsError, Content, Draft, Published, Retired, Space, Vouched, Way};
+use super::{
+    BLOB_MODE, Blobs, BlobsError, Content, Draft, Published, Retired, Space, Vouched, Way,
+};
 use crate::digest::{Algorithm, Digest};
 use crate::dir::{Dir, FilePath};
 
@@ -33,7 +35,7 @@ const COPY: &str = "copy";
 const DIRECTORY: Mode = Mode::RWXU;
 const WRITABLE: Mode = Mode::RUSR.union(Mode::WUSR);
 /// Of blobs, which never change.
-const IMMUTABLE: Mode = Mode::RUSR;
+const IMMUTABLE: Mode = Mode::from_raw_mode(BLOB_MODE);
 
 /// Blobs in files below one directory.
 #[derive(Debug)]

@@ -165,13 +165,14 @@ pub(super) struct CheckArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct MountArguments {
-    /// Directory that keeps index and blobs; made if it does not exist
+    /// Directory that keeps index and blobs; made if it is missing or empty (see -o existing)
     pub(super) store: PathBuf,
     /// Existing directory to mount at: the registry's rootdirectory
     pub(super) mountpoint: PathBuf,
-    /// Options: ro, `allow_other`, uid=N, gid=N, delete=guarded|permissive, trash=7d,
-    /// references=require|skip, schema1=refuse|accept, audit=off|warn|enforce,
-    /// sync=always|data|lazy, `max_manifest_size=BYTES`, noexec
+    /// Options: ro, `allow_other`, uid=N, gid=N, `control_gid=N` (who may read .regfs), existing
+    /// (make no new store), delete=guarded|permissive, trash=7d, references=require|skip, schema1=refuse|accept, audit=off|warn|enforce,
+    /// sync=always|data|lazy, `max_manifest_size=BYTES`, and those that every filesystem has, as
+    /// noexec
     #[arg(short = 'o', value_name = "OPTIONS")]
     pub(super) options: Vec<String>,
     /// Path of the registry's root below the mountpoint; empty to put v2 at the top
@@ -183,6 +184,9 @@ pub(super) struct MountArguments {
     /// Write the log here; in the background, STORE/regfs.log otherwise
     #[arg(long, value_name = "FILE")]
     pub(super) log: Option<PathBuf>,
+    /// Write the log into the store: how the process in the background is called
+    #[arg(long, hide = true, conflicts_with = "log")]
+    pub(super) log_in_store: bool,
 }
 
 #[derive(Debug, Args)]

@@ -164,7 +164,7 @@ pub fn check(checking: &Checking) -> Result<Verdict, CommandError> {
             store: store.clone(),
             repository: name.to_string(),
         }),
-        Answer::Done(_) => Err(CommandError::Served {
+        Answer::Done(_) | Answer::Presence(_) | Answer::Ending => Err(CommandError::Served {
             store: store.clone(),
             reason: "an answer to another question".into(),
         }),

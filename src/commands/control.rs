@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FileType, Mode, fchmod};
 use rustix::net::{
@@ -20,7 +20,8 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{CommandError, Done, Verdict, Work, about};
+use super::holder::Presence;
+use super::{CommandError, Done, Verdict, Work, about, mounts};
 use crate::adoption::{Progress, Standing};
 use crate::dir::Dir;
 use crate::fuse::Mounted;
@@ -34,6 +35,10 @@ const BACKLOG: i32 = 128;
 const QUESTION_MAX: u64 = 32 << 20;
 /// How long either side waits for the other.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long who asks may take to hear an answer: at the end of a mount nobody is waited for longer.
+const HEARD: Duration = Duration::from_secs(5);
+/// How long before who is asked looks whether it is to end.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What can be asked.
 #[derive(Debug, Serialize, Deserialize)]
@@ -47,6 +52,8 @@ pub(super) enum Question {
     },
     /// To do something to the store.
     Work(Work),
+    /// To tell where it is mounted.
+    Presence,
 }
 
 /// What is answered.
@@ -60,6 +67,10 @@ pub(super) enum Answer {
     Done(Box<Done>),
     /// It could not be done, and why.
     Failed(String),
+    /// Where it is mounted.
+    Presence(Presence),
+    /// The process lets go of the store: whoever asks can have it soon.
+    Ending,
 }
 
 /// One line of an answer: how far it is, as often as there is news, and at last the answer.
@@ -79,6 +90,8 @@ pub(super) struct Served {
     pub(super) mountpoint: PathBuf,
     /// The mount, once there is one.
     pub(super) mounted: OnceLock<Mounted>,
+    /// The number of its device, once it has one.
+    pub(super) device: OnceLock<String>,
 }
 
 /// A store's control socket; gone when this is dropped.
@@ -172,11 +185,11 @@ impl Drop for Control {
 
 /// Reads one question and answers it.
 fn answer(stream: &UnixStream, served: &Served, ending: &AtomicBool) -> io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    let mut line = String::new();
-    BufReader::new(stream.take(QUESTION_MAX)).read_line(&mut line)?;
-    let answer = match serde_json::from_str(&line) {
+    stream.set_write_timeout(Some(HEARD))?;
+    let line = question(stream, ending)?;
+    let answer = match serde_json::from_slice(&line) {
+        Ok(_) if ending.load(Ordering::Acquire) => Answer::Ending,
+        Ok(Question::Presence) => Answer::Presence(presence(served)),
         Ok(Question::Check {
             repository,
             document,
@@ -185,6 +198,32 @@ fn answer(stream: &UnixStream, served: &Served, ending: &AtomicBool) -> io::Resu
         Err(error) => Answer::Failed(format!("a question that is not understood: {error}")),
     };
     say(stream, &Line::Answer(answer))
+}
+
+/// Reads a line for as long as anybody may take to ask, and not when we are to end.
+fn question(stream: &UnixStream, ending: &AtomicBool) -> io::Result<Vec<u8>> {
+    stream.set_read_timeout(Some(LOOK))?;
+    let (began, mut line) = (Instant::now(), Vec::new());
+    let mut reader = BufReader::new(stream.take(QUESTION_MAX));
+    loop {
+        match reader.read_until(b'\n', &mut line) {
+            Err(error)
+                if error.kind() == io::ErrorKind::WouldBlock
+                    && began.elapsed() < PATIENCE
+                    && !ending.load(Ordering::Acquire) => {}
+            read => return read.map(|_| line),
+        }
+    }
+}
+
+/// Where a store is mounted.
+fn presence(served: &Served) -> Presence {
+    let device = served.device.get().cloned();
+    Presence {
+        mountpoint: served.mountpoint.clone(),
+        mounted: device.as_deref().is_some_and(mounts::is_seen),
+        device,
+    }
 }
 
 /// Does a work, and says meanwhile how far it is; who does not listen any more has it stopped.
@@ -215,6 +254,7 @@ fn perform(stream: &UnixStream, served: &Served, ending: &AtomicBool, work: &Wor
             }
             Answer::Done(Box::new(done))
         }
+        Ok(Err(_)) if ending.load(Ordering::Acquire) => Answer::Ending,
         Ok(Err(error)) => Answer::Failed(error.to_string()),
         Err(_) => Answer::Failed("it was given up after a panic; the mount goes on".into()),
     }
@@ -235,7 +275,8 @@ fn connect(store: &Dir) -> io::Result<UnixStream> {
     UnixStream::connect(socket.through())
 }
 
-/// Asks the process that has a store mounted; nothing if there is none. `told` hears how far
+/// Asks the process that has a store mounted; nothing if there is none, or it is ending, or was
+/// killed before it has answered: then the store can be had soon. `told` hears how far
 /// the work is.
 pub(super) fn ask(
     store: &Dir,
@@ -246,7 +287,9 @@ pub(super) fn ask(
         Ok(stream) => stream,
         Err(error) => {
             return match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Ok(None),
+                io::ErrorKind::NotFound
+                | io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::ConnectionReset => Ok(None),
                 _ => Err(about(&store.shown(SOCKET))(error)),
             };
         }
@@ -266,8 +309,18 @@ pub(super) fn ask(
             }
         }
     };
-    asked().map(Some).map_err(|error| CommandError::Served {
-        store: store.path().to_owned(),
-        reason: error.to_string(),
-    })
+    let ended = [
+        io::ErrorKind::ConnectionReset,
+        io::ErrorKind::BrokenPipe,
+        io::ErrorKind::UnexpectedEof,
+    ];
+    match asked() {
+        Ok(Answer::Ending) => Ok(None),
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if ended.contains(&error.kind()) => Ok(None),
+        Err(error) => Err(CommandError::Served {
+            store: store.path().to_owned(),
+            reason: error.to_string(),
+        }),
+    }
 }

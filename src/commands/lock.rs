@@ -2,26 +2,34 @@
 //! open: whatever is reached in the store is reached from there.
 
 use std::fs::{DirBuilder, File, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags, StatVfsMountFlags, fchmod};
 
+use super::holder::Holder;
 use super::{CommandError, about};
 use crate::dir::Dir;
 use crate::registry::{self, Policy, Recover, Registry, StoreState};
 
 /// The lock's name in the store.
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
+/// How long a holder that does not serve has to let go of the store, how long that takes before
+/// it is said that we wait, and how long before we look again.
+const PATIENCE: Duration = Duration::from_secs(10);
+const SILENCE: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(20);
 /// What others than the owner may do with a store: nothing.
 const PRIVATE_DIRECTORY: Mode = Mode::RWXU;
 const PRIVATE_FILE: Mode = Mode::RUSR.union(Mode::WUSR);
 
 /// What to do where there is no store yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Absent {
     /// Make one, of a directory that is missing or empty.
+    #[default]
     Make,
     /// Refuse.
     Refuse,
@@ -38,7 +46,8 @@ pub struct StoreLock {
 }
 
 impl StoreLock {
-    /// Takes the store at a path.
+    /// Takes the store at a path. A process that is ending, or works on the store, has some
+    /// seconds to let go of it.
     ///
     /// # Errors
     /// [`CommandError::InUse`] if another process has it, and what [`open`] says.
@@ -48,14 +57,14 @@ impl StoreLock {
     }
 
     /// Takes a store on a filesystem that is read-only, together with others who only read it.
-    fn share(dir: Dir) -> Result<Self, CommandError> {
+    fn share(dir: Dir, patience: Duration) -> Result<Self, CommandError> {
         let path = dir.shown(LOCK);
         let file = match dir.open_file(LOCK, OFlags::RDONLY, Mode::empty()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             file => Some(file.map_err(about(&path))?),
         };
         if let Some(file) = &file {
-            held(&dir, file, file.try_lock_shared())?;
+            wait(&dir, file, File::try_lock_shared, patience)?;
         }
         Ok(Self {
             dir,
@@ -67,15 +76,19 @@ impl StoreLock {
 
     /// Takes the store in a directory that is open; `new` if it is still to be made.
     pub(super) fn hold(dir: Dir, new: bool) -> Result<Self, CommandError> {
+        Self::hold_within(dir, new, PATIENCE)
+    }
+
+    fn hold_within(dir: Dir, new: bool, patience: Duration) -> Result<Self, CommandError> {
         if is_read_only(&dir)? {
-            return Self::share(dir);
+            return Self::share(dir, patience);
         }
         tighten(&dir)?;
         let path = dir.shown(LOCK);
         let flags = OFlags::RDWR | OFlags::CREATE;
         let file = dir.open_file(LOCK, flags, PRIVATE_FILE);
         let mut file = file.map_err(about(&path))?;
-        held(&dir, &file, file.try_lock())?;
+        wait(&dir, &file, File::try_lock, patience)?;
         write(&mut file).map_err(about(&path))?;
         Ok(Self {
             dir,
@@ -143,23 +156,6 @@ fn open(store: &Path, absent: Absent) -> Result<(Dir, StoreState), CommandError>
     Ok((dir, state))
 }
 
-/// Fails unless the lock in a store was taken, and says who has it.
-fn held(dir: &Dir, mut file: &File, locked: Result<(), TryLockError>) -> Result<(), CommandError> {
-    let path = dir.shown(LOCK);
-    match locked {
-        Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => {
-            let mut pid = String::new();
-            file.read_to_string(&mut pid).map_err(about(&path))?;
-            Err(CommandError::InUse {
-                store: dir.path().to_owned(),
-                pid: pid.trim().to_owned(),
-            })
-        }
-        Err(TryLockError::Error(error)) => Err(about(&path)(error)),
-    }
-}
-
 /// Returns `true` if a directory is on a filesystem that is read-only, or mounted so.
 pub(super) fn is_read_only(dir: &Dir) -> Result<bool, CommandError> {
     let space = rustix::fs::fstatvfs(dir).map_err(|error| about(dir.path())(error.into()))?;
@@ -182,11 +178,48 @@ fn tighten(dir: &Dir) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// Waits for the lock as long as its holder may let go of it.
+fn wait(
+    dir: &Dir,
+    file: &File,
+    lock: fn(&File) -> Result<(), TryLockError>,
+    patience: Duration,
+) -> Result<(), CommandError> {
+    let (began, mut said) = (Instant::now(), false);
+    loop {
+        match lock(file) {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(about(&dir.shown(LOCK))(error)),
+        }
+        let (holder, pid) = (Holder::of(dir), pid(file));
+        let (store, waited) = (dir.path().to_owned(), began.elapsed());
+        if holder.stays() || waited >= patience {
+            return Err(CommandError::InUse { store, pid, holder });
+        }
+        if waited >= SILENCE && !said {
+            said = true;
+            let store = store.display();
+            eprintln!("regfs: waiting for process {pid}, which is to let go of store {store}");
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// The number of the process that a lock names.
+fn pid(mut file: &File) -> String {
+    let mut text = String::new();
+    // A holder that has just begun has not written yet.
+    let _read = file.rewind().and_then(|()| file.read_to_string(&mut text));
+    text.trim().to_owned()
+}
+
 /// Says in the lock who has it. Who cannot open it cannot hold it either.
 fn write(file: &mut File) -> io::Result<()> {
     let mode = PRIVATE_FILE.as_raw_mode();
     file.set_permissions(std::fs::Permissions::from_mode(mode))?;
     file.set_len(0)?;
+    file.rewind()?;
     writeln!(file, "{}", std::process::id())
 }
 
@@ -199,7 +232,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = directory.path().join("store");
         let held = StoreLock::take(&store, Absent::Make).unwrap();
-        let refused = StoreLock::take(&store, Absent::Make);
+        let dir = Dir::open(&store).unwrap();
+        let refused = StoreLock::hold_within(dir, false, Duration::ZERO);
         let refused = refused.unwrap_err().to_string();
         assert!(
             refused.contains(&format!("process {}", std::process::id())),

@@ -3,27 +3,33 @@
 //! In the background, unless asked otherwise: a second process of this program serves the
 //! mount, and the first returns once the mount answers.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, OnceLock};
 
-use rustix::fs::Mode;
-use rustix::io::Errno;
+use rustix::fs::{Mode, OFlags};
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::control::{Control, Served};
+use super::dead_mount::{self, detach, fusermount};
 use super::lock::is_read_only;
 use super::work::existing;
-use super::{Absent, CommandError, MountOptions, StoreLock, about, absolute};
+use super::{CommandError, MountOptions, StoreLock, about, absolute, mounts};
 use crate::dir::Dir;
 use crate::fuse::{Mount, Options};
 use crate::registry::{self, Expiry, FILES};
 use crate::tree::Tree;
+
+/// The name of the log in a store.
+const LOG: &str = "regfs.log";
+/// Names of what a mount hides that are told.
+const NAMED: usize = 3;
 
 /// What to mount, where, and how.
 #[derive(Clone, Debug)]
@@ -45,11 +51,28 @@ pub struct Mounting {
 /// Mounts; in the foreground this returns when the mount has ended.
 pub fn mount(mounting: &Mounting) -> Result<(), CommandError> {
     let mountpoint = check(mounting)?;
+    if let Some(names) = names(&mountpoint) {
+        let mountpoint = mountpoint.display();
+        let text = format!("the mount hides what {mountpoint} holds: {names}");
+        if mounting.foreground {
+            log::warn!("{text}");
+        } else {
+            eprintln!("regfs: warning: {text}");
+        }
+    }
     if mounting.foreground {
         serve(mounting, &mountpoint)
     } else {
         background(mounting)
     }
+}
+
+/// Opens the log in a store, where the process in the background writes.
+pub fn log_of(store: &Path) -> Result<File, CommandError> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND;
+    let opened = Dir::open(store);
+    let opened = opened.and_then(|dir| dir.open_file(LOG, flags, Mode::RUSR | Mode::WUSR));
+    opened.map_err(about(&store.join(LOG)))
 }
 
 /// Looks at what was asked for before anything is changed; the mountpoint without symlinks.
@@ -75,7 +98,7 @@ fn check(mounting: &Mounting) -> Result<PathBuf, CommandError> {
             mounting.store.display()
         ));
     }
-    revive(&mounting.mountpoint);
+    dead_mount::clear(&mounting.mountpoint)?;
     let mountpoint = mounting
         .mountpoint
         .canonicalize()
@@ -106,36 +129,30 @@ fn check(mounting: &Mounting) -> Result<PathBuf, CommandError> {
     Ok(mountpoint)
 }
 
-/// Takes away a mount whose process was killed: nobody can use it, nor mount over it.
-fn revive(mountpoint: &Path) {
-    // Not stat or a listing, which the kernel may answer from what it remembers.
-    // What is asked while the kernel takes the rings away is aborted.
-    let gone = [Errno::NOTCONN, Errno::CONNABORTED, Errno::CANCELED];
-    if rustix::fs::statfs(mountpoint).is_err_and(|error| gone.contains(&error)) {
-        detach(mountpoint);
-    }
-}
-
-/// Unmounts once nobody uses the mount any more, hiding it at once.
-fn detach(mountpoint: &Path) {
-    if unmount(mountpoint, UnmountFlags::DETACH).is_err() {
-        fusermount(&["-u", "-z"], mountpoint);
-    }
-}
-
-/// Asks the helper that may unmount for ordinary users; whether it did.
-fn fusermount(arguments: &[&str], mountpoint: &Path) -> bool {
-    let mut command = Command::new("fusermount3");
-    command.args(arguments).arg("--").arg(mountpoint);
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
+/// What is in a directory, for people: a few names, and whether there are more. Nothing for an
+/// empty one.
+fn names(directory: &Path) -> Option<String> {
+    let mut rows = std::fs::read_dir(directory).ok()?.flatten();
+    let names = rows.by_ref().take(NAMED).map(|row| row.file_name());
+    // Escaped: anybody may have named them.
+    let names = names.map(|name| format!("{:?}", name.to_string_lossy()));
+    let names: Vec<String> = names.collect();
+    let more = if rows.next().is_some() {
+        " and more"
+    } else {
+        ""
+    };
+    (!names.is_empty()).then(|| format!("{}{more}", names.join(", ")))
 }
 
 /// Serves the mount in this process.
 fn serve(mounting: &Mounting, mountpoint: &Path) -> Result<(), CommandError> {
-    let lock = StoreLock::take(&mounting.store, Absent::Make)?;
-    raise_open_files();
     let options = &mounting.options;
+    let lock = StoreLock::take(&mounting.store, options.absent)?;
+    if lock.is_new() {
+        log::warn!("made a new store in {}", mounting.store.display());
+    }
+    raise_open_files();
     if lock.is_read_only() && !options.read_only {
         return Err(CommandError::Usage(format!(
             "{} is on a read-only filesystem: mount it with -o ro",
@@ -149,6 +166,7 @@ fn serve(mounting: &Mounting, mountpoint: &Path) -> Result<(), CommandError> {
         registry: Arc::clone(&registry),
         mountpoint: mountpoint.to_owned(),
         mounted: OnceLock::new(),
+        device: OnceLock::new(),
     });
     // Where no socket can be made, commands open the store themselves, beside this mount.
     let control = (!lock.is_read_only()).then(|| Control::listen(Arc::clone(&known)));
@@ -156,7 +174,8 @@ fn serve(mounting: &Mounting, mountpoint: &Path) -> Result<(), CommandError> {
     // What is in it has its own modes, behind the store's.
     let plain = lock.dir().ensure_dir(FILES, Mode::from_raw_mode(0o755));
     let plain = plain.map_err(about(&lock.dir().shown(FILES)))?;
-    let tree = Tree::new(registry, plain, &mounting.root, options.read_only)?;
+    let tree = Tree::new(registry, plain, &mounting.root, options.read_only)?
+        .with_control_group(options.control_gid);
     let expiry = if options.read_only {
         None
     } else {
@@ -174,19 +193,24 @@ fn serve(mounting: &Mounting, mountpoint: &Path) -> Result<(), CommandError> {
             .gid
             .unwrap_or_else(|| rustix::process::getegid().as_raw()),
         offers: options.offers,
-        others: options.kernel.clone(),
+        generic: options.generic,
     };
     let mount = Mount::new(tree, mountpoint, &kernel, &known.mounted).map_err(about(mountpoint))?;
+    if let Some(mount) = mounts::at(mountpoint) {
+        // There is one mount.
+        let _first = known.device.set(mount.device);
+    }
     end_on_signals(mountpoint.to_owned()).map_err(about(mountpoint))?;
-    announce(&mounting.store, mountpoint);
+    announce(&mounting.store, mountpoint, lock.is_new());
     let served = mount.serve().map_err(about(mountpoint));
+    // Who asks from now on waits for the lock.
+    drop(control);
     drop(expiry);
     if let Err(error) = known.registry.settle() {
         log::warn!(
             "what was written last is put in its place when the store is next opened: {error}"
         );
     }
-    drop(control);
     drop(known);
     served?;
     // The store is closed by now; only then may somebody else take it.
@@ -210,12 +234,13 @@ fn raise_open_files() {
 }
 
 /// Says that the mount answers, to people and to the process that waits for it.
-fn announce(store: &Path, mountpoint: &Path) {
+fn announce(store: &Path, mountpoint: &Path, new: bool) {
     let mut out = std::io::stdout();
+    let made = if new { "made a new store: " } else { "" };
     // Nobody may be listening.
     let _gone = writeln!(
         out,
-        "{} is mounted at {}",
+        "{made}{} is mounted at {}",
         store.display(),
         mountpoint.display()
     );
@@ -249,17 +274,18 @@ fn end_on_signals(mountpoint: PathBuf) -> std::io::Result<()> {
 
 /// Starts the process that serves the mount, and waits until the mount answers.
 fn background(mounting: &Mounting) -> Result<(), CommandError> {
+    // Waits for a process that is ending, where it can be said, and makes the directory, since
+    // the log begins before the store is opened.
+    drop(StoreLock::take(&mounting.store, mounting.options.absent)?);
     let program = std::env::current_exe().map_err(about(Path::new("/proc/self/exe")))?;
     let mut command = Command::new(&program);
     command
         .args(std::env::args_os().skip(1))
         .arg("--foreground");
     if !mounting.log_given {
-        // The directory is made here, since the log begins before the store is opened.
-        std::fs::create_dir_all(&mounting.store).map_err(about(&mounting.store))?;
         let dir = Dir::open(&mounting.store).map_err(about(&mounting.store))?;
         if !is_read_only(&dir)? {
-            command.arg("--log").arg(mounting.store.join("regfs.log"));
+            command.arg("--log-in-store");
         }
     }
     command
@@ -285,7 +311,7 @@ fn background(mounting: &Mounting) -> Result<(), CommandError> {
     let status = child.wait().map_err(about(&program))?;
     if status.code() == Some(crate::cli::ExitCode::InUse.number()) {
         // The same as in the foreground: the lock tells who.
-        StoreLock::take(&mounting.store, Absent::Make)?;
+        StoreLock::take(&mounting.store, mounting.options.absent)?;
     }
     let reason = reason.trim().trim_start_matches("regfs: ");
     Err(CommandError::Background(format!("{reason} ({status})")))

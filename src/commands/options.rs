@@ -2,16 +2,21 @@
 
 use std::time::Duration;
 
-use super::CommandError;
-use crate::fuse::Offers;
+use super::{Absent, CommandError};
+use crate::fuse::{Generic, Offers};
 use crate::registry::{Audit, Policy, Recover, References, Removal, Schema1, Sync, Uploads};
 
-/// Options that the kernel understands by itself.
-const KERNELS: [&str; 8] = [
-    "noexec", "exec", "nosuid", "nodev", "noatime", "sync", "dirsync", "async",
+/// Options about access times, which are not kept: they are taken, and change nothing.
+const TIMES: [&str; 8] = [
+    "atime",
+    "noatime",
+    "diratime",
+    "nodiratime",
+    "relatime",
+    "norelatime",
+    "strictatime",
+    "nostrictatime",
 ];
-/// Those of them that are always so.
-const ALWAYS: [&str; 4] = ["nosuid", "nodev", "noatime", "async"];
 
 /// What follows `-o`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,8 +39,13 @@ pub struct MountOptions {
     /// `uring=auto|off`: whether requests go by `io_uring` where the kernel offers it;
     /// `passthrough=auto|off`: whether the kernel reads and writes blobs by itself.
     pub offers: Offers,
-    /// What the kernel is told as it is.
-    pub kernel: Vec<String>,
+    /// `exec`, `noexec`, `suid`, `nosuid`, `dev`, `nodev`, `sync`, `async`, `dirsync`: what every
+    /// filesystem has.
+    pub generic: Generic,
+    /// `control_gid=`: a group that may read `.regfs` besides the one who mounts.
+    pub control_gid: Option<u32>,
+    /// `existing`: what to do where there is no store yet.
+    pub absent: Absent,
 }
 
 impl MountOptions {
@@ -63,6 +73,7 @@ impl MountOptions {
             ("allow_other", "") => self.allow_other = true,
             ("uid", text) => self.uid = number(text)?,
             ("gid", text) => self.gid = number(text)?,
+            ("control_gid", text) => self.control_gid = number(text)?,
             ("delete", "guarded") => self.policy.removal = Removal::Guarded,
             ("delete", "permissive") => self.policy.removal = Removal::Permissive,
             ("trash", text) => {
@@ -89,19 +100,44 @@ impl MountOptions {
             ("passthrough", "auto") => self.offers.passthrough = true,
             ("passthrough", "off") => self.offers.passthrough = false,
             ("max_manifest_size", text) => self.policy.manifest_bytes_max = bytes(option, text)?,
-            (name, "") if ALWAYS.contains(&name) => {}
-            (name, "") if KERNELS.contains(&name) => self.kernel.push(name.to_owned()),
+            ("existing", "") => self.absent = Absent::Refuse,
+            (name, "") if TIMES.contains(&name) || self.add_generic(name)? => {}
             _ => {
                 return Err(CommandError::Usage(format!(
-                    "-o {option}: unknown; known are ro, rw, allow_other, uid=N, gid=N, \
+                    "-o {option}: unknown; known are ro, rw, allow_other, uid=N, gid=N, control_gid=N, \
                      delete=guarded|permissive, trash=TIME, references=require|skip, schema1=refuse|accept, \
                      audit=off|warn|enforce, sync=always|data|lazy, uploads=durable|fast, uring=auto|off, passthrough=auto|off, \
-                     max_manifest_size=BYTES, recover=refuse|accept, {}",
-                    KERNELS.join(", ")
+                     max_manifest_size=BYTES, recover=refuse|accept, existing, exec, suid, dev, \
+                     sync, async, dirsync, noexec, nosuid, nodev, {}",
+                    TIMES.join(", ")
                 )));
             }
         }
         Ok(())
+    }
+}
+
+impl MountOptions {
+    /// Reads an option that every filesystem has. Returns `false` if it is none.
+    fn add_generic(&mut self, option: &str) -> Result<bool, CommandError> {
+        let generic = &mut self.generic;
+        match option {
+            "exec" => generic.exec = true,
+            "noexec" => generic.exec = false,
+            "sync" => generic.sync = true,
+            "async" => generic.sync = false,
+            "dirsync" => generic.dirsync = true,
+            "nosuid" => generic.suid = false,
+            "nodev" => generic.dev = false,
+            "suid" | "dev" if !rustix::process::geteuid().is_root() => {
+                let text = format!("-o {option}: only root may mount so");
+                return Err(CommandError::Usage(text));
+            }
+            "suid" => generic.suid = true,
+            "dev" => generic.dev = true,
+            _ => return Ok(false),
+        }
+        Ok(true)
     }
 }
 
@@ -158,7 +194,7 @@ mod tests {
     #[test]
     fn options_come_in_lists_and_later_ones_win() {
         let options = parse(&[
-            "ro,allow_other,uid=7,nodev",
+            "ro,allow_other,uid=7,dev,nodev,relatime",
             "rw,gid=8,noexec,delete=guarded,trash=12h",
         ]);
         let expected = MountOptions {
@@ -171,7 +207,10 @@ mod tests {
                 trash: Duration::from_hours(12),
                 ..Policy::default()
             },
-            kernel: vec!["noexec".into()],
+            generic: Generic {
+                exec: false,
+                ..Generic::default()
+            },
             ..MountOptions::default()
         };
         assert_eq!(options, Ok(expected));

@@ -3,12 +3,14 @@
 //! When each was read is kept, so that a scrub that was stopped goes on where it was. A blob
 //! that is marked is not served any more; repair takes it out, and a push brings it again.
 
+use std::fs::{File, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Advice, fadvise};
 
 use super::{Error, Registry, now};
-use crate::blobs::BlobsError;
+use crate::blobs::{BLOB_MODE, BlobsError};
 use crate::digest::Digest;
 
 /// Bytes of a blob above which its reading is noted by itself.
@@ -225,6 +227,9 @@ impl Registry {
             actual => actual?,
         };
         forget();
+        if let Some(file) = content.file() {
+            tighten(digest, file);
+        }
         Ok(verdict(actual == *digest, offset))
     }
 }
@@ -234,6 +239,22 @@ fn verdict(right: bool, size: u64) -> Verdict {
         Verdict::Right(size)
     } else {
         Verdict::Wrong(size)
+    }
+}
+
+/// Takes from everybody the right to change a blob's file, which an older program left to its
+/// owner, and to others the right to read it. A file that has other names has the mode that those
+/// need.
+fn tighten(digest: &Digest, file: &File) {
+    let tightened = file.metadata().and_then(|metadata| {
+        let mode = metadata.permissions().mode() & 0o7777;
+        if metadata.nlink() > 1 || mode == BLOB_MODE {
+            return Ok(());
+        }
+        file.set_permissions(Permissions::from_mode(BLOB_MODE))
+    });
+    if let Err(error) = tightened {
+        log::warn!("{digest} keeps the mode of its file: {error}");
     }
 }
 

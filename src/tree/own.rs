@@ -6,8 +6,9 @@ use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
+use rustix::process::{getegid, geteuid};
 
-use super::{Attributes, Tree};
+use super::{Attributes, Permissions, Tree};
 
 /// Its name.
 pub(super) const DIRECTORY: &str = ".regfs";
@@ -64,6 +65,28 @@ pub(super) struct Serving(OnceLock<Served>);
 impl std::fmt::Debug for Serving {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Serving").finish_non_exhaustive()
+    }
+}
+
+/// Who may look at our files: the one who mounted, and perhaps a group.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Control {
+    group: Option<u32>,
+}
+
+impl Control {
+    pub(super) fn by(group: Option<u32>) -> Self {
+        Self { group }
+    }
+
+    /// Those bits of a mode for owner and group that apply.
+    fn permissions(self, mode: u16) -> Permissions {
+        let shared = if self.group.is_some() { 0o770 } else { 0o700 };
+        Permissions {
+            uid: Some(geteuid().as_raw()),
+            gid: Some(self.group.unwrap_or_else(|| getegid().as_raw())),
+            mode: mode & shared,
+        }
     }
 }
 
@@ -134,10 +157,16 @@ impl Tree {
 
     pub(super) fn own_attributes(&self, file: OwnFile) -> Attributes {
         match file {
-            OwnFile::Directory => Attributes::directory(self.mounted),
+            OwnFile::Directory => Attributes {
+                permissions: self.control.permissions(0o550),
+                ..Attributes::directory(self.mounted)
+            },
             OwnFile::Status | OwnFile::Rejected => {
                 let len = self.own_content(file).len() as u64;
-                Attributes::file(len, self.mounted)
+                Attributes {
+                    permissions: self.control.permissions(0o440),
+                    ..Attributes::file(len, self.mounted)
+                }
             }
             #[cfg(debug_assertions)]
             #[expect(clippy::panic, reason = "it is for this")]

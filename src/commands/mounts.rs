@@ -1,0 +1,118 @@
+//! The list of mounts, as the kernel writes it in `/proc/PID/mountinfo`.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+/// What `-t` calls a mount of ours.
+const KIND: &str = "fuse.regfs";
+
+/// A mount of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct MountEntry {
+    /// The number of its device, as `major:minor`.
+    pub(super) device: String,
+    /// Where it is mounted.
+    pub(super) mountpoint: PathBuf,
+    /// The store, as whoever mounted it named it.
+    pub(super) source: PathBuf,
+}
+
+impl MountEntry {
+    /// The number by which `/sys/fs/fuse/connections` knows it.
+    pub(super) fn connection(&self) -> Option<&str> {
+        self.device.split_once(':').map(|(_, minor)| minor)
+    }
+
+    fn of(line: &str) -> Option<Self> {
+        let (mount, filesystem) = line.split_once(" - ")?;
+        let mut filesystem = filesystem.split(' ');
+        let ours = filesystem.next()? == KIND;
+        let source = filesystem.next()?;
+        let mut mount = mount.split(' ').skip(2);
+        let (device, mountpoint) = (mount.next()?, mount.nth(1)?);
+        ours.then(|| Self {
+            device: device.to_owned(),
+            mountpoint: unescaped(mountpoint),
+            source: unescaped(source),
+        })
+    }
+}
+
+/// Our mounts that a process sees, in the order in which they were mounted. Nothing for a
+/// process that is not there, or of which we may not know.
+pub(super) fn seen_by(process: &str) -> Vec<MountEntry> {
+    let text = fs::read_to_string(format!("/proc/{process}/mountinfo"));
+    text.unwrap_or_default()
+        .lines()
+        .filter_map(MountEntry::of)
+        .collect()
+}
+
+/// The mount of ours that stands at a path.
+pub(super) fn at(mountpoint: &Path) -> Option<MountEntry> {
+    let mut mounts = seen_by("self").into_iter().rev();
+    mounts.find(|mount| mount.mountpoint == mountpoint)
+}
+
+/// Returns `true` if this process sees a mount of a device.
+pub(super) fn is_seen(device: &str) -> bool {
+    seen_by("self").iter().any(|mount| mount.device == device)
+}
+
+/// A process in another mount namespace that sees a mount of a device, and where it sees it.
+pub(super) fn seen_elsewhere(device: &str) -> Option<(String, PathBuf)> {
+    let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
+    let own = namespace("self");
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    let mut processes = processes.filter_map(|row| row.file_name().into_string().ok());
+    processes.find_map(|process| {
+        let number = process.bytes().all(|byte| byte.is_ascii_digit());
+        if !number || namespace(&process) == own {
+            return None;
+        }
+        let mut mounts = seen_by(&process).into_iter();
+        let mount = mounts.find(|mount| mount.device == device)?;
+        Some((process, mount.mountpoint))
+    })
+}
+
+/// A path as the kernel escapes it: what would end a field is written in octal.
+fn unescaped(text: &str) -> PathBuf {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        let octal = behind.get(..3).filter(|_| *first == b'\\');
+        let octal = octal.and_then(|octal| std::str::from_utf8(octal).ok());
+        let byte = octal.and_then(|octal| u8::from_str_radix(octal, 8).ok());
+        bytes.push(byte.unwrap_or(*first));
+        rest = match byte {
+            Some(_) => behind.get(3..).unwrap_or_default(),
+            None => behind,
+        };
+    }
+    PathBuf::from(OsString::from_vec(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_of_ours_is_read_and_others_are_passed_over() {
+        let line = "98 29 0:57 / /srv/a\\040b rw,nosuid - fuse.regfs /srv/store\\134x rw";
+        let mount = MountEntry::of(line).unwrap();
+        assert_eq!(mount.mountpoint, Path::new("/srv/a b"));
+        assert_eq!(mount.source, Path::new("/srv/store\\x"));
+        assert_eq!(mount.connection(), Some("57"));
+        let optional = "98 29 0:57 / /m rw shared:7 - fuse.regfs /s rw";
+        assert_eq!(
+            MountEntry::of(optional).unwrap().mountpoint,
+            Path::new("/m")
+        );
+        for other in ["", "98 29 0:57 / /m rw - ext4 /dev/sda rw", "98 29 0:57"] {
+            assert_eq!(MountEntry::of(other), None);
+        }
+    }
+}
