@@ -28,6 +28,7 @@ mod record;
 mod redb;
 mod reverse;
 mod store;
+mod touched;
 mod transaction;
 mod verify;
 
@@ -50,7 +51,8 @@ pub use store::{
     BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, Batch, Change, Outcome, Pair, Precondition, Store,
     StoreError,
 };
-pub use transaction::Transaction;
+use touched::Touched;
+pub use transaction::{DirectoryTime, TimeKey, Transaction};
 pub use verify::{Census, Flaw, FlawKind, Known};
 
 /// Edges of a manifest that fit into one transaction.
@@ -85,6 +87,7 @@ pub enum IndexError {
 pub struct Index {
     store: Arc<dyn Store>,
     numbers: Numbers,
+    touched: Touched,
 }
 
 impl std::fmt::Debug for Index {
@@ -99,6 +102,7 @@ impl Index {
         Self {
             store,
             numbers: Numbers::default(),
+            touched: Touched::default(),
         }
     }
 
@@ -110,13 +114,18 @@ impl Index {
     ) -> Result<T, E> {
         let mut last = Vec::new();
         for _ in 0..TRIES {
-            let mut transaction = Transaction::begin(self.store.as_ref(), &self.numbers);
+            let mut transaction =
+                Transaction::begin(self.store.as_ref(), &self.numbers, &self.touched);
             let value = body(&mut transaction)?;
+            let (touches, now) = transaction.touches();
             let Some(batch) = transaction.batch() else {
                 return Ok(value);
             };
             match self.store.commit(batch).map_err(IndexError::from)? {
-                Outcome::Committed => return Ok(value),
+                Outcome::Committed => {
+                    self.touched.note(touches, now);
+                    return Ok(value);
+                }
                 Outcome::Conflict(key) => last = key,
             }
         }
@@ -125,7 +134,7 @@ impl Index {
 
     /// Reads facts; what was read is not checked again.
     pub fn view(&self) -> Transaction<'_> {
-        Transaction::new(self.store.as_ref(), &self.numbers)
+        Transaction::new(self.store.as_ref(), &self.numbers, &self.touched)
     }
 
     /// The facts as of now, which do not change any more.

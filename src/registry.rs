@@ -52,7 +52,7 @@ pub use crate::blobs::{Retired, Way, read_held};
 pub use crate::index::Recover;
 pub use adopt::{Adopted, Adopter};
 pub use backup::{BackedUp, is_backup, prepare, restore};
-pub use directory::Directory;
+pub use directory::{Directory, Top};
 pub use error::Error;
 pub use expiry::Expiry;
 pub use fact::Fact;

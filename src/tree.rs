@@ -12,6 +12,8 @@
 //! It knows neither the kernel nor its numbers: the kernel's side calls it and translates.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -158,10 +160,11 @@ pub struct Tree {
     /// Held alone while repositories get other names: what is being written goes with them.
     relocating: RwLock<()>,
     read_only: bool,
-    /// The time of directories of which nothing better is known.
     mounted: SystemTime,
     /// Who may look at our own files.
     control: Control,
+    /// When the store was made: the time of directories of which nothing better is known.
+    born: SystemTime,
     /// How the mount is served, for people.
     serving: Serving,
     /// What our own files said to those who have them open.
@@ -177,6 +180,9 @@ impl Tree {
         root: &str,
         read_only: bool,
     ) -> Result<Self, TreeError> {
+        let made = plain.as_fd().try_clone_to_owned();
+        let made = made.and_then(|directory| File::from(directory).metadata());
+        let born = made.and_then(|of| of.created().or_else(|_| of.modified()));
         Ok(Self {
             registry,
             plain: Plain::open(plain, root)?,
@@ -187,6 +193,7 @@ impl Tree {
             read_only,
             mounted: SystemTime::now(),
             control: Control::by(None),
+            born: born.unwrap_or_else(|_| SystemTime::now()),
             serving: Serving::default(),
             texts: Texts::default(),
         })

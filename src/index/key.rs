@@ -31,12 +31,23 @@
 //! Y alg1 digest                        staging8                            a blob that may be there by that number still
 //! Z staging8                           turn8 bytes                         staged bytes that their file may not have yet
 //! A kind1 [repo4]                      uid4 gid4 mode2                    to whom a directory belongs
+//! W 0 which1                           changed4 [basis4]                  time of a directory: at the top
+//! W 1 alg1 [shard1 [rest of digest]]   the same                           of blobs
+//! W 2 repo4 [part1 ...]                the same                           of a repository
 //! C letter                             next8                              counters
 //! ```
 //!
 //! The directories of table A are the mountpoint (1), `v2` (2), `blobs` (3), `repositories` (4)
 //! and a repository or a directory on the way to one (5, with its number); one without a row is
 //! the mount's own, with mode 0755. A user or group of 2^32-1 is the mount's own.
+//!
+//! Table W has the times of directories that cannot be told from what is in them: `changed4` is
+//! when the entries last changed, or what was set. Where the time of what is in a directory can
+//! be told otherwise, `basis4` is what that was when the row was written: the row counts as long
+//! as it is so. At the top are `v2` (0), `blobs` (1) and `repositories` (2). The parts of a
+//! repository are its manifests `m`, `T [tag 0 [c | i [alg1 [digest]]]]` (tags, one, its current
+//! link, its index), `L` or `R` `[alg1 [digest]]` (layers, revisions), `S alg1 digest [alg1
+//! [digest]]` (signatures of a revision) and `U [uuid16 [h [alg1]]]` (uploads).
 //!
 //! A link without value is a directory that was made for one. Times are seconds since 1970.
 

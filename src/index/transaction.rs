@@ -6,11 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::IndexError;
 use super::key::Key;
 use super::numbers::Numbers;
 use super::store::{Batch, Change, Precondition, Store};
+use super::touched::Touched;
 
 mod blob;
 mod link;
@@ -19,12 +21,19 @@ mod ownership;
 mod repository;
 mod signature;
 mod tag;
+mod time;
 mod upload;
+
+pub use time::{DirectoryTime, TimeKey};
 
 /// Facts, read and changed as one.
 pub struct Transaction<'a> {
     pub(super) store: &'a dyn Store,
     numbers: &'a Numbers,
+    touched: &'a Touched,
+    /// Rows of times that are set to now.
+    touches: Vec<Vec<u8>>,
+    now: u32,
     read: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     written: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     empty: Vec<Range<Vec<u8>>>,
@@ -41,10 +50,13 @@ impl std::fmt::Debug for Transaction<'_> {
 }
 
 impl<'a> Transaction<'a> {
-    pub(super) fn new(store: &'a dyn Store, numbers: &'a Numbers) -> Self {
+    pub(super) fn new(store: &'a dyn Store, numbers: &'a Numbers, touched: &'a Touched) -> Self {
         Self {
             store,
             numbers,
+            touched,
+            touches: Vec::new(),
+            now: 0,
             read: BTreeMap::new(),
             written: BTreeMap::new(),
             empty: Vec::new(),
@@ -53,11 +65,20 @@ impl<'a> Transaction<'a> {
     }
 
     /// One whose changes will be committed.
-    pub(super) fn begin(store: &'a dyn Store, numbers: &'a Numbers) -> Self {
+    pub(super) fn begin(store: &'a dyn Store, numbers: &'a Numbers, touched: &'a Touched) -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
+            now: since.map_or(0, |since| {
+                u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
+            }),
             began: Some(store.position()),
-            ..Self::new(store, numbers)
+            ..Self::new(store, numbers, touched)
         }
+    }
+
+    /// Rows of times that were set to now, and now.
+    pub(super) fn touches(&mut self) -> (Vec<Vec<u8>>, u32) {
+        (std::mem::take(&mut self.touches), self.now)
     }
 
     /// What to commit; nothing if nothing changes.

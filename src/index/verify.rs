@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use super::key::{Fields, Key};
 use super::ownership::{Owned, Ownership};
 use super::record::{Blob, DigestId, Kept, Repository, RepositoryId, Role, Upload};
-use super::{Index, IndexError, Pair};
+use super::{DirectoryTime, Index, IndexError, Pair};
 use crate::digest::{Algorithm, Digest};
 use crate::name::Namespace;
 
@@ -90,6 +90,7 @@ impl Index {
         self.verify_unsettled(told)?;
         self.verify_uploads(&census, told)?;
         self.verify_ownership(&census, told)?;
+        self.verify_times(&census, told)?;
         self.verify_reverse(told)?;
         Ok(census)
     }
@@ -276,6 +277,25 @@ impl Index {
                 }
                 (Some(_), Some(_)) => return Ok(()),
                 (None, _) | (_, None) => FlawKind::RecordDamaged,
+            };
+            told(flaw(kind, key, value));
+            Ok(())
+        })
+    }
+
+    fn verify_times(&self, census: &Census, told: Told<'_>) -> Result<(), IndexError> {
+        self.each(b'W', |(key, value)| {
+            let mut fields = Fields(key.get(1..).unwrap_or_default());
+            let of = match fields.u8() {
+                Some(0) => fields.u8().map(drop).ok_or(FlawKind::RecordDamaged),
+                Some(1) => fields.algorithm().map(drop).ok_or(FlawKind::RecordDamaged),
+                Some(2) => refers_to(census, nothing, &mut fields),
+                _ => Err(FlawKind::RecordDamaged),
+            };
+            let kind = match of {
+                Ok(()) if DirectoryTime::decode(&value).is_some() => return Ok(()),
+                Ok(()) => FlawKind::RecordDamaged,
+                Err(kind) => kind,
             };
             told(flaw(kind, key, value));
             Ok(())

@@ -1,6 +1,6 @@
 //! Blobs: removed, unless somebody needs them.
 
-use super::directory::repository;
+use super::directory::{Directory, goes, repository};
 use super::{Error, Registry, Removal, now};
 use crate::digest::Digest;
 use crate::index::Role;
@@ -12,6 +12,8 @@ impl Registry {
     pub fn withdraw_layer(&self, name: &RepositoryName, digest: &Digest) -> Result<(), Error> {
         self.index.transact(|facts| {
             let id = repository(facts, name)?.id;
+            let directory = Directory::Link(name.clone(), LinkSet::Layers, *digest);
+            goes(facts, &directory)?;
             Ok(facts.remove_link(id, &LinkSet::Layers, digest)?)
         })
     }

@@ -12,15 +12,20 @@ use std::time::SystemTime;
 
 use super::{Error, Registry, time};
 use crate::digest::{Algorithm, Digest};
-use crate::index::{Directories, Repository, TagRecord, Transaction, Upload};
+use crate::index::{Directories, DirectoryTime, Repository, TagRecord, Transaction, Upload};
 use crate::name::{LinkSet, Namespace, RepositoryName, Tag, UploadId};
 
 mod change;
+mod changed;
 mod existence;
 mod recent;
 mod rename;
 
+pub(super) use change::mark;
 use change::{make, remove};
+pub use changed::Top;
+use changed::{any_below, last_change, set_time, top_time};
+pub(super) use changed::{emptied, goes, link_came, tag_came, tag_moves};
 use existence::exists;
 pub(super) use existence::made;
 pub(super) use recent::Recent;
@@ -61,14 +66,63 @@ pub enum Directory {
 }
 
 impl Registry {
-    /// When this directory was last known to change, or nothing if it does not exist.
+    /// When this directory last changed, or nothing if it does not exist.
     pub fn directory(&self, directory: &Directory) -> Result<Option<SystemTime>, Error> {
         let view = &mut self.index.view();
-        let found = exists(view, directory)?;
-        if found.is_some() && self.withholds(view, directory)? {
+        let Some(told) = exists(view, directory)? else {
+            return Ok(None);
+        };
+        if self.withholds(view, directory)? {
             return Ok(None);
         }
-        Ok(found.map(time))
+        last_change(view, directory, told).map(|when| Some(time(when)))
+    }
+
+    /// When a directory that is always there last changed; 1970 if that is not known.
+    pub fn top(&self, top: Top) -> Result<SystemTime, Error> {
+        top_time(&mut self.index.view(), top).map(time)
+    }
+
+    /// Sets the time of a directory.
+    pub fn set_directory_time(&self, directory: &Directory, when: u32) -> Result<(), Error> {
+        self.index
+            .transact(|facts| set_time(facts, directory, when))
+    }
+
+    /// Sets the time of a directory that is always there.
+    pub fn set_top_time(&self, top: Top, changed: u32) -> Result<(), Error> {
+        let time = DirectoryTime { changed, basis: 0 };
+        self.index.transact(|facts| {
+            facts.put_directory_time(top.key(), time);
+            Ok(())
+        })
+    }
+
+    /// Gives directories in one their times, where what is in each tells this one (0 if nothing).
+    pub(super) fn times_in<T>(
+        &self,
+        directory: &Directory,
+        rows: Vec<(T, u32)>,
+        place: impl Fn(&T) -> Directory,
+    ) -> Result<Vec<(T, SystemTime)>, Error> {
+        let view = &mut self.index.view();
+        let (each, mut own) = (any_below(view, directory)?, None);
+        let mut dated = Vec::with_capacity(rows.len());
+        for (row, told) in rows {
+            let when = match (each, told, own) {
+                (false, 0, Some(own)) => own,
+                (false, 0, None) => {
+                    let told = exists(view, directory)?.unwrap_or_default();
+                    let found = last_change(view, directory, told)?;
+                    own = Some(found);
+                    found
+                }
+                (false, told, _) => told,
+                (true, told, _) => last_change(view, &place(&row), told)?,
+            };
+            dated.push((row, time(when)));
+        }
+        Ok(dated)
     }
 
     /// Whether a directory that nobody has made is not shown yet, although it is to be there:

@@ -4,7 +4,7 @@
 //! become facts in one transaction. A refusal changes nothing and says which rule, where, and
 //! what was expected.
 
-use super::directory::repository;
+use super::directory::{link_came, mark, repository, tag_came, tag_moves};
 use super::{Bytes, Error, Registry, now};
 use crate::digest::{Algorithm, Digest};
 use crate::index::{
@@ -201,9 +201,8 @@ fn link_part(
         facts.keep_signatures(id, revision, None)?;
         facts.keep_signatures(id, revision, Some(algorithm))?;
     } else {
-        let directories = repository(facts, name)?.directories;
-        let made = Directories::LAYERS.with(Directories::LAYERS.of(algorithm));
-        facts.put_repository(name.namespace(), directories.with(made))?;
+        let layers = Directories::LAYERS;
+        mark(facts, name, layers.with(layers.of(algorithm)))?;
     }
     link(facts, id, &part.set, &part.digest)
 }
@@ -215,21 +214,19 @@ fn link_manifest(
     digest: &Digest,
     tag: Option<&Tag>,
 ) -> Result<(), Error> {
-    let repository = repository(facts, name)?;
-    let mut directories = repository
-        .directories
-        .with(Directories::LAYERS)
+    let mut directories = Directories::LAYERS
         .with(Directories::MANIFESTS)
         .with(Directories::REVISIONS)
         .with(Directories::REVISIONS.of(digest.algorithm()));
     if tag.is_some() {
         directories = directories.with(Directories::TAGS);
     }
-    facts.put_repository(name.namespace(), directories)?;
-    link(facts, repository.id, &LinkSet::Revisions, digest)?;
+    mark(facts, name, directories)?;
+    let id = repository(facts, name)?.id;
+    link(facts, id, &LinkSet::Revisions, digest)?;
     match tag {
         None => Ok(()),
-        Some(tag) => link_tag(facts, repository.id, tag, digest),
+        Some(tag) => link_tag(facts, id, tag, digest),
     }
 }
 
@@ -240,8 +237,16 @@ fn link_tag(
     tag: &Tag,
     digest: &Digest,
 ) -> Result<(), Error> {
+    let known = facts.tag(repository, tag)?;
+    match known.map(|known| known.current) {
+        None => tag_came(facts, repository),
+        Some(Some((old, pushed))) if old != *digest => {
+            tag_moves(facts, repository, tag, pushed)?;
+        }
+        Some(_) => {}
+    }
     link(facts, repository, &LinkSet::TagIndex(tag.clone()), digest)?;
-    let mut record = facts.tag(repository, tag)?.unwrap_or_default();
+    let mut record = known.unwrap_or_default();
     let before = record;
     record.directories = record
         .directories
@@ -267,6 +272,14 @@ pub(super) fn link(
     let known = facts.link(repository, set, digest)?;
     if matches!(known, Some(Link::Linked { target, .. }) if target == *digest) {
         return Ok(());
+    }
+    // A new tag's index has the time of the tag.
+    let has_time = match set {
+        LinkSet::TagIndex(tag) => facts.tag(repository, tag)?.is_some(),
+        LinkSet::Layers | LinkSet::Revisions | LinkSet::Signatures(_) => true,
+    };
+    if known.is_none() && has_time {
+        link_came(facts, repository, set, digest);
     }
     let link = Link::Linked {
         target: *digest,

@@ -5,7 +5,7 @@
 //! bytes. Manifests that people drop are judged by `ingest`; those that a registry links are
 //! audited.
 
-use super::directory::{repository, tag};
+use super::directory::{Directory, emptied, repository, tag, tag_moves};
 use super::ingest::know;
 use super::{Error, Registry, now};
 use crate::digest::Digest;
@@ -80,7 +80,9 @@ impl Registry {
             match facts.link(repository.id, set, digest)? {
                 None | Some(Link::Directory) => Err(Error::Missing),
                 Some(Link::Linked { .. }) => {
-                    Ok(facts.put_link(repository.id, set, digest, &Link::Directory)?)
+                    facts.put_link(repository.id, set, digest, &Link::Directory)?;
+                    let directory = Directory::Link(name.clone(), set.clone(), *digest);
+                    emptied(facts, &directory)
                 }
             }
         })
@@ -98,6 +100,9 @@ impl Registry {
             let (repository, record) = tag(facts, name, label)?;
             if record.current.is_some_and(|(old, _)| old == *target) {
                 return Ok(());
+            }
+            if let Some((_, pushed)) = record.current {
+                tag_moves(facts, repository.id, label, pushed)?;
             }
             let record = TagRecord {
                 current: Some((*target, now())),
@@ -119,7 +124,8 @@ impl Registry {
                 current: None,
                 directories,
             };
-            Ok(facts.put_tag(repository.id, label, &record)?)
+            facts.put_tag(repository.id, label, &record)?;
+            emptied(facts, &Directory::Current(name.clone(), label.clone()))
         })
     }
 }

@@ -4,7 +4,7 @@
 //! durable in the same flush, and no file is made. Of others the bytes are [kept](super::kept) or
 //! made durable first.
 
-use super::directory::{repository, upload};
+use super::directory::{mark, repository, upload};
 use super::ingest::link;
 use super::{Error, Registry, Staging, now};
 use crate::blobs::{BlobsError, Published, Survives, Vouched};
@@ -239,13 +239,10 @@ impl Registry {
         };
         let new = self.link(name, &LinkSet::Layers, &digest).is_err();
         self.publish_with(bytes, &digest, |facts| {
-            let repository = repository(facts, name)?;
-            let directories = repository
-                .directories
-                .with(Directories::LAYERS)
-                .with(Directories::LAYERS.of(digest.algorithm()));
-            facts.put_repository(name.namespace(), directories)?;
-            link(facts, repository.id, &LinkSet::Layers, &digest)
+            let layers = Directories::LAYERS;
+            mark(facts, name, layers.with(layers.of(digest.algorithm())))?;
+            let id = repository(facts, name)?.id;
+            link(facts, id, &LinkSet::Layers, &digest)
         })?;
         Ok((digest, new))
     }

@@ -4,7 +4,7 @@
 
 use std::time::SystemTime;
 
-use super::{Error, Registry, time};
+use super::{Directory, Error, Registry, time};
 use crate::digest::{Algorithm, Digest};
 use crate::index::{Link, RepositoryId, Upload};
 use crate::name::{LinkSet, Namespace, RepositoryName, Tag, UploadId};
@@ -100,11 +100,14 @@ impl Registry {
         let rows = self
             .index
             .links(self.number(name)?, set, algorithm, last, limit)?;
-        let dated = rows.into_iter().map(|(digest, link)| match link {
-            Link::Directory => (digest, time(0)),
-            Link::Linked { pushed, .. } => (digest, time(pushed)),
+        let told = rows.into_iter().map(|(digest, link)| match link {
+            Link::Directory => (digest, 0),
+            Link::Linked { pushed, .. } => (digest, pushed),
         });
-        Ok(dated.collect())
+        let listed = Directory::LinksAlgorithm(name.clone(), set.clone(), algorithm);
+        self.times_in(&listed, told.collect(), |digest| {
+            Directory::Link(name.clone(), set.clone(), *digest)
+        })
     }
 
     /// Tags, in the order of their bytes.
@@ -115,10 +118,12 @@ impl Registry {
         limit: usize,
     ) -> Result<Vec<(Tag, SystemTime)>, Error> {
         let rows = self.index.tag_names(self.number(name)?, last, limit)?;
-        let dated = rows
+        let told = rows
             .into_iter()
-            .map(|(tag, record)| (tag, time(record.current.map_or(0, |(_, pushed)| pushed))));
-        Ok(dated.collect())
+            .map(|(tag, record)| (tag, record.current.map_or(0, |(_, pushed)| pushed)));
+        self.times_in(&Directory::Tags(name.clone()), told.collect(), |tag| {
+            Directory::Tag(name.clone(), tag.clone())
+        })
     }
 
     /// Uploads.
@@ -129,10 +134,10 @@ impl Registry {
         limit: usize,
     ) -> Result<Vec<(UploadId, SystemTime)>, Error> {
         let rows = self.index.uploads(self.number(name)?, last, limit)?;
-        Ok(rows
-            .into_iter()
-            .map(|(id, upload)| (id, time(upload.updated)))
-            .collect())
+        let told = rows.into_iter().map(|(id, upload)| (id, upload.updated));
+        self.times_in(&Directory::Uploads(name.clone()), told.collect(), |id| {
+            Directory::Upload(name.clone(), *id)
+        })
     }
 
     /// The offsets of an upload's hash states, since when they are there, and their lengths.
@@ -163,9 +168,13 @@ impl Registry {
         limit: usize,
     ) -> Result<Vec<(Digest, SystemTime)>, Error> {
         let rows = self.index.blobs(algorithm, shard, last, limit)?;
-        Ok(rows
+        let told = rows
             .into_iter()
-            .map(|(digest, blob)| (digest, time(blob.created)))
-            .collect())
+            .map(|(digest, blob)| (digest, blob.created));
+        self.times_in(
+            &Directory::BlobShard(algorithm, shard),
+            told.collect(),
+            |digest| Directory::Blob(*digest),
+        )
     }
 }

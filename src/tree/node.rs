@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::{Attributes, Place, Tree, TreeError};
 use crate::layout::Node;
 use crate::name::LinkSet;
-use crate::registry::{Directory, time};
+use crate::registry::{Directory, Top, time};
 
 /// The registry's directory at a node, if the node is a directory that may come and go.
 pub fn directory(node: &Node) -> Option<Directory> {
@@ -41,6 +41,16 @@ pub fn directory(node: &Node) -> Option<Directory> {
     })
 }
 
+/// The registry's directory at a node, if the node is a directory that is always there.
+pub(super) fn top(node: &Node) -> Option<Top> {
+    match node {
+        Node::Root => Some(Top::Root),
+        Node::Blobs => Some(Top::Blobs),
+        Node::Repositories => Some(Top::Repositories),
+        _ => None,
+    }
+}
+
 /// Where a directory of the registry stands.
 pub fn at(directory: &Directory) -> Node {
     match directory.clone() {
@@ -67,13 +77,9 @@ pub fn at(directory: &Directory) -> Node {
 }
 
 impl Tree {
-    /// A kept time, or that of the mount where none is kept.
+    /// A kept time, or that of the store where none is kept.
     pub(super) fn dated(&self, kept: SystemTime) -> SystemTime {
-        if kept == UNIX_EPOCH {
-            self.mounted
-        } else {
-            kept
-        }
+        if kept == UNIX_EPOCH { self.born } else { kept }
     }
 
     pub(super) fn node_attributes(&self, node: &Node) -> Result<Attributes, TreeError> {
@@ -92,11 +98,12 @@ impl Tree {
                 .ok_or(TreeError::NotFound)?;
             return Ok(Attributes::directory(self.dated(kept)));
         }
-        if node.is_directory() {
-            return Ok(Attributes::directory(self.mounted));
+        if let Some(top) = top(node) {
+            let kept = self.registry.top(top)?;
+            return Ok(Attributes::directory(self.dated(kept)));
         }
         let (size, kept) = self.file(node)?;
-        Ok(Attributes::file(size, self.dated(kept)))
+        Ok(Attributes::file(size, kept))
     }
 
     /// Whether a place stays until it is removed itself, unlike a file being written, and a
@@ -119,7 +126,7 @@ impl Tree {
         }
         if let Node::UploadData(repository, id) = node {
             let data = self.registry.upload_data(repository, id)?;
-            return Ok((data.len(), data.modified().unwrap_or(self.mounted)));
+            return Ok((data.len(), data.modified().unwrap_or(self.born)));
         }
         let named = match node {
             Node::Link(repository, set, digest) => self.registry.link(repository, set, digest),

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use super::node::{directory, top};
 use super::{Change, Place, Tree, TreeError};
 use crate::layout::Node;
 use crate::registry::seconds;
@@ -42,7 +43,7 @@ impl Tree {
         nodes.into_iter().map(Place::Node).collect()
     }
 
-    /// Sets the time of a file of the layout.
+    /// Sets the time of a file or directory of the layout.
     pub(super) fn set_node_time(&self, node: &Node, when: SystemTime) -> Result<(), TreeError> {
         let (registry, kept) = (&self.registry, seconds(when));
         match node {
@@ -64,7 +65,13 @@ impl Tree {
                     error,
                 })?;
             }
-            _ => {}
+            _ => {
+                if let Some(directory) = directory(node) {
+                    registry.set_directory_time(&directory, kept)?;
+                } else if let Some(top) = top(node) {
+                    registry.set_top_time(top, kept)?;
+                }
+            }
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Times as programs that copy and back up meet them: they last.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -58,9 +59,10 @@ fn transferred(from: &Path, to: &Path) -> String {
     let output = rsync.arg(from).arg(to).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let told = String::from_utf8(output.stdout).unwrap();
+    // A dot is a file that stays as it is there, if perhaps with another mode.
     let files = told
         .lines()
-        .filter(|line| line.as_bytes().get(1) == Some(&b'f'));
+        .filter(|line| line.starts_with(['>', '<', 'c']) && !line.ends_with('/'));
     files.map(|line| format!("{line}\n")).collect()
 }
 
@@ -122,4 +124,116 @@ fn a_time_that_was_set_lasts_until_something_is_written() {
     let other = super::drops::manifest("other");
     fs::write(mounted.repository("_manifests/tags/v1/other.json"), other).unwrap();
     assert!(fs::metadata(&link).unwrap().mtime() > 1_000_000_000);
+}
+
+/// Sets the time of everything back.
+fn age(root: &Path) {
+    let aged = Command::new("find")
+        .arg(root)
+        .args(["-depth", "-exec", "touch", "-d", "@1000000000", "{}", "+"])
+        .status();
+    assert!(aged.unwrap().success());
+}
+
+/// Directories that have changed since, but for those of uploads under way.
+fn changed(root: &Path) -> BTreeSet<String> {
+    let found = Command::new("find")
+        .arg(root)
+        .args(["-type", "d", "-newermt", "@1000000001", "-printf", "%P\\n"])
+        .output()
+        .unwrap();
+    let found = String::from_utf8(found.stdout).unwrap();
+    let rows = found.lines().filter(|row| !row.contains("_uploads/"));
+    rows.map(str::to_owned).collect()
+}
+
+#[test]
+fn a_directory_has_the_time_of_the_last_change_of_its_entries() {
+    let one = "1".repeat(64);
+    let two = "2".repeat(64);
+    let blob = super::mounted::hex(b"blob");
+    let (shard, app) = (&blob[..2], "repositories/team/app");
+    let upload = "01890a5d-ac96-774b-bcce-b302099a8057";
+    let (layer, tag) = (
+        format!("{app}/_layers/sha256/{one}"),
+        format!("{app}/_manifests/tags/v1"),
+    );
+    let data = format!("blobs/sha256/{shard}/{blob}");
+    let link = |path: &str, of: &str| format!("mkdir -p {path} && printf sha256:{of} >{path}/link");
+    let operations = [
+        format!("mkdir -p {layer}"),
+        link(&layer, &one),
+        link(&format!("{app}/_layers/sha256/{two}"), &two),
+        link(&format!("{app}/_manifests/revisions/sha256/{one}"), &one),
+        link(&format!("{tag}/index/sha256/{one}"), &one),
+        link(&format!("{tag}/current"), &one),
+        link(&format!("{app}/_manifests/tags/v2/current"), &one),
+        format!(
+            "cd {tag}/current && printf sha256:{two} >link.{upload}.tmp && mv link.{upload}.tmp link"
+        ),
+        link(&format!("{tag}/index/sha256/{two}"), &two),
+        format!("rm -r {tag}/index/sha256/{one}"),
+        format!("mkdir -p {data}"),
+        format!("printf blob >{data}/data"),
+        format!("mkdir -p {app}/_uploads/{upload}"),
+        format!("rmdir {app}/_uploads/{upload}"),
+        format!("rm {layer}/link"),
+        format!("rmdir {layer}"),
+        format!("rm -r {tag}"),
+        "mkdir repositories/team/other".to_owned(),
+        "rmdir repositories/team/other".to_owned(),
+        format!("rm {data}/data"),
+        format!("rmdir {data}"),
+        format!("rm -r {app}"),
+    ];
+    let work = tempfile::tempdir().unwrap();
+    let plain = work.path().join("v2");
+    for name in ["blobs", "repositories"] {
+        fs::create_dir_all(plain.join(name)).unwrap();
+    }
+    let mut mounted = Mounted::new();
+    let v2 = mounted.v2("");
+    for operation in operations {
+        for root in [&plain, &v2] {
+            age(root);
+            assert_eq!(changed(root), BTreeSet::new(), "before {operation}");
+            let mut shell = Command::new("sh");
+            let done = shell.args(["-c", &operation]).current_dir(root).status();
+            assert!(done.unwrap().success(), "{operation}");
+        }
+        assert_eq!(changed(&v2), changed(&plain), "{operation}");
+        mounted.unmount();
+        mounted.mount(&[]);
+        assert_eq!(changed(&v2), changed(&plain), "{operation}, mounted again");
+    }
+    let checked = regfs().arg("fsck").arg(mounted.store()).output().unwrap();
+    assert!(checked.status.success(), "{checked:?}");
+}
+
+#[test]
+fn nothing_changes_its_time_by_being_mounted_again() {
+    let mut mounted = Mounted::new();
+    mounted.stock();
+    let manifest = super::drops::manifest("times");
+    fs::write(mounted.repository("_manifests/tags/v1"), manifest).unwrap();
+    let times = |top: &Path| {
+        let mut find = Command::new("find");
+        find.arg(top).args(["-printf", "%p %Ts\\n"]);
+        String::from_utf8(find.output().unwrap().stdout).unwrap()
+    };
+    let before = times(&mounted.v2(""));
+    assert!(before.lines().count() > 10);
+    mounted.unmount();
+    // The next second, which would be another time.
+    let second = |time: std::time::SystemTime| {
+        time.duration_since(std::time::UNIX_EPOCH)
+            .unwrap()
+            .as_secs()
+    };
+    let now = second(std::time::SystemTime::now());
+    super::mounted::wait("the next second", || {
+        second(std::time::SystemTime::now()) > now
+    });
+    mounted.mount(&[]);
+    assert_eq!(times(&mounted.v2("")), before);
 }

@@ -1,6 +1,6 @@
 //! Blobs: digests that are known, and whether their bytes are there.
 
-use super::Transaction;
+use super::{TimeKey, Transaction};
 use crate::digest::{Algorithm, Digest};
 use crate::index::IndexError;
 use crate::index::key::{Fields, Key};
@@ -153,6 +153,13 @@ impl Transaction<'_> {
     ) -> Result<(), IndexError> {
         let blob = self.intern(digest)?;
         self.forget_unsettled(&blob, digest)?;
+        if !blob.kept {
+            self.touch(TimeKey::shard(digest.algorithm(), digest.shard()));
+        }
+        if !blob.present {
+            // What was set of its directory is over, even in the same second.
+            self.forget_directory_time(TimeKey::blob(digest))?;
+        }
         let created = if blob.present { blob.created } else { now };
         let blob = Blob {
             present: true,
@@ -253,6 +260,7 @@ impl Transaction<'_> {
     pub fn keep_blob_algorithm(&mut self, algorithm: Algorithm) -> Result<(), IndexError> {
         if !self.blob_algorithm_kept(algorithm)? {
             self.put(Key::table(b'P').algorithm(algorithm), Vec::new());
+            self.touch(TimeKey::blobs(algorithm));
         }
         Ok(())
     }
@@ -264,6 +272,8 @@ impl Transaction<'_> {
                 Key::table(b'P').algorithm(algorithm).byte(shard),
                 Vec::new(),
             );
+            self.touch(TimeKey::shard(algorithm, shard));
+            self.touch(TimeKey::blobs(algorithm));
         }
         Ok(())
     }

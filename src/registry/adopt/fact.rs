@@ -1,7 +1,8 @@
 //! Facts one by one: whether each is there, and how it is made.
 
 use crate::index::{Link, TagRecord, Transaction, Upload};
-use crate::registry::directory::{ensure, made, repository, tag, upload};
+use crate::name::LinkSet;
+use crate::registry::directory::{ensure, link_came, made, repository, tag, upload};
 use crate::registry::{Directory, Error, Fact};
 
 /// Whether a fact is there, or a newer one in its place.
@@ -75,6 +76,9 @@ pub(super) fn adopt(facts: &mut Transaction<'_>, fact: &Fact) -> Result<(), Erro
             let above = Directory::LinksAlgorithm(name.clone(), set.clone(), digest.algorithm());
             ensure(facts, &above)?;
             let id = repository(facts, &name)?.id;
+            if !matches!(set, LinkSet::TagIndex(_)) {
+                link_came(facts, id, &set, digest);
+            }
             let link = Link::Linked {
                 target: *target,
                 pushed: *pushed,

@@ -3,6 +3,7 @@
 //! The callers have seen that the parent exists and that the directory does, or does not.
 
 use super::super::{Error, now};
+use super::changed::{came, goes, of_flags};
 use super::{Directory, flag, repository, tag, upload};
 use crate::digest::{Algorithm, Digest};
 use crate::index::{
@@ -66,17 +67,26 @@ pub(super) fn make(facts: &mut Transaction<'_>, directory: &Directory) -> Result
             facts.put_upload(repository.id, id, &record.with_hash_states(*algorithm))?;
         }
     }
-    Ok(())
+    came(facts, directory)
 }
 
-/// Sets flags of a repository's record.
-fn mark(
+/// Sets flags of a repository's record: directories come.
+pub(in crate::registry) fn mark(
     facts: &mut Transaction<'_>,
     name: &RepositoryName,
     flags: Directories,
 ) -> Result<(), Error> {
-    let repository = repository(facts, name)?;
-    Ok(facts.put_repository(name.namespace(), repository.directories.with(flags))?)
+    let directories = repository(facts, name)?.directories;
+    if directories.contains(flags) {
+        return Ok(());
+    }
+    facts.put_repository(name.namespace(), directories.with(flags))?;
+    for (flag, directory) in of_flags(name) {
+        if flags.contains(flag) && !directories.contains(flag) {
+            came(facts, &directory)?;
+        }
+    }
+    Ok(())
 }
 
 /// Clears flags of a repository's record.
@@ -139,6 +149,7 @@ fn mark_links(
 
 /// Removes the directory, if nothing is in it.
 pub(super) fn remove(facts: &mut Transaction<'_>, directory: &Directory) -> Result<(), Error> {
+    goes(facts, directory)?;
     match directory {
         Directory::BlobAlgorithm(algorithm) => {
             empty(facts.require_no_blob_shards(*algorithm)?)?;

@@ -1,0 +1,309 @@
+//! Changed: when the entries of a directory last changed.
+//!
+//! Where a directory holds just one thing that has a time (a link, a tag's manifest, a blob, an
+//! upload) that is its time, and nothing is kept for it unless another one was set, or that thing
+//! was removed. Others have a row, which is written with the change, once a second at most.
+
+use super::{Directory, Error, exists, parent};
+use crate::index::{DirectoryTime, RepositoryId, TimeKey, Transaction};
+use crate::name::{LinkSet, RepositoryName, Tag};
+
+/// A directory that is always there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Top {
+    /// That of the whole layout.
+    Root,
+    /// That of the blobs.
+    Blobs,
+    /// That of the repositories.
+    Repositories,
+}
+
+impl Top {
+    pub(super) fn key(self) -> TimeKey {
+        TimeKey::top(match self {
+            Self::Root => 0,
+            Self::Blobs => 1,
+            Self::Repositories => 2,
+        })
+    }
+}
+
+/// The directory at the top in which one is that has no other parent.
+fn top(directory: &Directory) -> Top {
+    match directory {
+        Directory::BlobAlgorithm(_) => Top::Blobs,
+        _ => Top::Repositories,
+    }
+}
+
+/// Whether each change of a directory's entries is written down.
+fn is_written(directory: &Directory) -> bool {
+    match directory {
+        Directory::BlobAlgorithm(_)
+        | Directory::BlobShard(..)
+        | Directory::Namespace(_)
+        | Directory::Manifests(_)
+        | Directory::Tags(_)
+        | Directory::Uploads(_) => true,
+        Directory::Links(_, set) | Directory::LinksAlgorithm(_, set, _) => {
+            matches!(set, LinkSet::Layers | LinkSet::Revisions)
+        }
+        Directory::Blob(_)
+        | Directory::Tag(..)
+        | Directory::Current(..)
+        | Directory::Link(..)
+        | Directory::Upload(..)
+        | Directory::HashStates(..)
+        | Directory::HashStatesAlgorithm(..) => false,
+    }
+}
+
+/// Whether a directory is a tag's or one of its index. They hold nothing that has a time, and are
+/// many: without a row the tag's own time stands for theirs.
+fn is_of_tag(directory: &Directory) -> bool {
+    match directory {
+        Directory::Tag(..) => true,
+        Directory::Links(_, set) | Directory::LinksAlgorithm(_, set, _) => {
+            matches!(set, LinkSet::TagIndex(_))
+        }
+        _ => false,
+    }
+}
+
+/// Where the time of a directory is kept; nothing if its repository has no record.
+fn key(facts: &mut Transaction<'_>, directory: &Directory) -> Result<Option<TimeKey>, Error> {
+    let name = match directory {
+        Directory::BlobAlgorithm(algorithm) => return Ok(Some(TimeKey::blobs(*algorithm))),
+        Directory::BlobShard(algorithm, shard) => {
+            return Ok(Some(TimeKey::shard(*algorithm, *shard)));
+        }
+        Directory::Blob(digest) => return Ok(Some(TimeKey::blob(digest))),
+        Directory::Namespace(namespace) => namespace,
+        within => match within.repository() {
+            Some(name) => name.namespace(),
+            None => return Ok(None),
+        },
+    };
+    let found = facts.repository(name)?;
+    Ok(found.map(|found| within(found.id, directory)))
+}
+
+/// Where the time of a directory is kept that is in a repository.
+fn within(id: RepositoryId, directory: &Directory) -> TimeKey {
+    let key = TimeKey::repository(id);
+    let tags = || TimeKey::repository(id).part(b'T');
+    let set = |set: &LinkSet| {
+        let key = TimeKey::repository(id);
+        match set {
+            LinkSet::Layers => key.part(b'L'),
+            LinkSet::Revisions => key.part(b'R'),
+            LinkSet::TagIndex(tag) => tags().tag(tag).part(b'i'),
+            LinkSet::Signatures(revision) => key.part(b'S').digest(revision),
+        }
+    };
+    match directory {
+        Directory::Manifests(_) => key.part(b'm'),
+        Directory::Tags(_) => tags(),
+        Directory::Tag(_, tag) => tags().tag(tag),
+        Directory::Current(_, tag) => tags().tag(tag).part(b'c'),
+        Directory::Links(_, links) => set(links),
+        Directory::LinksAlgorithm(_, links, algorithm) => set(links).algorithm(*algorithm),
+        Directory::Link(_, links, digest) => set(links).digest(digest),
+        Directory::Uploads(_) => key.part(b'U'),
+        Directory::Upload(_, upload) => key.part(b'U').upload(upload),
+        Directory::HashStates(_, upload) => key.part(b'U').upload(upload).part(b'h'),
+        Directory::HashStatesAlgorithm(_, upload, algorithm) => {
+            let states = key.part(b'U').upload(upload).part(b'h');
+            states.algorithm(*algorithm)
+        }
+        Directory::BlobAlgorithm(_)
+        | Directory::BlobShard(..)
+        | Directory::Blob(_)
+        | Directory::Namespace(_) => key,
+    }
+}
+
+/// A directory has come: it changes the one that it is in.
+pub(super) fn came(facts: &mut Transaction<'_>, directory: &Directory) -> Result<(), Error> {
+    if is_written(directory)
+        && let Some(key) = key(facts, directory)?
+    {
+        facts.touch(key);
+    }
+    touch_above(facts, directory)
+}
+
+/// Takes note that the directory in which this one is changes.
+fn touch_above(facts: &mut Transaction<'_>, directory: &Directory) -> Result<(), Error> {
+    match parent(directory) {
+        None => facts.touch(top(directory).key()),
+        Some(above) => {
+            let writes = is_written(&above) || is_of_tag(&above) && has_time(facts, &above)?;
+            if writes && let Some(key) = key(facts, &above)? {
+                facts.touch(key);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a directory has a time already: one that is being made with all that is in it gets
+/// none of its own.
+fn has_time(facts: &mut Transaction<'_>, directory: &Directory) -> Result<bool, Error> {
+    let told = exists(facts, directory)?.unwrap_or_default();
+    Ok(told != 0
+        || match (parent(directory), key(facts, directory)?) {
+            (_, Some(key)) if facts.directory_time(&key)?.is_some() => true,
+            (Some(above), _) if is_of_tag(&above) => has_time(facts, &above)?,
+            _ => false,
+        })
+}
+
+/// A directory is about to go: it changes the one that it is in.
+pub(in crate::registry) fn goes(
+    facts: &mut Transaction<'_>,
+    directory: &Directory,
+) -> Result<(), Error> {
+    if let Some(key) = key(facts, directory)? {
+        facts.forget_directory_time(key)?;
+    }
+    match parent(directory) {
+        Some(above) if is_of_tag(&above) => emptied(facts, &above),
+        _ => touch_above(facts, directory),
+    }
+}
+
+/// A link has come into a set that had none for it, which has a time of its own.
+pub(in crate::registry) fn link_came(
+    facts: &mut Transaction<'_>,
+    id: RepositoryId,
+    links: &LinkSet,
+    digest: &crate::digest::Digest,
+) {
+    let key = match links {
+        LinkSet::Layers => TimeKey::repository(id).part(b'L'),
+        LinkSet::Revisions => TimeKey::repository(id).part(b'R'),
+        LinkSet::TagIndex(tag) => TimeKey::repository(id).part(b'T').tag(tag).part(b'i'),
+        LinkSet::Signatures(_) => return,
+    };
+    facts.touch(key.algorithm(digest.algorithm()));
+}
+
+/// A tag has come into a repository.
+pub(in crate::registry) fn tag_came(facts: &mut Transaction<'_>, id: RepositoryId) {
+    facts.touch(TimeKey::repository(id).part(b'T'));
+}
+
+/// A tag moves that was at a manifest since `pushed`: its own directory has not changed.
+pub(in crate::registry) fn tag_moves(
+    facts: &mut Transaction<'_>,
+    id: RepositoryId,
+    tag: &Tag,
+    pushed: u32,
+) -> Result<(), Error> {
+    let key = TimeKey::repository(id).part(b'T').tag(tag);
+    if facts.directory_time(&key)?.is_none() {
+        let (changed, basis) = (pushed, 0);
+        facts.put_directory_time(key, DirectoryTime { changed, basis });
+    }
+    Ok(())
+}
+
+/// Something that was in a directory is removed, and nothing else tells when.
+pub(in crate::registry) fn emptied(
+    facts: &mut Transaction<'_>,
+    directory: &Directory,
+) -> Result<(), Error> {
+    let (changed, basis) = (facts.now(), 0);
+    set(facts, directory, DirectoryTime { changed, basis })
+}
+
+fn set(
+    facts: &mut Transaction<'_>,
+    directory: &Directory,
+    time: DirectoryTime,
+) -> Result<(), Error> {
+    if let Some(key) = key(facts, directory)? {
+        facts.put_directory_time(key, time);
+    }
+    Ok(())
+}
+
+/// Sets the time of a directory that is there.
+pub(super) fn set_time(
+    facts: &mut Transaction<'_>,
+    directory: &Directory,
+    changed: u32,
+) -> Result<(), Error> {
+    let basis = exists(facts, directory)?.ok_or(Error::Missing)?;
+    if let Some(key) = key(facts, directory)?
+        && !is_written(directory)
+    {
+        facts.forget_directory_time(key)?;
+        if last_change(facts, directory, basis)? == changed {
+            return Ok(());
+        }
+    }
+    set(facts, directory, DirectoryTime { changed, basis })
+}
+
+/// When the entries of a directory last changed; `told` is what is told by what is in it. Of one
+/// of which nothing is known, when those of the one that it is in did.
+pub(super) fn last_change(
+    facts: &mut Transaction<'_>,
+    directory: &Directory,
+    told: u32,
+) -> Result<u32, Error> {
+    if let Some(key) = key(facts, directory)?
+        && let Some(row) = facts.directory_time(&key)?
+        && (row.basis == told || is_of_tag(directory))
+    {
+        return Ok(row.changed);
+    }
+    if told != 0 {
+        return Ok(told);
+    }
+    match parent(directory) {
+        Some(above) => {
+            let told = exists(facts, &above)?.unwrap_or_default();
+            last_change(facts, &above, told)
+        }
+        None => top_time(facts, top(directory)),
+    }
+}
+
+/// When the entries of a directory at the top last changed; 0 if that is not known.
+pub(super) fn top_time(facts: &mut Transaction<'_>, top: Top) -> Result<u32, Error> {
+    let row = facts.directory_time(&top.key())?;
+    Ok(row.map_or(0, |row| row.changed))
+}
+
+/// Whether any directory in this one has a time of its own.
+pub(super) fn any_below(facts: &mut Transaction<'_>, directory: &Directory) -> Result<bool, Error> {
+    match key(facts, directory)? {
+        Some(key) => Ok(facts.has_times_below(&key)?),
+        None => Ok(false),
+    }
+}
+
+/// Directories of a repository by the flag that stands for each.
+pub(super) fn of_flags(name: &RepositoryName) -> Vec<(crate::index::Directories, Directory)> {
+    use crate::index::Directories as Flags;
+    let mut found = vec![
+        (Flags::MANIFESTS, Directory::Manifests(name.clone())),
+        (Flags::TAGS, Directory::Tags(name.clone())),
+        (Flags::UPLOADS, Directory::Uploads(name.clone())),
+    ];
+    for (flag, set) in [
+        (Flags::LAYERS, LinkSet::Layers),
+        (Flags::REVISIONS, LinkSet::Revisions),
+    ] {
+        found.push((flag, Directory::Links(name.clone(), set.clone())));
+        for algorithm in crate::digest::Algorithm::ALL {
+            let directory = Directory::LinksAlgorithm(name.clone(), set.clone(), algorithm);
+            found.push((flag.of(algorithm), directory));
+        }
+    }
+    found
+}
