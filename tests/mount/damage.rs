@@ -233,3 +233,68 @@ fn a_damaged_index_is_an_error_that_names_it_and_prints_no_back_trace() {
     fs::write(&path, &whole).unwrap();
     mounted.mount(&[]);
 }
+
+/// The index of a store, the segment in use, and every blob.
+fn files_of(store: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for directory in ["", "blobs", "journal"] {
+        let mut left = vec![store.join(directory)];
+        while let Some(path) = left.pop() {
+            for row in fs::read_dir(path).unwrap() {
+                let path = row.unwrap().path();
+                let name = path.file_name().unwrap().to_str().unwrap();
+                // Another segment may have been in the making.
+                let known = ["index.redb", "000000.segment"].contains(&name);
+                if path.is_dir() && !directory.is_empty() {
+                    left.push(path);
+                } else if known || (path.is_file() && directory == "blobs") {
+                    found.push(path);
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_file_of_a_store_that_is_zeroed_cut_or_changed_is_named() {
+    let mut mounted = Mounted::new();
+    mounted.stock();
+    // More than is kept in the journal until it is settled.
+    fs::write(mounted.repository("_layers/large"), vec![1; 100_000]).unwrap();
+    let mut file = File::create(mounted.repository("_manifests/tags/v1")).unwrap();
+    std::io::Write::write_all(&mut file, manifest("1").as_bytes()).unwrap();
+    file.sync_all().unwrap();
+    mounted.kill();
+    let files = files_of(&mounted.store());
+    assert!(files.len() > 2, "{files:?}");
+    for path in files {
+        let whole = fs::read(&path).unwrap();
+        let zeroed = vec![0; whole.len()];
+        let cut = whole[..whole.len() / 2].to_vec();
+        let mut changed = whole.clone();
+        changed[0] ^= 1;
+        for damaged in [zeroed, cut, changed] {
+            // A copy, as a check of what is whole puts right what the kill has left.
+            let directory = tempfile::tempdir().unwrap();
+            let store = directory.path().join("store");
+            let mut copy = std::process::Command::new("cp");
+            copy.arg("-a").arg(mounted.store()).arg(&store);
+            assert!(copy.status().unwrap().success());
+            let below = path.strip_prefix(mounted.store()).unwrap();
+            // In place: by the other name that a new blob has until it is settled, too.
+            fs::write(store.join(below), damaged).unwrap();
+            let name = below.file_name().unwrap().to_str().unwrap();
+            let mut named = false;
+            for word in ["fsck", "scrub"] {
+                let output = regfs().arg(word).arg(&store).output().unwrap();
+                let text = [output.stdout, output.stderr].concat();
+                let text = String::from_utf8(text).unwrap();
+                assert!(!text.contains("panicked"), "{name}: {text}");
+                let failed = matches!(output.status.code(), Some(1 | 5));
+                named |= failed && text.contains(name);
+            }
+            assert!(named, "{name} is not named");
+        }
+    }
+}
