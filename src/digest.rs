@@ -110,6 +110,13 @@ impl Digest {
         }
     }
 
+    /// The digest that a text is: with its algorithm before it, or its digits alone.
+    pub fn named(text: &str) -> Option<Self> {
+        let digits = |algorithm: &Algorithm| Self::from_hex(*algorithm, text);
+        let whole = text.parse().ok();
+        whole.or_else(|| Algorithm::ALL.iter().find_map(digits))
+    }
+
     /// The digest of this algorithm with this hexadecimal value (lower case, full length).
     pub fn from_hex(algorithm: Algorithm, hex: &str) -> Option<Self> {
         let mut value = [0_u8; 64];

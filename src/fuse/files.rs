@@ -5,6 +5,7 @@ use std::sync::Arc;
 use fuser::{Errno, FopenFlags};
 use hashbrown::HashMap;
 use parking_lot::RwLock;
+use rustix::process::{Resource, getrlimit};
 
 use super::access::{Caller, EXECUTE, READ, WRITE};
 use super::passthrough::Way;
@@ -20,9 +21,23 @@ pub(super) struct Files {
     table: RwLock<Table>,
 }
 
+/// Files open at once, at most: of all users, and of one that is neither root nor the owner, so
+/// that nobody keeps others from what is there.
+const OPEN_MAX: usize = 1 << 18;
+const OPEN_MAX_EACH: usize = OPEN_MAX / 8;
+
+/// The latter, and no more than half of what the system lets us have open: many are files here.
+fn most_each() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    let half = limit.and_then(|limit| usize::try_from(limit / 2).ok());
+    half.map_or(OPEN_MAX_EACH, |half| half.min(OPEN_MAX_EACH))
+}
+
 #[derive(Debug, Default)]
 struct Table {
     open: HashMap<u64, File>,
+    /// How many are of each user.
+    of: HashMap<u32, usize>,
     /// Handles of an inode, the newest last.
     on: HashMap<u64, Vec<u64>>,
     next: u64,
@@ -32,6 +47,7 @@ struct Table {
 #[derive(Debug)]
 struct File {
     ino: u64,
+    uid: u32,
     handle: Arc<Handle>,
     /// What the kernel reads and writes by itself.
     direct: Option<Direct>,
@@ -46,8 +62,21 @@ impl Files {
         table.next += 1;
         let number = table.next;
         table.on.entry(file.ino).or_default().push(number);
+        *table.of.entry(file.uid).or_default() += 1;
         table.open.insert(number, file);
         number
+    }
+
+    /// Refuses another open file of a user who has too many, or where all have.
+    fn admit(&self, uid: u32, most: usize) -> Result<(), Errno> {
+        let table = self.table.read();
+        if table.open.len() >= OPEN_MAX {
+            return Err(Errno::ENFILE);
+        }
+        if table.of.get(&uid).is_some_and(|count| *count >= most) {
+            return Err(Errno::EMFILE);
+        }
+        Ok(())
     }
 
     fn get(&self, number: u64) -> Option<Arc<Handle>> {
@@ -57,6 +86,12 @@ impl Files {
     fn remove(&self, number: u64) -> Option<File> {
         let mut table = self.table.write();
         let file = table.open.remove(&number)?;
+        if let Some(count) = table.of.get_mut(&file.uid) {
+            *count -= 1;
+            if *count == 0 {
+                table.of.remove(&file.uid);
+            }
+        }
         if let Some(numbers) = table.on.get_mut(&file.ino) {
             numbers.retain(|other| *other != number);
             if numbers.is_empty() {
@@ -121,7 +156,13 @@ impl Service {
         self.files.get(number).ok_or(Errno::EBADF)
     }
 
-    fn opened(&self, ino: u64, handle: Arc<Handle>, access: Access) -> Result<Opened, Errno> {
+    fn opened(
+        &self,
+        uid: u32,
+        ino: u64,
+        handle: Arc<Handle>,
+        access: Access,
+    ) -> Result<Opened, Errno> {
         let through_us = self.inodes.is_through_us(ino);
         let direct = self.tree.direct(&handle).filter(|_| !through_us);
         let caching = match self.tree.caching(&handle) {
@@ -152,6 +193,7 @@ impl Service {
         }
         let file = File {
             ino,
+            uid,
             handle,
             direct,
             cached,
@@ -179,7 +221,15 @@ impl Service {
         })
     }
 
+    /// Refuses who has too many files open already.
+    fn may_open(&self, caller: Caller) -> Result<(), Errno> {
+        let privileged = caller.uid == 0 || caller.uid == self.owner.uid;
+        let most = if privileged { OPEN_MAX } else { most_each() };
+        self.files.admit(caller.uid, most)
+    }
+
     fn open_found(&self, caller: Caller, ino: u64, flags: i32) -> Result<Opened, Errno> {
+        self.may_open(caller)?;
         let place = self.place(ino)?;
         let (access, wanted) = (access(flags), wanted(flags));
         // A plain file is asked what it is once it is held, since another may get its name.
@@ -194,7 +244,7 @@ impl Service {
         if plain {
             self.may_hold(caller, &handle, wanted)?;
         }
-        self.opened(ino, handle, access)
+        self.opened(caller.uid, ino, handle, access)
     }
 
     /// Refuses a caller who may not do with an open plain file what these bits say.
@@ -216,6 +266,7 @@ impl Service {
         mode: u32,
         flags: i32,
     ) -> Result<(Entry, Opened), Errno> {
+        self.may_open(caller)?;
         let parent = self.place(parent)?;
         let permissions = self.may(caller, &parent, WRITE | EXECUTE)?;
         let new = self.owner.made(caller, permissions, mode, FileKind::File);
@@ -229,7 +280,7 @@ impl Service {
             .map_err(|error| logged(&error))?;
         let entry = self.entry(permissions, &found);
         let ino = entry.attributes.ino.0;
-        let opened = self.opened(ino, handle, Access::Write);
+        let opened = self.opened(caller.uid, ino, handle, Access::Write);
         // The kernel is not told of it after all.
         let opened = opened.inspect_err(|_| self.inodes.forget(ino, 1))?;
         Ok((entry, opened))
@@ -349,5 +400,20 @@ impl Service {
         }
         let outcome = self.tree.release(&file.handle);
         self.settle(ino, &outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_too_many_files_open_keeps_nobody_else_from_theirs() {
+        let files = Files::default();
+        files.table.write().of.insert(7, 100);
+        assert_eq!(files.admit(7, 101), Ok(()));
+        assert_eq!(files.admit(7, 100), Err(Errno::EMFILE));
+        assert_eq!(files.admit(8, 100), Ok(()));
+        assert!(most_each() > 100);
     }
 }

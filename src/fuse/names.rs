@@ -189,9 +189,9 @@ impl Service {
         if let Some(relocation) = Relocation::of(moved, place) {
             return self.relocated(place, &relocation);
         }
-        // A plain file that was replaced goes on as it was for who has it open. A fact's is
-        // read where it stands, whichever number leads there.
-        if matches!(place, Place::Plain(_)) && place != moved {
+        // A plain file or an upload's bytes that were replaced go on as they were for who has them
+        // open. A fact's are read where it stands, whichever number leads there.
+        if place.is_replaced() && place != moved {
             self.inodes.removed(place);
         }
         self.inodes.became(moved, place);

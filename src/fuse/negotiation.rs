@@ -40,6 +40,8 @@ impl Filesystem for Negotiation {
             InitFlags::FUSE_EXPLICIT_INVAL_DATA,
             // Of a process in another PID namespace nobody else tells its groups.
             InitFlags::FUSE_CREATE_SUPP_GROUP,
+            // What comes through us can be mapped, and written so, all the same.
+            InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
         ] {
             let _unknown = config.add_capabilities(wanted);
         }

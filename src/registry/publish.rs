@@ -250,15 +250,39 @@ impl Registry {
     /// Staged bytes that begin as those of a blob.
     pub fn stage_again(&self, digest: &Digest) -> Result<Staging, Error> {
         let (reading, staging) = (self.read_blob(digest)?, self.stage()?);
-        let mut buffer = vec![0; COPIED_AT_ONCE];
-        let mut offset = 0;
-        loop {
-            let read = reading.read_at(offset, &mut buffer)?;
-            if read == 0 {
-                return Ok(staging);
+        copy(&staging, |offset, buffer| reading.read_at(offset, buffer))?;
+        Ok(staging)
+    }
+
+    /// Writes an upload's bytes anew, as they are elsewhere; they are durable then.
+    pub fn set_upload_data(
+        &self,
+        name: &RepositoryName,
+        id: &UploadId,
+        bytes: Bytes<'_>,
+    ) -> Result<(), Error> {
+        let staging = self.create_upload_data(name, id)?;
+        staging.truncate(0)?;
+        match bytes {
+            Bytes::Held(held) => staging.write_at(0, held)?,
+            Bytes::Staged(other) => {
+                copy(&staging, |offset, buffer| other.read_at(offset, buffer))?;
             }
-            staging.write_at(offset, buffer.get(..read).unwrap_or_default())?;
-            offset += read as u64;
         }
+        self.sync_upload(&staging)
+    }
+}
+
+/// Copies all that `read` gives to staged bytes.
+fn copy(to: &Staging, read: impl Fn(u64, &mut [u8]) -> Result<usize, Error>) -> Result<(), Error> {
+    let mut buffer = vec![0; COPIED_AT_ONCE];
+    let mut offset = 0;
+    loop {
+        let count = read(offset, &mut buffer)?;
+        if count == 0 {
+            return Ok(());
+        }
+        to.write_at(offset, buffer.get(..count).unwrap_or_default())?;
+        offset += count as u64;
     }
 }

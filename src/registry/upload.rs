@@ -113,6 +113,35 @@ impl Registry {
         }
     }
 
+    /// Makes the bytes of an upload those of another, in place of what that had.
+    pub fn move_upload_data(
+        &self,
+        from: (&RepositoryName, &UploadId),
+        to: (&RepositoryName, &UploadId),
+    ) -> Result<(), Error> {
+        let replaced = self.index.transact(|facts| {
+            let (old, mut source) = upload(facts, from.0, from.1)?;
+            let (new, mut target) = upload(facts, to.0, to.1)?;
+            if !source.has_data {
+                return Err(Error::Missing);
+            }
+            let replaced = target.has_data.then_some(target.staging);
+            if let Some(number) = replaced {
+                facts.forget_kept(number)?;
+            }
+            (target.has_data, target.staging, target.updated) = (true, source.staging, now());
+            (source.has_data, source.updated) = (false, now());
+            facts.put_upload(old.id, from.1, &source)?;
+            facts.put_upload(new.id, to.1, &target)?;
+            Ok::<_, Error>(replaced)
+        })?;
+        if let Some(number) = replaced {
+            self.uploads.close(number);
+            self.spend(number);
+        }
+        Ok(())
+    }
+
     /// Changes an upload's record.
     fn change(
         &self,

@@ -226,6 +226,12 @@ impl Tree {
             self.registry.publish(content.bytes()?, digest)?;
             return Ok(became(node));
         }
+        if let Node::UploadData(repository, id) = node {
+            // Not as registries do it, but as people copy.
+            self.registry
+                .set_upload_data(repository, id, content.bytes()?)?;
+            return Ok(became(node));
+        }
         let bytes = bytes(content)?;
         if let Some((repository, destination)) = ingests(node)
             && is_document(&bytes)
@@ -235,13 +241,6 @@ impl Tree {
             return Ok(Outcome { became, ..outcome });
         }
         match node {
-            Node::UploadData(repository, id) => {
-                // Not as registries do it, but as people copy.
-                let staging = self.registry.create_upload_data(repository, id)?;
-                staging.truncate(0)?;
-                staging.write_at(0, &bytes)?;
-                self.registry.sync_upload(&staging)?;
-            }
             Node::Link(_, _, digest) => {
                 let target = link_target(&bytes, Some(digest))?;
                 self.set_link(node, &target, writer)?;

@@ -22,6 +22,12 @@ pub enum Place {
 }
 
 impl Place {
+    /// Whether what stands here is another file once something was moved here, not other content
+    /// of the same.
+    pub fn is_replaced(&self) -> bool {
+        matches!(self, Self::Plain(_) | Self::Node(Node::UploadData(..)))
+    }
+
     /// The name of a place of the layout.
     pub fn name(&self) -> Option<String> {
         match self {

@@ -138,6 +138,10 @@ impl Tree {
             self.registry.publish_upload(repository, id, digest)?;
             return Ok(became());
         }
+        if let (Node::UploadData(from, one), Node::UploadData(to, other)) = (from, to) {
+            self.registry.move_upload_data((from, one), (to, other))?;
+            return Ok(became());
+        }
         if kind != FileKind::Directory || !to.is_directory() {
             return Err(TreeError::CrossDevice);
         }

@@ -38,7 +38,23 @@ impl Target {
             Some(node) if node.is_directory() => dropped_as(&node).ok_or_else(refused),
             Some(node) => Ok(Self::File(node)),
             None if is_temporary(parent, text) => Ok(Self::Later),
-            None => dropped_into(parent).ok_or_else(refused),
+            None => dropped_into(parent)
+                .map(|target| target.expecting(text))
+                .ok_or_else(refused),
+        }
+    }
+
+    /// The same for a file whose name may be a digest, as in an OCI layout: it must have that.
+    fn expecting(self, name: &str) -> Self {
+        match (self, Digest::named(name)) {
+            (Self::Layer(repository, None), digest) => Self::Layer(repository, digest),
+            (Self::Manifest(repository, mut destination), Some(digest))
+                if destination.tag.is_none() && destination.digest.is_none() =>
+            {
+                destination.digest = Some(digest);
+                Self::Manifest(repository, destination)
+            }
+            (target, _) => target,
         }
     }
 

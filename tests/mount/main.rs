@@ -36,6 +36,7 @@ mod requests;
 mod stale;
 mod storm;
 mod times;
+mod uploads;
 mod user;
 mod walk;
 mod writers;
