@@ -2,7 +2,6 @@
 //! registries read: the same of thousands of documents made at random.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::indexing_slicing,
     reason = "a test that cannot go on must fail"
 )]
