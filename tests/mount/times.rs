@@ -182,6 +182,7 @@ fn a_directory_has_the_time_of_the_last_change_of_its_entries() {
         format!("rm -r {tag}"),
         "mkdir repositories/team/other".to_owned(),
         "rmdir repositories/team/other".to_owned(),
+        format!("mv {app} repositories/team/moved && mv repositories/team/moved {app}"),
         format!("rm {data}/data"),
         format!("rmdir {data}"),
         format!("rm -r {app}"),

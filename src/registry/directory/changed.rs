@@ -135,7 +135,7 @@ pub(super) fn came(facts: &mut Transaction<'_>, directory: &Directory) -> Result
 }
 
 /// Takes note that the directory in which this one is changes.
-fn touch_above(facts: &mut Transaction<'_>, directory: &Directory) -> Result<(), Error> {
+pub(super) fn touch_above(facts: &mut Transaction<'_>, directory: &Directory) -> Result<(), Error> {
     match parent(directory) {
         None => facts.touch(top(directory).key()),
         Some(above) => {

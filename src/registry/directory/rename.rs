@@ -4,6 +4,7 @@
 //! transaction, or none.
 
 use super::change::{make, remove};
+use super::changed::touch_above;
 use super::existence::exists;
 use super::{Directory, parent};
 use crate::index::Transaction;
@@ -39,6 +40,8 @@ impl Registry {
             for (old, new) in &names {
                 facts.rename_repository(old, new)?;
             }
+            touch_above(facts, &old)?;
+            touch_above(facts, &new)?;
             // What led to it was perhaps only there for it.
             if let Some(above) = from.parent()
                 && facts.repository(&above)?.is_none()
