@@ -5,8 +5,9 @@ use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-/// What `-t` calls a mount of ours.
-const KIND: &str = "fuse.regfs";
+/// What `-t` calls a mount of ours: the helper of ordinary users adds what we are, mount(2) does
+/// not.
+const KINDS: [&str; 2] = ["fuse.regfs", "fuse"];
 
 /// A mount of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +29,7 @@ impl MountEntry {
     fn of(line: &str) -> Option<Self> {
         let (mount, filesystem) = line.split_once(" - ")?;
         let mut filesystem = filesystem.split(' ');
-        let ours = filesystem.next()? == KIND;
+        let ours = KINDS.contains(&filesystem.next()?);
         let source = filesystem.next()?;
         let mut mount = mount.split(' ').skip(2);
         let (device, mountpoint) = (mount.next()?, mount.nth(1)?);
