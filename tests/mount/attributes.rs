@@ -27,7 +27,7 @@ fn what_is_so_already_can_be_set_and_removed_and_nothing_else_changes() {
     let digest = attribute(&link, "user.regfs.digest").unwrap();
     let set = |path: &Path, name: &str, value: &str| {
         let set = setxattr(path, name, value.as_bytes(), XattrFlags::empty());
-        set.map_err(|error| error.raw_os_error())
+        set.map_err(rustix::io::Errno::raw_os_error)
     };
     assert_eq!(set(&link, "user.regfs.digest", &digest), Ok(()));
     assert_eq!(
@@ -68,11 +68,11 @@ fn programs_that_copy_attributes_end_well_in_both_directions() {
     let other = Mounted::new();
     let xattrs = ["--xattrs", "--xattrs-include=*"];
     let mut pack = Command::new("tar");
-    pack.args(&xattrs).arg("-cf").arg(&tar);
+    pack.args(xattrs).arg("-cf").arg(&tar);
     pack.arg("-C").arg(mounted.top()).arg("docker");
     assert!(pack.status().unwrap().success());
     let mut unpack = Command::new("tar");
-    unpack.args(&xattrs).arg("-xf").arg(&tar);
+    unpack.args(xattrs).arg("-xf").arg(&tar);
     unpack.arg("-C").arg(other.top());
     assert!(unpack.status().unwrap().success());
 }

@@ -43,7 +43,8 @@ fn copy(from: &Path, to: &Path, last: &[&str]) {
         if row.is_dir() {
             let is_there = to.exists();
             if !is_there {
-                fs::create_dir(&to).unwrap_or_else(|error| panic!("{}: {error}", to.display()));
+                let made = fs::create_dir(&to);
+                assert!(made.is_ok(), "{}: {made:?}", to.display());
             }
             copy(&row, &to, last);
         } else {
