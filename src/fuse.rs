@@ -25,6 +25,7 @@ mod directories;
 mod dispatch;
 mod errno;
 mod files;
+mod handles;
 mod inodes;
 mod lengths;
 mod names;

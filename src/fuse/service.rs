@@ -9,7 +9,7 @@ use fuser::{Errno, FileAttr, FileType, INodeNo};
 use super::access::{EXECUTE, Owner};
 use super::directories::Directories;
 use super::errno::errno;
-use super::files::Files;
+use super::handles::Files;
 use super::inodes::{Inodes, TOP};
 use super::notify::Kernel;
 use super::passthrough::Passthrough;

@@ -17,9 +17,13 @@ use super::content::{Budget, Content};
 use super::draft::{Draft, State};
 use super::relocate::Relocation;
 use super::target::Target;
-use super::{Place, TreeError, Writer, process};
+use super::{TreeError, Writer, process};
 use crate::layout::Node;
 use crate::registry::Registry;
+
+mod name;
+
+pub(super) use name::{Name, Named, Parent};
 
 /// Names that wait at once, at most.
 const WAITING_MAX: usize = 1 << 16;
@@ -31,56 +35,6 @@ const PARKED_MIN: u64 = 256 << 20;
 const ABANDONED: Duration = Duration::from_hours(1);
 /// How often abandoned files are looked for.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// A directory in which files may wait.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Parent {
-    /// Of the layout.
-    Node(Node),
-    /// A hidden one, by its number.
-    Hidden(u64),
-}
-
-impl Parent {
-    /// Goes with what has moved.
-    pub(super) fn follow(&mut self, relocation: &Relocation) {
-        if let Self::Node(node) = self
-            && let Some(moved) = relocation.node(node)
-        {
-            *node = moved;
-        }
-    }
-
-    /// A name in it, for people.
-    pub(super) fn shown(&self, name: &OsStr) -> String {
-        match self {
-            Self::Node(node) => format!("{node}/{}", name.display()),
-            Self::Hidden(_) => format!("a hidden directory/{}", name.display()),
-        }
-    }
-}
-
-/// A name, and where it stands.
-pub(super) type Name = (Parent, OsString);
-
-/// What a name leads to.
-#[derive(Clone, Debug)]
-pub(super) enum Named {
-    /// A file.
-    File(Arc<Draft>),
-    /// A hidden directory.
-    Directory(u64),
-}
-
-impl Named {
-    /// The place of it.
-    pub(super) fn place(&self) -> Place {
-        match self {
-            Self::File(draft) => Place::Draft(draft.id()),
-            Self::Directory(id) => Place::Hidden(*id),
-        }
-    }
-}
 
 /// The drafts there are.
 #[derive(Debug, Default)]
