@@ -11,19 +11,18 @@ use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde::{Deserialize, Serialize};
-
 use crate::digest::{Algorithm, Digest};
-use crate::dir::FilePath;
 
 mod hasher;
 mod local;
 mod memory;
+mod transfer;
 mod unwritten;
 
 pub use hasher::Lent;
 pub use local::Local;
 pub use memory::Memory;
+pub use transfer::{Shareable, Way, claim, transfer, who_else_writes};
 pub use unwritten::Unwritten;
 
 /// The mode of a blob's file: nobody changes it, and its owner alone reads it.
@@ -108,20 +107,6 @@ pub trait Draft: Content {
     fn lend(&self) -> Option<Lent> {
         None
     }
-}
-
-/// How the bytes of a file become those of another.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Way {
-    /// One file under both names; copied where that cannot be.
-    #[default]
-    Link,
-    /// Copied by reference: only on filesystems that can (xfs, btrfs).
-    Reflink,
-    /// Copied.
-    Copy,
-    /// Moved; copied from another filesystem.
-    Move,
 }
 
 /// The space of the filesystem below.
@@ -227,16 +212,17 @@ pub trait Blobs: Send + Sync {
     fn forget(&self, digest: &Digest, since: Option<SystemTime>) -> Result<(), BlobsError>;
     /// All retired blobs, with their lengths and since when they are retired.
     fn retired(&self) -> Result<Vec<Retired>, BlobsError>;
-    /// Takes in a file as a blob that no fact names yet, unverified; the way in which that was
-    /// done. Not durable before [`Blobs::settle`].
-    fn take(&self, file: &FilePath, digest: &Digest, way: Way) -> Result<Way, BlobsError>;
+    /// The user to whom the bytes belong.
+    fn owner(&self) -> Result<u32, BlobsError>;
+    /// How a file that is open could become a blob without a copy of its bytes.
+    fn shareable(&self, file: &File) -> Result<Shareable, BlobsError>;
+    /// Takes in a file that is open as a blob that no fact names yet, unverified; the way in
+    /// which that was done. Not durable before [`Blobs::settle`].
+    fn take(&self, file: &File, digest: &Digest, way: Way) -> Result<Way, BlobsError>;
     /// Returns when all that was staged, published or taken in before is durable, and blobs are so
     /// by their digest. Once that has failed it always does: nobody knows any more which bytes
     /// are on the disk.
     fn settle(&self) -> Result<(), BlobsError>;
-    /// Gives a blob, also a retired one, out as a file that must not exist; the way in which
-    /// that was done. It is not made durable.
-    fn give(&self, digest: &Digest, file: &FilePath, way: Way) -> Result<Way, BlobsError>;
     /// At most `limit` blobs behind `last`, in the order of digests, with their lengths.
     fn list(&self, last: Option<&Digest>, limit: usize) -> Result<Vec<(Digest, u64)>, BlobsError>;
     /// The space below.

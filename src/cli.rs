@@ -10,11 +10,13 @@ use crate::commands::{
     self, Checking, CommandError, Done, Inquiry, MountOptions, Mounting, Way, Work,
 };
 
+use crate::printable;
+
 mod words;
 
 use words::{
-    Answering, CheckArguments, Cli, ExportArguments, FsckArguments, ImportArguments,
-    InquiryArguments, MountArguments, ScrubArguments, Word,
+    Answering, BackupArguments, CheckArguments, Cli, ExportArguments, FsckArguments,
+    ImportArguments, InquiryArguments, MountArguments, ScrubArguments, Word,
 };
 
 /// How the program ends.
@@ -49,6 +51,7 @@ impl ExitCode {
 
     fn of(error: &CommandError) -> Self {
         match error {
+            error if error.is_refusal() => Self::Refused,
             CommandError::InUse { .. } => Self::InUse,
             CommandError::Usage(_) => Self::Usage,
             CommandError::Path { .. }
@@ -59,6 +62,7 @@ impl ExitCode {
             | CommandError::Adoption(_)
             | CommandError::Failed(_)
             | CommandError::Background(_) => Self::Failure,
+            CommandError::Refused(_) => Self::Refused,
         }
     }
 }
@@ -106,19 +110,13 @@ pub fn run() -> ExitCode {
                 &arguments.answering,
             )
         }
-        Word::Backup(arguments) => commands::absolute(&arguments.directory).and_then(|target| {
-            answer(
-                &arguments.store,
-                &Work::Backup { target },
-                &arguments.answering,
-            )
-        }),
+        Word::Backup(arguments) => backup(&arguments),
         Word::Man { directory } => man(&directory),
         Word::Restore(arguments) => {
             let way = arguments.ways.way();
             let restored = commands::restore(&arguments.directory, &arguments.store, way);
-            restored.map(|blobs| {
-                println!("restored: all facts, and {blobs} blobs that are files");
+            restored.map(|restored| {
+                println!("{restored}");
                 ExitCode::Success
             })
         }
@@ -127,9 +125,19 @@ pub fn run() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("regfs: {error}");
+            eprintln!("regfs: {}", shown(&error));
             ExitCode::of(&error)
         }
+    }
+}
+
+/// An error, for a terminal.
+fn shown(error: &CommandError) -> String {
+    let text = error.to_string();
+    match error {
+        // The lines that another process has printed.
+        CommandError::Background(_) => printable::lines(&text),
+        _ => printable::line(&text),
     }
 }
 
@@ -137,19 +145,16 @@ fn import(arguments: ImportArguments) -> Result<ExitCode, CommandError> {
     let (root, jobs) = (arguments.root, threads(arguments.jobs));
     let plain = commands::absolute(&arguments.plain)?;
     if arguments.dry_run {
-        let report = commands::survey(&plain, &root, jobs)?;
+        let report = commands::survey(&plain, &root, arguments.follow_links, jobs)?;
         arguments.answering.answer(&Done::Imported(report));
         return Ok(ExitCode::Success);
     }
-    let way = if arguments.moving {
-        Way::Move
-    } else {
-        arguments.ways.way()
-    };
+    let moving = arguments.moving.then_some(Way::Move);
     let work = Work::Import {
         plain,
         root,
-        way,
+        way: moving.or(arguments.ways.way()),
+        follow_links: arguments.follow_links,
         verify: arguments.verify,
         jobs,
     };
@@ -168,6 +173,16 @@ fn fsck(arguments: &FsckArguments) -> Result<ExitCode, CommandError> {
     arguments.answering.answer(&done);
     Ok(match done {
         Done::Examined(examination) if !examination.is_clean() => ExitCode::Found,
+        _ => ExitCode::Success,
+    })
+}
+
+fn backup(arguments: &BackupArguments) -> Result<ExitCode, CommandError> {
+    let target = commands::absolute(&arguments.directory)?;
+    let done = commands::work(&arguments.store, &Work::Backup { target })?;
+    arguments.answering.answer(&done);
+    Ok(match done {
+        Done::BackedUp(backed_up) if backed_up.is_of_a_damaged_store() => ExitCode::Found,
         _ => ExitCode::Success,
     })
 }
@@ -238,7 +253,12 @@ fn export(arguments: ExportArguments) -> Result<ExitCode, CommandError> {
         way: arguments.ways.way(),
         jobs: threads(arguments.jobs),
     };
-    answer(&arguments.store, &work, &arguments.answering)
+    let done = commands::work(&arguments.store, &work)?;
+    arguments.answering.answer(&done);
+    Ok(match done {
+        Done::Exported(exported) if !exported.is_whole() => ExitCode::Found,
+        _ => ExitCode::Success,
+    })
 }
 
 /// Threads to work with: some wait for the disk while others work.
@@ -253,7 +273,7 @@ impl Answering {
         let text = if self.json {
             done.json().to_string()
         } else {
-            done.to_string()
+            printable::lines(&done.to_string())
         };
         let mut out = std::io::stdout().lock();
         // Who asked may have gone.
@@ -288,7 +308,7 @@ fn check(arguments: CheckArguments) -> Result<ExitCode, CommandError> {
         let json = serde_json::to_string(&verdict);
         println!("{}", json.unwrap_or_default());
     } else {
-        println!("{verdict}");
+        println!("{}", printable::lines(&verdict.to_string()));
     }
     Ok(if verdict.is_admitted() {
         ExitCode::Success
@@ -308,6 +328,12 @@ fn log_to(file: Option<File>) {
     if let Some(file) = file {
         builder.target(env_logger::Target::Pipe(Box::new(file)));
     }
+    // One line each, whatever names are in it.
+    builder.format(|to, record| {
+        let text = printable::line(&record.args().to_string());
+        let (level, from) = (record.level(), record.target());
+        writeln!(to, "[{} {level:<5} {from}] {text}", to.timestamp())
+    });
     builder.init();
 }
 

@@ -15,12 +15,14 @@ mod lock;
 mod mount;
 mod mounts;
 mod options;
+mod place;
 mod scrub;
 mod trash;
 mod work;
 
 use std::path::PathBuf;
 
+use crate::printable::printable;
 pub use crate::registry::Way;
 pub use backup::{BackedUp, restore};
 pub use check::{Checking, Verdict, check};
@@ -38,7 +40,7 @@ pub use work::{Done, Work, survey, work};
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// Somebody else has the store.
-    #[error("store {store} is in use by process {pid}{holder}")]
+    #[error("store {} is in use by process {pid}{holder}", printable(.store))]
     InUse {
         /// The store.
         store: PathBuf,
@@ -67,7 +69,7 @@ pub enum CommandError {
         reason: String,
     },
     /// A path that cannot serve.
-    #[error("{path}: {error}")]
+    #[error("{}: {error}", printable(.path))]
     Path {
         /// Which.
         path: PathBuf,
@@ -86,9 +88,24 @@ pub enum CommandError {
     /// A work that another process did for us failed.
     #[error("{0}")]
     Failed(String),
+    /// A work that another process did not do, since a check found something for the caller to
+    /// decide.
+    #[error("{0}")]
+    Refused(String),
     /// The process in the background ended before its mount answered.
     #[error("{0}")]
     Background(String),
+}
+
+impl CommandError {
+    /// Returns `true` if nothing failed: a check found something for the caller to decide.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Refused(_) => true,
+            Self::Adoption(error) => error.is_refusal(),
+            _ => false,
+        }
+    }
 }
 
 /// A path that means the same to whoever has the store.

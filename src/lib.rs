@@ -9,10 +9,12 @@
 //! # Structure
 //!
 //! A module may use what stands left of it in its line, and nothing else
-//! (`tests/architecture.rs` sees to that; all that open files use `dir`):
+//! (`tests/architecture.rs` sees to that; all that open files use `dir`, and all that
+//! write names `printable`):
 //!
 //! ```text
 //! dir                                            directories of the host, by descriptor
+//! printable                                      names that others chose, as text
 //! digest                        <- name          repositories, tags, uploads, sets of links
 //! digest, name                  <- layout        every path as a type, in both directions
 //! digest, name                  <- manifest      bytes judged, or understood: kind, references
@@ -97,8 +99,10 @@
 //!
 //! # Coming, going, and looking after
 //!
-//! A registry's plain tree is walked by several threads, blobs first, and each file that the
-//! layout has becomes a fact (`adoption/import.rs`): what the path or the tag's index says
+//! A registry's plain tree is looked through before anything is taken: for symbolic links that
+//! lead to parts of it, and for blobs whose files others could write (`adoption/import/precheck.rs`),
+//! which the caller decides about. Then several threads walk it, blobs first, and each file that
+//! the layout has becomes a fact (`adoption/import.rs`): what the path or the tag's index says
 //! mends a link that says nothing, what cannot be mended is set aside and named. Export visits
 //! the facts of one [moment](registry::Moment) and writes each where the layout says. A moment
 //! is a snapshot of the index; blobs that are removed while one is held are kept aside for it.
@@ -133,6 +137,7 @@ pub mod index;
 pub mod layout;
 pub mod manifest;
 pub mod name;
+pub mod printable;
 pub mod registry;
 pub mod tree;
 

@@ -48,10 +48,10 @@ mod trash;
 mod upload;
 mod verified;
 
-pub use crate::blobs::{Retired, Way, read_held};
+pub use crate::blobs::{Retired, Shareable, Way, read_held, transfer, who_else_writes};
 pub use crate::index::Recover;
-pub use adopt::{Adopted, Adopter};
-pub use backup::{BackedUp, is_backup, prepare, restore};
+pub use adopt::{Adopted, Adopter, Found};
+pub use backup::{BackedUp, FromBackup, is_backup, prepare, restore};
 pub use directory::{Directory, Top};
 pub use error::Error;
 pub use expiry::Expiry;

@@ -9,8 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each module may use, besides itself: its line in the picture of `src/lib.rs`.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("dir", &[]),
+    ("printable", &[]),
     ("digest", &[]),
     ("name", &["digest"]),
     ("layout", &["digest", "name"]),
@@ -20,11 +21,27 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("blobs", &["dir", "digest"]),
     (
         "registry",
-        &["dir", "digest", "name", "manifest", "index", "blobs"],
+        &[
+            "dir",
+            "printable",
+            "digest",
+            "name",
+            "manifest",
+            "index",
+            "blobs",
+        ],
     ),
     (
         "tree",
-        &["dir", "digest", "name", "layout", "manifest", "registry"],
+        &[
+            "dir",
+            "printable",
+            "digest",
+            "name",
+            "layout",
+            "manifest",
+            "registry",
+        ],
     ),
     // Errno is told from the errors of every layer, in one place.
     (
@@ -33,15 +50,32 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ),
     (
         "adoption",
-        &["dir", "digest", "name", "layout", "registry", "tree"],
+        &[
+            "dir",
+            "printable",
+            "digest",
+            "name",
+            "layout",
+            "registry",
+            "tree",
+        ],
     ),
     (
         "commands",
         &[
-            "dir", "digest", "name", "manifest", "registry", "tree", "fuse", "adoption", "cli",
+            "dir",
+            "printable",
+            "digest",
+            "name",
+            "manifest",
+            "registry",
+            "tree",
+            "fuse",
+            "adoption",
+            "cli",
         ],
     ),
-    ("cli", &["name", "commands"]),
+    ("cli", &["printable", "name", "commands"]),
     ("main", &["cli"]),
 ];
 

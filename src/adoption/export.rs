@@ -1,25 +1,34 @@
 //! Export: a store's facts as of one moment, written as the plain tree of a registry.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::Instant;
 
+use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
+use super::report::{Came, Ways, in_words};
 use super::walk::{Walk, on_threads};
 use super::{AdoptionError, Progress, about, copy_files, go_on};
 use crate::digest::Digest;
-use crate::dir::{Dir, FilePath};
+use crate::dir::Dir;
 use crate::layout::{self, Node};
 use crate::name::{Namespace, RepositoryName, UploadId};
-use crate::registry::{FILES, Fact, Moment, Registry, Way};
+use crate::registry::{FILES, Fact, Moment, Registry, Way, time, transfer};
 use crate::tree;
+
+mod target;
+
+use target::{make_all, own, prepare};
 
 /// Bytes that are copied at once.
 const COPIED_AT_ONCE: usize = 1 << 20;
+/// The mode of files that are written, less the umask.
+const FILE: Mode = Mode::from_raw_mode(0o666);
 
 /// What to export, where, and how.
 #[derive(Debug)]
@@ -32,8 +41,9 @@ pub struct Exporting<'a> {
     pub target: &'a Path,
     /// The path below it that will hold `v2`.
     pub root: &'a str,
-    /// How blobs come that are files.
-    pub way: Way,
+    /// How blobs come that are files; if nothing is said they are the tree's own: copied, by
+    /// reference where the filesystem can.
+    pub way: Option<Way>,
     /// Threads.
     pub jobs: usize,
     /// Told of how far it is.
@@ -41,16 +51,20 @@ pub struct Exporting<'a> {
 }
 
 /// What was exported.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Exported {
     /// Blobs.
     pub blobs: u64,
     /// Blobs whose file is shared with the store.
     pub shared: u64,
+    /// How blobs were given that are files.
+    pub ways: BTreeMap<Way, Came>,
     /// Other files.
     pub files: u64,
     /// Blobs that the facts name but whose bytes are not there.
     pub missing: u64,
+    /// Blobs that were left out since their bytes are not what their name says.
+    pub damaged: u64,
     /// How long it took.
     pub seconds: f64,
 }
@@ -59,13 +73,26 @@ impl fmt::Display for Exported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "exported: {} blobs ({} of them files shared with the store) and {} other files in {:.1} s",
-            self.blobs, self.shared, self.files, self.seconds
+            "exported: {} blobs and {} other files in {:.1} s",
+            self.blobs, self.files, self.seconds
         )?;
+        if !self.ways.is_empty() {
+            write!(f, "; of the blobs that are files {}", in_words(&self.ways))?;
+        }
         if self.missing > 0 {
             write!(f, "; {} blobs are missing: run regfs fsck", self.missing)?;
         }
+        if self.damaged > 0 {
+            write!(f, "; {} blobs are damaged: run regfs fsck", self.damaged)?;
+        }
         Ok(())
+    }
+}
+
+impl Exported {
+    /// Returns `true` if everything is there that the facts name.
+    pub fn is_whole(&self) -> bool {
+        self.missing == 0 && self.damaged == 0
     }
 }
 
@@ -73,32 +100,36 @@ impl fmt::Display for Exported {
 struct Shared<'a> {
     exporting: &'a Exporting<'a>,
     moment: Moment<'a>,
-    tree: PathBuf,
-    /// The same, open.
-    dir: Dir,
+    tree: Dir,
     blobs: AtomicU64,
-    linked: AtomicU64,
+    ways: Ways,
     files: AtomicU64,
     missing: AtomicU64,
+    damaged: AtomicU64,
+    /// How blobs come that are files.
+    way: Way,
 }
 
 /// Exports a store.
 pub fn export(exporting: &Exporting<'_>) -> Result<Exported, AdoptionError> {
-    let (began, target) = (Instant::now(), exporting.target);
-    prepare(target)?;
-    let tree = target
-        .join(exporting.root.trim_matches('/'))
-        .join(layout::TOP);
-    fs::create_dir_all(&tree).map_err(about(&tree))?;
+    let began = Instant::now();
+    let target = prepare(exporting.target)?;
+    let root = Path::new(exporting.root.trim_matches('/')).join(layout::TOP);
+    let moment = exporting.registry.moment()?;
+    let way = match exporting.way {
+        Some(way) => way,
+        None => own(&moment, &target)?,
+    };
     let shared = Shared {
         exporting,
-        moment: exporting.registry.moment()?,
-        dir: Dir::open(&tree).map_err(about(&tree))?,
-        tree,
+        moment,
+        way,
+        tree: make_all(&target, &root).map_err(about(&target.shown(&root)))?,
         blobs: AtomicU64::new(0),
-        linked: AtomicU64::new(0),
+        ways: Ways::default(),
         files: AtomicU64::new(0),
         missing: AtomicU64::new(0),
+        damaged: AtomicU64::new(0),
     };
     for part in [Node::Blobs, Node::Repositories] {
         shared.directory(&part)?;
@@ -111,36 +142,26 @@ pub fn export(exporting: &Exporting<'_>) -> Result<Exported, AdoptionError> {
     exporting.progress.add(0.4, 0);
     exporting.progress.begin("repositories");
     shared.repositories()?;
-    let files = exporting.store.through(FILES);
-    if files.is_dir() {
-        let outside = copy_files(&files, target)?;
-        shared.files.fetch_add(outside, Ordering::Relaxed);
+    match exporting.store.open_dir(FILES) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        files => {
+            let files = files.map_err(about(&exporting.store.shown(FILES)))?;
+            let outside = copy_files(&files, &target)?;
+            shared.files.fetch_add(outside, Ordering::Relaxed);
+        }
     }
-    let directory = File::open(target).map_err(about(target))?;
-    rustix::fs::syncfs(&directory).map_err(|error| about(target)(error.into()))?;
+    let synced = rustix::fs::syncfs(&target);
+    synced.map_err(|error| about(target.path())(error.into()))?;
+    let ways = shared.ways.into_inner();
     Ok(Exported {
         blobs: shared.blobs.into_inner(),
-        shared: shared.linked.into_inner(),
+        shared: ways.get(&Way::Link).map_or(0, |came| came.blobs),
+        ways,
         files: shared.files.into_inner(),
         missing: shared.missing.into_inner(),
+        damaged: shared.damaged.into_inner(),
         seconds: began.elapsed().as_secs_f64(),
     })
-}
-
-/// Makes the target, which must be new or empty.
-fn prepare(target: &Path) -> Result<(), AdoptionError> {
-    match fs::create_dir(target) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let mut rows = fs::read_dir(target).map_err(about(target))?;
-            if rows.next().is_some() {
-                let path = target.to_owned();
-                return Err(AdoptionError::NotEmpty { path });
-            }
-            Ok(())
-        }
-        Err(error) => Err(about(target)(error)),
-    }
 }
 
 impl Shared<'_> {
@@ -164,27 +185,42 @@ impl Shared<'_> {
         go_on(self.exporting.progress)
     }
 
-    fn path(&self, node: &Node) -> PathBuf {
-        self.tree.join(node.to_string())
+    /// Says of an error which file of the tree it is about.
+    fn about(&self, node: &Node) -> impl FnOnce(io::Error) -> AdoptionError + use<> {
+        about(&self.tree.shown(node.to_string()))
     }
 
     fn directory(&self, node: &Node) -> Result<(), AdoptionError> {
-        let path = self.path(node);
-        fs::create_dir_all(&path).map_err(about(&path))
+        let made = make_all(&self.tree, Path::new(&node.to_string()));
+        made.map(drop).map_err(self.about(node))
+    }
+
+    /// Makes a file that is not there, and the directories that lead to it if they are not.
+    fn create(&self, node: &Node) -> io::Result<File> {
+        let (path, flags) = (
+            node.to_string(),
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL,
+        );
+        match self.tree.open_file(&path, flags, FILE) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make_all(&self.tree, parent(&path))?;
+                self.tree.open_file(&path, flags, FILE)
+            }
+            made => made,
+        }
     }
 
     /// Writes a small file, and the directories that lead to it.
     fn file(&self, node: &Node, bytes: &[u8], written: u32) -> Result<(), AdoptionError> {
-        let path = self.path(node);
         let write = || -> io::Result<()> {
-            let mut file = create(&path)?;
+            let mut file = self.create(node)?;
             file.write_all(bytes)?;
             if written > 0 {
-                file.set_modified(UNIX_EPOCH + Duration::from_secs(u64::from(written)))?;
+                file.set_modified(time(written))?;
             }
             Ok(())
         };
-        write().map_err(about(&path))?;
+        write().map_err(self.about(node))?;
         self.files.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -237,43 +273,63 @@ impl Shared<'_> {
 
     fn blob(&self, digest: Digest, created: u32) -> Result<(), AdoptionError> {
         let node = Node::BlobData(digest);
-        let (path, file) = (self.path(&node), FilePath::new(&self.dir, node.to_string()));
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(about(parent))?;
-        }
-        match self.moment.give(&digest, &file, self.exporting.way) {
-            Ok(Way::Link) => drop(self.linked.fetch_add(1, Ordering::Relaxed)),
-            Ok(_) => {
-                let time = UNIX_EPOCH + Duration::from_secs(u64::from(created));
-                let dated = File::open(&path).and_then(|file| file.set_modified(time));
-                dated.map_err(about(&path))?;
-            }
+        let reading = match self.moment.open(&digest) {
             Err(error) if error.is_missing_blob() => {
                 log::error!("{error}");
                 self.missing.fetch_add(1, Ordering::Relaxed);
-                return Ok(());
+                return self.directory(&Node::BlobDirectory(digest));
             }
-            Err(error) => return Err(error.into()),
+            Err(error) if error.is_damaged_blob() => {
+                log::error!("{error}");
+                self.damaged.fetch_add(1, Ordering::Relaxed);
+                return self.directory(&Node::BlobDirectory(digest));
+            }
+            reading => reading?,
+        };
+        if let Some(file) = reading.file() {
+            let way = self.give(file, &node).map_err(self.about(&node))?;
+            self.ways.add(way, reading.len());
+            if way != Way::Link {
+                self.date(&node, created).map_err(self.about(&node))?;
+            }
+        } else {
+            let bytes = self.moment.read(&digest)?;
+            self.file(&node, &bytes, created)?;
+            self.files.fetch_sub(1, Ordering::Relaxed);
         }
         self.blobs.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
+    /// Gives the file of a blob to the tree; the way in which that was done.
+    fn give(&self, file: &File, node: &Node) -> io::Result<Way> {
+        let path = node.to_string();
+        let above = make_all(&self.tree, parent(&path))?;
+        transfer(file, &above, node.name(), self.way, FILE)
+    }
+
+    fn date(&self, node: &Node, created: u32) -> io::Result<()> {
+        let file = self
+            .tree
+            .open_file(node.to_string(), OFlags::RDONLY, Mode::empty())?;
+        file.set_modified(time(created))
+    }
+
     /// Writes the bytes that an upload has now.
     fn upload(&self, name: &RepositoryName, id: UploadId) -> Result<(), AdoptionError> {
-        let path = self.path(&Node::UploadData(name.clone(), id));
+        let node = Node::UploadData(name.clone(), id);
         let Ok(staging) = self.moment.upload_data(name, &id) else {
             // It has ended meanwhile.
             return Ok(());
         };
-        let mut file = create(&path).map_err(about(&path))?;
+        let mut file = self.create(&node).map_err(self.about(&node))?;
         let (mut buffer, mut offset) = (vec![0; COPIED_AT_ONCE], 0);
         loop {
             let read = staging.read_at(offset, &mut buffer)?;
             let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else {
                 break;
             };
-            file.write_all(bytes).map_err(about(&path))?;
+            file.write_all(bytes).map_err(self.about(&node))?;
             offset += read as u64;
         }
         self.files.fetch_add(1, Ordering::Relaxed);
@@ -281,15 +337,7 @@ impl Shared<'_> {
     }
 }
 
-/// Makes a file that is not there, and the directories that lead to it if they are not.
-fn create(path: &Path) -> io::Result<File> {
-    match File::create_new(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if let Some(parent) = path.parent() {
-                fs::create_dir_all(parent)?;
-            }
-            File::create_new(path)
-        }
-        made => made,
-    }
+/// The path of the directory in which a path stands.
+fn parent(path: &str) -> &Path {
+    Path::new(path).parent().unwrap_or(Path::new(""))
 }

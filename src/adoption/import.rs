@@ -1,31 +1,47 @@
 //! Import: a plain tree read, mended and adopted.
 //!
-//! First the blobs, then the repositories, so that manifests can be read when they are linked.
+//! First everything that may need a decision of the caller is looked for; then come the blobs,
+//! then the repositories, so that manifests can be read when they are linked. The tree is
+//! reached by descriptors only: nobody who changes it meanwhile leads the import out of it.
 //! Nothing in the tree is changed, unless blobs are to be moved. What was imported before is
 //! passed over, so that an import may be repeated: after a crash, or after further pushes.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use rustix::fs::FileType;
+use parking_lot::Mutex;
+use rustix::fs::{FileType, Mode};
 
-use super::oddity::{Finding, Oddity, Remedy};
+use super::oddity::{Finding, Remedy};
+use super::outside::{Copying, Other};
 use super::quarantine::{self, Quarantine};
 use super::read::Open;
 use super::report::Tally;
 use super::walk::{Walk, on_threads};
-use super::{AdoptionError, Progress, Report, about, go_on, outside};
+use super::{AdoptionError, Progress, Report, about, go_on};
+use crate::digest::Digest;
 use crate::dir::Dir;
-use crate::layout::{self, Node};
+use crate::layout::Node;
 use crate::registry::{Adopter, FILES, Fact, Registry, Way};
 use crate::tree;
 
 mod file;
+mod odd;
+mod precheck;
+mod route;
+mod sharing;
+
+use route::Route;
+use sharing::Sharing;
 
 /// Names of one directory that one thread goes through; of a larger one others take the rest.
 const NAMES_AT_ONCE: usize = 2_048;
+/// The share of the work that is done when everything was looked through.
+const CHECKED: f64 = 0.1;
 
 /// What to import, and how.
 #[derive(Debug)]
@@ -34,12 +50,13 @@ pub struct Importing<'a> {
     pub plain: &'a Path,
     /// The path below it that holds `v2`.
     pub root: &'a str,
-    /// The directory of the store; nothing if nobody takes it.
-    pub store: Option<&'a Dir>,
-    /// Who takes it; nobody: nothing is changed.
-    pub registry: Option<&'a Registry>,
-    /// How blobs come that are not small.
-    pub way: Way,
+    /// The directory of the store, and who takes the tree; nobody: nothing is changed.
+    pub into: Option<(&'a Dir, &'a Registry)>,
+    /// How blobs come that are not small; if nothing is said, in the cheapest way that leaves
+    /// nobody but the store's owner able to change them.
+    pub way: Option<Way>,
+    /// Whether symbolic links are followed that stand where a directory of the tree belongs.
+    pub follow_links: bool,
     /// Whether blobs that are not small are verified.
     pub verify: bool,
     /// Threads.
@@ -57,11 +74,12 @@ enum Task {
 /// What the threads share.
 struct Shared<'a> {
     importing: &'a Importing<'a>,
-    tree: PathBuf,
-    /// The same, open.
-    dir: Dir,
-    quarantine: Option<Quarantine>,
+    top: Arc<Open>,
+    quarantine: Option<Quarantine<'a>>,
+    sharing: Option<Sharing<'a>>,
     tally: Tally,
+    /// Blobs that were seen, if nothing is taken.
+    seen: Mutex<HashSet<Digest>>,
 }
 
 /// One thread at work.
@@ -73,65 +91,65 @@ struct Reader<'a> {
 }
 
 /// Imports a tree.
+///
+/// # Errors
+/// [`AdoptionError::Links`] and [`AdoptionError::Choose`] before anything is taken: the caller
+/// has something to decide. Otherwise what could not be read or written.
 pub fn import(importing: &Importing<'_>) -> Result<Report, AdoptionError> {
     let began = Instant::now();
-    let tree = top(importing.plain, importing.root)?;
+    let route = route::open(importing.plain, importing.root, importing.follow_links)?;
+    let registry = importing.into.map(|(_, registry)| registry);
+    let sharing = registry.map(|registry| Sharing::of(registry, importing.way));
     let shared = Shared {
         importing,
-        quarantine: importing.store.map(|store| Quarantine::of(store, &tree)),
-        dir: Dir::open(&tree).map_err(about(&tree))?,
-        tree,
+        top: Arc::new(Open::top(&route.tree)),
+        quarantine: importing.into.map(|(store, _)| Quarantine::of(store)),
+        sharing: sharing.transpose()?,
         tally: Tally::default(),
+        seen: Mutex::default(),
     };
+    if let (Some(registry), Some(sharing)) = (registry, &shared.sharing) {
+        importing.progress.begin("looking through the tree");
+        precheck::check(importing, registry, sharing, &shared.top, CHECKED)?;
+    }
     for (what, share, part) in [
         ("blobs", 0.4, Node::Blobs),
         ("repositories", 0.6, Node::Repositories),
     ] {
         importing.progress.begin(what);
-        shared.walk(&part, share)?;
+        shared.walk(&part, share * (1.0 - CHECKED))?;
     }
-    shared.others()?;
-    if let Some(registry) = importing.registry {
+    shared.others(&route)?;
+    if let Some(registry) = registry {
         registry.sync_always()?;
     }
     let report = shared
         .tally
-        .report(began.elapsed().as_secs_f64(), importing.registry.is_none());
-    if let Some(store) = importing.store {
+        .report(began.elapsed().as_secs_f64(), registry.is_none());
+    if let Some((store, _)) = importing.into {
         quarantine::note(store, &report)?;
     }
     Ok(report)
 }
 
-/// Whether there is a registry's tree to import.
-pub fn find(plain: &Path, root: &str) -> Result<(), AdoptionError> {
-    top(plain, root).map(drop)
-}
-
-/// The directory that holds blobs and repositories.
-fn top(plain: &Path, root: &str) -> Result<PathBuf, AdoptionError> {
-    let tree = plain.join(root.trim_matches('/')).join(layout::TOP);
-    let parts = [Node::Blobs, Node::Repositories];
-    if parts.iter().any(|part| tree.join(part.name()).is_dir()) {
-        return Ok(tree);
-    }
-    Err(AdoptionError::NoTree {
-        path: tree,
-        root: root.into(),
-    })
+/// Finds a registry's tree to import.
+///
+/// # Errors
+/// There is none, or only through a symbolic link that is not to be followed.
+pub fn find(plain: &Path, root: &str, follow_links: bool) -> Result<(), AdoptionError> {
+    route::open(plain, root, follow_links).map(drop)
 }
 
 impl Shared<'_> {
     /// Goes through one part of the tree.
     fn walk(&self, part: &Node, share: f64) -> Result<(), AdoptionError> {
-        let top = Open::top(&self.tree).map_err(about(&self.tree))?;
         let name = OsString::from(part.name());
         let progress = self.importing.progress;
-        if top.stat(&name).is_err() {
+        if self.top.stat(&name).is_err() {
             progress.add(share, 0);
             return Ok(());
         }
-        let first = Task::Directory(Arc::new(top), name, part.clone());
+        let first = Task::Directory(Arc::clone(&self.top), name, part.clone());
         let walk = Walk::new(vec![first], share, progress);
         on_threads(self.importing.jobs, || {
             let mut reader = Reader::new(self);
@@ -142,84 +160,38 @@ impl Shared<'_> {
     }
 
     /// What stands beside the layout: below `v2`, and outside.
-    fn others(&self) -> Result<(), AdoptionError> {
-        let top = Open::top(&self.tree).map_err(about(&self.tree))?;
-        for (name, kind) in top.list().map_err(about(&self.tree))? {
+    fn others(&self, route: &Route) -> Result<(), AdoptionError> {
+        for (name, kind) in self.top.list().map_err(about(self.top.dir.path()))? {
             let known = name.to_str().and_then(|name| Node::Root.child(name));
-            if known.is_none() || kind != FileType::Directory {
-                self.odd_name(&top, &Node::Root, &name, kind);
+            if known.is_none() || self.as_directory(&self.top, &name, kind).is_none() {
+                self.odd_name(&self.top, &Node::Root, &name, kind);
             }
         }
-        if let Some(store) = self.importing.store {
-            let files = store.through(FILES);
-            let count = outside::copy(self.importing.plain, &files, &self.tree)?;
-            let counter = &self.tally.outside;
-            counter.store(count, std::sync::atomic::Ordering::Relaxed);
-        }
+        let Some((store, _)) = self.importing.into else {
+            return Ok(());
+        };
+        let files = store.ensure_dir(FILES, Mode::RWXU);
+        let files = files.map_err(about(&store.shown(FILES)))?;
+        let mut copying = Copying {
+            steps: &route.steps,
+            other: |other: &Other<'_>| {
+                self.beside(other);
+                Ok(())
+            },
+            count: 0,
+        };
+        copying.run(&route.plain, &files)?;
+        self.tally.outside.store(copying.count, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Notes something odd.
-    fn odd(&self, finding: Finding, path: &Path, remedy: Remedy, detail: String) {
-        let mut remedy = remedy;
-        if let (Remedy::SetAside, Some(quarantine)) = (remedy, &self.quarantine) {
-            // What could not be read stays where it is; the report names it.
-            if !quarantine.keep(path) {
-                remedy = Remedy::PassedOver;
-            }
+    /// A name that is a directory, or is to be taken for the one that it leads to, and opens it.
+    fn as_directory(&self, at: &Arc<Open>, name: &OsStr, kind: FileType) -> Option<Open> {
+        match kind {
+            FileType::Directory => at.directory(name).ok(),
+            FileType::Symlink if self.importing.follow_links => at.through(name).ok().flatten(),
+            _ => None,
         }
-        self.tally.odd.lock().push(Oddity {
-            finding,
-            path: path.to_string_lossy().into_owned(),
-            remedy,
-            detail,
-        });
-    }
-
-    /// Notes a name that the layout does not have there, or not of this kind.
-    fn odd_name(&self, at: &Open, node: &Node, name: &OsStr, kind: FileType) {
-        let path = at.path.join(name);
-        let text = name.to_str();
-        let (finding, detail) = match (kind, text) {
-            (_, None) => (Finding::NameNotUtf8, "its name is not UTF-8"),
-            (FileType::Symlink, _) => (Finding::SymbolicLink, "links are not followed"),
-            (FileType::Directory | FileType::RegularFile, Some(text)) => {
-                if kind == FileType::RegularFile && layout::temporary_for(text).is_some() {
-                    let detail = "a write that was never finished".to_owned();
-                    return self.odd(Finding::TemporaryFile, &path, Remedy::PassedOver, detail);
-                }
-                odd_text(node, text, kind)
-            }
-            _ => (Finding::SpecialFile, "neither a file nor a directory"),
-        };
-        self.odd(finding, &path, Remedy::SetAside, detail.into());
-    }
-}
-
-/// What is odd about a name.
-fn odd_text(node: &Node, text: &str, kind: FileType) -> (Finding, &'static str) {
-    if node.child(text).is_some() {
-        return match kind {
-            FileType::Directory => (Finding::WrongKind, "a directory where a file belongs"),
-            _ => (Finding::WrongKind, "a file where a directory belongs"),
-        };
-    }
-    if kind != FileType::Directory {
-        return (Finding::StrayFile, "nothing of this name belongs there");
-    }
-    match node {
-        Node::Repositories | Node::Namespace(_) => {
-            (Finding::BadRepositoryName, "no repository has this name")
-        }
-        Node::Tags(_) => (Finding::BadTagName, "no tag has this name"),
-        Node::Uploads(_) => (Finding::BadUploadName, "no upload has this name"),
-        Node::Blobs
-        | Node::BlobAlgorithm(_)
-        | Node::BlobShard(..)
-        | Node::Links(..)
-        | Node::LinksAlgorithm(..)
-        | Node::HashStates(..) => (Finding::BadDigestName, "no digest has this name"),
-        _ => (Finding::StrayFile, "nothing of this name belongs there"),
     }
 }
 
@@ -227,7 +199,10 @@ impl<'a> Reader<'a> {
     fn new(shared: &'a Shared<'a>) -> Self {
         Self {
             shared,
-            adopter: shared.importing.registry.map(Registry::adopter),
+            adopter: shared
+                .importing
+                .into
+                .map(|(_, registry)| registry.adopter()),
             tasks: Vec::new(),
             items: 0,
         }
@@ -236,10 +211,7 @@ impl<'a> Reader<'a> {
     /// Goes through a directory; the tasks it leads to, and how many items it held.
     fn run(&mut self, task: Task) -> Result<(Vec<Task>, u64), AdoptionError> {
         match task {
-            Task::Directory(above, name, node) => match above.directory(&name) {
-                Ok(at) => self.directory(&Arc::new(at), &node)?,
-                Err(error) => self.unreadable(&above.path.join(&name), &error),
-            },
+            Task::Directory(above, name, node) => self.enter(&above, &name, &node)?,
             Task::Names(at, node, names) => {
                 self.names(&at, &node, names)?;
             }
@@ -259,6 +231,24 @@ impl<'a> Reader<'a> {
                 Ok(())
             }
             None => Ok(()),
+        }
+    }
+
+    /// Opens a directory and goes through it.
+    fn enter(&mut self, above: &Arc<Open>, name: &OsStr, node: &Node) -> Result<(), AdoptionError> {
+        let opened = match above.directory(name) {
+            // A link that is to be followed.
+            Err(_) if self.shared.importing.follow_links => above.through(name).and_then(|at| {
+                at.ok_or_else(|| std::io::Error::other("a link that leads to no directory"))
+            }),
+            opened => opened,
+        };
+        match opened {
+            Ok(at) => self.directory(&Arc::new(at), node),
+            Err(error) => {
+                self.unreadable(&above.path.join(name), &error);
+                Ok(())
+            }
         }
     }
 
@@ -296,14 +286,11 @@ impl<'a> Reader<'a> {
             self.items += 1;
             let child = name.to_str().and_then(|name| node.child(name));
             match child {
-                Some(child) if child.is_directory() && kind == FileType::Directory => {
+                Some(child) if child.is_directory() && self.is_directory(at, &name, kind) => {
                     held = true;
-                    self.count(&child);
+                    self.count(at, &child);
                     if is_small(&child) {
-                        match at.directory(&name) {
-                            Ok(below) => self.directory(&Arc::new(below), &child)?,
-                            Err(error) => self.unreadable(&at.path.join(&name), &error),
-                        }
+                        self.enter(at, &name, &child)?;
                     } else {
                         let task = Task::Directory(Arc::clone(at), name, child);
                         self.tasks.push(task);
@@ -316,6 +303,12 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(held)
+    }
+
+    /// Returns `true` for a directory, and for a link to one that is to be followed.
+    fn is_directory(&self, at: &Arc<Open>, name: &OsStr, kind: FileType) -> bool {
+        kind == FileType::Directory
+            || kind == FileType::Symlink && self.shared.as_directory(at, name, kind).is_some()
     }
 
     /// A directory in which nothing is: it is a fact by itself.
@@ -335,7 +328,7 @@ impl<'a> Reader<'a> {
 
     fn unreadable(&self, path: &Path, error: &std::io::Error) {
         let (finding, remedy) = (Finding::Unreadable, Remedy::PassedOver);
-        self.shared.odd(finding, path, remedy, error.to_string());
+        self.shared.odd(finding, path, remedy, &error.to_string());
     }
 }
 

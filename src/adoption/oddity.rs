@@ -38,7 +38,7 @@ pub enum Finding {
     TemporaryFile,
     /// A name that is not UTF-8.
     NameNotUtf8,
-    /// A symbolic link: they are never followed.
+    /// A symbolic link that was not followed.
     SymbolicLink,
     /// A pipe, socket or device.
     SpecialFile,
@@ -118,7 +118,7 @@ impl Remedy {
 pub struct Oddity {
     /// What it is.
     pub finding: Finding,
-    /// Where, below the tree; bytes that are not UTF-8 are replaced.
+    /// Where, below the tree; what is not printable is escaped.
     pub path: String,
     /// What was done about it.
     pub remedy: Remedy,

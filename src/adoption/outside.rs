@@ -1,44 +1,233 @@
 //! Outside: files beside the registry's tree (a cache's schedule, lock files), kept as they are.
+//!
+//! Regular files and directories only. Everything is reached by descriptors, and what was opened
+//! is what is copied: nobody who changes the tree meanwhile leads a copy out of it.
 
-use std::fs;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 
-use super::{AdoptionError, about};
+use rustix::fs::{FileType, Gid, Mode, OFlags, Stat, Uid, fchmod, fchown, fstat};
+use rustix::io::Errno;
 
-/// Copies what is below `from` to `to`, but not what is at `except` and not what is there with
-/// the same length and time; counts files. What is neither a file, a directory nor a symbolic
-/// link is not copied.
-pub(super) fn copy(from: &Path, to: &Path, except: &Path) -> Result<u64, AdoptionError> {
-    if from == except {
-        return Ok(0);
-    }
-    fs::create_dir_all(to).map_err(about(to))?;
-    let mut count = 0;
-    for row in fs::read_dir(from).map_err(about(from))? {
-        let row = row.map_err(about(from))?;
-        let (path, target) = (row.path(), to.join(row.file_name()));
-        let metadata = fs::symlink_metadata(&path).map_err(about(&path))?;
-        if metadata.is_dir() {
-            count += copy(&path, &target, except)?;
-        } else if metadata.is_file() || metadata.is_symlink() {
-            one(&path, &target, &metadata).map_err(about(&path))?;
-            count += 1;
-        }
-    }
-    Ok(count)
+use super::{AdoptionError, about};
+use crate::dir::Dir;
+use crate::printable::printable;
+use crate::registry::{Way, transfer};
+
+/// The bits of a mode that a copy has too: nothing that runs as somebody else.
+const MODE: u32 = 0o1777;
+/// How often a name is looked at again at which something else stands by the time it is opened.
+const TRIES: u32 = 100;
+
+/// What a copy meets that is neither a file nor a directory.
+#[derive(Debug)]
+pub(super) struct Other<'a> {
+    /// The directory in which it stands.
+    pub(super) directory: &'a Dir,
+    /// Where that would be copied to.
+    pub(super) target: &'a Dir,
+    /// Where it stands below the top.
+    pub(super) path: &'a Path,
+    pub(super) name: &'a OsStr,
+    pub(super) kind: FileType,
 }
 
-fn one(path: &Path, target: &Path, metadata: &fs::Metadata) -> io::Result<()> {
-    if let Ok(known) = fs::symlink_metadata(target) {
-        if known.len() == metadata.len() && known.modified()? == metadata.modified()? {
-            return Ok(());
+/// A copy of everything below a directory, but not of what stands on the way to the registry's
+/// tree.
+pub(super) struct Copying<'a, F> {
+    /// The directories on the way to the registry's tree, each by its name and open.
+    pub(super) steps: &'a [(OsString, Dir)],
+    /// Hears of everything else.
+    pub(super) other: F,
+    /// Files that were copied, or were there.
+    pub(super) count: u64,
+}
+
+impl<F: FnMut(&Other<'_>) -> Result<(), AdoptionError>> Copying<'_, F> {
+    /// Copies what is below `from` to `to`, but not what is there with the same length and time.
+    pub(super) fn run(&mut self, from: &Dir, to: &Dir) -> Result<(), AdoptionError> {
+        let steps = self.steps;
+        self.directory(from, to, Path::new(""), steps)
+    }
+
+    fn directory(
+        &mut self,
+        from: &Dir,
+        to: &Dir,
+        path: &Path,
+        steps: &[(OsString, Dir)],
+    ) -> Result<(), AdoptionError> {
+        let entries = from.entries().map_err(about(from.path()))?;
+        let entries: io::Result<Vec<_>> = entries.collect();
+        for entry in entries.map_err(about(from.path()))? {
+            let (name, shown) = (&*entry.name, from.shown(&entry.name));
+            if let Some(((step, inner), rest)) = steps.split_first()
+                && step == name
+            {
+                if !rest.is_empty() {
+                    let target = same_directory(inner, to, name).map_err(about(&shown))?;
+                    self.directory(inner, &target, &path.join(name), rest)?;
+                }
+                continue;
+            }
+            match self.one(from, to, path, name) {
+                // It has gone meanwhile.
+                Err(AdoptionError::System { error, .. })
+                    if error.kind() == io::ErrorKind::NotFound => {}
+                done => done?,
+            }
         }
-        fs::remove_file(target)?;
+        Ok(())
     }
-    if metadata.is_symlink() {
-        return std::os::unix::fs::symlink(fs::read_link(path)?, target);
+
+    /// Copies what stands at one name, whatever it turns into meanwhile.
+    fn one(
+        &mut self,
+        from: &Dir,
+        to: &Dir,
+        path: &Path,
+        name: &OsStr,
+    ) -> Result<(), AdoptionError> {
+        let mut tries = TRIES;
+        loop {
+            let shown = from.shown(name);
+            let stat = from.metadata(name).map_err(about(&shown))?;
+            let kind = FileType::from_raw_mode(stat.st_mode);
+            let done = match kind {
+                FileType::Directory => match from.open_dir(name) {
+                    Ok(inner) => {
+                        let target = same_directory(&inner, to, name).map_err(about(&shown))?;
+                        return self.directory(&inner, &target, &path.join(name), &[]);
+                    }
+                    Err(error) => Err(error),
+                },
+                FileType::RegularFile => from
+                    .open_file(name, OFlags::RDONLY, Mode::empty())
+                    .and_then(|file| same_file(&file, to, name)),
+                _ => {
+                    return (self.other)(&Other {
+                        directory: from,
+                        target: to,
+                        path,
+                        name,
+                        kind,
+                    });
+                }
+            };
+            match done {
+                Ok(()) => {
+                    self.count += 1;
+                    return Ok(());
+                }
+                Err(error) if tries == 0 || !has_changed(&error) => {
+                    return Err(about(&shown)(error));
+                }
+                Err(_) => tries -= 1,
+            }
+        }
     }
-    fs::copy(path, target)?;
-    fs::File::open(target)?.set_modified(metadata.modified()?)
+}
+
+/// Returns `true` if an error says that what stands at a name is not what it just was.
+fn has_changed(error: &io::Error) -> bool {
+    let changed = [Errno::LOOP, Errno::NOTDIR, Errno::ISDIR, Errno::NXIO];
+    error.kind() == io::ErrorKind::InvalidInput
+        || Errno::from_io_error(error).is_some_and(|error| changed.contains(&error))
+}
+
+/// Makes a directory with the owner and mode of another, unless there is one; opens it.
+fn same_directory(like: &Dir, to: &Dir, name: &OsStr) -> io::Result<Dir> {
+    match to.make_dir(name, Mode::RWXU) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => to.open_dir(name),
+        made => {
+            made?;
+            let made = to.open_dir(name)?;
+            same_access(&fstat(like)?, &made)?;
+            Ok(made)
+        }
+    }
+}
+
+/// Copies a file with its owner, mode and time, unless one of the same length and time is there.
+fn same_file(file: &File, to: &Dir, name: &OsStr) -> io::Result<()> {
+    let stat = fstat(file)?;
+    match to.metadata(name) {
+        Ok(known) if is_same(&known, &stat) => return Ok(()),
+        Ok(_) => to.remove_file(name)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    transfer(file, to, name, Way::Copy, Mode::RUSR | Mode::WUSR)?;
+    // Opened again for its descriptor: nobody else writes in this directory.
+    let copied = to.open_file(name, OFlags::RDONLY, Mode::empty())?;
+    same_access(&stat, &copied)
+}
+
+fn is_same(known: &Stat, stat: &Stat) -> bool {
+    let of = |stat: &Stat| {
+        (
+            stat.st_mode >> 12,
+            stat.st_size,
+            stat.st_mtime,
+            stat.st_mtime_nsec,
+        )
+    };
+    of(known) == of(stat)
+}
+
+/// Gives a copy the owner and mode that something has; who may not give files away keeps them.
+fn same_access(like: &Stat, copy: impl AsFd) -> io::Result<()> {
+    let own = fstat(&copy)?;
+    if (own.st_uid, own.st_gid) != (like.st_uid, like.st_gid) {
+        let (uid, gid) = (Uid::from_raw(like.st_uid), Gid::from_raw(like.st_gid));
+        match fchown(&copy, Some(uid), Some(gid)) {
+            Err(Errno::PERM | Errno::INVAL) => {}
+            done => done?,
+        }
+    }
+    Ok(fchmod(&copy, Mode::from_raw_mode(like.st_mode & MODE))?)
+}
+
+/// Copies files that are not of the layout, as they are; how many. Symbolic links, which only a
+/// store of an older version holds, are made again and never followed.
+pub(super) fn copy_files(from: &Dir, to: &Dir) -> Result<u64, AdoptionError> {
+    let mut copying = Copying {
+        steps: &[],
+        other: link_again,
+        count: 0,
+    };
+    copying.run(from, to)?;
+    Ok(copying.count)
+}
+
+fn link_again(other: &Other<'_>) -> Result<(), AdoptionError> {
+    let Other {
+        directory,
+        target,
+        name,
+        kind,
+        ..
+    } = *other;
+    let shown = directory.shown(name);
+    if kind != FileType::Symlink {
+        log::warn!(
+            "{} is neither a file nor a directory: it is left out",
+            printable(shown)
+        );
+        return Ok(());
+    }
+    let again = || {
+        let says = directory.read_link(name)?;
+        match target.make_link(&says, name) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                target.remove_file(name)?;
+                target.make_link(&says, name)
+            }
+            made => made,
+        }
+    };
+    again().map_err(about(&shown))
 }

@@ -8,9 +8,51 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::oddity::{Finding, Oddity, Remedy};
+use crate::registry::Way;
 
 /// Oddities of one kind that people are shown; machines are given all.
 const SHOWN: usize = 10;
+
+/// Blobs that came, or were given, in one way.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Came {
+    /// How many.
+    pub blobs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Blobs that came, or were given, in each way.
+#[derive(Debug, Default)]
+pub(super) struct Ways(Mutex<BTreeMap<Way, Came>>);
+
+impl Ways {
+    /// Counts one more.
+    pub(super) fn add(&self, way: Way, bytes: u64) {
+        let mut ways = self.0.lock();
+        let came = ways.entry(way).or_default();
+        came.blobs += 1;
+        came.bytes += bytes;
+    }
+
+    pub(super) fn into_inner(self) -> BTreeMap<Way, Came> {
+        self.0.into_inner()
+    }
+}
+
+/// How blobs came, in words.
+pub(super) fn in_words(ways: &BTreeMap<Way, Came>) -> String {
+    let words = ways.iter().map(|(way, came)| {
+        let how = match way {
+            Way::Link => "shared by hard links",
+            Way::Reflink => "copied by reference",
+            Way::Copy => "copied",
+            Way::Move => "moved",
+        };
+        format!("{} blobs of {} bytes {how}", came.blobs, came.bytes)
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
 
 /// What an import has found.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -31,6 +73,8 @@ pub struct Report {
     pub blobs: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// How blobs came that are files.
+    pub ways: BTreeMap<Way, Came>,
     /// Facts that the store did not have.
     pub new: u64,
     /// Files outside the registry's tree.
@@ -71,6 +115,9 @@ impl fmt::Display for Report {
             self.bytes,
             self.outside,
         )?;
+        if !self.ways.is_empty() {
+            writeln!(f, "{}", in_words(&self.ways))?;
+        }
         let links = self.tags + self.revisions + self.layers + self.others;
         let rate = f64::from(u32::try_from(links).unwrap_or(u32::MAX)) / self.seconds.max(0.001);
         write!(
@@ -103,6 +150,7 @@ pub(super) struct Tally {
     pub(super) uploads: AtomicU64,
     pub(super) blobs: AtomicU64,
     pub(super) bytes: AtomicU64,
+    ways: Ways,
     pub(super) new: AtomicU64,
     pub(super) outside: AtomicU64,
     pub(super) odd: Mutex<Vec<Oddity>>,
@@ -114,6 +162,11 @@ pub(super) fn one(counter: &AtomicU64) {
 }
 
 impl Tally {
+    /// Counts a blob that came in this way.
+    pub(super) fn came(&self, way: Way, bytes: u64) {
+        self.ways.add(way, bytes);
+    }
+
     pub(super) fn report(self, seconds: f64, dry_run: bool) -> Report {
         let mut odd = self.odd.into_inner();
         odd.sort_by(|a, b| (a.finding, &a.path).cmp(&(b.finding, &b.path)));
@@ -126,6 +179,7 @@ impl Tally {
             uploads: self.uploads.into_inner(),
             blobs: self.blobs.into_inner(),
             bytes: self.bytes.into_inner(),
+            ways: self.ways.into_inner(),
             new: self.new.into_inner(),
             outside: self.outside.into_inner(),
             seconds,

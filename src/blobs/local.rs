@@ -9,11 +9,12 @@ use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
 use parking_lot::{Mutex, RwLock};
-use rustix::fs::{Mode, OFlags, Stat, fstatvfs};
+use rustix::fs::{Mode, OFlags, Stat, fstat, fstatvfs};
 
 use super::hasher::{Follower, Following};
 use super::{
-    BLOB_MODE, Blobs, BlobsError, Content, Draft, Published, Retired, Space, Vouched, Way,
+    BLOB_MODE, Blobs, BlobsError, Content, Draft, Published, Retired, Shareable, Space, Vouched,
+    Way,
 };
 use crate::digest::{Algorithm, Digest};
 use crate::dir::{Dir, FilePath};
@@ -315,16 +316,23 @@ impl Blobs for Local {
         self.forget_file(digest, since)
     }
 
-    fn take(&self, file: &FilePath, digest: &Digest, way: Way) -> Result<Way, BlobsError> {
+    fn owner(&self) -> Result<u32, BlobsError> {
+        let own = fstat(&self.filesystem);
+        Ok(own
+            .map_err(|error| beneath(&self.filesystem, "")(error.into()))?
+            .st_uid)
+    }
+
+    fn shareable(&self, file: &File) -> Result<Shareable, BlobsError> {
+        self.shareable_file(file)
+    }
+
+    fn take(&self, file: &File, digest: &Digest, way: Way) -> Result<Way, BlobsError> {
         self.take_file(file, digest, way)
     }
 
     fn settle(&self) -> Result<(), BlobsError> {
         self.settle_files()
-    }
-
-    fn give(&self, digest: &Digest, file: &FilePath, way: Way) -> Result<Way, BlobsError> {
-        self.give_file(digest, file, way)
     }
 
     fn list(&self, last: Option<&Digest>, limit: usize) -> Result<Vec<(Digest, u64)>, BlobsError> {

@@ -5,18 +5,17 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
-use rustix::fs::Mode;
 
 use super::{
-    Blobs, BlobsError, Content, Draft, Published, Retired, Space, Survives, Vouched, Way, read_held,
+    Blobs, BlobsError, Content, Draft, Published, Retired, Shareable, Space, Survives, Vouched,
+    Way, read_held,
 };
 use crate::digest::Digest;
-use crate::dir::FilePath;
 
 mod written;
 
@@ -56,14 +55,6 @@ impl Fault {
             }
         }
         Ok(())
-    }
-}
-
-/// Says of an error which file it is about.
-fn about(path: &FilePath) -> impl FnOnce(io::Error) -> BlobsError {
-    move |error| BlobsError::System {
-        path: path.to_string(),
-        error,
     }
 }
 
@@ -295,13 +286,27 @@ impl Blobs for Memory {
         Ok(rows.collect())
     }
 
-    fn take(&self, file: &FilePath, digest: &Digest, way: Way) -> Result<Way, BlobsError> {
+    fn owner(&self) -> Result<u32, BlobsError> {
+        Ok(rustix::process::geteuid().as_raw())
+    }
+
+    fn shareable(&self, _file: &File) -> Result<Shareable, BlobsError> {
+        Ok(Shareable {
+            by_reference: false,
+            by_link: false,
+        })
+    }
+
+    fn take(&self, file: &File, digest: &Digest, way: Way) -> Result<Way, BlobsError> {
         self.fault.write()?;
-        let mut bytes = Vec::new();
-        let read = file
-            .read()
-            .and_then(|mut open| open.read_to_end(&mut bytes));
-        read.map_err(about(file))?;
+        let (mut bytes, mut reader) = (Vec::new(), file);
+        let read = reader
+            .rewind()
+            .and_then(|()| reader.read_to_end(&mut bytes));
+        read.map_err(|error| BlobsError::System {
+            path: digest.to_string(),
+            error,
+        })?;
         self.state.lock().blobs.insert(*digest, Arc::new(bytes));
         Ok(if way == Way::Move { way } else { Way::Copy })
     }
@@ -315,18 +320,6 @@ impl Blobs for Memory {
             content.durable = Some(content.bytes.clone());
         }
         Ok(())
-    }
-
-    fn give(&self, digest: &Digest, file: &FilePath, _way: Way) -> Result<Way, BlobsError> {
-        let state = self.state.lock();
-        let bytes = state
-            .blobs
-            .get(digest)
-            .or_else(|| state.retired.get(digest).map(|(bytes, _)| bytes));
-        let bytes = bytes.ok_or(BlobsError::Missing(*digest))?;
-        let mut target = file.create(Mode::RUSR).map_err(about(file))?;
-        target.write_all(bytes.as_slice()).map_err(about(file))?;
-        Ok(Way::Copy)
     }
 
     fn list(&self, last: Option<&Digest>, limit: usize) -> Result<Vec<(Digest, u64)>, BlobsError> {

@@ -3,22 +3,17 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
-use rustix::fs::Mode;
 use rustix::io::Errno;
 
-use super::{Blobs, BlobsError, Content, Draft, Local, Published, Retired, Space, Vouched, Way};
+use super::{
+    Blobs, BlobsError, Content, Draft, Local, Published, Retired, Shareable, Space, Vouched, Way,
+};
 use crate::digest::{Algorithm, Digest};
-use crate::dir::{Dir, FilePath};
-
-/// Bytes that are copied at once.
-const COPIED: usize = 1 << 20;
-/// Of a file that is given out, less the umask.
-const GIVEN: Mode = Mode::from_raw_mode(0o666);
+use crate::dir::Dir;
 
 /// Blobs that stay as they are.
 #[derive(Debug)]
@@ -226,34 +221,20 @@ impl Blobs for Unwritten {
         self.local.retired()
     }
 
-    fn take(&self, _file: &FilePath, _digest: &Digest, _way: Way) -> Result<Way, BlobsError> {
+    fn owner(&self) -> Result<u32, BlobsError> {
+        self.local.owner()
+    }
+
+    fn shareable(&self, _file: &File) -> Result<Shareable, BlobsError> {
+        Err(refused("blobs"))
+    }
+
+    fn take(&self, _file: &File, _digest: &Digest, _way: Way) -> Result<Way, BlobsError> {
         Err(refused("blobs"))
     }
 
     fn settle(&self) -> Result<(), BlobsError> {
         Ok(())
-    }
-
-    fn give(&self, digest: &Digest, file: &FilePath, way: Way) -> Result<Way, BlobsError> {
-        let Some(content) = self.elsewhere(digest) else {
-            return self.local.give(digest, file, way);
-        };
-        let content = content?;
-        let about = |error: io::Error| BlobsError::System {
-            path: file.to_string(),
-            error,
-        };
-        let mut target = file.create(GIVEN).map_err(about)?;
-        let (mut buffer, mut offset) = (vec![0; COPIED], 0);
-        loop {
-            let read = content.read_at(offset, &mut buffer)?;
-            if read == 0 {
-                return Ok(Way::Copy);
-            }
-            let some = buffer.get(..read).unwrap_or_default();
-            target.write_all(some).map_err(about)?;
-            offset += read as u64;
-        }
     }
 
     fn list(&self, last: Option<&Digest>, limit: usize) -> Result<Vec<(Digest, u64)>, BlobsError> {
@@ -270,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_crash_left_elsewhere_is_read_and_given_and_nothing_is_moved() {
+    fn what_a_crash_left_elsewhere_is_read_and_nothing_is_moved() {
         let directory = tempfile::tempdir().unwrap();
         let dir = Dir::open(directory.path()).unwrap();
         let local = Local::open(&dir).unwrap();
@@ -288,10 +269,6 @@ mod tests {
             let mut buffer = vec![0; 99];
             assert_eq!(content.read_at(0, &mut buffer).unwrap(), bytes.len());
             assert!(buffer.starts_with(bytes));
-            let out = tempfile::tempdir().unwrap();
-            let file = FilePath::new(&Dir::open(out.path()).unwrap(), "given");
-            unwritten.give(&digest(bytes), &file, Way::Link).unwrap();
-            assert_eq!(std::fs::read(out.path().join("given")).unwrap(), bytes);
         }
         assert_eq!(unwritten.resume(2).unwrap().len(), 9);
         assert_eq!(unwritten.resume(3).unwrap().len(), 7);

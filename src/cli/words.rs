@@ -24,6 +24,10 @@ pub(super) enum Word {
     /// Tell whether a manifest would be admitted, and if not, why
     Check(CheckArguments),
     /// Take in the plain tree of a registry
+    ///
+    /// Blobs of more than 16 KiB are copied by reference where the filesystem can, and linked
+    /// where nobody but the store's owner could write their files. Otherwise nothing is taken
+    /// until one of --hardlink, --copy or --move is given.
     Import(ImportArguments),
     /// Check a store: facts against each other and against the bytes
     Fsck(FsckArguments),
@@ -42,6 +46,9 @@ pub(super) enum Word {
     /// Copy facts and blobs as of one moment into a directory, which brings only what is new
     Backup(BackupArguments),
     /// Make a new store of a backup
+    ///
+    /// Blobs are copied by reference where the filesystem can, linked where nobody but the
+    /// store's owner could write their files, and copied otherwise.
     Restore(RestoreArguments),
     /// Write man pages into a directory
     Man {
@@ -49,6 +56,9 @@ pub(super) enum Word {
         directory: PathBuf,
     },
     /// Give a store back as a registry's plain tree
+    ///
+    /// Blobs are the tree's own: copied, by reference where the filesystem can, unless --hardlink
+    /// is given.
     Export(ExportArguments),
 }
 
@@ -60,11 +70,12 @@ pub(super) struct Answering {
     pub(super) json: bool,
 }
 
-/// How blobs come, one of these; hard links if none is given, copies where those cannot be.
+/// How blobs come that are files, one of these.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(super) struct Ways {
-    /// Share files by hard links where the filesystem can (the default)
+    /// Share files by hard links: who can write a file under its other name changes a published
+    /// blob
     #[arg(long)]
     pub(super) hardlink: bool,
     /// Copy by reference, on filesystems that can (xfs, btrfs)
@@ -76,6 +87,10 @@ pub(super) struct Ways {
 }
 
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a word of the command line"
+)]
 pub(super) struct ImportArguments {
     /// The registry's rootdirectory
     pub(super) plain: PathBuf,
@@ -89,6 +104,9 @@ pub(super) struct ImportArguments {
     /// Verify every blob; otherwise only those of up to 16 KiB, which are read anyway
     #[arg(long)]
     pub(super) verify: bool,
+    /// Go through symbolic links that stand where a directory of the tree belongs
+    #[arg(long)]
+    pub(super) follow_links: bool,
     /// Only tell what is there and what is odd about it
     #[arg(long)]
     pub(super) dry_run: bool,
@@ -135,12 +153,15 @@ pub(super) struct ExportArguments {
 pub(super) const ROOT: &str = "docker/registry";
 
 impl Ways {
-    pub(super) fn way(&self) -> Way {
-        match (self.reflink, self.copy) {
-            (true, _) => Way::Reflink,
-            (_, true) => Way::Copy,
-            _ => Way::Link,
-        }
+    /// The way that was asked for, if any was.
+    pub(super) fn way(&self) -> Option<Way> {
+        [
+            (self.hardlink, Way::Link),
+            (self.reflink, Way::Reflink),
+            (self.copy, Way::Copy),
+        ]
+        .into_iter()
+        .find_map(|(given, way)| given.then_some(way))
     }
 }
 

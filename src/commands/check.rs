@@ -168,7 +168,7 @@ pub fn check(checking: &Checking) -> Result<Verdict, CommandError> {
             store: store.clone(),
             reason: "an answer to another question".into(),
         }),
-        Answer::Failed(reason) => Err(CommandError::Served {
+        Answer::Failed(reason) | Answer::Refused(reason) => Err(CommandError::Served {
             store: store.clone(),
             reason,
         }),

@@ -71,6 +71,8 @@ pub(super) enum Answer {
     Presence(Presence),
     /// The process lets go of the store: whoever asks can have it soon.
     Ending,
+    /// It was not done, since a check found something for the caller to decide.
+    Refused(String),
 }
 
 /// One line of an answer: how far it is, as often as there is news, and at last the answer.
@@ -228,8 +230,8 @@ fn presence(served: &Served) -> Presence {
 
 /// Does a work, and says meanwhile how far it is; who does not listen any more has it stopped.
 fn perform(stream: &UnixStream, served: &Served, ending: &AtomicBool, work: &Work) -> Answer {
-    if let Some(reason) = work.writes_below(&served.mountpoint) {
-        return Answer::Failed(reason);
+    if let Err(error) = work.must_lie_elsewhere(&served.store, Some(&served.mountpoint)) {
+        return failed(&error);
     }
     let progress = Progress::default();
     let tell = |standing: &Standing| {
@@ -255,8 +257,17 @@ fn perform(stream: &UnixStream, served: &Served, ending: &AtomicBool, work: &Wor
             Answer::Done(Box::new(done))
         }
         Ok(Err(_)) if ending.load(Ordering::Acquire) => Answer::Ending,
-        Ok(Err(error)) => Answer::Failed(error.to_string()),
+        Ok(Err(error)) => failed(&error),
         Err(_) => Answer::Failed("it was given up after a panic; the mount goes on".into()),
+    }
+}
+
+fn failed(error: &CommandError) -> Answer {
+    let text = error.to_string();
+    if error.is_refusal() {
+        Answer::Refused(text)
+    } else {
+        Answer::Failed(text)
     }
 }
 

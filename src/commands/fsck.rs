@@ -54,6 +54,8 @@ pub struct Finding {
     pub plan: Option<String>,
     /// Whether that was done.
     pub repaired: bool,
+    /// The digest in the trash that would put it right.
+    pub in_trash: Option<String>,
 }
 
 impl Finding {
@@ -66,6 +68,7 @@ impl Finding {
             needed_by: discovery.needed_by.clone(),
             plan: discovery.plan().map(str::to_owned),
             repaired: false,
+            in_trash: discovery.in_trash.map(|digest| digest.to_string()),
         }
     }
 }
@@ -169,6 +172,9 @@ impl fmt::Display for Finding {
         write!(f, "{}: {}", self.subject, self.detail)?;
         if !self.needed_by.is_empty() {
             write!(f, "; needed by {}", self.needed_by.join(", "))?;
+        }
+        if let Some(digest) = &self.in_trash {
+            write!(f, " [in the trash: regfs undelete STORE {digest}]")?;
         }
         match (&self.plan, self.repaired) {
             (Some(_), true) => write!(f, " [repaired]"),

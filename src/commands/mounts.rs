@@ -80,7 +80,7 @@ pub(super) fn seen_elsewhere(device: &str) -> Option<(String, PathBuf)> {
 }
 
 /// A path as the kernel escapes it: what would end a field is written in octal.
-fn unescaped(text: &str) -> PathBuf {
+pub(super) fn unescaped(text: &str) -> PathBuf {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
     while let Some((first, behind)) = rest.split_first() {

@@ -19,6 +19,7 @@ use super::{
 use crate::adoption::{self, Exported, Exporting, Importing, Progress, Report};
 use crate::dir::Dir;
 use crate::fuse::Mounted;
+use crate::printable::printable;
 use crate::registry::{self, Policy, Recover, Registry, Way};
 
 /// What is to be done to a store.
@@ -30,8 +31,10 @@ pub enum Work {
         plain: PathBuf,
         /// The path below it that holds `v2`.
         root: String,
-        /// How blobs come.
-        way: Way,
+        /// How blobs come, if that was said.
+        way: Option<Way>,
+        /// Whether symbolic links to parts of the tree are followed.
+        follow_links: bool,
         /// Whether all blobs are verified.
         verify: bool,
         /// Threads.
@@ -67,8 +70,8 @@ pub enum Work {
         target: PathBuf,
         /// The path below it that will hold `v2`.
         root: String,
-        /// How blobs come.
-        way: Way,
+        /// How blobs come, if that was said.
+        way: Option<Way>,
         /// Threads.
         jobs: usize,
     },
@@ -176,19 +179,22 @@ impl Work {
         }
     }
 
-    /// Why it cannot be done by who serves a mount, whose files it would read or write.
-    pub(super) fn writes_below(&self, mountpoint: &Path) -> Option<String> {
-        let path = match self {
-            Self::Import { plain, .. } => plain,
-            Self::Export { target, .. } | Self::Backup { target } => target,
-            Self::Fsck { .. } | Self::Scrub { .. } | Self::Inquire(_) | Self::Undelete { .. } => {
-                return None;
+    /// Fails if it would read or write in the store itself, or in a mount of it.
+    pub(super) fn must_lie_elsewhere(
+        &self,
+        store: &Dir,
+        mountpoint: Option<&Path>,
+    ) -> Result<(), CommandError> {
+        match self {
+            Self::Import { plain: path, .. }
+            | Self::Export { target: path, .. }
+            | Self::Backup { target: path } => {
+                super::place::must_lie_elsewhere(path, store, mountpoint)
             }
-        };
-        path.starts_with(mountpoint).then(|| {
-            let (path, mountpoint) = (path.display(), mountpoint.display());
-            format!("{path} lies below the store's own mount {mountpoint}: choose another place")
-        })
+            Self::Fsck { .. } | Self::Scrub { .. } | Self::Inquire(_) | Self::Undelete { .. } => {
+                Ok(())
+            }
+        }
     }
 
     /// Does it.
@@ -203,14 +209,15 @@ impl Work {
                 plain,
                 root,
                 way,
+                follow_links,
                 verify,
                 jobs,
             } => Done::Imported(adoption::import(&Importing {
                 plain,
                 root,
-                store: Some(store),
-                registry: Some(registry),
+                into: Some((store, registry)),
                 way: *way,
+                follow_links: *follow_links,
                 verify: *verify,
                 jobs: *jobs,
                 progress,
@@ -252,15 +259,20 @@ impl Work {
 }
 
 /// Looks through a plain tree without taking it in.
-pub fn survey(plain: &Path, root: &str, jobs: usize) -> Result<Report, CommandError> {
+pub fn survey(
+    plain: &Path,
+    root: &str,
+    follow_links: bool,
+    jobs: usize,
+) -> Result<Report, CommandError> {
     let progress = Progress::default();
     watched(&progress, || {
         let importing = Importing {
             plain,
             root,
-            store: None,
-            registry: None,
-            way: Way::default(),
+            into: None,
+            way: None,
+            follow_links,
             verify: false,
             jobs,
             progress: &progress,
@@ -271,23 +283,30 @@ pub fn survey(plain: &Path, root: &str, jobs: usize) -> Result<Report, CommandEr
 
 /// Has a work done, by whoever has the store.
 pub fn work(store: &Path, work: &Work) -> Result<Done, CommandError> {
-    if let Some(dir) = existing(store)?
-        && let Some(done) = delegate(&dir, work)?
-    {
-        return Ok(done);
+    if let Some(dir) = existing(store)? {
+        work.must_lie_elsewhere(&dir, None)?;
+        if let Some(done) = delegate(&dir, work)? {
+            return Ok(done);
+        }
     }
     let absent = if work.makes_a_store() {
         Absent::Make
     } else {
         Absent::Refuse
     };
-    if let Work::Import { plain, root, .. } = work {
+    if let Work::Import {
+        plain,
+        root,
+        follow_links,
+        ..
+    } = work
+    {
         // Before a store is made for nothing.
-        adoption::find(plain, root)?;
+        adoption::find(plain, root, *follow_links)?;
         if let Some(dir) = existing(store)?
             && registry::is_backup(&dir)?
         {
-            let text = format!("{} is a backup: restore it first", store.display());
+            let text = format!("{} is a backup: restore it first", printable(store));
             return Err(CommandError::Usage(text));
         }
     }
@@ -334,6 +353,7 @@ fn delegate(store: &Dir, work: &Work) -> Result<Option<Done>, CommandError> {
         None => Ok(None),
         Some(Answer::Done(done)) => Ok(Some(*done)),
         Some(Answer::Failed(reason)) => Err(CommandError::Failed(reason)),
+        Some(Answer::Refused(reason)) => Err(CommandError::Refused(reason)),
         Some(other) => Err(CommandError::Served {
             store: store.path().to_owned(),
             reason: format!("an answer to another question: {other:?}"),

@@ -4,21 +4,25 @@
 //! may be adopted again. Nothing is judged: what is wrong with it fsck says afterwards.
 //! Manifests are read, so that what they name is known.
 
+use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 
 use super::ingest::{edges, know};
 use super::{Directory, Error, Fact, INLINE_BYTES_MAX, Registry, Way};
-use crate::blobs::BlobsError;
+use crate::blobs::{BlobsError, Shareable, claim};
 use crate::digest::Digest;
-use crate::dir::FilePath;
+use crate::dir::Dir;
 use crate::index::EDGES_AT_ONCE;
 use crate::manifest::{Understood, understand};
 use crate::name::{LinkSet, RepositoryName, UploadId};
+use crate::printable::printable;
 
 mod fact;
+mod found;
 
 use fact::{adopt, has};
+pub use found::Found;
 
 /// Operations of the index that go into one transaction, by our own estimate; the index takes
 /// more.
@@ -37,6 +41,14 @@ pub enum Adopted {
     Known(u64),
     /// Its bytes are not what its name says but this.
     Wrong(Digest),
+}
+
+/// A file whose blob waits to become a fact, and whose name elsewhere goes then.
+struct Moved {
+    digest: Digest,
+    directory: Dir,
+    name: OsString,
+    inode: (u64, u64),
 }
 
 /// Something that waits for the next transaction.
@@ -83,7 +95,7 @@ pub struct Adopter<'a> {
     bytes: usize,
     files: usize,
     /// Files whose blobs wait, to be removed.
-    moved: Vec<FilePath>,
+    moved: Vec<Moved>,
     new: u64,
 }
 
@@ -114,6 +126,16 @@ impl Registry {
         Ok(self.known(digest)?.is_some())
     }
 
+    /// How a file could become a blob without a copy of its bytes.
+    pub fn shareable(&self, file: &File) -> Result<Shareable, Error> {
+        Ok(self.blobs.shareable(file)?)
+    }
+
+    /// The user to whom the bytes belong.
+    pub fn owner(&self) -> Result<u32, Error> {
+        Ok(self.blobs.owner()?)
+    }
+
     /// Whether the bytes of a digest are there, and how many.
     fn known(&self, digest: &Digest) -> Result<Option<u64>, Error> {
         let blob = self.index.view().blob(digest)?;
@@ -136,66 +158,62 @@ impl Adopter<'_> {
         self.push(Pending::Fact(fact))
     }
 
-    /// Takes over the file of a blob since `created`. Small ones are always verified, since
-    /// they are read; others if `verify` says so.
+    /// Takes over a file as a blob since its time. Small ones are always verified, since they are
+    /// read; others if `verify` says so. Also says in which way the bytes came.
     pub fn blob(
         &mut self,
-        file: &FilePath,
+        found: Found,
         digest: &Digest,
-        created: u32,
         way: Way,
         verify: bool,
-    ) -> Result<Adopted, Error> {
+    ) -> Result<(Adopted, Option<Way>), Error> {
         if let Some(size) = self.registry.known(digest)? {
-            return Ok(Adopted::Known(size));
+            return Ok((Adopted::Known(size), None));
         }
-        let system = |error| BlobsError::System {
-            path: file.to_string(),
-            error,
-        };
-        let mut source = file.read().map_err(system)?;
-        let size = source.metadata().map_err(system)?.len();
+        let (size, created, digest) = (found.len(), found.modified, *digest);
         if size <= INLINE_BYTES_MAX as u64 {
-            let mut bytes = Vec::new();
-            source.read_to_end(&mut bytes).map_err(system)?;
+            let bytes = found.bytes().map_err(found.about())?;
             let actual = Digest::of(digest.algorithm(), &bytes);
-            if actual != *digest {
-                return Ok(Adopted::Wrong(actual));
+            if actual != digest {
+                return Ok((Adopted::Wrong(actual), None));
             }
             let size = bytes.len() as u64;
-            let digest = *digest;
             self.push(Pending::Inline {
                 digest,
                 bytes,
                 created,
             })?;
-            return Ok(Adopted::New(size));
+            return Ok((Adopted::New(size), None));
         }
         if verify {
-            let actual = hash(&mut source, digest).map_err(system)?;
-            if actual != *digest {
-                return Ok(Adopted::Wrong(actual));
+            let actual = found.hash(&digest).map_err(found.about())?;
+            if actual != digest {
+                return Ok((Adopted::Wrong(actual), None));
             }
         }
-        let held = self.registry.hold(digest);
+        let held = self.registry.hold(&digest);
         // Somebody may have pushed it meanwhile.
-        if let Some(size) = self.registry.known(digest)? {
-            return Ok(Adopted::Known(size));
+        if let Some(size) = self.registry.known(&digest)? {
+            return Ok((Adopted::Known(size), None));
         }
-        // The name elsewhere goes when the fact is durable, and not before.
-        let first = if way == Way::Move { Way::Link } else { way };
-        let taken = self.registry.blobs.take(file, digest, first)?;
+        let taken = self.registry.blobs.take(&found.file, &digest, way)?;
         drop(held);
-        if way == Way::Move && taken == Way::Link {
-            self.moved.push(file.clone());
+        if way == Way::Move {
+            // The name elsewhere goes when the fact is durable, and not before.
+            self.moved.push(Moved {
+                digest,
+                directory: found.directory,
+                name: found.name,
+                inode: found.inode,
+            });
         }
         self.files += 1;
         self.push(Pending::Fact(Fact::Blob {
-            digest: *digest,
+            digest,
             size,
             created,
         }))?;
-        Ok(Adopted::New(size))
+        Ok((Adopted::New(size), Some(taken)))
     }
 
     /// Takes over the bytes of an upload; whether they are not what is there.
@@ -203,14 +221,10 @@ impl Adopter<'_> {
         &mut self,
         name: &RepositoryName,
         id: &UploadId,
-        file: &FilePath,
+        found: &Found,
     ) -> Result<bool, Error> {
-        let system = |error| BlobsError::System {
-            path: file.to_string(),
-            error,
-        };
-        let mut source = file.read().map_err(system)?;
-        let len = source.metadata().map_err(system)?.len();
+        let system = found.about();
+        let len = found.len();
         match self.registry.upload_data(name, id) {
             // Its registry may have gone on with it here.
             Ok(known) if known.len() >= len => return Ok(false),
@@ -224,7 +238,7 @@ impl Adopter<'_> {
         staging.truncate(0)?;
         let (mut buffer, mut offset) = (vec![0; 1 << 20], 0);
         loop {
-            let read = source.read(&mut buffer).map_err(system)?;
+            let read = found.file.read_at(&mut buffer, offset).map_err(&system)?;
             if read == 0 {
                 self.registry.sync_upload(&staging)?;
                 self.registry.sync()?;
@@ -321,17 +335,25 @@ impl Adopter<'_> {
         if !moved.is_empty() {
             self.registry.sync_always()?;
         }
-        for file in moved {
-            file.remove().map_err(|error| BlobsError::System {
-                path: file.to_string(),
-                error,
-            })?;
+        moved.into_iter().try_for_each(|one| self.end_move(&one))
+    }
+
+    /// Removes the name that a blob had elsewhere, and makes its file the store's own.
+    fn end_move(&self, moved: &Moved) -> Result<(), Error> {
+        let about = |error| BlobsError::System {
+            path: printable(moved.directory.shown(&moved.name)),
+            error,
+        };
+        let there = moved.directory.metadata(&moved.name).map_err(about)?;
+        // Somebody may have put another file there.
+        if (there.st_dev, there.st_ino) == moved.inode {
+            moved.directory.remove_file(&moved.name).map_err(about)?;
+        }
+        let content = self.registry.blobs.open(&moved.digest)?;
+        if let Some(file) = content.file() {
+            let owner = self.registry.blobs.owner()?;
+            claim(file, owner).map_err(about)?;
         }
         Ok(())
     }
-}
-
-/// The digest that a file has.
-fn hash(file: &mut File, like: &Digest) -> io::Result<Digest> {
-    Digest::of_parts(like.algorithm(), |buffer| file.read(buffer))
 }

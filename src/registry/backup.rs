@@ -6,15 +6,17 @@
 //! the place of the old ones in one step: a backup that was interrupted leaves the one before.
 //! Uploads that are under way are not in a backup: nobody could go on with them.
 
-use std::fs;
+use std::fmt;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags, RenameFlags};
+use rustix::fs::{MemfdFlags, Mode, OFlags, RenameFlags, memfd_create};
 
+use super::staging::whole;
 use super::{Error, Fact, Moment, Registry, open};
-use crate::blobs::{Blobs, BlobsError, Local, Way};
+use crate::blobs::{Blobs, BlobsError, Local, Way, who_else_writes};
 use crate::digest::Digest;
 use crate::dir::{Dir, FilePath};
 use crate::index::{INDEX_FILE, IndexError, JOURNAL_DIRECTORY, forget_journal};
@@ -42,6 +44,30 @@ pub struct BackedUp {
     pub removed: u64,
     /// Blobs that the facts name but whose bytes were not there.
     pub missing: u64,
+    /// Blobs whose bytes are known not to be what their name says.
+    pub damaged: u64,
+}
+
+/// What a restored store was made of.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FromBackup {
+    /// Blobs that are files.
+    pub blobs: u64,
+    /// Those that were copied; the others share their bytes with the backup.
+    pub copied: u64,
+    /// Their bytes.
+    pub copied_bytes: u64,
+}
+
+impl fmt::Display for FromBackup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "restored: all facts, and {} blobs that are files: {} of them copied ({} bytes), the \
+             others sharing their bytes with the backup",
+            self.blobs, self.copied, self.copied_bytes
+        )
+    }
 }
 
 fn about(path: &Path) -> impl FnOnce(io::Error) -> Error {
@@ -107,7 +133,7 @@ impl Registry {
             if !told(1) {
                 return Err(Error::Stopped);
             }
-            moment.back_up(&kept, target, &digest, size, &mut done)
+            moment.back_up(&kept, &digest, size, &mut done)
         })?;
         kept.settle()?;
         // Who looked into the backup has left a journal, which is not of the new facts.
@@ -129,7 +155,6 @@ impl Moment<'_> {
     fn back_up(
         &self,
         kept: &Local,
-        target: &Dir,
         digest: &Digest,
         size: u64,
         done: &mut BackedUp,
@@ -142,27 +167,37 @@ impl Moment<'_> {
         if kept.open(digest).is_ok_and(|known| known.len() == size) {
             return Ok(());
         }
-        let brought = brought(target, digest);
-        let stale = brought.remove();
-        stale.map_err(|error| about(&target.shown(brought.path()))(error))?;
-        match self.give(digest, &brought, Way::Copy) {
+        let reading = match self.open(digest) {
             Err(error) if error.is_missing_blob() => {
                 log::error!("{error}");
                 done.missing += 1;
                 return Ok(());
             }
-            given => given?,
+            Err(error) if error.is_damaged_blob() => {
+                log::error!("{error}");
+                done.damaged += 1;
+                return Ok(());
+            }
+            reading => reading?,
         };
-        kept.take(&brought, digest, Way::Move)?;
+        if let Some(file) = reading.file() {
+            kept.take(file, digest, Way::Copy)?;
+        } else {
+            let held = held(&whole(&reading)?).map_err(about(Path::new("memory")))?;
+            kept.take(&held, digest, Way::Copy)?;
+        }
         done.new += 1;
         done.new_bytes += size;
         Ok(())
     }
 }
 
-/// Where a blob is on its way into a store.
-fn brought(store: &Dir, digest: &Digest) -> FilePath {
-    FilePath::new(store, format!("staging/{}.copy", digest.hex()))
+/// A file in memory, of bytes that stand in none yet: a store that nothing may be written to was
+/// not closed well.
+fn held(bytes: &[u8]) -> io::Result<File> {
+    let mut file = File::from(memfd_create("blob", MemfdFlags::CLOEXEC)?);
+    file.write_all(bytes)?;
+    Ok(file)
 }
 
 /// Removes blobs that the newest facts do not name.
@@ -184,13 +219,15 @@ fn prune(kept: &Local, moment: &Moment<'_>, done: &mut BackedUp) -> Result<(), E
     }
 }
 
-/// Makes a new store of a backup; blobs come in this way. How many.
+/// Makes a new store of a backup; blobs come in this way, or in the cheapest that leaves nobody
+/// but the store's owner able to write them. `told` hears how many were looked at, and says
+/// whether to go on.
 pub fn restore(
     backup: &Dir,
     store: &Dir,
-    way: Way,
+    way: Option<Way>,
     mut told: impl FnMut(u64) -> bool,
-) -> Result<u64, Error> {
+) -> Result<FromBackup, Error> {
     let refused = |dir: &Dir, reason: &str| Error::Store {
         path: dir.path().display().to_string(),
         reason: reason.into(),
@@ -205,26 +242,44 @@ pub fn restore(
         ));
     }
     let (from, to) = (Local::open(backup)?, Local::open(store)?);
-    let (mut last, mut count) = (None, 0);
+    let (mut last, mut done) = (None, FromBackup::default());
     loop {
         let page = from.list(last.as_ref(), LISTED_AT_ONCE)?;
         let Some((end, _)) = page.last() else { break };
         last = Some(*end);
-        for (digest, _) in page {
+        for (digest, len) in page {
             if !told(1) {
                 return Err(Error::Stopped);
             }
-            let brought = brought(store, &digest);
-            from.give(&digest, &brought, way)?;
-            to.take(&brought, &digest, Way::Move)?;
-            count += 1;
+            let content = from.open(&digest)?;
+            let file = content.file().ok_or(BlobsError::Missing(digest))?;
+            let way = way.map_or_else(|| cheapest(&to, file), Ok)?;
+            if to.take(file, &digest, way)? == Way::Copy {
+                done.copied += 1;
+                done.copied_bytes += len;
+            }
+            done.blobs += 1;
         }
     }
     to.settle()?;
     // The index last: before it is there this is no store.
     copy_index(backup, store)?;
     to.settle()?;
-    Ok(count)
+    Ok(done)
+}
+
+/// The cheapest way in which a file becomes a blob that nobody else can write.
+fn cheapest(blobs: &Local, file: &File) -> Result<Way, Error> {
+    let shareable = blobs.shareable(file)?;
+    let others =
+        || who_else_writes(file, blobs.owner()?).map_err(about(Path::new("a blob's file")));
+    Ok(if shareable.by_reference {
+        Way::Reflink
+    } else if shareable.by_link && others()?.is_none() {
+        Way::Link
+    } else {
+        Way::Copy
+    })
 }
 
 /// Copies an index; what has its name is durable.

@@ -135,11 +135,8 @@ impl Error {
         }
     }
 
-    /// What the system says of a file, if it is that.
-    pub fn about_a_file(&self) -> Option<String> {
-        match self {
-            Self::Blobs(error @ BlobsError::System { .. }) => Some(error.to_string()),
-            _ => None,
-        }
+    /// Returns `true` if the bytes of a blob are not those that were published.
+    pub fn is_damaged_blob(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Corrupt { .. })
     }
 }

@@ -41,6 +41,8 @@ pub struct Discovery {
     pub needed_by: Vec<String>,
     /// What repair would do.
     pub(super) cure: Cure,
+    /// What the trash has that would put it right, if that is taken back.
+    pub in_trash: Option<Digest>,
 }
 
 impl Discovery {
@@ -78,6 +80,8 @@ pub struct Diagnosis {
     pub discoveries: Vec<Discovery>,
     /// How many of each kind.
     pub counts: std::collections::BTreeMap<Fault, u64>,
+    /// How many of each kind the trash would put right.
+    pub in_trash: std::collections::BTreeMap<Fault, u64>,
     /// Digests that were looked at.
     pub digests: u64,
     /// Repositories, and directories on the way to them.
@@ -108,6 +112,7 @@ impl From<&JournalDamage> for Diagnosis {
                     detail: format!("{}; {}", one.detail, damage.loss()),
                     needed_by: Vec::new(),
                     cure: Cure::GoOn,
+                    in_trash: None,
                 });
             }
         }
@@ -120,6 +125,8 @@ struct Check<'a> {
     registry: &'a Registry,
     moment: &'a Moment<'a>,
     census: Census,
+    /// What is in the trash.
+    trash: HashSet<Digest>,
     found: Diagnosis,
 }
 
@@ -140,6 +147,7 @@ impl Registry {
                     detail: flaw.kind_in_words().into(),
                     needed_by: Vec::new(),
                     cure: Cure::Mend(flaw),
+                    in_trash: None,
                 });
             }
         })?;
@@ -147,6 +155,7 @@ impl Registry {
             registry: self,
             moment: &moment,
             census,
+            trash: self.trash()?.into_iter().map(|one| one.digest).collect(),
             found,
         };
         told("blobs", 0.4);
@@ -200,8 +209,16 @@ impl Check<'_> {
             detail,
             needed_by,
             cure,
+            in_trash: None,
         });
         Ok(())
+    }
+
+    /// What the trash has of what is missing; counted.
+    fn in_trash(&mut self, fault: Fault, missing: &Digest) -> Option<Digest> {
+        let found = self.trash.get(missing).copied()?;
+        *self.found.in_trash.entry(fault).or_default() += 1;
+        Some(found)
     }
 
     /// What repositories hold, against each other and against the blobs.
@@ -259,6 +276,7 @@ impl Check<'_> {
                 detail: format!("it is at {target}, which the repository does not hold"),
                 needed_by: vec![format!("{name}:{tag}")],
                 cure: Cure::Nothing,
+                in_trash: None,
             });
         }
         for (digest, target) in held {
@@ -302,6 +320,7 @@ impl Check<'_> {
             if self.may_be_elsewhere(&manifest, &named)? {
                 continue;
             }
+            let in_trash = self.in_trash(Fault::MissingReference, &named);
             if !self.found.count(Fault::MissingReference) {
                 continue;
             }
@@ -312,6 +331,7 @@ impl Check<'_> {
                 detail: format!("{} {named} is not there", role.name()),
                 needed_by,
                 cure: Cure::Nothing,
+                in_trash,
             });
         }
         Ok(())
@@ -325,6 +345,7 @@ impl Check<'_> {
         digest: &Digest,
         cure: Cure,
     ) -> Result<(), Error> {
+        let in_trash = self.in_trash(fault, digest);
         if !self.found.count(fault) {
             return Ok(());
         }
@@ -340,6 +361,7 @@ impl Check<'_> {
             detail: "its bytes are not there".into(),
             needed_by: needing.map(|(name, tag)| format!("{name}:{tag}")).collect(),
             cure,
+            in_trash,
         });
         Ok(())
     }

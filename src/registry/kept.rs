@@ -82,8 +82,9 @@ mod tests {
     use super::*;
     use crate::blobs::Blobs as _;
     use crate::digest::Algorithm;
-    use crate::dir::{Dir, FilePath};
+    use crate::dir::Dir;
     use crate::name::{LinkSet, RepositoryName, UploadId};
+    use crate::registry::Found;
     use crate::registry::{Bytes, Directory, Policy};
     use crate::small_disk::SmallDisk;
     use crate::{blobs, index};
@@ -308,8 +309,9 @@ mod tests {
             let registry = in_files(&facts, directory.path());
             let mut adopter = registry.adopter();
             let way = crate::blobs::Way::Move;
-            let source = FilePath::new(&Dir::open(directory.path()).unwrap(), "data");
-            adopter.blob(&source, &digest, 1, way, false).unwrap();
+            let top = Dir::open(directory.path()).unwrap();
+            let found = Found::open(&top, "data".as_ref()).unwrap();
+            adopter.blob(found, &digest, way, false).unwrap();
             if flushed {
                 adopter.flush().unwrap();
             }

@@ -2,15 +2,11 @@
 //!
 //! While one is held, blobs that are removed are kept aside; the registry goes on meanwhile.
 
-use std::io::Write;
 use std::time::SystemTime;
 
-use rustix::fs::Mode;
-
-use super::{Directory, Error, Fact, Registry};
-use crate::blobs::{BlobsError, Way};
+use super::staging::whole;
+use super::{Directory, Error, Fact, Reading, Registry};
 use crate::digest::{Algorithm, Digest};
-use crate::dir::FilePath;
 use crate::index::Index;
 use crate::name::{LinkSet, Namespace, RepositoryName, UploadId};
 
@@ -207,22 +203,12 @@ impl Moment<'_> {
 
     /// Bytes of a blob of that moment, which must not be many.
     pub fn read(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
-        self.registry.read_as_of(&self.index, digest)
+        whole(&self.open(digest)?)
     }
 
-    /// Gives a blob of that moment out as a file, which must not exist; the way in which that
-    /// was done. It is not made durable.
-    pub fn give(&self, digest: &Digest, file: &FilePath, way: Way) -> Result<Way, Error> {
-        if let Some(bytes) = self.index.view().inline(digest)? {
-            let made = file.create(Mode::from_raw_mode(0o666));
-            let written = made.and_then(|mut made| made.write_all(&bytes));
-            written.map_err(|error| BlobsError::System {
-                path: file.to_string(),
-                error,
-            })?;
-            return Ok(Way::Copy);
-        }
-        Ok(self.registry.blobs.give(digest, file, way)?)
+    /// A blob of that moment, open for reading.
+    pub fn open(&self, digest: &Digest) -> Result<Reading, Error> {
+        self.registry.read_as_of(&self.index, digest)
     }
 
     /// The bytes of an upload as they are now.

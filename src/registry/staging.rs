@@ -279,13 +279,13 @@ impl Registry {
         whole(&self.read_blob(digest)?)
     }
 
-    /// All of the bytes that a blob had at a moment that is held.
-    pub(super) fn read_as_of(&self, index: &Index, digest: &Digest) -> Result<Vec<u8>, Error> {
+    /// The bytes that a blob had at a moment that is held.
+    pub(super) fn read_as_of(&self, index: &Index, digest: &Digest) -> Result<Reading, Error> {
         let open = |digest: &Digest| match self.blobs.open(digest) {
             Err(BlobsError::Missing(_)) => self.blobs.open_retired(digest),
             opened => opened,
         };
-        whole(&read_in(index, &self.verified, digest, open)?)
+        read_in(index, &self.verified, digest, open)
     }
 
     /// Marks a small blob as damaged, unless its bytes are right or it is marked.
@@ -352,7 +352,7 @@ fn read_in(
 }
 
 /// All of the bytes.
-fn whole(reading: &Reading) -> Result<Vec<u8>, Error> {
+pub(super) fn whole(reading: &Reading) -> Result<Vec<u8>, Error> {
     let mut bytes = vec![0; usize::try_from(reading.len()).unwrap_or_default()];
     let read = reading.read_at(0, &mut bytes)?;
     bytes.truncate(read);

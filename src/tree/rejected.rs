@@ -13,6 +13,7 @@ use super::relocate::Relocation;
 use super::{TreeError, Writer};
 use crate::manifest::Refusal;
 use crate::name::RepositoryName;
+use crate::printable;
 use crate::registry::Error;
 
 /// Refusals remembered, and bytes of the text of each.
@@ -60,7 +61,7 @@ impl Rejected {
             _ => (OTHER, Level::Warn),
         };
         let text = format!("refused {path}: {error}");
-        self.add(rule, writer, (repository, path), text);
+        self.add(rule, writer, (repository, path), &text);
     }
 
     /// Remembers and logs what the audit found in a manifest that was admitted all the same.
@@ -73,7 +74,7 @@ impl Rejected {
     ) {
         let rule = (finding.rule.name(), Level::Warn);
         let text = format!("admitted {path}, but the audit finds: {finding}");
-        self.add(rule, writer, (Some(repository), path), text);
+        self.add(rule, writer, (Some(repository), path), &text);
     }
 
     fn add(
@@ -81,8 +82,9 @@ impl Rejected {
         (rule, level): (&'static str, Level),
         writer: Writer,
         (repository, path): (Option<&RepositoryName>, &str),
-        mut text: String,
+        text: &str,
     ) {
+        let mut text = printable::line(text);
         text.truncate(text.floor_char_boundary(TEXT_MAX));
         if self.rows.len() >= REMEMBERED {
             self.rows.pop_front();

@@ -220,3 +220,121 @@ fn a_backup_into_which_somebody_looked_who_was_killed_is_restored() {
     restore(&site, "restored");
     must_be_clean(&site.top().join("restored"));
 }
+
+/// Runs a backup of the site's store; its exit code, and what it said as JSON.
+fn told(site: &Site) -> (i32, Value) {
+    let mut command = regfs();
+    command.args(["backup", "--json"]).arg(site.store());
+    let output = command.arg(site.top().join("backup")).output().unwrap();
+    let code = output.status.code().unwrap();
+    (code, serde_json::from_slice(&output.stdout).unwrap())
+}
+
+fn in_words(site: &Site) -> String {
+    let mut command = regfs();
+    command.arg("backup").arg(site.store());
+    let output = command.arg(site.top().join("backup")).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Files of blobs in the store.
+fn stored(site: &Site) -> Vec<std::path::PathBuf> {
+    let shards = fs::read_dir(site.store().join("blobs/sha256")).unwrap();
+    let files = shards.flat_map(|shard| fs::read_dir(shard.unwrap().path()).unwrap());
+    files.map(|file| file.unwrap().path()).collect()
+}
+
+#[test]
+fn a_backup_of_a_damaged_store_says_so() {
+    let site = Site::with(&SMALL);
+    site.import(&[]);
+    assert_eq!(told(&site).0, 0);
+    fs::remove_file(&stored(&site)[0]).unwrap();
+    fs::remove_dir_all(site.top().join("backup")).unwrap();
+    let (code, answer) = told(&site);
+    assert_eq!((code, &answer["missing"]), (5, &1.into()), "{answer:#}");
+    assert_eq!(answer["faults"]["blob-missing"], 1, "{answer:#}");
+    let text = in_words(&site);
+    assert!(text.contains("THE STORE IS DAMAGED"), "{text}");
+}
+
+#[test]
+fn needed_blobs_in_the_trash_are_a_warning_and_fsck_names_the_way_back() {
+    let mut site = Site::with(&SMALL);
+    site.import(&[]);
+    let file = stored(&site)[0].clone();
+    let hex = file.file_name().unwrap().to_str().unwrap().to_owned();
+    let path = site.mount_with("delete=permissive");
+    let data = format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]);
+    fs::remove_file(path.join(data)).unwrap();
+    site.unmount();
+    let (code, answer) = told(&site);
+    assert_eq!(code, 0, "{answer:#}");
+    assert!(
+        answer["in_trash"]["missing-reference"].as_u64() > Some(0),
+        "{answer:#}"
+    );
+    let text = in_words(&site);
+    assert!(
+        text.contains("warning") && text.contains("regfs undelete"),
+        "{text}"
+    );
+    let checked = regfs().arg("fsck").arg(site.store()).output().unwrap();
+    let text = String::from_utf8(checked.stdout).unwrap();
+    let undelete = format!("regfs undelete STORE sha256:{hex}");
+    assert!(text.contains(&undelete), "{text}");
+    let digest = format!("sha256:{hex}");
+    let mut undelete = regfs();
+    undelete.arg("undelete").arg(site.store()).arg(digest);
+    assert!(undelete.status().unwrap().success());
+    must_be_clean(&site.store());
+    // It was only gone from the store, so that the backup is whole again too.
+    let (code, answer) = told(&site);
+    assert_eq!((code, &answer["in_trash"]), (0, &serde_json::json!({})));
+}
+
+#[test]
+fn nothing_is_backed_up_or_exported_into_the_store_itself_or_a_mount_of_it() {
+    let mut site = Site::with(&SMALL);
+    site.import(&[]);
+    let bound = site.top().join("bound");
+    fs::create_dir(&bound).unwrap();
+    let mount = |words: &[&str], at: &Path| {
+        let mut command = std::process::Command::new("mount");
+        assert!(command.args(words).arg(at).status().unwrap().success());
+    };
+    let blobs = site.store().join("blobs").display().to_string();
+    mount(&["--bind", &blobs], &bound);
+    std::os::unix::fs::symlink("store/blobs", site.top().join("link")).unwrap();
+    let before = super::store::listing(&site.store());
+    let refused = |site: &Site, target: &str| {
+        for word in ["backup", "export"] {
+            let text = site.refused(&[word, "store", target]);
+            assert!(
+                text.contains("lies below the store"),
+                "{word} {target}: {text}"
+            );
+        }
+    };
+    for target in ["store", "store/new", "link/new", "bound/new", "bound"] {
+        refused(&site, target);
+    }
+    assert!(
+        before == super::store::listing(&site.store()),
+        "something was written"
+    );
+    let status = std::process::Command::new("umount").arg(&bound).status();
+    assert!(status.unwrap().success());
+    let mounted = site.mount();
+    mount(&["--bind", &mounted.display().to_string()], &bound);
+    for target in ["mnt", "mnt/new", "bound/new", "store/new"] {
+        refused(&site, target);
+    }
+    assert!(!mounted.join("new").exists());
+    let status = std::process::Command::new("umount").arg(&bound).status();
+    assert!(status.unwrap().success());
+    site.unmount();
+    back_up(&site);
+    let text = site.refused(&["restore", "backup", "backup/store"]);
+    assert!(text.contains("lies below"), "{text}");
+}

@@ -10,9 +10,13 @@ mod faults;
 mod formats;
 mod inventory;
 mod kills;
+mod links;
+mod names;
 mod plain;
+mod race;
 mod round_trip;
 mod scrub;
+mod sharing;
 mod site;
 
 #[path = "../examined/store.rs"]
@@ -20,3 +24,6 @@ mod store;
 
 #[path = "../served/daemon.rs"]
 mod daemon;
+
+#[path = "../served/small_disk.rs"]
+mod small_disk;

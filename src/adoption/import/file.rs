@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rustix::fs::FileType;
@@ -10,25 +11,26 @@ use super::Reader;
 use crate::adoption::AdoptionError;
 use crate::adoption::link::{self, may_name};
 use crate::adoption::oddity::{Finding, Remedy};
-use crate::adoption::read::{Open, modified};
+use crate::adoption::quarantine;
+use crate::adoption::read::Open;
 use crate::adoption::report::one;
 use crate::digest::{Algorithm, Digest};
-use crate::dir::FilePath;
 use crate::layout::Node;
 use crate::name::{LinkSet, RepositoryName, Tag};
-use crate::registry::{Adopted, Fact, NOTE_BYTES_MAX};
+use crate::printable::printable;
+use crate::registry::{Adopted, Fact, Found, INLINE_BYTES_MAX, NOTE_BYTES_MAX, Way};
 
 impl Reader<'_> {
     /// Counts what a directory stands for.
-    pub(super) fn count(&self, node: &Node) {
+    pub(super) fn count(&self, at: &Open, node: &Node) {
         let tally = &self.shared.tally;
         match node {
             // What tells a repository from a directory on the way to one.
             Node::Manifests(_) => one(&tally.repositories),
             Node::Links(name, LinkSet::Layers) => {
                 // One that was only ever given layers is one too.
-                let other = Node::Manifests(name.clone()).to_string();
-                if !self.shared.tree.join(other).is_dir() {
+                let other = Node::Manifests(name.clone()).name();
+                if at.stat(other.as_ref()).is_err() {
                     one(&tally.repositories);
                 }
             }
@@ -49,8 +51,7 @@ impl Reader<'_> {
         if !started || !found(|node| matches!(node, Node::UploadData(..))) {
             let detail = "without start or bytes: no registry will finish or remove it";
             let finding = Finding::UnfinishedUpload;
-            self.shared
-                .odd(finding, &at.path, Remedy::Kept, detail.into());
+            self.shared.odd(finding, &at.path, Remedy::Kept, detail);
         }
     }
 
@@ -61,15 +62,19 @@ impl Reader<'_> {
         node: &Node,
         name: &OsStr,
     ) -> Result<bool, AdoptionError> {
-        let path = at.path.join(name);
         match node {
             Node::BlobData(digest) => self.blob(at, name, digest)?,
             Node::UploadData(repository, upload) => {
-                let file = FilePath::new(&self.shared.dir, &path);
-                if let Some(adopter) = &mut self.adopter
-                    && adopter.upload(repository, upload, &file)?
-                {
-                    one(&self.shared.tally.new);
+                let Some(adopter) = &mut self.adopter else {
+                    return Ok(true);
+                };
+                match Found::open(&at.dir, name) {
+                    Ok(found) => {
+                        if adopter.upload(repository, upload, &found)? {
+                            one(&self.shared.tally.new);
+                        }
+                    }
+                    Err(error) => self.unreadable(&at.path.join(name), &error),
                 }
             }
             Node::Link(repository, set, digest) => {
@@ -79,7 +84,7 @@ impl Reader<'_> {
                 return self.current(at, name, repository, tag);
             }
             Node::StartedAt(repository, upload) => {
-                let Some((bytes, _)) = self.note(at, name, &path) else {
+                let Some((bytes, _)) = self.note(at, name) else {
                     return Ok(false);
                 };
                 let (repository, upload) = (repository.clone(), *upload);
@@ -90,7 +95,7 @@ impl Reader<'_> {
                 })?;
             }
             Node::HashState(repository, upload, algorithm, offset) => {
-                let Some((bytes, updated)) = self.note(at, name, &path) else {
+                let Some((bytes, updated)) = self.note(at, name) else {
                     return Ok(false);
                 };
                 self.adopt(Fact::HashState {
@@ -108,16 +113,16 @@ impl Reader<'_> {
     }
 
     /// A registry's note, unless it cannot be one.
-    fn note(&self, at: &Open, name: &OsStr, path: &Path) -> Option<(Vec<u8>, u32)> {
+    fn note(&self, at: &Open, name: &OsStr) -> Option<(Vec<u8>, u32)> {
         match at.read(name, NOTE_BYTES_MAX) {
             Err(error) => {
-                self.unreadable(path, &error);
+                self.unreadable(&at.path.join(name), &error);
                 None
             }
             Ok(content) if content.bytes.len() > NOTE_BYTES_MAX => {
                 let detail = format!("more than {NOTE_BYTES_MAX} bytes");
-                let (finding, remedy) = (Finding::OversizedNote, Remedy::SetAside);
-                self.shared.odd(finding, path, remedy, detail);
+                let finding = Finding::OversizedNote;
+                self.shared.set_aside(finding, at, name, &detail);
                 None
             }
             Ok(content) => Some((content.bytes, content.modified)),
@@ -125,52 +130,55 @@ impl Reader<'_> {
     }
 
     fn blob(&mut self, at: &Open, name: &OsStr, digest: &Digest) -> Result<(), AdoptionError> {
-        let (path, tally) = (at.path.join(name), &self.shared.tally);
-        let stat = match at.stat(name) {
-            Ok(stat) => stat,
+        let found = match Found::open(&at.dir, name) {
+            Ok(found) => found,
             Err(error) => {
-                self.unreadable(&path, &error);
+                self.unreadable(&at.path.join(name), &error);
                 return Ok(());
             }
         };
-        let size = u64::try_from(stat.st_size).unwrap_or_default();
+        let size = found.len();
+        let tally = &self.shared.tally;
         one(&tally.blobs);
         tally.bytes.fetch_add(size, Ordering::Relaxed);
+        let Some(sharing) = &self.shared.sharing else {
+            self.shared.seen.lock().insert(*digest);
+            return Ok(());
+        };
+        let way = match sharing.way(found.file())? {
+            Ok(way) => way,
+            // It comes into the index, or is there.
+            Err(_) if size <= INLINE_BYTES_MAX as u64 || self.has_blob(digest)? => Way::Copy,
+            Err(why) => {
+                let path = printable(at.path.join(name));
+                return Err(AdoptionError::Changed { path, why });
+            }
+        };
+        let verify = self.shared.importing.verify;
         let Some(adopter) = &mut self.adopter else {
             return Ok(());
         };
-        let file = FilePath::new(&self.shared.dir, &path);
-        let importing = self.shared.importing;
-        let outcome = adopter.blob(
-            &file,
-            digest,
-            modified(&stat),
-            importing.way,
-            importing.verify,
-        );
+        let (outcome, taken) = adopter.blob(found, digest, way, verify)?;
+        if let Some(taken) = taken {
+            let shown = if way == Way::Move { way } else { taken };
+            tally.came(shown, size);
+        }
         match outcome {
-            Ok(Adopted::Known(known)) if known != size => {
+            Adopted::Known(known) if known != size => {
                 let detail = format!("{size} bytes here, {known} in the store");
-                let (finding, remedy) = (Finding::BlobSize, Remedy::SetAside);
-                self.shared.odd(finding, &path, remedy, detail);
+                let finding = Finding::BlobSize;
+                self.shared.set_aside(finding, at, name, &detail);
             }
-            Ok(Adopted::New(_) | Adopted::Known(_)) => {}
-            Ok(Adopted::Wrong(actual)) => {
+            Adopted::New(_) | Adopted::Known(_) => {}
+            Adopted::Wrong(actual) => {
                 let finding = if size == 0 {
                     Finding::EmptyBlob
                 } else {
                     Finding::WrongBlob
                 };
                 let detail = format!("its {size} bytes are {actual}");
-                self.shared.odd(finding, &path, Remedy::SetAside, detail);
+                self.shared.set_aside(finding, at, name, &detail);
             }
-            Err(error) => match error.about_a_file() {
-                Some(reason) if file.read().is_err() => {
-                    let (finding, remedy) = (Finding::Unreadable, Remedy::PassedOver);
-                    self.shared.odd(finding, &path, remedy, reason);
-                }
-                _ => return Err(error.into()),
-            },
         }
         Ok(())
     }
@@ -190,23 +198,22 @@ impl Reader<'_> {
             LinkSet::Revisions => &tally.revisions,
             LinkSet::TagIndex(_) | LinkSet::Signatures(_) => &tally.others,
         });
-        let path = at.path.join(name);
         let (target, pushed) = match read_link(at, name) {
             Ok((target, pushed)) if may_name(set, digest, &target) => (target, pushed),
             Ok((target, pushed)) => {
                 let detail = format!("it says {target}");
-                self.mended(Finding::WrongLink, &path, detail);
+                self.mended(Finding::WrongLink, at, name, &detail);
                 (*digest, pushed)
             }
             Err((finding, detail, pushed)) => {
-                self.mended(finding, &path, detail);
+                self.mended(finding, at, name, &detail);
                 (*digest, pushed.unwrap_or_default())
             }
         };
         if *set == LinkSet::Revisions && !self.has_blob(&target)? {
             let detail = format!("the bytes of {target} are not there");
             let finding = Finding::RevisionWithoutBlob;
-            self.shared.odd(finding, &path, Remedy::SetAside, detail);
+            self.shared.set_aside(finding, at, name, &detail);
             return Ok(false);
         }
         self.adopt(Fact::Link {
@@ -222,21 +229,21 @@ impl Reader<'_> {
     /// Whether a blob's bytes are there: in the store by now, or in the tree if nothing is
     /// taken in.
     fn has_blob(&self, digest: &Digest) -> Result<bool, AdoptionError> {
-        if let Some(registry) = self.shared.importing.registry {
-            return Ok(registry.has_blob(digest)?);
-        }
-        let data = Node::BlobData(*digest).to_string();
-        Ok(self.shared.tree.join(data).is_file())
+        Ok(match self.shared.importing.into {
+            Some((_, registry)) => registry.has_blob(digest)?,
+            None => self.shared.seen.lock().contains(digest),
+        })
     }
 
     /// Says that what was there was mended; what it was is kept if it was anything.
-    fn mended(&self, finding: Finding, path: &Path, detail: String) {
+    fn mended(&self, finding: Finding, at: &Open, name: &OsStr, detail: &str) {
         if let (Some(quarantine), false) = (&self.shared.quarantine, finding == Finding::EmptyLink)
         {
             // Whether it can be kept or not, the report says what it was.
-            let _kept = quarantine.keep(path);
+            let _kept = quarantine.keep(quarantine::TREE, &at.dir, &at.path, name);
         }
-        self.shared.odd(finding, path, Remedy::Mended, detail);
+        let path = at.path.join(name);
+        self.shared.odd(finding, &path, Remedy::Mended, detail);
     }
 
     /// A tag's current link; one that says nothing follows from the newest of its index.
@@ -247,18 +254,17 @@ impl Reader<'_> {
         repository: &RepositoryName,
         tag: &Tag,
     ) -> Result<bool, AdoptionError> {
-        let path = at.path.join(name);
         let (target, pushed) = match read_link(at, name) {
             Ok(found) => found,
             Err((finding, detail, _)) => {
-                let Some(newest) = self.newest(repository, tag) else {
+                let Some(newest) = newest(at, repository, tag) else {
                     let detail = format!("{detail}, and its index is empty");
-                    let (finding, remedy) = (Finding::TagWithoutTarget, Remedy::SetAside);
-                    self.shared.odd(finding, &path, remedy, detail);
+                    let finding = Finding::TagWithoutTarget;
+                    self.shared.set_aside(finding, at, name, &detail);
                     return Ok(false);
                 };
                 let detail = format!("{detail}; its index says {}", newest.0);
-                self.mended(finding, &path, detail);
+                self.mended(finding, at, name, &detail);
                 newest
             }
         };
@@ -270,31 +276,35 @@ impl Reader<'_> {
         })?;
         Ok(true)
     }
+}
 
-    /// The newest entry of a tag's index, and when it was written.
-    fn newest(&self, repository: &RepositoryName, tag: &Tag) -> Option<(Digest, u32)> {
-        let index = Node::Links(repository.clone(), LinkSet::TagIndex(tag.clone()));
-        let mut newest: Option<(std::time::SystemTime, Digest)> = None;
-        for algorithm in Algorithm::ALL {
-            let directory = index.child(algorithm.name())?;
-            let rows = std::fs::read_dir(self.shared.tree.join(directory.to_string()));
-            for row in rows.into_iter().flatten().flatten() {
-                let name = row.file_name();
-                let entry = name.to_str().and_then(|name| directory.child(name));
-                let Some(Node::LinkDirectory(_, set, digest)) = entry else {
-                    continue;
-                };
-                let link = Node::Link(repository.clone(), set, digest);
-                let file = std::fs::symlink_metadata(self.shared.tree.join(link.to_string()));
-                if let Some(written) = file.ok().and_then(|file| file.modified().ok()) {
-                    newest = newest.max(Some((written, digest)));
-                }
+/// The newest entry of the index of a tag, whose current link stands in `at`, and when it was
+/// written.
+fn newest(at: &Open, repository: &RepositoryName, tag: &Tag) -> Option<(Digest, u32)> {
+    let index = Node::Links(repository.clone(), LinkSet::TagIndex(tag.clone()));
+    let tag = at.above()?;
+    let directory = Arc::new(tag.directory(index.name().as_ref()).ok()?);
+    let mut newest: Option<((i64, u64), Digest)> = None;
+    for algorithm in Algorithm::ALL {
+        let node = index.child(algorithm.name())?;
+        let Ok(entries) = directory.directory(algorithm.name().as_ref()) else {
+            continue;
+        };
+        for (name, _) in entries.list().unwrap_or_default() {
+            let entry = name.to_str().and_then(|name| node.child(name));
+            let Some(Node::LinkDirectory(_, set, digest)) = entry else {
+                continue;
+            };
+            let link = Node::Link(repository.clone(), set, digest).name();
+            let file = entries.dir.metadata(Path::new(&name).join(link));
+            if let Ok(stat) = file {
+                let written = (stat.st_mtime, stat.st_mtime_nsec);
+                newest = newest.max(Some((written, digest)));
             }
         }
-        let (written, digest) = newest?;
-        let seconds = written.duration_since(std::time::UNIX_EPOCH).ok()?;
-        Some((digest, u32::try_from(seconds.as_secs()).unwrap_or_default()))
     }
+    let ((seconds, _), digest) = newest?;
+    Some((digest, u32::try_from(seconds).unwrap_or_default()))
 }
 
 /// What a link says, and since when; or what is wrong, in words, and since when if that can be

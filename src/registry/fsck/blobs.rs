@@ -132,6 +132,7 @@ impl Check<'_> {
             detail: "what this manifest names was never noted".into(),
             needed_by: Vec::new(),
             cure: Cure::Learn(*digest),
+            in_trash: None,
         });
         Ok(())
     }
@@ -166,6 +167,7 @@ impl Check<'_> {
                 detail: "no link and no manifest names it".into(),
                 needed_by: Vec::new(),
                 cure: Cure::Nothing,
+                in_trash: None,
             });
         }
         if count > 0 {

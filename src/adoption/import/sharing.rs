@@ -1,0 +1,81 @@
+//! Sharing: in which way the file of a blob comes, so that nobody but the store's owner can
+//! change it afterwards, and nothing large is copied without a word.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use parking_lot::Mutex;
+
+use crate::adoption::{AdoptionError, about};
+use crate::registry::{Registry, Shareable, Way, who_else_writes};
+
+/// What decides in which way files come.
+pub(super) struct Sharing<'a> {
+    registry: &'a Registry,
+    /// The way that was asked for, if any was.
+    wanted: Option<Way>,
+    owner: u32,
+    /// What works for files of a filesystem and of a user, since policy looks at both.
+    tried: Mutex<HashMap<(u64, u32), Shareable>>,
+}
+
+impl<'a> Sharing<'a> {
+    pub(super) fn of(registry: &'a Registry, wanted: Option<Way>) -> Result<Self, AdoptionError> {
+        Ok(Self {
+            registry,
+            wanted,
+            owner: registry.owner()?,
+            tried: Mutex::default(),
+        })
+    }
+
+    /// Returns `true` if the way that was asked for works for every file.
+    pub(super) fn always_works(&self) -> bool {
+        matches!(self.wanted, Some(Way::Copy | Way::Move))
+    }
+
+    /// The user to whom the store belongs.
+    pub(super) fn owner(&self) -> u32 {
+        self.owner
+    }
+
+    /// The way in which an open file comes; or why it comes in none, in words.
+    pub(super) fn way(&self, file: &File) -> Result<Result<Way, String>, AdoptionError> {
+        if let Some(way @ (Way::Copy | Way::Move)) = self.wanted {
+            return Ok(Ok(way));
+        }
+        let Shareable {
+            by_reference,
+            by_link,
+        } = self.shareable(file)?;
+        Ok(match self.wanted {
+            Some(Way::Link) if by_link => Ok(Way::Link),
+            Some(Way::Reflink) | None if by_reference => Ok(Way::Reflink),
+            Some(Way::Reflink) => Err("its filesystem does not copy by reference".into()),
+            None if by_link => match who_else_writes(file, self.owner).map_err(file_error())? {
+                None => Ok(Way::Link),
+                Some(why) => Err(why),
+            },
+            _ => Err("its filesystem shares no files with the store's".into()),
+        })
+    }
+
+    fn shareable(&self, file: &File) -> Result<Shareable, AdoptionError> {
+        let metadata = file.metadata().map_err(file_error())?;
+        let key = (metadata.dev(), metadata.uid());
+        // Held while it is tried: the others wait for the answer.
+        let mut tried = self.tried.lock();
+        if let Some(known) = tried.get(&key) {
+            return Ok(*known);
+        }
+        let shareable = self.registry.shareable(file)?;
+        tried.insert(key, shareable);
+        Ok(shareable)
+    }
+}
+
+fn file_error() -> impl FnOnce(std::io::Error) -> AdoptionError {
+    about(Path::new("a blob's file"))
+}

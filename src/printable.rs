@@ -1,0 +1,91 @@
+//! Printable text: what others chose (names, values) shown so that it does to a terminal, a log
+//! or a report nothing but be read.
+//!
+//! A control character would end a line or command a terminal, a character that changes the
+//! direction of text would show another name, and bytes that are not UTF-8 would be lost. All of
+//! them are written as escapes, and so is the backslash, so that every text means one name.
+
+use std::ffi::OsStr;
+use std::fmt::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+
+/// Returns a name or path with everything that is not printable escaped.
+pub fn printable(name: impl AsRef<OsStr>) -> String {
+    let mut shown = String::new();
+    for chunk in name.as_ref().as_bytes().utf8_chunks() {
+        // Writing to a string does not fail.
+        let _ok = write_escaped(&mut shown, chunk.valid(), |one| {
+            is_printable(one) && one != '\\'
+        });
+        for byte in chunk.invalid() {
+            let _ok = write!(shown, "\\x{byte:02x}");
+        }
+    }
+    shown
+}
+
+/// Returns a finished line of text, in which names are escaped already or cannot be anything
+/// but printable, with everything escaped that is not printable all the same.
+pub fn line(text: &str) -> String {
+    let mut shown = String::new();
+    let _ok = write_escaped(&mut shown, text, is_printable);
+    shown
+}
+
+/// Returns finished lines as [`line`] returns one.
+pub fn lines(text: &str) -> String {
+    let mut shown = String::new();
+    let _ok = write_escaped(&mut shown, text, |one| one == '\n' || is_printable(one));
+    shown
+}
+
+fn write_escaped(to: &mut String, text: &str, as_it_is: impl Fn(char) -> bool) -> fmt::Result {
+    for one in text.chars() {
+        if as_it_is(one) {
+            to.write_char(one)?;
+        } else {
+            write!(to, "{}", one.escape_default())?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns `true` unless a character commands a terminal, ends a line, or changes the direction
+/// of the text around it.
+fn is_printable(one: char) -> bool {
+    let turns = matches!(one,
+        '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    !one.is_control() && !turns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_shown_on_one_line_and_without_commands() {
+        let shown = |bytes: &[u8]| printable(OsStr::from_bytes(bytes));
+        assert_eq!(shown("team/äpp-1".as_bytes()), "team/äpp-1");
+        assert_eq!(shown(b"a\nb\r\x1b[2Jc\x7f"), r"a\nb\r\u{1b}[2Jc\u{7f}");
+        assert_eq!(shown(b"caf\xe9"), r"caf\xe9");
+        assert_eq!(
+            shown("exe\u{202e}gpj.\u{9b}".as_bytes()),
+            r"exe\u{202e}gpj.\u{9b}"
+        );
+    }
+
+    #[test]
+    fn two_names_are_never_shown_alike() {
+        assert_ne!(printable("a\nb"), printable(r"a\nb"));
+        assert_ne!(printable(OsStr::from_bytes(b"\xe9")), printable(r"\xe9"));
+    }
+
+    #[test]
+    fn what_was_escaped_is_not_escaped_again() {
+        let shown = printable("a\nb");
+        assert_eq!(line(&shown), shown);
+        assert_eq!(line("two\nlines"), r"two\nlines");
+        assert_eq!(lines("two\nlines \x1b[0m"), "two\nlines \\u{1b}[0m");
+    }
+}
