@@ -121,6 +121,10 @@ fn callers_of_a_dead_mount_whose_connection_lingers_are_let_go_by_the_next_mount
     use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
     let mut mounted = Mounted::new();
     mounted.stock();
+    File::open(mounted.repository(""))
+        .unwrap()
+        .sync_all()
+        .unwrap();
     let process = Pid::from_raw(mounted.pid().cast_signed()).unwrap();
     let process = pidfd_open(process, PidfdFlags::empty()).unwrap();
     let open = fs::read_dir(format!("/proc/{}/fd", mounted.pid())).unwrap();
