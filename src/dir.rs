@@ -19,9 +19,11 @@ use rustix::fs::{
 };
 
 mod file_path;
+mod keeper;
 mod pinned;
 
 pub use file_path::FilePath;
+use keeper::Keeper;
 pub use pinned::Pinned;
 
 /// Longest path that is given to the kernel in one call, in bytes; its own limit is 4,096.
@@ -37,6 +39,8 @@ pub struct Dir {
     descriptor: Arc<OwnedFd>,
     /// Where it was when it was opened: for messages.
     path: Arc<Path>,
+    /// To whom belongs what is made beneath it, if not to us.
+    keeper: Option<Keeper>,
 }
 
 /// One name in a directory, and the kind of file it names, `Unknown` where the filesystem does
@@ -86,7 +90,19 @@ impl Dir {
         Self {
             descriptor: Arc::new(descriptor),
             path: path.into(),
+            keeper: None,
         }
+    }
+
+    /// The same directory, kept by its owner: what root makes beneath it, here and in directories
+    /// that are opened from here, belongs to that user, and files that have other names are not
+    /// opened for writing. Nothing changes for others than root.
+    ///
+    /// # Errors
+    /// What fstat(2) says.
+    pub fn kept_by_owner(self) -> io::Result<Self> {
+        let keeper = Keeper::of(&fstat(&self)?);
+        Ok(Self { keeper, ..self })
     }
 
     /// Where the directory was when it was opened: for messages, never to open something.
@@ -114,7 +130,10 @@ impl Dir {
         };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let descriptor = openat2(start, rest, flags, Mode::empty(), BENEATH)?;
-        Ok(Self::of(descriptor, &self.shown(path)))
+        Ok(Self {
+            keeper: self.keeper,
+            ..Self::of(descriptor, &self.shown(path))
+        })
     }
 
     /// Opens a directory beneath this one, and makes it first if it is not there, with this
@@ -144,13 +163,18 @@ impl Dir {
         let (start, rest) = self.approach(path.as_ref())?;
         let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         let descriptor = openat2(start, rest, flags, mode, BENEATH)?;
-        if FileType::from_raw_mode(fstat(&descriptor)?.st_mode) != FileType::RegularFile {
+        let stat = fstat(&descriptor)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "not a regular file",
             ));
         }
-        Ok(File::from(descriptor))
+        let file = File::from(descriptor);
+        if let Some(keeper) = self.keeper {
+            keeper.admit(&file, &stat, flags)?;
+        }
+        Ok(file)
     }
 
     /// Holds what a path beneath this directory leads to, of any kind, without opening it; an
@@ -189,7 +213,11 @@ impl Dir {
     /// As [`open_dir`](Self::open_dir) for the way there, and what mkdirat(2) says.
     pub fn make_dir(&self, path: impl AsRef<Path>, mode: Mode) -> io::Result<()> {
         let (parent, name) = self.parent(path.as_ref())?;
-        Ok(mkdirat(parent, name, mode)?)
+        mkdirat(parent, name, mode)?;
+        match self.keeper {
+            Some(keeper) => keeper.give(self.open_dir(path)?),
+            None => Ok(()),
+        }
     }
 
     /// Removes a name that is no directory.

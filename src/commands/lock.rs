@@ -83,6 +83,8 @@ impl StoreLock {
         if is_read_only(&dir)? {
             return Self::share(dir, patience);
         }
+        let path = dir.path().to_owned();
+        let dir = dir.kept_by_owner().map_err(about(&path))?;
         tighten(&dir)?;
         let path = dir.shown(LOCK);
         let flags = OFlags::RDWR | OFlags::CREATE;

@@ -151,3 +151,33 @@ fn must_be_clean_after_refusal(mounted: &Mounted) {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("not a socket"), "{output:?}");
 }
+
+#[test]
+fn what_root_makes_in_the_store_of_a_user_is_that_users() {
+    let mut mounted = Mounted::new();
+    mounted.stock();
+    mounted.unmount();
+    let mut chown = Command::new("chown");
+    chown.args(["-R", "20001:20001"]).arg(mounted.store());
+    assert!(chown.status().unwrap().success());
+    mounted.mount(&[]);
+    let layer = vec![7; 100_000];
+    fs::write(mounted.repository("_layers/large.tar"), &layer).unwrap();
+    mounted.unmount();
+    must_be_clean(&mounted.store());
+    let mut paths = vec![mounted.store()];
+    all(&mounted.store(), &mut paths);
+    for path in paths {
+        let owner = fs::symlink_metadata(&path).unwrap().uid();
+        assert_eq!(owner, STRANGER.uid, "{}", path.display());
+    }
+    // What has another name may be a file that only root may write.
+    let (victim, lock) = (mounted.store().join("victim"), mounted.store().join("lock"));
+    fs::write(&victim, "precious").unwrap();
+    fs::remove_file(&lock).unwrap();
+    fs::hard_link(&victim, &lock).unwrap();
+    let refused = regfs().arg("fsck").arg(mounted.store()).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("other names"), "{refused:?}");
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+}

@@ -1,0 +1,48 @@
+//! The owner of a directory in which root works: what is made there is to be that user's, and
+//! what that user may have led elsewhere is not written.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+
+use rustix::fs::{Gid, OFlags, Stat, Uid, fchown, fstat};
+
+/// A user other than root.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Keeper {
+    uid: Uid,
+    gid: Gid,
+}
+
+impl Keeper {
+    /// The owner of a directory, if it is another one than we, and we may give files away.
+    pub(super) fn of(stat: &Stat) -> Option<Self> {
+        let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+        let foreign = rustix::process::geteuid().is_root() && !uid.is_root();
+        foreign.then_some(Self { uid, gid })
+    }
+
+    /// Gives what we have just made to its owner: it is root's, and nothing is in it.
+    pub(super) fn give(self, made: impl AsFd) -> io::Result<()> {
+        if fstat(&made)?.st_uid == 0 {
+            fchown(&made, Some(self.uid), Some(self.gid))?;
+        }
+        Ok(())
+    }
+
+    /// Looks at a file that was opened: one that is written may have no other name, since that
+    /// may be of a file which only root may write.
+    pub(super) fn admit(self, file: &File, stat: &Stat, flags: OFlags) -> io::Result<()> {
+        if !flags.intersects(OFlags::WRONLY | OFlags::RDWR) {
+            return Ok(());
+        }
+        if stat.st_nlink > 1 {
+            let text = "it has other names, which may be files of somebody else";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+        }
+        if flags.contains(OFlags::CREATE) && stat.st_size == 0 {
+            self.give(file)?;
+        }
+        Ok(())
+    }
+}
