@@ -83,6 +83,11 @@
 //! says, calls and answers is the same for both (`fuse/request.rs`, `fuse/dispatch.rs`,
 //! `fuse/reply.rs`).
 //!
+//! The kernel knows a file by a number that it is given once and that no other file gets. What
+//! stat and listings show is another: a plain file's own, else one computed from the number of
+//! the repository and the digest, tag or upload, so that it is the same after every mount
+//! (`tree/number.rs`; `tests/mount/numbers.rs`).
+//!
 //! Blobs, and uploads while they are written, are files that the kernel reads and writes by
 //! itself where it can (Linux 6.9, privileges; `fuse/passthrough.rs`). We do not see those
 //! writes: the hash follows the file behind the writer, and before it counts, a checksum tells

@@ -36,6 +36,7 @@ mod handle;
 mod lingering;
 mod listing;
 mod node;
+mod number;
 mod own;
 mod owned;
 mod packed;
@@ -90,19 +91,21 @@ pub struct Listed {
     pub found: Found,
 }
 
-/// One name of a listing that tells no more than what kind of file it is.
+/// One name of a listing that tells no more than what kind of file it is, and its number.
 #[derive(Clone, Debug)]
 pub struct Named {
     /// The name.
     pub name: OsString,
     /// What it names.
     pub kind: FileKind,
+    /// Its inode number.
+    pub number: u64,
 }
 
 impl From<Listed> for Named {
     fn from(Listed { name, found }: Listed) -> Self {
-        let kind = found.attributes.kind;
-        Self { name, kind }
+        let (kind, number) = (found.attributes.kind, found.attributes.number);
+        Self { name, kind, number }
     }
 }
 
@@ -279,14 +282,14 @@ impl Tree {
                 let draft = self.draft(*id)?;
                 Ok(Attributes {
                     permissions: self.draft_permissions(&draft)?,
-                    ..Attributes::file(draft.len(), draft.modified())
+                    ..draft.attributes()
                 })
             }
             Place::Hidden(id) => {
                 let made = self.drafts.made(*id).ok_or(TreeError::NotFound)?;
                 Ok(Attributes {
                     permissions: self.waiting_permissions(&Parent::Hidden(*id))?,
-                    ..Attributes::directory(made)
+                    ..Attributes::directory(number::hidden(*id), made)
                 })
             }
             Place::Own(file) => Ok(self.own_attributes(*file)),

@@ -248,6 +248,7 @@ mod tests {
 
     fn file(mode: u16) -> Attributes {
         Attributes {
+            number: 2,
             kind: FileKind::File,
             size: 0,
             blocks: 0,

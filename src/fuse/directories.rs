@@ -8,14 +8,13 @@
 
 use std::ffi::OsStr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use fuser::Errno;
 use parking_lot::Mutex;
 
 use super::access::{Caller, READ};
-use super::service::{Entry, Service, logged};
-use crate::tree::{Attributes, FileKind, Found, Listed, Named, Permissions, Place, TreeError};
+use super::service::{Service, logged};
+use crate::tree::{FileKind, Found, Listed, Named, Permissions, Place, TreeError};
 
 mod pages;
 
@@ -36,7 +35,7 @@ impl Directories {
 
 /// A row of a listing, for the kernel.
 pub(super) enum Row<'a> {
-    /// `.` or `..`, which get the directory's own number.
+    /// `.` or `..`, by its number.
     Dots(u64, &'static str),
     /// A name, with its attributes.
     Name(&'a Listed),
@@ -53,6 +52,15 @@ impl Row<'_> {
         }
     }
 
+    /// The inode number.
+    pub(super) fn number(&self) -> u64 {
+        match self {
+            Self::Dots(number, _) => *number,
+            Self::Name(row) => row.found.attributes.number,
+            Self::Bare(row) => row.number,
+        }
+    }
+
     pub(super) fn kind(&self) -> FileKind {
         match self {
             Self::Dots(..) => FileKind::Directory,
@@ -63,30 +71,9 @@ impl Row<'_> {
 }
 
 impl Service {
-    /// The number of a row of which the kernel gets no attributes: any but 0 serves.
-    pub(super) const BARE: u64 = u64::MAX;
-
-    /// The number of a row in a listing without attributes. One is given at lookup only, and
-    /// nobody looks for it where there are many rows.
-    pub(super) fn listed_number(&self, row: &Row<'_>) -> u64 {
-        let number = match row {
-            Row::Dots(ino, _) => Some(*ino),
-            Row::Name(row) => self.inodes.number(&row.found.place),
-            Row::Bare(_) => None,
-        };
-        number.unwrap_or(Self::BARE)
-    }
-
-    /// What the kernel gets of a row that it shall not remember: a number and a kind.
-    pub(super) fn bare(&self, ino: u64, kind: FileKind) -> Entry {
-        Entry {
-            attributes: self.attributes(ino, &Attributes::unknown(kind)),
-            lifetime: Duration::ZERO,
-        }
-    }
-
     /// Lists from an offset on. `add` takes a row, the offset behind it and the permissions of
-    /// the directory, and says whether there was no more room for it. Gives the inodes that the kernel must be told of.
+    /// the directory, and says whether there was no more room for it. Gives the inodes that the
+    /// kernel must be told of.
     pub(super) fn list(
         &self,
         caller: Caller,
@@ -102,9 +89,13 @@ impl Service {
         } else {
             self.inodes.listed(ino)
         };
-        for (at, name) in [(0, "."), (1, "..")] {
-            if offset <= at && add(at + 1, &Row::Dots(ino, name)) {
-                return Ok(Vec::new());
+        if offset < DOTS {
+            let numbers = self.tree.numbers(&directory);
+            let (own, above) = numbers.map_err(|error| logged(&error))?;
+            for (at, number, name) in [(0, own, "."), (1, above, "..")] {
+                if offset <= at && add(at + 1, &Row::Dots(number, name)) {
+                    return Ok(Vec::new());
+                }
             }
         }
         let mut reading = self.go_on(&directory, ino, offset, version)?;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use fuser::{Errno, FileType};
+use fuser::Errno;
 
 use super::access::Caller;
 use super::directories::Row;
@@ -238,23 +238,19 @@ fn list(
 ) -> Result<(Reply, Vec<u64>), Errno> {
     let mut listing = Listing::new(size, plus);
     let stale = service.list(caller, ino, offset, |next, row, permissions| match row {
-        Row::Dots(ino, _) if plus => {
-            let dots = (*ino, next, FileType::Directory);
-            listing.add(dots, row.name(), Some(&service.bare(*ino, row.kind())))
-        }
         Row::Name(row) if plus => {
             let entry = service.entry(permissions, &row.found);
-            let ino = entry.attributes.ino.0;
-            let named = (ino, next, entry.attributes.kind);
+            let attributes = &entry.attributes;
+            let named = (attributes.ino.0, next, attributes.kind);
             let full = listing.add(named, &row.name, Some(&entry));
             if full {
                 // The kernel was not told after all.
-                service.inodes.forget(ino, 1);
+                service.inodes.forget(entry.node, 1);
             }
             full
         }
         row => {
-            let named = (service.listed_number(row), next, file_type(row.kind()));
+            let named = (row.number(), next, file_type(row.kind()));
             listing.add(named, row.name(), None)
         }
     })?;

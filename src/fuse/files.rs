@@ -170,7 +170,7 @@ impl Service {
             .create(&parent, name, new, caller.writer(), admit)
             .map_err(|error| logged(&error))?;
         let entry = self.entry(permissions, &found);
-        let ino = entry.attributes.ino.0;
+        let ino = entry.node;
         let opened = self.opened(caller.uid, ino, handle, Access::Write);
         // The kernel is not told of it after all.
         let opened = opened.inspect_err(|_| self.inodes.forget(ino, 1))?;

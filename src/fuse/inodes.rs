@@ -1,4 +1,5 @@
-//! Inodes: the numbers under which the kernel knows places.
+//! Inodes: the numbers by which the kernel knows places. stat shows others, which last
+//! (`tree/number.rs`).
 //!
 //! A number is given at the first lookup and goes when the kernel has forgotten it as often as
 //! it looked it up. A place that becomes another (a renamed file) keeps its number.
@@ -48,6 +49,8 @@ struct Row {
     kept: bool,
     /// Whether the kernel may have cached its listing.
     listed: bool,
+    /// Whether it was made as a file that was no fact yet, and has become another place.
+    made: bool,
 }
 
 impl Row {
@@ -59,6 +62,7 @@ impl Row {
             through_us: false,
             kept: false,
             listed: false,
+            made: false,
         }
     }
 }
@@ -289,10 +293,14 @@ impl Inodes {
         if old == new {
             return;
         }
+        let made = matches!(old, Place::Draft(_));
         let (old, new) = (Packed::from(old), Packed::from(new));
         let mut table = self.table.write();
         if let Some(ino) = table.number(&old) {
             table.moves(ino, &old, &new);
+            if let Some(row) = table.rows.get_mut(ino) {
+                row.made |= made;
+            }
         }
     }
 
@@ -321,6 +329,12 @@ impl Inodes {
         for (ino, old, new) in rows {
             table.moves(ino, &old, &new);
         }
+    }
+
+    /// Whether a number was given to a file that was no fact yet, and is another place now.
+    pub(super) fn was_made(&self, ino: u64) -> bool {
+        let table = self.table.read();
+        table.rows.get(ino).is_some_and(|row| row.made)
     }
 
     /// What is below a plain directory has moved with it.

@@ -337,7 +337,7 @@ impl Service {
         }
         let mode = mode & !libc::S_IFMT;
         let (entry, opened) = self.create(caller, parent, name, mode, libc::O_RDWR)?;
-        self.release(entry.attributes.ino.0, opened.number);
+        self.release(entry.node, opened.number);
         Ok(entry)
     }
 

@@ -189,7 +189,7 @@ impl Reply {
 
 fn put_entry(bytes: &mut Vec<u8>, entry: &Entry) {
     let (seconds, nanos) = (entry.lifetime.as_secs(), entry.lifetime.subsec_nanos());
-    bytes.u64(entry.attributes.ino.0).u64(0);
+    bytes.u64(entry.node).u64(0);
     bytes.u64(seconds).u64(seconds).u32(nanos).u32(nanos);
     put_attributes(bytes, &entry.attributes);
 }
@@ -273,8 +273,8 @@ impl Listing {
         Self { bytes, max, plus }
     }
 
-    /// Adds a row; whether there was no more room for it. Without an entry the kernel gets the
-    /// number 0 where it asks for one, and looks the name up if it must.
+    /// Adds a row; whether there was no more room for it. Without an entry the kernel remembers
+    /// nothing of it, and looks the name up if it must.
     pub(super) fn add(
         &mut self,
         (ino, offset, file): (u64, u64, FileType),

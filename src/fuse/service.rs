@@ -23,6 +23,8 @@ const LASTING: Duration = Duration::from_hours(1);
 
 /// A name resolved, for the kernel.
 pub(super) struct Entry {
+    /// By which number the kernel knows it.
+    pub(super) node: u64,
     pub(super) attributes: FileAttr,
     pub(super) lifetime: Duration,
 }
@@ -66,10 +68,10 @@ impl Service {
     }
 
     /// Attributes as the kernel wants them.
-    pub(super) fn attributes(&self, ino: u64, attributes: &Attributes) -> FileAttr {
+    pub(super) fn attributes(&self, attributes: &Attributes) -> FileAttr {
         let permissions = attributes.permissions;
         FileAttr {
-            ino: INodeNo(ino),
+            ino: INodeNo(attributes.number),
             size: attributes.size,
             blocks: attributes.blocks,
             atime: attributes.accessed,
@@ -89,12 +91,28 @@ impl Service {
 
     /// Tells the kernel once more of a place in a directory with these permissions.
     pub(super) fn entry(&self, directory: Permissions, found: &Found) -> Entry {
-        let ino = self.inodes.look_up(&found.place);
-        let attributes = self.attributes(ino, &found.attributes);
+        let node = self.inodes.look_up(&found.place);
+        let lasting = found.lasting && directory.allow_all(EXECUTE);
+        self.shown_as(node, &found.attributes, lasting)
+    }
+
+    /// Attributes for the kernel. A file that became another place keeps its number for as long
+    /// as it is open: whoever has it open finds the same file.
+    fn shown_as(&self, node: u64, attributes: &Attributes, lasting: bool) -> Entry {
+        let mut attributes = self.attributes(attributes);
+        let made = self.number_made(node);
+        attributes.ino = made.map_or(attributes.ino, INodeNo);
         Entry {
+            node,
             attributes,
-            lifetime: lifetime(found.lasting && directory.allow_all(EXECUTE)),
+            lifetime: lifetime(lasting && made.is_none()),
         }
+    }
+
+    fn number_made(&self, node: u64) -> Option<u64> {
+        let open = self.inodes.was_made(node).then(|| self.files.open_on(node));
+        let mut open = open.into_iter().flatten();
+        open.find_map(|handle| self.tree.number_made(&handle))
     }
 
     /// What is known of an inode. One that was removed is asked of a file that is still open on
@@ -119,15 +137,12 @@ impl Service {
         // What is being written changes with every write, which comes to us.
         // Of the top the kernel asks each time: registries stat it to learn whether we live.
         let settled = ino != TOP && matches!(place, Some(Place::Node(_) | Place::Plain(_)));
-        let mut attributes = self.attributes(ino, &shown);
+        let mut entry = self.shown_as(ino, &shown, settled);
         if place.is_none() {
             // It was removed, and is open still.
-            attributes.nlink = 0;
+            entry.attributes.nlink = 0;
         }
-        Ok(Entry {
-            attributes,
-            lifetime: lifetime(settled),
-        })
+        Ok(entry)
     }
 
     /// Takes note of what an operation on `place` changed; the inodes that the kernel must be

@@ -11,6 +11,13 @@ pub struct RepositoryId(pub(super) u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DigestId(pub(super) u32);
 
+impl RepositoryId {
+    /// The number itself.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+}
+
 impl DigestId {
     /// The number itself.
     pub fn number(self) -> u32 {

@@ -20,6 +20,13 @@ impl Registry {
             .id)
     }
 
+    /// The number by which a repository is known whatever its name, or a directory on the way to
+    /// one that was made.
+    pub fn repository_number(&self, name: &Namespace) -> Result<Option<u32>, Error> {
+        let repository = self.index.view().repository(name)?;
+        Ok(repository.map(|repository| repository.id.number()))
+    }
+
     /// What a link names, and since when.
     pub fn link(
         &self,

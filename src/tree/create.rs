@@ -81,7 +81,7 @@ impl Tree {
             place: Place::Draft(draft.id()),
             attributes: Attributes {
                 permissions: self.draft_permissions(&draft)?,
-                ..Attributes::file(0, draft.modified())
+                ..draft.attributes()
             },
             lasting: false,
         };

@@ -9,7 +9,7 @@ use super::content::{Budget, Content};
 use super::drafts::Name;
 use super::relocate::Relocation;
 use super::target::Target;
-use super::{Place, TreeError, Writer, process};
+use super::{Attributes, Place, TreeError, Writer, number, process};
 use crate::digest::Digest;
 use crate::manifest::MANIFEST_BYTES_MAX;
 use crate::registry::Registry;
@@ -102,6 +102,11 @@ impl Draft {
 
     pub(super) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// What stat shows of it while it is no fact.
+    pub(super) fn attributes(&self) -> Attributes {
+        Attributes::file(number::draft(self.id), self.len(), self.modified())
     }
 
     /// The time that was set, or else that at which it was made.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::content::Content;
 use super::draft::Draft;
 use super::own::OwnFile;
-use super::{Attributes, Change, Outcome, Place, Tree, TreeError, Writer, plain};
+use super::{Attributes, Change, Outcome, Place, Tree, TreeError, Writer, number, plain};
 use crate::digest::Digest;
 use crate::layout::Node;
 use crate::registry::{Lent, Reading, Staging, read_held};
@@ -138,9 +138,11 @@ impl Tree {
             }
             Place::Node(node) => {
                 let (content, kept) = self.content(node)?;
+                let number = self.node_number(node)?;
+                let len = content.len() as u64;
                 let attributes = Attributes {
                     permissions: self.node_permissions(node)?,
-                    ..Attributes::file(content.len() as u64, self.dated(kept))
+                    ..Attributes::file(number, len, self.dated(kept))
                 };
                 Open::Shown(node.clone(), content, attributes)
             }
@@ -348,7 +350,7 @@ impl Tree {
             | Open::Blob(_, attributes) => Ok(attributes.clone()),
             Open::Draft(draft, place) => match place.as_ref().map(|place| self.attributes(place)) {
                 Some(Ok(attributes)) => Ok(attributes),
-                Some(Err(_)) | None => Ok(Attributes::file(draft.len(), draft.modified())),
+                Some(Err(_)) | None => Ok(draft.attributes()),
             },
             Open::Upload(staging, attributes) => Ok(Attributes {
                 size: staging.len(),
@@ -356,6 +358,20 @@ impl Tree {
                 ..attributes.clone()
             }),
             Open::Plain(file) => plain::shown(file),
+        }
+    }
+
+    /// The number that a file had when it was made, if this is the one by which it was. Who has
+    /// it open finds it the same file when it has become another place.
+    pub fn number_made(&self, handle: &Handle) -> Option<u64> {
+        match &handle.open {
+            Open::Draft(draft, None) => Some(number::draft(draft.id())),
+            Open::Own(..)
+            | Open::Shown(..)
+            | Open::Blob(..)
+            | Open::Draft(_, Some(_))
+            | Open::Upload(..)
+            | Open::Plain(..) => None,
         }
     }
 

@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::time::SystemTime;
 
 use super::own::OwnFile;
-use super::{Attributes, FileKind, Found, Listed, Named, Place, Tree, TreeError, Writer};
+use super::{Attributes, FileKind, Found, Listed, Named, Place, Tree, TreeError, Writer, number};
 use crate::layout::Node;
 use crate::name::{LinkSet, Namespace};
 use crate::registry::Directory;
@@ -36,11 +36,12 @@ impl Tree {
                 });
                 Ok(rows.take(limit).collect())
             }
-            Place::Node(node) => {
-                self.list_node(node, last.and_then(OsStr::to_str), limit, |child| {
-                    self.listed(child)
-                })
-            }
+            Place::Node(node) => self.list_node(
+                node,
+                last.and_then(OsStr::to_str),
+                limit,
+                |child, within| self.listed(child, within),
+            ),
             Place::Own(OwnFile::Directory) => {
                 let files = OwnFile::FILES.into_iter();
                 let behind =
@@ -87,9 +88,12 @@ impl Tree {
             let rows = self.list(directory, last, limit)?;
             return Ok(rows.into_iter().map(Named::from).collect());
         };
-        self.list_node(node, last.and_then(OsStr::to_str), limit, |child| {
-            self.named(child)
-        })
+        self.list_node(
+            node,
+            last.and_then(OsStr::to_str),
+            limit,
+            |child, within| self.named(child, within),
+        )
     }
 
     /// Whether names may come to be in a directory that nobody makes: what the kernel keeps of
@@ -109,9 +113,10 @@ impl Tree {
         node: &Node,
         last: Option<&str>,
         limit: usize,
-        row: impl Fn(Child) -> Result<R, TreeError>,
+        row: impl Fn(Child, Option<u32>) -> Result<R, TreeError>,
     ) -> Result<Vec<R>, TreeError> {
         let (first, mut last) = (last.is_none(), last.map(str::to_owned));
+        let within = self.number_within(node)?;
         let mut rows = Vec::new();
         // A page that is not full is taken for the last one.
         while rows.len() < limit {
@@ -122,7 +127,7 @@ impl Tree {
                 last = Some(newest.name());
             }
             for child in children {
-                match row(child) {
+                match row(child, within) {
                     // Not there, or gone since it was read: it was not there during the whole
                     // listing.
                     Err(TreeError::NotFound) => {}
@@ -142,14 +147,14 @@ impl Tree {
 
     /// A row of a listing. Where the listing itself says that a directory is there, and since
     /// when, nobody looks again.
-    fn listed(&self, (child, kept): Child) -> Result<Listed, TreeError> {
+    fn listed(&self, (child, kept): Child, within: Option<u32>) -> Result<Listed, TreeError> {
         let name = child.name().into();
         let found = match kept {
             None => self.found(Place::Node(child))?,
             Some(kept) => Found {
                 attributes: Attributes {
                     permissions: self.node_permissions(&child)?,
-                    ..Attributes::directory(self.dated(kept))
+                    ..Attributes::directory(number::node(&child, within), self.dated(kept))
                 },
                 place: Place::Node(child),
                 lasting: true,
@@ -159,12 +164,13 @@ impl Tree {
     }
 
     /// The name of such a row.
-    fn named(&self, (child, kept): Child) -> Result<Named, TreeError> {
+    fn named(&self, (child, kept): Child, within: Option<u32>) -> Result<Named, TreeError> {
         match kept {
-            None => self.listed((child, kept)).map(Named::from),
+            None => self.listed((child, kept), within).map(Named::from),
             Some(_) => Ok(Named {
                 name: child.name().into(),
                 kind: FileKind::Directory,
+                number: number::node(&child, within),
             }),
         }
     }

@@ -96,14 +96,16 @@ impl Tree {
                 .registry
                 .directory(&directory)?
                 .ok_or(TreeError::NotFound)?;
-            return Ok(Attributes::directory(self.dated(kept)));
+            let number = self.node_number(node)?;
+            return Ok(Attributes::directory(number, self.dated(kept)));
         }
+        let number = self.node_number(node)?;
         if let Some(top) = top(node) {
             let kept = self.registry.top(top)?;
-            return Ok(Attributes::directory(self.dated(kept)));
+            return Ok(Attributes::directory(number, self.dated(kept)));
         }
         let (size, kept) = self.file(node)?;
-        Ok(Attributes::file(size, kept))
+        Ok(Attributes::file(number, size, kept))
     }
 
     /// Whether a place stays until it is removed itself, unlike a file being written, and a

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use rustix::process::{getegid, geteuid};
 
-use super::{Attributes, Permissions, Tree};
+use super::{Attributes, Permissions, Tree, number};
 
 /// Its name.
 pub(super) const DIRECTORY: &str = ".regfs";
@@ -159,13 +159,13 @@ impl Tree {
         match file {
             OwnFile::Directory => Attributes {
                 permissions: self.control.permissions(0o550),
-                ..Attributes::directory(self.mounted)
+                ..Attributes::directory(number::own(file), self.mounted)
             },
             OwnFile::Status | OwnFile::Rejected => {
                 let len = self.own_content(file).len() as u64;
                 Attributes {
                     permissions: self.control.permissions(0o440),
-                    ..Attributes::file(len, self.mounted)
+                    ..Attributes::file(number::own(file), len, self.mounted)
                 }
             }
             #[cfg(debug_assertions)]

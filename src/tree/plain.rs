@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::fs::{Mode, OFlags, RenameFlags};
 
 use super::stat::{Attributes, Change, Permissions};
-use super::{Access, TreeError};
+use super::{Access, TreeError, number};
 use crate::dir::{Dir, Pinned};
 use crate::layout;
 
@@ -79,6 +79,11 @@ impl Plain {
         path == self.root
     }
 
+    /// The directory in which the layout stands.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Refuses what would move or remove the way to the root, or what stands there.
     fn guard(&self, path: &Path) -> Result<(), TreeError> {
         if self.root.starts_with(path) || path == self.root.join(layout::TOP) {
@@ -93,7 +98,11 @@ impl Plain {
 
     pub(super) fn attributes(&self, path: &Path) -> Result<Attributes, TreeError> {
         let stat = self.directory.metadata(path).map_err(about(path))?;
-        Ok(attributes(&stat))
+        let mut attributes = attributes(&stat);
+        if path.as_os_str().is_empty() {
+            attributes.number = number::TOP;
+        }
+        Ok(attributes)
     }
 
     pub(super) fn read_link(&self, path: &Path) -> Result<PathBuf, TreeError> {

@@ -80,30 +80,24 @@ pub struct Attributes {
     pub device: u32,
     /// Who may do what.
     pub permissions: Permissions,
+    /// The inode number.
+    pub number: u64,
 }
 
 impl Attributes {
-    /// Those of a file of which no more is told than its kind.
-    pub fn unknown(kind: FileKind) -> Self {
-        Self {
-            kind,
-            ..Self::directory(SystemTime::UNIX_EPOCH)
-        }
-    }
-
-    pub(super) fn directory(modified: SystemTime) -> Self {
+    pub(super) fn directory(number: u64, modified: SystemTime) -> Self {
         Self {
             kind: FileKind::Directory,
             links: 2,
-            ..Self::of(0, modified, Permissions::DIRECTORY)
+            ..Self::of(number, 0, modified, Permissions::DIRECTORY)
         }
     }
 
-    pub(super) fn file(size: u64, modified: SystemTime) -> Self {
-        Self::of(size, modified, Permissions::DIRECTORY.of_files())
+    pub(super) fn file(number: u64, size: u64, modified: SystemTime) -> Self {
+        Self::of(number, size, modified, Permissions::DIRECTORY.of_files())
     }
 
-    fn of(size: u64, modified: SystemTime, permissions: Permissions) -> Self {
+    fn of(number: u64, size: u64, modified: SystemTime, permissions: Permissions) -> Self {
         Self {
             kind: FileKind::File,
             size,
@@ -114,6 +108,7 @@ impl Attributes {
             links: 1,
             device: 0,
             permissions,
+            number,
         }
     }
 }

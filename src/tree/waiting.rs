@@ -25,9 +25,11 @@ fn is_gone(file: &File) -> bool {
 }
 
 impl Draft {
-    /// Whether it is small and will be just a fact, if anything.
+    /// Whether it is small and will be just a fact, if anything, and nobody is at work on it.
     fn is_fact(&self) -> bool {
-        let state = self.hold();
+        let Some(state) = self.try_hold() else {
+            return false;
+        };
         let fact = match &state.target {
             Target::Later => true,
             Target::File(node) => matches!(

@@ -23,6 +23,7 @@ mod man;
 mod manifests;
 mod mounted;
 mod moved;
+mod numbers;
 mod opened;
 mod options;
 mod ownership;

@@ -10,8 +10,8 @@ use rustix::fs::{
 use rustix::process::{getegid, geteuid};
 
 use super::{about_open, mode, time};
-use crate::tree::TreeError;
 use crate::tree::stat::{Attributes, Change, FileKind, Permissions};
+use crate::tree::{TreeError, number};
 
 /// Set-user-ID, set-group-ID, and the bit that makes the second one mean something.
 const SET_UID: u16 = 0o4000;
@@ -45,6 +45,7 @@ pub(super) fn attributes(stat: &Stat) -> Attributes {
         links: u32::try_from(stat.st_nlink).unwrap_or(u32::MAX),
         device: u32::try_from(stat.st_rdev).unwrap_or_default(),
         permissions,
+        number: number::plain(stat.st_ino),
     }
 }
 
