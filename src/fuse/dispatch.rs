@@ -90,7 +90,13 @@ fn waits(service: &Service, request: &Request) -> Option<Waits> {
             (service.rename_may_wait(request.ino, from), Waits::Changes)
         }
         Operation::Open(flags) => (service.open_may_wait(request.ino, *flags), Waits::Reads),
-        Operation::Set(setting) => (setting.may_wait(), Waits::Changes),
+        Operation::Attributes => (service.stat_may_wait(request.ino), Waits::Changes),
+        Operation::Set(setting) => (service.set_may_wait(request.ino, setting), Waits::Changes),
+        Operation::Create(name, ..)
+        | Operation::MakeFile(name, _)
+        | Operation::MakeDirectory(name, _) => {
+            (service.create_may_wait(request.ino, name), Waits::Changes)
+        }
         _ => return None,
     };
     waits.then_some(kind)

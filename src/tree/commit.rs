@@ -334,7 +334,7 @@ fn ingests(node: &Node) -> Option<(&RepositoryName, Destination)> {
 }
 
 /// Whether something written to a link is a manifest rather than a digest.
-fn is_document(bytes: &[u8]) -> bool {
+pub(super) fn is_document(bytes: &[u8]) -> bool {
     bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
 }
 

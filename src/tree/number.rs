@@ -90,7 +90,7 @@ pub(super) fn draft(id: u64) -> u64 {
     Fields::of(1).number(id).done()
 }
 
-/// The number of a hidden directory.
+/// The number of a hidden directory, while it is there.
 pub(super) fn hidden(id: u64) -> u64 {
     Fields::of(3).number(id).done()
 }
@@ -172,7 +172,7 @@ impl Tree {
                 None => (self.node_number(one)?, plain(self.plain.root())?),
             },
             Place::Draft(id) => (draft(*id), TOP),
-            Place::Hidden(id) => (hidden(*id), TOP),
+            Place::Hidden(id) => (hidden(*id), hidden(*id)),
             Place::Own(file) => (own(*file), TOP),
         })
     }

@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 
 use rustix::io::{ReadWriteFlags, preadv2};
 
+use super::commit::is_document;
 use super::content::Content;
 use super::draft::Draft;
 use super::drafts::Named;
@@ -17,6 +18,7 @@ use super::handle::Open;
 use super::target::Target;
 use super::{Handle, Place, Tree};
 use crate::layout::Node;
+use crate::name::LinkSet;
 use crate::registry::Uploads;
 
 /// Whether a file has lost its last name, so that its bytes go with its last close.
@@ -32,13 +34,20 @@ impl Draft {
         };
         let fact = match &state.target {
             Target::Later => true,
+            // To link a revision is to read and judge it.
+            Target::File(Node::Link(_, LinkSet::Revisions, _)) => false,
             Target::File(node) => matches!(
                 node,
                 Node::Link(..) | Node::CurrentLink(..) | Node::StartedAt(..) | Node::HashState(..)
             ),
             Target::Manifest(..) | Target::Layer(..) => false,
         };
-        fact && matches!(state.content, Content::Small(_))
+        fact && matches!(&state.content, Content::Small(held) if !is_document(held.bytes()))
+    }
+
+    /// Whether somebody is at work on it, perhaps for as long as a disk takes.
+    fn is_busy(&self) -> bool {
+        self.try_hold().is_none()
     }
 }
 
@@ -49,8 +58,26 @@ impl Tree {
             Place::Plain(_) => true,
             Place::Node(Node::BlobData(digest)) => !self.registry.is_blob_at_hand(digest),
             Place::Node(Node::UploadData(name, id)) => !self.registry.is_upload_open(name, id),
-            Place::Node(_) | Place::Draft(_) | Place::Hidden(_) | Place::Own(_) => false,
+            Place::Draft(_) => self.stat_may_wait(place),
+            Place::Node(_) | Place::Hidden(_) | Place::Own(_) => false,
         }
+    }
+
+    /// Whether stat of a place may: somebody may be at work on a file that is being written.
+    pub fn stat_may_wait(&self, place: &Place) -> bool {
+        match place {
+            Place::Draft(id) => self.draft(*id).is_ok_and(|draft| draft.is_busy()),
+            Place::Plain(_) | Place::Node(_) | Place::Hidden(_) | Place::Own(_) => false,
+        }
+    }
+
+    /// Whether making a file or a directory may wait: where a file of the host is made for it.
+    pub fn create_may_wait(&self, parent: &Place, name: &OsStr) -> bool {
+        let Place::Node(parent) = parent else {
+            return true;
+        };
+        let child = name.to_str().and_then(|name| parent.child(name));
+        matches!(child, Some(Node::UploadData(..)))
     }
 
     /// Reads like [`Tree::read`] what is in memory; nothing if some of it may not be.

@@ -34,6 +34,7 @@ mod private;
 mod read_only;
 mod relocation;
 mod requests;
+mod slow;
 mod stale;
 mod storm;
 mod times;

@@ -33,9 +33,13 @@ mod queue;
 
 use queue::{Payload, Queue};
 
-/// Requests that may be under way on one processor. Each takes as much memory as the largest
-/// request that it ever held.
-const ENTRIES: usize = 16;
+/// Requests that may be under way on one processor. The kernel does not send a lookup while so
+/// many others wait there for a disk, and it cannot be told to send more later: new entries get
+/// none of the requests that it holds back. Each takes as much memory as the largest answer that
+/// it ever gave; the kernel uses the same few again and again.
+const ENTRIES: usize = 256;
+/// Threads of a ring that read, and threads that change something or flush, at most.
+const WORKERS: usize = 32;
 /// Before whom the threads of rings run, as nice(2) has it.
 const PRIORITY: i32 = -10;
 /// Says which processors there may ever be: each must have a ring.
@@ -230,10 +234,9 @@ fn serve(
     mailbox: &Arc<Mailbox>,
 ) -> io::Result<()> {
     queue.register(device)?;
-    // More than there are entries never have anything to do.
     let mut workers = RingWorkers {
-        reads: Workers::new("ring-reads", ENTRIES),
-        changes: Workers::new("ring-changes", ENTRIES),
+        reads: Workers::new("ring-reads", WORKERS),
+        changes: Workers::new("ring-changes", WORKERS),
     };
     let (mut answers, mut entries) = (Vec::new(), Vec::new());
     while !queue.is_over() {

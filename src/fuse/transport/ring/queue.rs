@@ -7,7 +7,6 @@
 //! request is in it, and not from then until the answer is submitted.
 #![expect(unsafe_code, reason = "memory shared with the kernel")]
 
-use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::io;
 use std::mem::offset_of;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -15,6 +14,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
 use crate::fuse::negotiation::WRITE_BYTES;
 use crate::fuse::reply::{Body, Reply};
@@ -27,6 +27,11 @@ const PAYLOAD: usize = WRITE_BYTES as usize;
 /// Bytes from one entry to the next.
 const STRIDE: usize = PAGE + PAYLOAD;
 const PAGE: usize = 4096;
+/// Entries that keep the memory of what was written through them. The kernel takes the entry that
+/// was answered last, so that others come to be used where that many requests are under way.
+const KEPT: usize = 16;
+/// Bytes that others keep.
+const CLEARED: u32 = 1 << 16;
 /// What marks the completion of a wake-up among those of entries.
 const WOKEN: u64 = u64::MAX;
 /// `FUSE_IO_URING_CMD_REGISTER`
@@ -96,23 +101,33 @@ impl Payload {
     }
 }
 
-/// Memory for entries, zeroed, of which pages are taken as they are used.
+/// Memory for entries, zeroed, of which pages are taken as they are used. Nothing is set aside
+/// for it: most is never used.
 struct Memory {
     start: NonNull<u8>,
-    layout: Layout,
+    len: usize,
 }
 
 impl Memory {
     fn new(entries: usize) -> io::Result<Self> {
-        let layout = Layout::from_size_align(entries * STRIDE, PAGE).map_err(io::Error::other)?;
-        // SAFETY: the layout is not empty, since there is an entry.
-        let start = NonNull::new(unsafe { alloc_zeroed(layout) });
-        let start = start.ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { start, layout })
+        let len = entries * STRIDE;
+        let (access, flags) = (
+            ProtFlags::READ | ProtFlags::WRITE,
+            MapFlags::PRIVATE | MapFlags::NORESERVE,
+        );
+        // SAFETY: the kernel chooses where, so that nothing else is there.
+        let start = unsafe { mmap_anonymous(std::ptr::null_mut(), len, access, flags) }?;
+        let memory = Self {
+            start: NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?,
+            len,
+        };
+        // SAFETY: nobody knows the memory yet. A kernel without huge pages refuses this.
+        let _small = unsafe { madvise(start, len, Advice::LinuxNoHugepage) };
+        Ok(memory)
     }
 
     fn header(&self, entry: usize) -> *mut Header {
-        debug_assert!((entry + 1) * STRIDE <= self.layout.size());
+        debug_assert!((entry + 1) * STRIDE <= self.len);
         // SAFETY: the entry is one of those that the memory was made for.
         unsafe { self.start.as_ptr().add(entry * STRIDE) }.cast()
     }
@@ -120,6 +135,16 @@ impl Memory {
     fn payload(&self, entry: usize) -> *mut u8 {
         // SAFETY: behind the header's page there is the payload's place.
         unsafe { self.header(entry).cast::<u8>().add(PAGE) }
+    }
+
+    /// Gives the pages of a payload back that nobody looks at any more.
+    fn clear(&self, entry: usize) {
+        // SAFETY: the entry is ours until it is answered, and its payload was given up.
+        let cleared =
+            unsafe { madvise(self.payload(entry).cast(), PAYLOAD, Advice::LinuxDontNeed) };
+        if let Err(error) = cleared {
+            log::debug!("a payload keeps its memory: {error}");
+        }
     }
 }
 
@@ -131,8 +156,8 @@ unsafe impl Sync for Memory {}
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: it was allocated with this layout, and the ring that knew it is gone.
-        unsafe { dealloc(self.start.as_ptr(), self.layout) };
+        // SAFETY: it was mapped so, and the ring that knew it is gone.
+        let _unmapped = unsafe { munmap(self.start.as_ptr().cast(), self.len) };
     }
 }
 
@@ -252,7 +277,12 @@ impl Queue {
         reply: &Reply,
     ) -> io::Result<()> {
         let header = self.memory.header(entry);
-        // SAFETY: as for reading the request; a reply is no longer than the payload's place.
+        // SAFETY: as for reading the request.
+        let wrote = unsafe { (*header).payload } > CLEARED;
+        if wrote && entry >= KEPT && matches!(reply.body, Body::Bytes(_)) {
+            self.memory.clear(entry);
+        }
+        // SAFETY: the same; a reply is no longer than the payload's place.
         let commit = unsafe {
             let commit = (*header).commit;
             let out = reply.header(commit);
