@@ -163,8 +163,8 @@ impl Dir {
         let (start, rest) = self.approach(path.as_ref())?;
         let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         let descriptor = openat2(start, rest, flags, mode, BENEATH)?;
-        let stat = fstat(&descriptor)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        let opened = fstat(&descriptor)?;
+        if FileType::from_raw_mode(opened.st_mode) != FileType::RegularFile {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "not a regular file",
@@ -172,7 +172,7 @@ impl Dir {
         }
         let file = File::from(descriptor);
         if let Some(keeper) = self.keeper {
-            keeper.admit(&file, &stat, flags)?;
+            keeper.admit(&file, &opened, flags)?;
         }
         Ok(file)
     }

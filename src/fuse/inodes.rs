@@ -35,6 +35,10 @@ struct Table {
     hasher: DefaultHashBuilder,
 }
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is something of its own that the kernel may have"
+)]
 #[derive(Debug)]
 struct Row {
     /// Where it is; nothing once it was removed, while files are open on it. A place that was

@@ -213,7 +213,7 @@ mod tests {
         for number in computed {
             assert_eq!(number >> 62, 1);
         }
-        assert_eq!((plain(12), plain(1 << 62 | 12)), (12, 12));
+        assert_eq!((plain(12), plain((1 << 62) + 12)), (12, 12));
         assert!(plain(0) > 1 && plain(1) > 1 && plain(0) != plain(1));
     }
 }

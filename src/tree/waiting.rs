@@ -35,12 +35,13 @@ impl Draft {
         let fact = match &state.target {
             Target::Later => true,
             // To link a revision is to read and judge it.
-            Target::File(Node::Link(_, LinkSet::Revisions, _)) => false,
+            Target::File(Node::Link(_, LinkSet::Revisions, _))
+            | Target::Manifest(..)
+            | Target::Layer(..) => false,
             Target::File(node) => matches!(
                 node,
                 Node::Link(..) | Node::CurrentLink(..) | Node::StartedAt(..) | Node::HashState(..)
             ),
-            Target::Manifest(..) | Target::Layer(..) => false,
         };
         fact && matches!(&state.content, Content::Small(held) if !is_document(held.bytes()))
     }

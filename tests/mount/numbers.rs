@@ -140,8 +140,8 @@ fn what_is_removed_while_open_is_another_file_than_what_comes_after_it() {
     for path in [&link, &plain] {
         let metadata = fs::metadata(path).unwrap();
         assert_eq!(
-            (metadata.nlink(), metadata.len() as usize),
-            (1, text(path).len())
+            (metadata.nlink(), metadata.len()),
+            (1, text(path).len() as u64)
         );
     }
 }

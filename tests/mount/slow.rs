@@ -66,7 +66,7 @@ impl Syncs {
             let upload = format!("_uploads/{number:08x}-89ab-4def-8123-456789abcdef");
             fs::create_dir_all(mounted.repository(&upload)).unwrap();
             let mut file = File::create(mounted.repository(&upload).join("data")).unwrap();
-            file.write_all(&[7; 100_000]).unwrap();
+            file.write_all(&vec![7; 100_000]).unwrap();
             file
         };
         (0..count).map(data).collect()
