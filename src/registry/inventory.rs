@@ -1,6 +1,6 @@
 //! The inventory: what is there and how much, told from facts alone.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
@@ -68,42 +68,29 @@ pub struct Totals {
     pub trash_bytes: u64,
 }
 
-/// What every digest is to the inventory, by its number.
+/// What every digest is to the inventory.
 #[derive(Default)]
-struct Weights {
-    sizes: Vec<u64>,
-    holders: Vec<u32>,
+struct Weights(HashMap<DigestId, Weight>);
+
+#[derive(Default)]
+struct Weight {
+    size: u64,
+    holders: u32,
 }
 
 impl Weights {
-    fn place(&mut self, id: DigestId) -> usize {
-        let place = usize::try_from(id.number()).unwrap_or_default();
-        if place >= self.sizes.len() {
-            self.sizes.resize(place + 1, 0);
-            self.holders.resize(place + 1, 0);
-        }
-        place
-    }
-
     fn weigh(&mut self, id: DigestId, size: u64) {
-        let place = self.place(id);
-        if let Some(known) = self.sizes.get_mut(place) {
-            *known = size;
-        }
+        self.0.entry(id).or_default().size = size;
     }
 
     fn hold(&mut self, id: DigestId) {
-        let place = self.place(id);
-        if let Some(holders) = self.holders.get_mut(place) {
-            *holders += 1;
-        }
+        self.0.entry(id).or_default().holders += 1;
     }
 
     /// Bytes of a digest, and whether only one repository holds it.
-    fn of(&mut self, id: DigestId) -> (u64, bool) {
-        let place = self.place(id);
-        let size = self.sizes.get(place).copied().unwrap_or_default();
-        (size, self.holders.get(place).copied() == Some(1))
+    fn of(&self, id: DigestId) -> (u64, bool) {
+        let weight = self.0.get(&id);
+        weight.map_or((0, false), |weight| (weight.size, weight.holders == 1))
     }
 }
 
