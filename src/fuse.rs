@@ -39,6 +39,7 @@ mod requests;
 mod service;
 mod syncs;
 mod transport;
+mod waits;
 mod workers;
 
 use access::Owner;

@@ -22,7 +22,7 @@ pub(super) struct Opened {
 }
 
 /// The access that open(2)'s flags ask for.
-fn access(flags: i32) -> Access {
+pub(super) fn access(flags: i32) -> Access {
     if flags & libc::O_ACCMODE == libc::O_RDONLY {
         Access::Read
     } else {
@@ -254,27 +254,6 @@ impl Service {
             changed.push(ino);
         }
         Ok(changed)
-    }
-
-    /// Whether what is done with an open file may wait for the disk.
-    pub(super) fn may_wait(&self, number: u64) -> bool {
-        let handle = self.files.get(number);
-        handle.is_some_and(|handle| self.tree.may_wait(&handle))
-    }
-
-    /// Whether the last close(2) of an open file may.
-    pub(super) fn release_may_wait(&self, number: u64) -> bool {
-        let handle = self.files.get(number);
-        handle.is_some_and(|handle| self.tree.release_may_wait(&handle))
-    }
-
-    /// Whether open(2) of an inode may.
-    pub(super) fn open_may_wait(&self, ino: u64, flags: i32) -> bool {
-        if access(flags) == Access::Write && self.passthrough.is_cached(ino) {
-            return true;
-        }
-        let place = self.inodes.place(ino);
-        place.is_some_and(|place| self.tree.open_may_wait(&place))
     }
 
     /// The last close(2).

@@ -312,41 +312,6 @@ impl Service {
         self.syncs.join(answer).then(|| Box::new(flush) as Task)
     }
 
-    /// Whether open(2) with `O_CREAT`, mknod(2) and mkdir(2) may wait for the disk.
-    pub(super) fn create_may_wait(&self, parent: u64, name: &OsStr) -> bool {
-        let parent = self.inodes.place(parent);
-        parent.is_some_and(|parent| self.tree.create_may_wait(&parent, name))
-    }
-
-    /// Whether stat(2) may.
-    pub(super) fn stat_may_wait(&self, ino: u64) -> bool {
-        let place = self.inodes.place(ino);
-        place.is_some_and(|place| self.tree.stat_may_wait(&place))
-    }
-
-    /// Whether chmod(2), chown(2), utimes(2) and truncate(2) may.
-    pub(super) fn set_may_wait(&self, ino: u64, setting: &Setting) -> bool {
-        let busy = || {
-            let open = self.files.open_on(ino);
-            open.iter().any(|handle| self.tree.may_wait(handle))
-        };
-        setting.may_wait()
-            || setting.size.is_some() && busy()
-            || matches!(self.inodes.place(ino), Some(Place::Plain(_)))
-    }
-
-    /// Whether rename(2) may wait for the disk.
-    pub(super) fn rename_may_wait(&self, parent: u64, name: &OsStr) -> bool {
-        let parent = self.inodes.place(parent);
-        parent.is_some_and(|parent| self.tree.rename_may_wait(&parent, name))
-    }
-
-    /// Whether unlink(2) and rmdir(2) may.
-    pub(super) fn remove_may_wait(&self, parent: u64, name: &OsStr) -> bool {
-        let parent = self.inodes.place(parent);
-        parent.is_some_and(|parent| self.tree.remove_may_wait(&parent, name))
-    }
-
     /// mknod(2): a plain file, or nothing.
     pub(super) fn make_file(
         &self,
