@@ -14,12 +14,13 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, fstat, fsync, linkat,
-    mkdirat, openat, openat2, readlinkat, renameat_with, statat, symlinkat, unlinkat,
+    AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, fstat, fsync, mkdirat,
+    openat, openat2, renameat_with, statat, unlinkat,
 };
 
 mod file_path;
 mod keeper;
+mod links;
 mod pinned;
 
 pub use file_path::FilePath;
@@ -255,54 +256,6 @@ impl Dir {
         Ok(renameat_with(old, old_name, new, new_name, flags)?)
     }
 
-    /// Gives a file beneath this directory a second name beneath `other`.
-    ///
-    /// # Errors
-    /// As [`open_dir`](Self::open_dir) for the ways there, and what linkat(2) says.
-    pub fn hard_link(
-        &self,
-        from: impl AsRef<Path>,
-        other: &Self,
-        to: impl AsRef<Path>,
-    ) -> io::Result<()> {
-        let (old, old_name) = self.parent(from.as_ref())?;
-        let (new, new_name) = other.parent(to.as_ref())?;
-        Ok(linkat(old, old_name, new, new_name, AtFlags::empty())?)
-    }
-
-    /// Gives a file that is open another name beneath this directory.
-    ///
-    /// # Errors
-    /// As [`open_dir`](Self::open_dir) for the way there, and what linkat(2) says: `EXDEV` for
-    /// a file of another filesystem or mount, `EMLINK` and `EPERM` where it can have no more
-    /// names.
-    pub fn link(&self, file: &File, path: impl AsRef<Path>) -> io::Result<()> {
-        let (parent, name) = self.parent(path.as_ref())?;
-        // By its descriptor: what was opened is what gets the name.
-        let open = format!("/proc/self/fd/{}", file.as_raw_fd());
-        Ok(linkat(CWD, open, parent, name, AtFlags::SYMLINK_FOLLOW)?)
-    }
-
-    /// Makes a symbolic link that says `target`.
-    ///
-    /// # Errors
-    /// As [`open_dir`](Self::open_dir) for the way there, and what symlinkat(2) says.
-    pub fn make_link(&self, target: &Path, path: impl AsRef<Path>) -> io::Result<()> {
-        let (parent, name) = self.parent(path.as_ref())?;
-        Ok(symlinkat(target, parent, name)?)
-    }
-
-    /// Opens the directory that a name in this directory leads to, through symbolic links: only
-    /// where the administrator has said that links are to be followed.
-    ///
-    /// # Errors
-    /// What open(2) says: it does not exist, is no directory, or may not be read.
-    pub fn open_through(&self, name: &OsStr) -> io::Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let descriptor = openat(self, name, flags, Mode::empty())?;
-        Ok(Self::of(descriptor, &self.shown(name)))
-    }
-
     /// The device and the inode number of this directory, which no other has while it is open.
     ///
     /// # Errors
@@ -310,16 +263,6 @@ impl Dir {
     pub fn identity(&self) -> io::Result<(u64, u64)> {
         let this = fstat(self)?;
         Ok((this.st_dev, this.st_ino))
-    }
-
-    /// What a symbolic link beneath this directory says.
-    ///
-    /// # Errors
-    /// As [`open_dir`](Self::open_dir) for the way there, and what readlinkat(2) says.
-    pub fn read_link(&self, path: impl AsRef<Path>) -> io::Result<PathBuf> {
-        let (parent, name) = self.parent(path.as_ref())?;
-        let target = readlinkat(parent, name, Vec::new())?;
-        Ok(PathBuf::from(OsStr::from_bytes(target.as_bytes())))
     }
 
     /// The names in this directory, in no order, without `.` and `..`.
