@@ -32,10 +32,12 @@ pub fn line(text: &str) -> String {
     shown
 }
 
-/// Returns finished lines as [`line`] returns one.
+/// Returns finished lines as [`line`] returns one; a tab stands between columns.
 pub fn lines(text: &str) -> String {
     let mut shown = String::new();
-    let _ok = write_escaped(&mut shown, text, |one| one == '\n' || is_printable(one));
+    let _ok = write_escaped(&mut shown, text, |one| {
+        matches!(one, '\n' | '\t') || is_printable(one)
+    });
     shown
 }
 

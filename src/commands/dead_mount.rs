@@ -1,14 +1,19 @@
 //! A mount whose daemon is dead: nobody can use it, nor mount over it. It is taken away, and who
 //! waits for its answers is let go.
 
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
-use rustix::mount::{UnmountFlags, unmount};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, UnmountFlags, fsconfig_create, fsmount, fsopen,
+    unmount,
+};
 
 use super::lock::LOCK;
 use super::mounts::{self, MountEntry};
@@ -110,7 +115,27 @@ fn is_free(store: &Path) -> bool {
 fn abort(mount: &MountEntry) -> Result<(), CommandError> {
     let number = mount.connection().unwrap_or_default();
     let path = PathBuf::from(format!("/sys/fs/fuse/connections/{number}/abort"));
-    std::fs::write(&path, "1").map_err(about(&path))
+    let aborted = match std::fs::write(&path, "1") {
+        // Nobody has mounted the control filesystem, as in most containers.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            connections().and_then(|connections| {
+                let abort = format!("{number}/abort");
+                let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+                let file = openat(connections, abort, flags, Mode::empty())?;
+                std::fs::File::from(file).write_all(b"1")
+            })
+        }
+        aborted => aborted,
+    };
+    aborted.map_err(about(&path))
+}
+
+/// The control filesystem of FUSE, mounted for us alone.
+fn connections() -> io::Result<OwnedFd> {
+    let context = fsopen("fusectl", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(context.as_fd())?;
+    let flags = FsMountFlags::FSMOUNT_CLOEXEC;
+    Ok(fsmount(context.as_fd(), flags, MountAttrFlags::empty())?)
 }
 
 /// Unmounts once nobody uses the mount any more, hiding it at once.
