@@ -9,7 +9,9 @@ use super::handles::{File, OPEN_MAX, most_each};
 use super::passthrough::Way;
 use super::service::{Entry, Service, logged};
 use super::syncs::{Answer, Task};
-use crate::tree::{Access, Attributes, Caching, FileKind, Handle, Outcome, Place, TreeError};
+use crate::tree::{
+    Access, Attributes, Caching, Direct, FileKind, Handle, Outcome, Place, TreeError,
+};
 
 /// A file that was opened.
 pub(super) struct Opened {
@@ -55,29 +57,34 @@ impl Service {
         access: Access,
     ) -> Result<Opened, Errno> {
         let through_us = self.inodes.is_through_us(ino);
-        let direct = self.tree.direct(&handle).filter(|_| !through_us);
+        let direct = self.tree.direct(&handle);
+        let upload = matches!(direct, Some(Direct::Upload(_)));
+        let direct = direct.filter(|_| !through_us);
         let caching = match self.tree.caching(&handle) {
             Caching::Keep if through_us => Caching::Direct,
             caching => caching,
         };
+        if caching == Caching::Keep && self.inodes.is_mapped(ino) {
+            // What the kernel caches by this number may not be the blob's bytes.
+            return Err(self.look_again(ino, &handle, caching));
+        }
         let (mut flags, backing, cached, direct) = match self.passthrough.open(ino, direct, caching)
         {
             Way::Passthrough(backing, direct) => {
                 let flags = FopenFlags::FOPEN_PASSTHROUGH;
                 (flags, Some(backing), false, Some(direct))
             }
-            Way::Ours { cached: false } => (FopenFlags::FOPEN_DIRECT_IO, None, false, None),
+            Way::Ours { cached: false } => {
+                if upload && access == Access::Write {
+                    self.inodes.map(ino);
+                }
+                (FopenFlags::FOPEN_DIRECT_IO, None, false, None)
+            }
             Way::Ours { cached: true } if caching == Caching::Keep => {
                 (FopenFlags::FOPEN_KEEP_CACHE, None, true, None)
             }
             Way::Ours { cached: true } => (FopenFlags::empty(), None, true, None),
-            Way::Elsewhere => {
-                // The kernel looks once more, and must not meet the same again.
-                self.inodes.renew(ino, caching == Caching::Writing);
-                // Nothing was written by it.
-                let _unchanged = self.tree.release(&handle);
-                return Err(Errno::ESTALE);
-            }
+            Way::Elsewhere => return Err(self.look_again(ino, &handle, caching)),
         };
         if access == Access::Read || self.tree.closes_quietly(&handle) {
             flags |= FopenFlags::FOPEN_NOFLUSH;
@@ -97,6 +104,14 @@ impl Service {
             backing,
             stale: stale.then_some(ino),
         })
+    }
+
+    /// Has the kernel look up a file once more, which it then knows by another number.
+    fn look_again(&self, ino: u64, handle: &Handle, caching: Caching) -> Errno {
+        self.inodes.renew(ino, caching == Caching::Writing);
+        // Nothing was written by it.
+        let _unchanged = self.tree.release(handle);
+        Errno::ESTALE
     }
 
     /// open(2). What vanished since the kernel looked it up is stale rather than missing: the

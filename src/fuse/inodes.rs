@@ -55,6 +55,8 @@ struct Row {
     listed: bool,
     /// Whether it was made as a file that was no fact yet, and has become another place.
     made: bool,
+    /// Whether the kernel may cache what a mapping has written, while it was an upload.
+    mapped: bool,
 }
 
 impl Row {
@@ -67,6 +69,7 @@ impl Row {
             kept: false,
             listed: false,
             made: false,
+            mapped: false,
         }
     }
 }
@@ -275,6 +278,20 @@ impl Inodes {
         };
         let new = table.rows.insert(row);
         table.give(&place, new);
+    }
+
+    /// An upload is opened through us by this number, and may be mapped to be written.
+    pub(super) fn map(&self, ino: u64) {
+        let mut table = self.table.write();
+        if let Some(row) = table.rows.get_mut(ino) {
+            row.mapped = true;
+        }
+    }
+
+    /// Whether the kernel may cache by this number what a mapping has written.
+    pub(super) fn is_mapped(&self, ino: u64) -> bool {
+        let table = self.table.read();
+        table.rows.get(ino).is_some_and(|row| row.mapped)
     }
 
     /// Whether whatever is opened by this number comes through us.

@@ -222,7 +222,7 @@ fn a_blob_does_not_change_by_a_mapping_that_outlives_its_file() {
         let mut python = Command::new("python3");
         python.args(["-c", MAPS]).args([&upload, &blob, &copy]);
         let output = python.output().unwrap();
-        // Without passthrough an upload that is written is not mapped.
+        // A kernel that maps no file of which every read and write comes to us (before 6.6).
         let refused = output.status.code() == Some(77);
         assert!(
             output.status.success() || refused,
