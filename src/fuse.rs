@@ -227,6 +227,7 @@ impl Mount {
         if let Some(rings) = self.rings {
             rings.join();
         }
+        self.service.tree.end();
         served
     }
 }

@@ -360,6 +360,11 @@ impl Tree {
         }
     }
 
+    /// The mount ends: logs what was only counted so far.
+    pub fn end(&self) {
+        self.rejected.lock().end();
+    }
+
     /// Makes everything before durable: fsync of a directory, and of the facts that a file has
     /// become.
     pub fn make_durable(&self) -> Result<(), TreeError> {

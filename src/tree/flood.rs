@@ -56,6 +56,11 @@ impl Flood {
         true
     }
 
+    /// Tells what all rules kept to themselves: the mount ends.
+    pub(super) fn end(&mut self) {
+        self.tell(|_, _| true);
+    }
+
     /// Tells what rules kept to themselves.
     fn tell(&mut self, which: impl Fn(&str, &Rule) -> bool) {
         for (rule, state) in &mut self.0 {
@@ -63,12 +68,6 @@ impl Flood {
                 summarise(rule, state);
             }
         }
-    }
-}
-
-impl Drop for Flood {
-    fn drop(&mut self) {
-        self.tell(|_, _| true);
     }
 }
 

@@ -101,6 +101,11 @@ impl Rejected {
         });
     }
 
+    /// Logs what is only counted so far: the mount ends.
+    pub(super) fn end(&mut self) {
+        self.flood.end();
+    }
+
     /// All that is remembered, as it is shown: one text for all who look until there is more.
     pub(super) fn shown(&mut self) -> Arc<[u8]> {
         let shown = self.shown.take();
