@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use fuser::Errno;
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 
 use super::{Pending, Runner, Waits};
 use crate::fuse::connection;
@@ -24,6 +24,8 @@ use crate::fuse::syncs::Task;
 
 /// Threads that read at first.
 const READERS: usize = 8;
+/// Threads that read at least, so that one does while another one is started.
+const READERS_MIN: usize = 2;
 /// Threads that read at most; others end when they have nothing to do.
 const READERS_MAX: usize = 16;
 /// Tasks of a kind that are done at once; others of the kind come after them.
@@ -43,8 +45,9 @@ struct Device {
 
 #[derive(Default)]
 struct Threads {
-    /// How many there are, and how many of them read or are about to.
+    /// How many there are, how many of them were not seen yet, and how many read or are about to.
     alive: usize,
+    starting: usize,
     reading: usize,
     reads: Lane,
     changes: Lane,
@@ -76,16 +79,16 @@ pub(in crate::fuse) fn serve(connection: OwnedFd, service: &Arc<Service>) -> io:
         ended: Condvar::new(),
         buffers: Mutex::default(),
     });
-    let mut threads = device.threads.lock();
-    for _ in 0..READERS {
-        if let Err(error) = device.start(&mut threads) {
-            if threads.alive == 0 {
+    for started in 0..READERS {
+        if let Err(error) = device.start() {
+            if started == 0 {
                 return Err(error);
             }
-            log::warn!("only {} threads read requests: {error}", threads.alive);
+            log::warn!("only {started} threads read requests: {error}");
             break;
         }
     }
+    let mut threads = device.threads.lock();
     while threads.alive > 0 {
         device.ended.wait(&mut threads);
     }
@@ -93,18 +96,28 @@ pub(in crate::fuse) fn serve(connection: OwnedFd, service: &Arc<Service>) -> io:
 }
 
 impl Device {
-    /// Starts a thread that reads.
-    fn start(self: &Arc<Self>, threads: &mut MutexGuard<'_, Threads>) -> io::Result<()> {
+    /// Starts a thread that reads. Nobody waits for it: that may take a while.
+    fn start(self: &Arc<Self>) -> io::Result<()> {
+        let mut threads = self.threads.lock();
+        threads.alive += 1;
+        threads.starting += 1;
+        drop(threads);
         let device = Arc::clone(self);
         let thread = std::thread::Builder::new().name("device".into());
-        thread.spawn(move || device.read())?;
-        threads.alive += 1;
-        threads.reading += 1;
-        Ok(())
+        let started = thread.spawn(move || device.read());
+        started.map(drop).inspect_err(|_| {
+            let mut threads = self.threads.lock();
+            threads.alive -= 1;
+            threads.starting -= 1;
+        })
     }
 
     /// A thread: reads requests and does what they ask for.
     fn read(self: Arc<Self>) {
+        let mut threads = self.threads.lock();
+        threads.starting -= 1;
+        threads.reading += 1;
+        drop(threads);
         let channel = self.channel().map(Arc::new);
         let read = channel.and_then(|channel| self.read_from(&channel));
         let mut threads = self.threads.lock();
@@ -180,27 +193,37 @@ impl Device {
         }
     }
 
-    /// Whether this thread may do a task of a kind now, since another one reads. If not, the
-    /// task waits for one of its kind that is done.
+    /// Whether this thread may do a task of a kind now, since others read. If not, the task
+    /// waits for one of its kind that is done.
     fn leave(self: &Arc<Self>, waits: Waits, task: Task) -> Option<Task> {
         let mut threads = self.threads.lock();
         if threads.lane(waits).running >= TASKS_MAX {
             threads.lane(waits).waiting.push_back(task);
             return None;
         }
-        if threads.reading == 1
-            && let Err(error) = self.start(&mut threads)
-        {
-            log::error!("no thread for a request that may wait: {error}");
-            if threads.lane(waits).running > 0 {
-                threads.lane(waits).waiting.push_back(task);
-                return None;
-            }
-            // Better slow than never.
-        }
         threads.reading -= 1;
         threads.lane(waits).running += 1;
+        let enough = threads.reading + threads.starting >= READERS_MIN;
+        drop(threads);
+        if !enough && let Err(error) = self.start() {
+            return self.stay(waits, task, &error);
+        }
         Some(task)
+    }
+
+    /// The same where no thread can be started.
+    fn stay(&self, waits: Waits, task: Task, error: &io::Error) -> Option<Task> {
+        log::error!("no thread for a request that may wait: {error}");
+        let mut threads = self.threads.lock();
+        // Better slow than never.
+        if threads.reading + threads.starting > 0 || threads.lane(waits).running == 1 {
+            return Some(task);
+        }
+        threads.reading += 1;
+        let lane = threads.lane(waits);
+        lane.running -= 1;
+        lane.waiting.push_back(task);
+        None
     }
 
     /// The next task of a kind; without one this thread reads again.
