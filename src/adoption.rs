@@ -46,7 +46,7 @@ pub enum AdoptionError {
     },
     /// Symbolic links lead to parts of the tree.
     #[error(
-        "nothing was taken: {} symbolic links lead to parts of the tree: say --follow-links to go through them: {}",
+        "nothing was taken: parts of the tree are behind symbolic links ({} of them): say --follow-links to go through them: {}",
         .links.len() + .more, listed(.links, *.more)
     )]
     Links {
