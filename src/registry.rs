@@ -52,7 +52,7 @@ pub use crate::blobs::{Retired, Shareable, Way, read_held, transfer, who_else_wr
 pub use crate::index::Recover;
 pub use adopt::{Adopted, Adopter, Found};
 pub use backup::{BackedUp, FromBackup, is_backup, prepare, restore};
-pub use directory::{Directory, Top};
+pub use directory::{Directory, DirectoryStat, Top};
 pub use error::Error;
 pub use expiry::Expiry;
 pub use fact::Fact;

@@ -11,8 +11,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::IndexError;
 use super::key::Key;
 use super::numbers::Numbers;
+use super::record::Repository;
 use super::store::{Batch, Change, Precondition, Store};
 use super::touched::Touched;
+use crate::name::Namespace;
 
 mod blob;
 mod link;
@@ -37,6 +39,9 @@ pub struct Transaction<'a> {
     read: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     written: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     empty: Vec<Range<Vec<u8>>>,
+    /// The repository that was looked for last, where nothing will be committed: nearly all that
+    /// is asked of a directory is asked by its repository's number.
+    last: Option<(Namespace, Option<Repository>)>,
     /// How far the store had come before anything was read; nothing if nothing is committed.
     began: Option<u64>,
 }
@@ -60,6 +65,7 @@ impl<'a> Transaction<'a> {
             read: BTreeMap::new(),
             written: BTreeMap::new(),
             empty: Vec::new(),
+            last: None,
             began: None,
         }
     }

@@ -65,9 +65,18 @@ pub enum Directory {
     HashStatesAlgorithm(RepositoryName, UploadId, Algorithm),
 }
 
+/// What stat shows of a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DirectoryStat {
+    /// When its entries last changed; 1970 if that is not known.
+    pub changed: SystemTime,
+    /// The number of the repository that it is or is in, as [`Registry::repository_number`] has it.
+    pub within: Option<u32>,
+}
+
 impl Registry {
-    /// When this directory last changed, or nothing if it does not exist.
-    pub fn directory(&self, directory: &Directory) -> Result<Option<SystemTime>, Error> {
+    /// What stat shows of this directory, or nothing if it does not exist.
+    pub fn directory(&self, directory: &Directory) -> Result<Option<DirectoryStat>, Error> {
         let view = &mut self.index.view();
         let Some(told) = exists(view, directory)? else {
             return Ok(None);
@@ -75,7 +84,12 @@ impl Registry {
         if self.withholds(view, directory)? {
             return Ok(None);
         }
-        last_change(view, directory, told).map(|when| Some(time(when)))
+        let changed = time(last_change(view, directory, told)?);
+        let within = match directory.namespace() {
+            Some(name) => view.repository(name)?.map(|found| found.id.number()),
+            None => None,
+        };
+        Ok(Some(DirectoryStat { changed, within }))
     }
 
     /// When a directory that is always there last changed; 1970 if that is not known.
@@ -215,6 +229,14 @@ fn begins_to_imply(facts: &mut Transaction<'_>, directory: &Directory) -> Result
 }
 
 impl Directory {
+    /// The repository that it is or is in, or that it is on the way to.
+    fn namespace(&self) -> Option<&Namespace> {
+        match self {
+            Self::Namespace(namespace) => Some(namespace),
+            within => within.repository().map(RepositoryName::namespace),
+        }
+    }
+
     /// The repository that it is in.
     fn repository(&self) -> Option<&RepositoryName> {
         match self {

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{Attributes, Place, Tree, TreeError};
+use super::{Attributes, Place, Tree, TreeError, number};
 use crate::layout::Node;
 use crate::name::LinkSet;
 use crate::registry::{Directory, Top, time};
@@ -92,12 +92,10 @@ impl Tree {
     /// Attributes but for who may do what.
     fn bare_attributes(&self, node: &Node) -> Result<Attributes, TreeError> {
         if let Some(directory) = directory(node) {
-            let kept = self
-                .registry
-                .directory(&directory)?
-                .ok_or(TreeError::NotFound)?;
-            let number = self.node_number(node)?;
-            return Ok(Attributes::directory(number, self.dated(kept)));
+            let found = self.registry.directory(&directory)?;
+            let found = found.ok_or(TreeError::NotFound)?;
+            let number = number::node(node, found.within);
+            return Ok(Attributes::directory(number, self.dated(found.changed)));
         }
         let number = self.node_number(node)?;
         if let Some(top) = top(node) {

@@ -10,7 +10,16 @@ use crate::name::Namespace;
 impl Transaction<'_> {
     /// A repository, or a directory on the way to one.
     pub fn repository(&mut self, name: &Namespace) -> Result<Option<Repository>, IndexError> {
-        self.record(Key::table(b'N').namespace(name), Repository::decode)
+        if let Some((last, found)) = &self.last
+            && last == name
+        {
+            return Ok(*found);
+        }
+        let found = self.record(Key::table(b'N').namespace(name), Repository::decode)?;
+        if self.only_reads() {
+            self.last = Some((name.clone(), found));
+        }
+        Ok(found)
     }
 
     /// Makes a repository, or sets which directories it has.

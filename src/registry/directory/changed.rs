@@ -73,20 +73,16 @@ fn is_of_tag(directory: &Directory) -> bool {
 
 /// Where the time of a directory is kept; nothing if its repository has no record.
 fn key(facts: &mut Transaction<'_>, directory: &Directory) -> Result<Option<TimeKey>, Error> {
-    let name = match directory {
-        Directory::BlobAlgorithm(algorithm) => return Ok(Some(TimeKey::blobs(*algorithm))),
-        Directory::BlobShard(algorithm, shard) => {
-            return Ok(Some(TimeKey::shard(*algorithm, *shard)));
-        }
-        Directory::Blob(digest) => return Ok(Some(TimeKey::blob(digest))),
-        Directory::Namespace(namespace) => namespace,
-        within => match within.repository() {
-            Some(name) => name.namespace(),
-            None => return Ok(None),
-        },
-    };
-    let found = facts.repository(name)?;
-    Ok(found.map(|found| within(found.id, directory)))
+    if let Some(name) = directory.namespace() {
+        let found = facts.repository(name)?;
+        return Ok(found.map(|found| within(found.id, directory)));
+    }
+    Ok(match directory {
+        Directory::BlobAlgorithm(algorithm) => Some(TimeKey::blobs(*algorithm)),
+        Directory::BlobShard(algorithm, shard) => Some(TimeKey::shard(*algorithm, *shard)),
+        Directory::Blob(digest) => Some(TimeKey::blob(digest)),
+        _ => None,
+    })
 }
 
 /// Where the time of a directory is kept that is in a repository.
