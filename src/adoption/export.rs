@@ -1,6 +1,6 @@
 //! Export: a store's facts as of one moment, written as the plain tree of a registry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
@@ -8,9 +8,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
+use super::outside::same_way;
 use super::report::{Came, Ways, in_words};
 use super::walk::{Walk, on_threads};
 use super::{AdoptionError, Progress, about, copy_files, go_on};
@@ -18,9 +20,10 @@ use crate::digest::Digest;
 use crate::dir::Dir;
 use crate::layout::{self, Node};
 use crate::name::{Namespace, RepositoryName, UploadId};
-use crate::registry::{FILES, Fact, Moment, Registry, Way, time, transfer};
+use crate::registry::{FILES, Fact, Moment, Owner, Ownership, Registry, Way, time, transfer};
 use crate::tree;
 
+mod ownership;
 mod target;
 
 use target::{make_all, own, prepare};
@@ -108,6 +111,8 @@ struct Shared<'a> {
     damaged: AtomicU64,
     /// How blobs come that are files.
     way: Way,
+    /// Directories whose owner or mode was set, which are given when all is written.
+    owned: Mutex<HashMap<Owner, Ownership>>,
 }
 
 /// Exports a store.
@@ -130,7 +135,9 @@ pub fn export(exporting: &Exporting<'_>) -> Result<Exported, AdoptionError> {
         files: AtomicU64::new(0),
         missing: AtomicU64::new(0),
         damaged: AtomicU64::new(0),
+        owned: Mutex::default(),
     };
+    shared.moment.tops(|fact| shared.write(fact))?;
     for part in [Node::Blobs, Node::Repositories] {
         shared.directory(&part)?;
     }
@@ -147,8 +154,14 @@ pub fn export(exporting: &Exporting<'_>) -> Result<Exported, AdoptionError> {
         files => {
             let files = files.map_err(about(&exporting.store.shown(FILES)))?;
             let outside = copy_files(&files, &target)?;
+            let way = Path::new(exporting.root.trim_matches('/'));
+            same_way(&files, &target, way).map_err(about(&target.shown(way)))?;
             shared.files.fetch_add(outside, Ordering::Relaxed);
         }
+    }
+    let owned = shared.owned.into_inner();
+    if !owned.is_empty() {
+        ownership::give(&owned, &target, &shared.tree)?;
     }
     let synced = rustix::fs::syncfs(&target);
     synced.map_err(|error| about(target.path())(error.into()))?;
@@ -229,6 +242,10 @@ impl Shared<'_> {
     fn write(&self, fact: Fact) -> Result<(), AdoptionError> {
         match fact {
             Fact::Directory(directory) => self.directory(&tree::at(&directory)),
+            Fact::Ownership { of, ownership } => {
+                self.owned.lock().insert(of, ownership);
+                Ok(())
+            }
             Fact::Link {
                 repository,
                 set,

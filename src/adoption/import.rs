@@ -26,15 +26,17 @@ use super::{AdoptionError, Progress, Report, about, go_on};
 use crate::digest::Digest;
 use crate::dir::Dir;
 use crate::layout::Node;
-use crate::registry::{Adopter, FILES, Fact, Registry, Way};
+use crate::registry::{Adopter, FILES, Fact, Owner, Registry, Way};
 use crate::tree;
 
 mod file;
 mod odd;
+mod ownership;
 mod precheck;
 mod route;
 mod sharing;
 
+use ownership::ownership;
 use route::Route;
 use sharing::Sharing;
 
@@ -119,6 +121,7 @@ pub fn import(importing: &Importing<'_>) -> Result<Report, AdoptionError> {
         importing.progress.begin(what);
         shared.walk(&part, share * (1.0 - CHECKED))?;
     }
+    shared.tops(&route)?;
     shared.others(&route)?;
     if let Some(registry) = registry {
         registry.sync_always()?;
@@ -157,6 +160,14 @@ impl Shared<'_> {
             reader.finish()
         })?;
         go_on(progress)
+    }
+
+    /// To whom the directories belong that are always there.
+    fn tops(&self, route: &Route) -> Result<(), AdoptionError> {
+        let mut reader = Reader::new(self);
+        reader.ownership(&route.plain, Owner::Mountpoint)?;
+        reader.ownership(&route.tree, Owner::Root)?;
+        reader.finish()
     }
 
     /// What stands beside the layout: below `v2`, and outside.
@@ -254,6 +265,9 @@ impl<'a> Reader<'a> {
 
     /// Goes through an open directory.
     fn directory(&mut self, at: &Arc<Open>, node: &Node) -> Result<(), AdoptionError> {
+        if let Some(owner) = tree::owner_kept(node) {
+            self.ownership(&at.dir, owner)?;
+        }
         let mut names = match at.list() {
             Ok(names) => names,
             Err(error) => {
@@ -309,6 +323,14 @@ impl<'a> Reader<'a> {
     fn is_directory(&self, at: &Arc<Open>, name: &OsStr, kind: FileType) -> bool {
         kind == FileType::Directory
             || kind == FileType::Symlink && self.shared.as_directory(at, name, kind).is_some()
+    }
+
+    /// To whom a directory belongs that keeps that for all that is below it.
+    fn ownership(&mut self, dir: &Dir, of: Owner) -> Result<(), AdoptionError> {
+        match ownership(dir).map_err(about(dir.path()))? {
+            Some(ownership) => self.adopt(Fact::Ownership { of, ownership }),
+            None => Ok(()),
+        }
     }
 
     /// A directory in which nothing is: it is a fact by itself.

@@ -203,6 +203,18 @@ pub(super) fn copy_files(from: &Dir, to: &Dir) -> Result<u64, AdoptionError> {
     Ok(copying.count)
 }
 
+/// Gives directories on the way to a tree, which stand in a copy already, the owner and mode that
+/// they have in what was copied.
+pub(super) fn same_way(from: &Dir, to: &Dir, way: &Path) -> io::Result<()> {
+    for step in way.ancestors().filter(|step| !step.as_os_str().is_empty()) {
+        match from.open_dir(step) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            like => same_access(&fstat(like?)?, &to.open_dir(step)?)?,
+        }
+    }
+    Ok(())
+}
+
 fn link_again(other: &Other<'_>) -> Result<(), AdoptionError> {
     let Other {
         directory,

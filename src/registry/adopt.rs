@@ -71,7 +71,7 @@ impl Pending {
     /// Operations of the index that it takes at most, and bytes.
     fn cost(&self) -> (usize, usize) {
         match self {
-            Self::Fact(Fact::Directory(_)) => (12, 0),
+            Self::Fact(Fact::Directory(_) | Fact::Ownership { .. }) => (12, 0),
             Self::Fact(_) => (24, 0),
             Self::Inline { bytes, .. } => (12, bytes.len()),
             Self::Manifest { manifest, .. } => (8 + 6 * manifest.references.len(), 0),
@@ -154,6 +154,9 @@ impl Adopter<'_> {
         } = &fact
         {
             self.manifest(target)?;
+        }
+        if let Fact::Ownership { .. } = &fact {
+            self.registry.keeps_ownership();
         }
         self.push(Pending::Fact(fact))
     }

@@ -1,7 +1,7 @@
 //! Facts: everything that a registry's storage holds, one by one, as it comes from another
 //! storage or is given to one.
 
-use super::Directory;
+use super::{Directory, Owner, Ownership};
 use crate::digest::{Algorithm, Digest};
 use crate::name::{LinkSet, RepositoryName, Tag, UploadId};
 
@@ -10,6 +10,13 @@ use crate::name::{LinkSet, RepositoryName, Tag, UploadId};
 pub enum Fact {
     /// A directory was made, and perhaps nothing is in it.
     Directory(Directory),
+    /// A directory has an owner or a mode of its own, which what is below it shows.
+    Ownership {
+        /// Which.
+        of: Owner,
+        /// To whom it belongs, and who may do what with it.
+        ownership: Ownership,
+    },
     /// A link.
     Link {
         /// Whose.

@@ -4,8 +4,9 @@
 
 use std::time::SystemTime;
 
+use super::ownership::owned;
 use super::staging::whole;
-use super::{Directory, Error, Fact, Reading, Registry};
+use super::{Directory, Error, Fact, Owner, Reading, Registry};
 use crate::digest::{Algorithm, Digest};
 use crate::index::Index;
 use crate::name::{LinkSet, Namespace, RepositoryName, UploadId};
@@ -107,6 +108,38 @@ impl Moment<'_> {
         &self.index
     }
 
+    /// Visits the owners and modes that were set of the directories that are always there.
+    pub fn tops<E: From<Error>>(
+        &self,
+        mut visit: impl FnMut(Fact) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for of in [
+            Owner::Mountpoint,
+            Owner::Root,
+            Owner::Blobs,
+            Owner::Repositories,
+        ] {
+            self.ownership(of, &mut visit)?;
+        }
+        Ok(())
+    }
+
+    fn ownership<E: From<Error>>(
+        &self,
+        of: Owner,
+        visit: &mut impl FnMut(Fact) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let view = &mut self.index.view();
+        let kept = match owned(view, &of)? {
+            Some(owned) => view.ownership(owned).map_err(Error::from)?,
+            None => None,
+        };
+        match kept {
+            Some(ownership) => visit(Fact::Ownership { of, ownership }),
+            None => Ok(()),
+        }
+    }
+
     /// Visits every directory of blobs, and every blob.
     pub fn blobs<E: From<Error>>(
         &self,
@@ -182,6 +215,7 @@ impl Moment<'_> {
         visit: &mut impl FnMut(Fact) -> Result<(), E>,
     ) -> Result<(), E> {
         visit(Fact::Directory(Directory::Namespace(name.clone())))?;
+        self.ownership(Owner::Namespace(name.clone()), visit)?;
         let found = self.index.view().repository(name).map_err(Error::from)?;
         let (Some(found), Some(name)) = (found, name.repository()) else {
             return Ok(());

@@ -13,7 +13,7 @@ use crate::index::{Directories, Owned, Transaction};
 use crate::name::Namespace;
 
 /// A directory that keeps to whom it belongs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Owner {
     /// The top of the mount.
     Mountpoint,
@@ -29,7 +29,7 @@ pub enum Owner {
 
 /// The directory as the index has it; nothing of a repository that is not there, or is there for
 /// others below it alone.
-fn owned(facts: &mut Transaction<'_>, of: &Owner) -> Result<Option<Owned>, Error> {
+pub(super) fn owned(facts: &mut Transaction<'_>, of: &Owner) -> Result<Option<Owned>, Error> {
     Ok(Some(match of {
         Owner::Mountpoint => Owned::Mountpoint,
         Owner::Root => Owned::Root,
@@ -43,6 +43,12 @@ fn owned(facts: &mut Transaction<'_>, of: &Owner) -> Result<Option<Owned>, Error
 }
 
 impl Registry {
+    /// From now on owners and modes are looked for. To be called before one is set: nobody may
+    /// take what was set for something that was not.
+    pub(super) fn keeps_ownership(&self) {
+        self.owned.store(true, Ordering::Relaxed);
+    }
+
     /// Returns `true` if the owner or mode of any directory was ever set: else nobody need ask.
     pub fn has_ownership(&self) -> bool {
         self.owned.load(Ordering::Relaxed)
@@ -63,8 +69,7 @@ impl Registry {
     /// Sets to whom a directory belongs. A repository that was not made but is there for what is
     /// below it stays from then on, as one that was made.
     pub fn set_ownership(&self, of: &Owner, ownership: Ownership) -> Result<(), Error> {
-        // First: nobody may take what was set for something that was not.
-        self.owned.store(true, Ordering::Relaxed);
+        self.keeps_ownership();
         self.index.transact(|facts| {
             if let (Owner::Namespace(name), None) = (of, owned(facts, of)?) {
                 if !facts.has_namespaces(Some(name))? {
@@ -80,7 +85,7 @@ impl Registry {
 
     /// Makes a repository, or a directory on the way to one, that belongs to somebody.
     pub fn make_owned(&self, name: &Namespace, ownership: Ownership) -> Result<(), Error> {
-        self.owned.store(true, Ordering::Relaxed);
+        self.keeps_ownership();
         self.index.transact(|facts| {
             make_in(facts, &Directory::Namespace(name.clone()))?;
             let of = Owner::Namespace(name.clone());

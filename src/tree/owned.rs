@@ -13,7 +13,7 @@ use crate::name::Namespace;
 use crate::registry::{Owner, Ownership};
 
 /// The directory of which a node shows owner and mode: itself, or one above.
-fn shown(node: &Node) -> Owner {
+pub fn owner_shown(node: &Node) -> Owner {
     match node {
         Node::Root => Owner::Root,
         Node::Repositories => Owner::Repositories,
@@ -26,9 +26,11 @@ fn shown(node: &Node) -> Owner {
 }
 
 /// The directory that a node is, if it keeps owner and mode itself.
-fn keeps(node: &Node) -> Option<Owner> {
+pub fn owner_kept(node: &Node) -> Option<Owner> {
     match node {
-        Node::Root | Node::Blobs | Node::Repositories | Node::Namespace(_) => Some(shown(node)),
+        Node::Root | Node::Blobs | Node::Repositories | Node::Namespace(_) => {
+            Some(owner_shown(node))
+        }
         _ => None,
     }
 }
@@ -86,7 +88,7 @@ impl Tree {
 
     /// Who may do what with a node, whether it is there or not.
     pub(super) fn node_permissions(&self, node: &Node) -> Result<Permissions, TreeError> {
-        let directory = self.owner(|| shown(node))?;
+        let directory = self.owner(|| owner_shown(node))?;
         Ok(if node.is_directory() {
             directory
         } else {
@@ -125,7 +127,7 @@ impl Tree {
             };
             for row in &page {
                 let place = &row.found.place;
-                let shows = matches!(place, Place::Node(node) if keeps(node).is_none());
+                let shows = matches!(place, Place::Node(node) if owner_kept(node).is_none());
                 visit(Below {
                     parent: directory,
                     name: &row.name,
@@ -176,7 +178,7 @@ impl Tree {
         writer: Writer,
     ) -> Result<(), TreeError> {
         let now = now.permissions;
-        if let Some(owner) = keeps(node) {
+        if let Some(owner) = owner_kept(node) {
             return self.keep(&owner, now, change);
         }
         let same =

@@ -12,6 +12,7 @@ mod inventory;
 mod kills;
 mod links;
 mod names;
+mod ownership;
 mod plain;
 mod race;
 mod round_trip;

@@ -3,7 +3,8 @@
 use crate::index::{Link, TagRecord, Transaction, Upload};
 use crate::name::LinkSet;
 use crate::registry::directory::{ensure, link_came, made, repository, tag, upload};
-use crate::registry::{Directory, Error, Fact};
+use crate::registry::ownership::owned;
+use crate::registry::{Directory, Error, Fact, Owner};
 
 /// Whether a fact is there, or a newer one in its place.
 pub(super) fn has(facts: &mut Transaction<'_>, fact: &Fact) -> Result<bool, Error> {
@@ -16,6 +17,10 @@ pub(super) fn has(facts: &mut Transaction<'_>, fact: &Fact) -> Result<bool, Erro
 fn there(facts: &mut Transaction<'_>, fact: &Fact) -> Result<bool, Error> {
     Ok(match fact {
         Fact::Directory(directory) => made(facts, directory)?,
+        Fact::Ownership { of, .. } => match owned(facts, of)? {
+            Some(owned) => facts.ownership(owned)?.is_some(),
+            None => false,
+        },
         Fact::Link {
             repository: name,
             set,
@@ -65,6 +70,14 @@ fn there(facts: &mut Transaction<'_>, fact: &Fact) -> Result<bool, Error> {
 pub(super) fn adopt(facts: &mut Transaction<'_>, fact: &Fact) -> Result<(), Error> {
     match fact {
         Fact::Directory(directory) => ensure(facts, directory),
+        Fact::Ownership { of, ownership } => {
+            if let Owner::Namespace(name) = of {
+                ensure(facts, &Directory::Namespace(name.clone()))?;
+            }
+            let owned = owned(facts, of)?.ok_or(Error::Missing)?;
+            facts.put_ownership(owned, *ownership);
+            Ok(())
+        }
         Fact::Link {
             repository: name,
             set,

@@ -1,0 +1,96 @@
+//! Ownership: an exported tree given to whom its directories belong in the store.
+//!
+//! Files that are shared with the store are left alone: they are the store's.
+
+use std::collections::HashMap;
+use std::io;
+
+use rustix::fs::{FileType, Gid, Mode, Uid, fchmod, fchown};
+use rustix::process::geteuid;
+
+use crate::adoption::{AdoptionError, about};
+use crate::dir::Dir;
+use crate::layout::Node;
+use crate::registry::{Owner, Ownership};
+use crate::tree::{self, Permissions};
+
+/// Gives the top of the export and the tree below it to whom they belong. Owners are given by
+/// root alone, as with tar and cp; modes always.
+pub(super) fn give(
+    owned: &HashMap<Owner, Ownership>,
+    top: &Dir,
+    tree: &Dir,
+) -> Result<(), AdoptionError> {
+    let giving = Giving { owned };
+    giving.below(tree, &Node::Root)?;
+    if let Some(permissions) = giving.of(&Owner::Mountpoint) {
+        set(top, permissions).map_err(about(top.path()))?;
+    }
+    Ok(())
+}
+
+struct Giving<'a> {
+    owned: &'a HashMap<Owner, Ownership>,
+}
+
+impl Giving<'_> {
+    /// What was set of a directory.
+    fn of(&self, owner: &Owner) -> Option<Permissions> {
+        self.owned.get(owner).copied().map(Permissions::from)
+    }
+
+    /// Gives what is in a directory, and then itself: afterwards it may let nobody in.
+    fn below(&self, dir: &Dir, node: &Node) -> Result<(), AdoptionError> {
+        let kept = self.of(&tree::owner_shown(node));
+        for row in dir.entries().map_err(about(dir.path()))? {
+            let row = row.map_err(about(dir.path()))?;
+            let child = row.name.to_str().and_then(|name| node.child(name));
+            let Some(child) = child else {
+                continue;
+            };
+            if child.is_directory() {
+                let inner = dir.open_dir(&row.name);
+                let inner = inner.map_err(about(&dir.shown(&row.name)))?;
+                self.below(&inner, &child)?;
+            } else if let Some(permissions) = kept {
+                let given = set_file(dir, &row.name, permissions.of_files());
+                given.map_err(about(&dir.shown(&row.name)))?;
+            }
+        }
+        match kept {
+            Some(permissions) => set(dir, permissions).map_err(about(dir.path())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Sets owner, group and mode of a directory.
+fn set(dir: &Dir, permissions: Permissions) -> io::Result<()> {
+    if let Some((uid, gid)) = ids(permissions) {
+        fchown(dir, uid.map(Uid::from_raw), gid.map(Gid::from_raw))?;
+    }
+    Ok(fchmod(dir, mode(permissions))?)
+}
+
+/// The same of a file that is the tree's own.
+fn set_file(dir: &Dir, name: &std::ffi::OsStr, permissions: Permissions) -> io::Result<()> {
+    let pinned = dir.pin(name)?;
+    let stat = pinned.metadata()?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink > 1 {
+        return Ok(());
+    }
+    if let Some((uid, gid)) = ids(permissions) {
+        pinned.set_owner(uid, gid)?;
+    }
+    pinned.set_mode(mode(permissions))
+}
+
+/// Owner and group that are to be set; nothing for who may set none.
+fn ids(permissions: Permissions) -> Option<(Option<u32>, Option<u32>)> {
+    let ids = (permissions.uid, permissions.gid);
+    (geteuid().is_root() && ids != (None, None)).then_some(ids)
+}
+
+fn mode(permissions: Permissions) -> Mode {
+    Mode::from_raw_mode(permissions.mode.into())
+}
