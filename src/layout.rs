@@ -315,6 +315,20 @@ impl Node {
         )
     }
 
+    /// Returns `true` for the directories that every registry's storage has.
+    pub fn is_fixed(&self) -> bool {
+        matches!(self, Self::Root | Self::Blobs | Self::Repositories)
+    }
+
+    /// The repository that this node is or belongs to, or the directory on the way to some that
+    /// it is.
+    pub fn namespace(&self) -> Option<&Namespace> {
+        match self {
+            Self::Namespace(namespace) => Some(namespace),
+            _ => self.repository().map(RepositoryName::namespace),
+        }
+    }
+
     /// The repository this node belongs to, if it belongs to one.
     pub fn repository(&self) -> Option<&RepositoryName> {
         match self {

@@ -20,7 +20,8 @@
 //! digest, name                  <- manifest      bytes judged, or understood: kind, references
 //! digest, name                  <- index         typed facts; index::Store is the seam
 //! digest                        <- blobs         bytes by digest; blobs::Blobs is the seam
-//! manifest, index, blobs        <- registry      what changes facts and bytes; knows no paths
+//! manifest, layout, index, blobs <- registry     what changes facts and bytes; a fact is a
+//!                                                path and a value, and no path a string
 //! layout, registry              <- tree          what a file operation means; knows no kernel
 //! tree                          <- fuse          decode, call, reply; and errno, for all errors
 //! layout, registry, tree        <- adoption      plain trees, taken in and given back

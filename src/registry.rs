@@ -25,7 +25,6 @@ mod blob;
 mod directory;
 mod error;
 mod expiry;
-mod fact;
 mod facts;
 mod fsck;
 mod gate;
@@ -46,16 +45,16 @@ mod staging;
 mod times;
 mod trash;
 mod upload;
+mod value;
 mod verified;
 
 pub use crate::blobs::{Retired, Shareable, Way, read_held, transfer, who_else_writes};
 pub use crate::index::Recover;
 pub use adopt::{Adopted, Adopter, Found};
 pub use backup::{BackedUp, FromBackup, is_backup, prepare, restore};
-pub use directory::{Directory, DirectoryStat, Top};
+pub use directory::DirectoryStat;
 pub use error::Error;
 pub use expiry::Expiry;
-pub use fact::Fact;
 pub use fsck::{Diagnosis, Discovery, Fault, Severity};
 pub use gate::judge;
 pub use ingest::{Destination, Ingested};
@@ -70,6 +69,7 @@ pub use staging::{Lent, Parked, Reading, Staging};
 pub use times::seconds;
 pub use trash::Restored;
 pub use upload::NOTE_BYTES_MAX;
+pub use value::{Fact, Value};
 
 /// A registry's storage: facts in the index, bytes among the blobs.
 pub struct Registry {

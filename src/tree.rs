@@ -55,9 +55,8 @@ mod waiting;
 
 pub use error::TreeError;
 pub use handle::{Access, Caching, Direct, Handle};
-pub use node::{at, directory};
 pub use own::{OwnFile, Served};
-pub use owned::{Below, owner_kept, owner_shown};
+pub use owned::Below;
 pub use packed::Packed;
 pub use place::Place;
 pub use relocate::Relocation;

@@ -26,6 +26,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "printable",
             "digest",
             "name",
+            "layout",
             "manifest",
             "index",
             "blobs",

@@ -20,8 +20,9 @@ use crate::digest::Digest;
 use crate::dir::Dir;
 use crate::layout::{self, Node};
 use crate::name::{Namespace, RepositoryName, UploadId};
-use crate::registry::{FILES, Fact, Moment, Owner, Ownership, Registry, Way, time, transfer};
-use crate::tree;
+use crate::registry::{
+    FILES, Fact, Moment, Owner, Ownership, Registry, Value, Way, time, transfer,
+};
 
 mod ownership;
 mod target;
@@ -137,7 +138,10 @@ pub fn export(exporting: &Exporting<'_>) -> Result<Exported, AdoptionError> {
         damaged: AtomicU64::new(0),
         owned: Mutex::default(),
     };
-    shared.moment.tops(|fact| shared.write(fact))?;
+    if let Some(ownership) = shared.moment.mountpoint()? {
+        shared.owned.lock().insert(Owner::Mountpoint, ownership);
+    }
+    shared.moment.fixed(|fact| shared.write(fact))?;
     for part in [Node::Blobs, Node::Repositories] {
         shared.directory(&part)?;
     }
@@ -239,52 +243,21 @@ impl Shared<'_> {
     }
 
     /// Writes a fact as the file or directory that it is.
-    fn write(&self, fact: Fact) -> Result<(), AdoptionError> {
-        match fact {
-            Fact::Directory(directory) => self.directory(&tree::at(&directory)),
-            Fact::Ownership { of, ownership } => {
-                self.owned.lock().insert(of, ownership);
+    fn write(&self, (node, value): Fact) -> Result<(), AdoptionError> {
+        match (node, value) {
+            (directory, Value::Directory) => self.directory(&directory),
+            (directory, Value::Ownership(ownership)) => {
+                self.owned.lock().insert(directory.into(), ownership);
                 Ok(())
             }
-            Fact::Link {
-                repository,
-                set,
-                digest,
-                target,
-                pushed,
-            } => {
-                let link = Node::Link(repository, set, digest);
+            (link, Value::Link { target, pushed }) => {
                 self.file(&link, target.to_string().as_bytes(), pushed)
             }
-            Fact::Current {
-                repository,
-                tag,
-                target,
-                pushed,
-            } => {
-                let link = Node::CurrentLink(repository, tag);
-                self.file(&link, target.to_string().as_bytes(), pushed)
-            }
-            Fact::Blob {
-                digest, created, ..
-            } => self.blob(digest, created),
-            Fact::StartedAt {
-                repository,
-                upload,
-                bytes,
-            } => self.file(&Node::StartedAt(repository, upload), &bytes, 0),
-            Fact::UploadData { repository, upload } => self.upload(&repository, upload),
-            Fact::HashState {
-                repository,
-                upload,
-                algorithm,
-                offset,
-                updated,
-                bytes,
-            } => {
-                let state = Node::HashState(repository, upload, algorithm, offset);
-                self.file(&state, &bytes, updated)
-            }
+            (Node::BlobData(digest), Value::Blob { created, .. }) => self.blob(digest, created),
+            (Node::UploadData(name, id), Value::UploadData) => self.upload(&name, id),
+            (file, Value::File { bytes, written }) => self.file(&file, &bytes, written),
+            // No moment gives such.
+            (_, Value::Blob { .. } | Value::UploadData) => Ok(()),
         }
     }
 

@@ -26,8 +26,7 @@ use super::{AdoptionError, Progress, Report, about, go_on};
 use crate::digest::Digest;
 use crate::dir::Dir;
 use crate::layout::Node;
-use crate::registry::{Adopter, FILES, Fact, Owner, Registry, Way};
-use crate::tree;
+use crate::registry::{Adopter, FILES, Fact, Owner, Registry, Value, Way};
 
 mod file;
 mod odd;
@@ -165,8 +164,11 @@ impl Shared<'_> {
     /// To whom the directories belong that are always there.
     fn tops(&self, route: &Route) -> Result<(), AdoptionError> {
         let mut reader = Reader::new(self);
-        reader.ownership(&route.plain, Owner::Mountpoint)?;
-        reader.ownership(&route.tree, Owner::Root)?;
+        let top = ownership(&route.plain).map_err(about(route.plain.path()))?;
+        if let (Some(adopter), Some(ownership)) = (&mut reader.adopter, top) {
+            adopter.mountpoint(ownership)?;
+        }
+        reader.ownership(&route.tree, &Node::Root)?;
         reader.finish()
     }
 
@@ -265,8 +267,8 @@ impl<'a> Reader<'a> {
 
     /// Goes through an open directory.
     fn directory(&mut self, at: &Arc<Open>, node: &Node) -> Result<(), AdoptionError> {
-        if let Some(owner) = tree::owner_kept(node) {
-            self.ownership(&at.dir, owner)?;
+        if Owner::kept_by(node).is_some() {
+            self.ownership(&at.dir, node)?;
         }
         let mut names = match at.list() {
             Ok(names) => names,
@@ -326,19 +328,19 @@ impl<'a> Reader<'a> {
     }
 
     /// To whom a directory belongs that keeps that for all that is below it.
-    fn ownership(&mut self, dir: &Dir, of: Owner) -> Result<(), AdoptionError> {
+    fn ownership(&mut self, dir: &Dir, node: &Node) -> Result<(), AdoptionError> {
         match ownership(dir).map_err(about(dir.path()))? {
-            Some(ownership) => self.adopt(Fact::Ownership { of, ownership }),
+            Some(ownership) => self.adopt((node.clone(), Value::Ownership(ownership))),
             None => Ok(()),
         }
     }
 
     /// A directory in which nothing is: it is a fact by itself.
     fn empty(&mut self, node: &Node, held: bool) -> Result<(), AdoptionError> {
-        match tree::directory(node) {
-            Some(directory) if !held => self.adopt(Fact::Directory(directory)),
-            _ => Ok(()),
+        if held || node.is_fixed() {
+            return Ok(());
         }
+        self.adopt((node.clone(), Value::Directory))
     }
 
     fn adopt(&mut self, fact: Fact) -> Result<(), AdoptionError> {

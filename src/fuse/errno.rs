@@ -47,7 +47,7 @@ fn registry(error: &Error) -> Errno {
         Error::Full { .. } => Errno::ENOSPC,
         Error::Stopped => Errno::EINTR,
         Error::TooLarge { .. } => Errno::EFBIG,
-        Error::Malformed { .. } | Error::NoName { .. } => Errno::EINVAL,
+        Error::Malformed { .. } | Error::NoName { .. } | Error::Misplaced { .. } => Errno::EINVAL,
         Error::NameTooLong { .. } => Errno::ENAMETOOLONG,
         Error::TooManyBelow { .. } => Errno::EXDEV,
         Error::Store { .. } | Error::Damaged { .. } | Error::Corrupt { .. } => Errno::EIO,

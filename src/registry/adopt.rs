@@ -9,11 +9,12 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use super::ingest::{edges, know};
-use super::{Directory, Error, Fact, INLINE_BYTES_MAX, Registry, Way};
+use super::{Error, Fact, INLINE_BYTES_MAX, Owner, Ownership, Registry, Value, Way};
 use crate::blobs::{BlobsError, Shareable, claim};
 use crate::digest::Digest;
 use crate::dir::Dir;
 use crate::index::EDGES_AT_ONCE;
+use crate::layout::Node;
 use crate::manifest::{Understood, understand};
 use crate::name::{LinkSet, RepositoryName, UploadId};
 use crate::printable::printable;
@@ -21,7 +22,7 @@ use crate::printable::printable;
 mod fact;
 mod found;
 
-use fact::{adopt, has};
+use fact::{adopt, has, has_ownership, own};
 pub use found::Found;
 
 /// Operations of the index that go into one transaction, by our own estimate; the index takes
@@ -71,7 +72,7 @@ impl Pending {
     /// Operations of the index that it takes at most, and bytes.
     fn cost(&self) -> (usize, usize) {
         match self {
-            Self::Fact(Fact::Directory(_) | Fact::Ownership { .. }) => (12, 0),
+            Self::Fact((_, Value::Directory | Value::Ownership(_))) => (12, 0),
             Self::Fact(_) => (24, 0),
             Self::Inline { bytes, .. } => (12, bytes.len()),
             Self::Manifest { manifest, .. } => (8 + 6 * manifest.references.len(), 0),
@@ -81,7 +82,7 @@ impl Pending {
     /// The blob of which the file was taken.
     fn file(&self) -> Option<Digest> {
         match self {
-            Self::Fact(Fact::Blob { digest, .. }) => Some(*digest),
+            Self::Fact((Node::BlobData(digest), _)) => Some(*digest),
             Self::Fact(_) | Self::Inline { .. } | Self::Manifest { .. } => None,
         }
     }
@@ -147,18 +148,27 @@ impl Adopter<'_> {
     /// Takes over a fact, if it is not there. The directories that lead to it are made.
     /// Blobs come by [`Adopter::blob`], an upload's bytes by [`Adopter::upload`].
     pub fn fact(&mut self, fact: Fact) -> Result<(), Error> {
-        if let Fact::Link {
-            set: LinkSet::Revisions,
-            target,
-            ..
-        } = &fact
-        {
-            self.manifest(target)?;
-        }
-        if let Fact::Ownership { .. } = &fact {
-            self.registry.keeps_ownership();
+        match &fact {
+            (Node::Link(_, LinkSet::Revisions, _), Value::Link { target, .. }) => {
+                self.manifest(target)?;
+            }
+            (_, Value::Ownership(_)) => self.registry.keeps_ownership(),
+            _ => {}
         }
         self.push(Pending::Fact(fact))
+    }
+
+    /// Sets owner and mode of the top of the mount, unless they were set.
+    pub fn mountpoint(&mut self, ownership: Ownership) -> Result<(), Error> {
+        self.registry.keeps_ownership();
+        self.new += self.registry.index.transact(|facts| {
+            if has_ownership(facts, &Owner::Mountpoint)? {
+                return Ok(0);
+            }
+            own(facts, &Owner::Mountpoint, ownership)?;
+            Ok::<_, Error>(1)
+        })?;
+        Ok(())
     }
 
     /// Takes over a file as a blob since its time. Small ones are always verified, since they are
@@ -211,11 +221,8 @@ impl Adopter<'_> {
             });
         }
         self.files += 1;
-        self.push(Pending::Fact(Fact::Blob {
-            digest,
-            size,
-            created,
-        }))?;
+        let blob = (Node::BlobData(digest), Value::Blob { size, created });
+        self.push(Pending::Fact(blob))?;
         Ok((Adopted::New(size), Some(taken)))
     }
 
@@ -234,8 +241,8 @@ impl Adopter<'_> {
             Ok(_) | Err(Error::Missing) => {}
             Err(error) => return Err(error),
         }
-        let directory = Directory::Upload(name.clone(), *id);
-        self.push(Pending::Fact(Fact::Directory(directory)))?;
+        let directory = Node::Upload(name.clone(), *id);
+        self.push(Pending::Fact((directory, Value::Directory)))?;
         self.flush()?;
         let staging = self.registry.create_upload_data(name, id)?;
         staging.truncate(0)?;

@@ -15,11 +15,12 @@ use std::path::Path;
 use rustix::fs::{MemfdFlags, Mode, OFlags, RenameFlags, memfd_create};
 
 use super::staging::whole;
-use super::{Error, Fact, Moment, Registry, open};
+use super::{Error, Moment, Registry, Value, open};
 use crate::blobs::{Blobs, BlobsError, Local, Way, who_else_writes};
 use crate::digest::Digest;
 use crate::dir::{Dir, FilePath};
 use crate::index::{INDEX_FILE, IndexError, JOURNAL_DIRECTORY, forget_journal};
+use crate::layout::Node;
 
 /// What says that a directory is a backup.
 const MARK: &str = "backup";
@@ -127,7 +128,7 @@ impl Registry {
         let moment = self.moment()?;
         let mut done = BackedUp::default();
         moment.blobs(|fact| {
-            let Fact::Blob { digest, size, .. } = fact else {
+            let (Node::BlobData(digest), Value::Blob { size, .. }) = fact else {
                 return Ok(());
             };
             if !told(1) {

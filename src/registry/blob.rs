@@ -1,9 +1,10 @@
 //! Blobs: removed, unless somebody needs them.
 
-use super::directory::{Directory, goes, repository};
+use super::directory::{goes, repository};
 use super::{Error, Registry, Removal, now};
 use crate::digest::Digest;
 use crate::index::Role;
+use crate::layout::Node;
 use crate::name::{LinkSet, RepositoryName};
 
 impl Registry {
@@ -12,7 +13,7 @@ impl Registry {
     pub fn withdraw_layer(&self, name: &RepositoryName, digest: &Digest) -> Result<(), Error> {
         self.index.transact(|facts| {
             let id = repository(facts, name)?.id;
-            let directory = Directory::Link(name.clone(), LinkSet::Layers, *digest);
+            let directory = Node::LinkDirectory(name.clone(), LinkSet::Layers, *digest);
             goes(facts, &directory)?;
             Ok(facts.remove_link(id, &LinkSet::Layers, digest)?)
         })
@@ -123,7 +124,7 @@ mod tests {
 
     use super::*;
     use crate::digest::Algorithm;
-    use crate::registry::{Bytes, Destination, Directory, Policy};
+    use crate::registry::{Bytes, Destination, Policy};
 
     #[test]
     fn no_layer_goes_while_a_manifest_comes_that_names_it() {
@@ -133,8 +134,8 @@ mod tests {
         });
         let name: RepositoryName = "app".parse().unwrap();
         for directory in [
-            Directory::Namespace(name.namespace().clone()),
-            Directory::Manifests(name.clone()),
+            Node::Namespace(name.namespace().clone()),
+            Node::Manifests(name.clone()),
         ] {
             registry.make_directory(&directory).unwrap();
         }

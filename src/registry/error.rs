@@ -42,6 +42,12 @@ pub enum Error {
         /// Repositories that can be.
         max: usize,
     },
+    /// A value of another kind than what the layout has at a path.
+    #[error("{path} holds something else")]
+    Misplaced {
+        /// The path, below `v2`.
+        path: String,
+    },
     /// A manifest is not admitted.
     #[error("manifest refused for {repository}: {refusal}")]
     Refused {

@@ -83,9 +83,10 @@ mod tests {
     use crate::blobs::Blobs as _;
     use crate::digest::Algorithm;
     use crate::dir::Dir;
+    use crate::layout::Node;
     use crate::name::{LinkSet, RepositoryName, UploadId};
     use crate::registry::Found;
-    use crate::registry::{Bytes, Directory, Policy};
+    use crate::registry::{Bytes, Policy};
     use crate::small_disk::SmallDisk;
     use crate::{blobs, index};
 
@@ -119,11 +120,11 @@ mod tests {
 
     fn begin(registry: &Registry, (name, id): &(RepositoryName, UploadId)) -> Staging {
         for namespace in ["team", "team/app"] {
-            let namespace = Directory::Namespace(namespace.parse().unwrap());
+            let namespace = Node::Namespace(namespace.parse().unwrap());
             let _there = registry.make_directory(&namespace);
         }
-        let uploads = Directory::Uploads(name.clone());
-        for directory in [uploads, Directory::Upload(name.clone(), *id)] {
+        let uploads = Node::Uploads(name.clone());
+        for directory in [uploads, Node::Upload(name.clone(), *id)] {
             let _there = registry.make_directory(&directory);
         }
         registry.create_upload_data(name, id).unwrap()
@@ -239,8 +240,8 @@ mod tests {
         let open = || in_files(&facts, directory.path());
         let make = |registry: &Registry, name: &RepositoryName| {
             for directory in [
-                Directory::Namespace(name.namespace().clone()),
-                Directory::Links(name.clone(), LinkSet::Layers),
+                Node::Namespace(name.namespace().clone()),
+                Node::Links(name.clone(), LinkSet::Layers),
             ] {
                 registry.make_directory(&directory).unwrap();
             }

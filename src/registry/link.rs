@@ -5,11 +5,12 @@
 //! bytes. Manifests that people drop are judged by `ingest`; those that a registry links are
 //! audited.
 
-use super::directory::{Directory, emptied, repository, tag, tag_moves};
+use super::directory::{emptied, repository, tag, tag_moves};
 use super::ingest::know;
 use super::{Error, Registry, now};
 use crate::digest::Digest;
 use crate::index::{Link, TagDirectories, TagRecord};
+use crate::layout::Node;
 use crate::manifest::{Refusal, Understood};
 use crate::name::{LinkSet, RepositoryName, Tag};
 
@@ -81,7 +82,7 @@ impl Registry {
                 None | Some(Link::Directory) => Err(Error::Missing),
                 Some(Link::Linked { .. }) => {
                     facts.put_link(repository.id, set, digest, &Link::Directory)?;
-                    let directory = Directory::Link(name.clone(), set.clone(), *digest);
+                    let directory = Node::LinkDirectory(name.clone(), set.clone(), *digest);
                     emptied(facts, &directory)
                 }
             }
@@ -125,7 +126,7 @@ impl Registry {
                 directories,
             };
             facts.put_tag(repository.id, label, &record)?;
-            emptied(facts, &Directory::Current(name.clone(), label.clone()))
+            emptied(facts, &Node::Current(name.clone(), label.clone()))
         })
     }
 }

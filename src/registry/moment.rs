@@ -6,9 +6,10 @@ use std::time::SystemTime;
 
 use super::ownership::owned;
 use super::staging::whole;
-use super::{Directory, Error, Fact, Owner, Reading, Registry};
+use super::{Error, Fact, Owner, Ownership, Reading, Registry, Value};
 use crate::digest::{Algorithm, Digest};
 use crate::index::Index;
+use crate::layout::Node;
 use crate::name::{LinkSet, Namespace, RepositoryName, UploadId};
 
 mod repository;
@@ -108,36 +109,39 @@ impl Moment<'_> {
         &self.index
     }
 
+    /// Owner and mode of the top of the mount, if they were set.
+    pub fn mountpoint(&self) -> Result<Option<Ownership>, Error> {
+        self.ownership_of(&Owner::Mountpoint)
+    }
+
     /// Visits the owners and modes that were set of the directories that are always there.
-    pub fn tops<E: From<Error>>(
+    pub fn fixed<E: From<Error>>(
         &self,
         mut visit: impl FnMut(Fact) -> Result<(), E>,
     ) -> Result<(), E> {
-        for of in [
-            Owner::Mountpoint,
-            Owner::Root,
-            Owner::Blobs,
-            Owner::Repositories,
-        ] {
-            self.ownership(of, &mut visit)?;
+        for node in [Node::Root, Node::Blobs, Node::Repositories] {
+            self.ownership(node, &mut visit)?;
         }
         Ok(())
     }
 
     fn ownership<E: From<Error>>(
         &self,
-        of: Owner,
+        node: Node,
         visit: &mut impl FnMut(Fact) -> Result<(), E>,
     ) -> Result<(), E> {
-        let view = &mut self.index.view();
-        let kept = match owned(view, &of)? {
-            Some(owned) => view.ownership(owned).map_err(Error::from)?,
-            None => None,
-        };
-        match kept {
-            Some(ownership) => visit(Fact::Ownership { of, ownership }),
+        match self.ownership_of(&node.clone().into())? {
+            Some(ownership) => visit((node, Value::Ownership(ownership))),
             None => Ok(()),
         }
+    }
+
+    fn ownership_of(&self, of: &Owner) -> Result<Option<Ownership>, Error> {
+        let view = &mut self.index.view();
+        Ok(match owned(view, of)? {
+            Some(owned) => view.ownership(owned)?,
+            None => None,
+        })
     }
 
     /// Visits every directory of blobs, and every blob.
@@ -147,10 +151,10 @@ impl Moment<'_> {
     ) -> Result<(), E> {
         for algorithm in Algorithm::ALL {
             if self.kept(algorithm)? {
-                visit(Fact::Directory(Directory::BlobAlgorithm(algorithm)))?;
+                visit((Node::BlobAlgorithm(algorithm), Value::Directory))?;
             }
             for shard in self.index.blob_shards(algorithm).map_err(Error::from)? {
-                visit(Fact::Directory(Directory::BlobShard(algorithm, shard)))?;
+                visit((Node::BlobShard(algorithm, shard), Value::Directory))?;
                 self.shard(algorithm, shard, &mut visit)?;
             }
         }
@@ -177,13 +181,10 @@ impl Moment<'_> {
             last = Some(*end);
             for (digest, blob) in page {
                 visit(if blob.present {
-                    Fact::Blob {
-                        digest,
-                        size: blob.size,
-                        created: blob.created,
-                    }
+                    let (size, created) = (blob.size, blob.created);
+                    (Node::BlobData(digest), Value::Blob { size, created })
                 } else {
-                    Fact::Directory(Directory::Blob(digest))
+                    (Node::BlobDirectory(digest), Value::Directory)
                 })?;
             }
         }
@@ -214,14 +215,14 @@ impl Moment<'_> {
         name: &Namespace,
         visit: &mut impl FnMut(Fact) -> Result<(), E>,
     ) -> Result<(), E> {
-        visit(Fact::Directory(Directory::Namespace(name.clone())))?;
-        self.ownership(Owner::Namespace(name.clone()), visit)?;
+        visit((Node::Namespace(name.clone()), Value::Directory))?;
+        self.ownership(Node::Namespace(name.clone()), visit)?;
         let found = self.index.view().repository(name).map_err(Error::from)?;
         let (Some(found), Some(name)) = (found, name.repository()) else {
             return Ok(());
         };
         for directory in directories(&name, found.directories) {
-            visit(Fact::Directory(directory))?;
+            visit((directory, Value::Directory))?;
         }
         let one = One {
             index: &self.index,

@@ -7,9 +7,10 @@
 use std::sync::atomic::Ordering;
 
 use super::directory::make_in;
-use super::{Directory, Error, Registry};
+use super::{Error, Registry};
 pub use crate::index::Ownership;
 use crate::index::{Directories, Owned, Transaction};
+use crate::layout::Node;
 use crate::name::Namespace;
 
 /// A directory that keeps to whom it belongs.
@@ -17,29 +18,47 @@ use crate::name::Namespace;
 pub enum Owner {
     /// The top of the mount.
     Mountpoint,
-    /// The top of the layout.
-    Root,
-    /// That of the blobs.
-    Blobs,
-    /// That of the repositories.
-    Repositories,
-    /// A repository, or a directory on the way to one.
-    Namespace(Namespace),
+    /// One of the layout: of those that are always there, of repositories, or on the way to one.
+    Layout(Node),
+}
+
+impl From<Node> for Owner {
+    fn from(node: Node) -> Self {
+        Self::Layout(node)
+    }
+}
+
+impl Owner {
+    /// The directory of which a node shows owner and mode: itself, or one above.
+    pub fn shown_by(node: &Node) -> Self {
+        match (node, node.namespace()) {
+            (Node::Root | Node::Repositories, _) => node.clone().into(),
+            (_, Some(namespace)) => Node::Namespace(namespace.clone()).into(),
+            (_, None) => Node::Blobs.into(),
+        }
+    }
+
+    /// The directory that a node is, if it keeps owner and mode itself.
+    pub fn kept_by(node: &Node) -> Option<Self> {
+        let keeps = node.is_fixed() || matches!(node, Node::Namespace(_));
+        keeps.then(|| node.clone().into())
+    }
 }
 
 /// The directory as the index has it; nothing of a repository that is not there, or is there for
-/// others below it alone.
+/// others below it alone, and of other directories, which keep nothing.
 pub(super) fn owned(facts: &mut Transaction<'_>, of: &Owner) -> Result<Option<Owned>, Error> {
-    Ok(Some(match of {
-        Owner::Mountpoint => Owned::Mountpoint,
-        Owner::Root => Owned::Root,
-        Owner::Blobs => Owned::Blobs,
-        Owner::Repositories => Owned::Repositories,
-        Owner::Namespace(name) => match facts.repository(name)? {
-            Some(repository) => Owned::Repository(repository.id),
-            None => return Ok(None),
-        },
-    }))
+    Ok(match of {
+        Owner::Mountpoint => Some(Owned::Mountpoint),
+        Owner::Layout(Node::Root) => Some(Owned::Root),
+        Owner::Layout(Node::Blobs) => Some(Owned::Blobs),
+        Owner::Layout(Node::Repositories) => Some(Owned::Repositories),
+        Owner::Layout(Node::Namespace(name)) => {
+            let found = facts.repository(name)?;
+            found.map(|found| Owned::Repository(found.id))
+        }
+        Owner::Layout(_) => None,
+    })
 }
 
 impl Registry {
@@ -71,7 +90,7 @@ impl Registry {
     pub fn set_ownership(&self, of: &Owner, ownership: Ownership) -> Result<(), Error> {
         self.keeps_ownership();
         self.index.transact(|facts| {
-            if let (Owner::Namespace(name), None) = (of, owned(facts, of)?) {
+            if let (Owner::Layout(Node::Namespace(name)), None) = (of, owned(facts, of)?) {
                 if !facts.has_namespaces(Some(name))? {
                     return Err(Error::Missing);
                 }
@@ -87,8 +106,8 @@ impl Registry {
     pub fn make_owned(&self, name: &Namespace, ownership: Ownership) -> Result<(), Error> {
         self.keeps_ownership();
         self.index.transact(|facts| {
-            make_in(facts, &Directory::Namespace(name.clone()))?;
-            let of = Owner::Namespace(name.clone());
+            make_in(facts, &Node::Namespace(name.clone()))?;
+            let of = Owner::from(Node::Namespace(name.clone()));
             let owned = owned(facts, &of)?.ok_or(Error::Missing)?;
             facts.put_ownership(owned, ownership);
             Ok(())
@@ -112,7 +131,7 @@ mod tests {
     fn what_was_set_is_kept_until_its_repository_is_removed() {
         let (registry, _bytes) = Registry::in_memory();
         let name: Namespace = "team".parse().unwrap();
-        let of = Owner::Namespace(name.clone());
+        let of = Owner::from(Node::Namespace(name.clone()));
         assert!(!registry.has_ownership());
         let missing = registry.set_ownership(&of, SOMEBODY);
         assert!(matches!(missing, Err(Error::Missing)));
@@ -121,12 +140,20 @@ mod tests {
             registry.make_owned(&name, SOMEBODY),
             Err(Error::Exists)
         ));
-        for of in [Owner::Mountpoint, Owner::Root, Owner::Blobs, of.clone()] {
+        for of in [
+            Owner::Mountpoint,
+            Node::Root.into(),
+            Node::Blobs.into(),
+            of.clone(),
+        ] {
             registry.set_ownership(&of, SOMEBODY).unwrap();
             assert_eq!(registry.ownership(&of).unwrap(), Some(SOMEBODY));
         }
-        assert_eq!(registry.ownership(&Owner::Repositories).unwrap(), None);
-        let directory = Directory::Namespace(name.clone());
+        assert_eq!(
+            registry.ownership(&Node::Repositories.into()).unwrap(),
+            None
+        );
+        let directory = Node::Namespace(name.clone());
         registry.remove_directory(&directory).unwrap();
         registry.make_directory(&directory).unwrap();
         assert_eq!(registry.ownership(&of).unwrap(), None);
@@ -143,7 +170,7 @@ mod tests {
         registry.make_owned(&name, SOMEBODY).unwrap();
         let repository = registry.index.view().repository(&name).unwrap();
         let owned = Owned::Repository(repository.unwrap().id);
-        let directory = Directory::Namespace(name.clone());
+        let directory = Node::Namespace(name.clone());
         registry.remove_directory(&directory).unwrap();
         let left = registry.index.transact(|facts| {
             facts.put_ownership(owned, SOMEBODY);

@@ -4,9 +4,10 @@
 
 use std::time::SystemTime;
 
-use super::{Directory, Error, Registry, time};
+use super::{Error, Registry, time};
 use crate::digest::{Algorithm, Digest};
 use crate::index::{Link, RepositoryId, Upload};
+use crate::layout::Node;
 use crate::name::{LinkSet, Namespace, RepositoryName, Tag, UploadId};
 
 impl Registry {
@@ -111,9 +112,9 @@ impl Registry {
             Link::Directory => (digest, 0),
             Link::Linked { pushed, .. } => (digest, pushed),
         });
-        let listed = Directory::LinksAlgorithm(name.clone(), set.clone(), algorithm);
+        let listed = Node::LinksAlgorithm(name.clone(), set.clone(), algorithm);
         self.times_in(&listed, told.collect(), |digest| {
-            Directory::Link(name.clone(), set.clone(), *digest)
+            Node::LinkDirectory(name.clone(), set.clone(), *digest)
         })
     }
 
@@ -128,8 +129,8 @@ impl Registry {
         let told = rows
             .into_iter()
             .map(|(tag, record)| (tag, record.current.map_or(0, |(_, pushed)| pushed)));
-        self.times_in(&Directory::Tags(name.clone()), told.collect(), |tag| {
-            Directory::Tag(name.clone(), tag.clone())
+        self.times_in(&Node::Tags(name.clone()), told.collect(), |tag| {
+            Node::Tag(name.clone(), tag.clone())
         })
     }
 
@@ -142,8 +143,8 @@ impl Registry {
     ) -> Result<Vec<(UploadId, SystemTime)>, Error> {
         let rows = self.index.uploads(self.number(name)?, last, limit)?;
         let told = rows.into_iter().map(|(id, upload)| (id, upload.updated));
-        self.times_in(&Directory::Uploads(name.clone()), told.collect(), |id| {
-            Directory::Upload(name.clone(), *id)
+        self.times_in(&Node::Uploads(name.clone()), told.collect(), |id| {
+            Node::Upload(name.clone(), *id)
         })
     }
 
@@ -179,9 +180,9 @@ impl Registry {
             .into_iter()
             .map(|(digest, blob)| (digest, blob.created));
         self.times_in(
-            &Directory::BlobShard(algorithm, shard),
+            &Node::BlobShard(algorithm, shard),
             told.collect(),
-            |digest| Directory::Blob(*digest),
+            |digest| Node::BlobDirectory(*digest),
         )
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::drafts::Parent;
 use super::handle::{Access, Handle, Open};
 use super::target::{self, Target};
-use super::{Attributes, Found, Permissions, Place, Tree, TreeError, Writer, node, plain};
+use super::{Attributes, Found, Permissions, Place, Tree, TreeError, Writer, plain};
 use crate::layout::Node;
 
 impl Tree {
@@ -121,12 +121,11 @@ impl Tree {
                             parent: parent.to_string(),
                             name: name.to_string_lossy().into_owned(),
                         })?;
-                let directory = node::directory(&child).ok_or(TreeError::Exists)?;
                 match &child {
                     Node::Namespace(namespace) if new != Permissions::DIRECTORY => {
                         self.make_namespace(namespace, new)?;
                     }
-                    _ => self.registry.make_directory(&directory)?,
+                    _ => self.registry.make_directory(&child)?,
                 }
                 self.found(Place::Node(child))
             }

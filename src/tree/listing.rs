@@ -11,7 +11,6 @@ use super::own::OwnFile;
 use super::{Attributes, FileKind, Found, Listed, Named, Place, Tree, TreeError, Writer, number};
 use crate::layout::Node;
 use crate::name::{LinkSet, Namespace};
-use crate::registry::Directory;
 
 /// A node that may be in a directory, and since when it is, if that is known.
 type Child = (Node, Option<SystemTime>);
@@ -100,10 +99,7 @@ impl Tree {
     /// its listing would hide them.
     pub fn listing_lasts(&self, directory: &Place) -> Result<bool, TreeError> {
         match directory {
-            Place::Node(Node::Namespace(namespace)) => {
-                let directory = Directory::Namespace(namespace.clone());
-                Ok(!self.registry.may_come_to_list(&directory)?)
-            }
+            Place::Node(node) => Ok(!self.registry.may_come_to_list(node)?),
             _ => Ok(true),
         }
     }

@@ -5,75 +5,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::{Attributes, Place, Tree, TreeError, number};
 use crate::layout::Node;
 use crate::name::LinkSet;
-use crate::registry::{Directory, Top, time};
+use crate::registry::time;
 
-/// The registry's directory at a node, if the node is a directory that may come and go.
-pub fn directory(node: &Node) -> Option<Directory> {
-    Some(match node.clone() {
-        Node::BlobAlgorithm(algorithm) => Directory::BlobAlgorithm(algorithm),
-        Node::BlobShard(algorithm, shard) => Directory::BlobShard(algorithm, shard),
-        Node::BlobDirectory(digest) => Directory::Blob(digest),
-        Node::Namespace(namespace) => Directory::Namespace(namespace),
-        Node::Manifests(repository) => Directory::Manifests(repository),
-        Node::Tags(repository) => Directory::Tags(repository),
-        Node::Tag(repository, tag) => Directory::Tag(repository, tag),
-        Node::Current(repository, tag) => Directory::Current(repository, tag),
-        Node::Links(repository, set) => Directory::Links(repository, set),
-        Node::LinksAlgorithm(repository, set, algorithm) => {
-            Directory::LinksAlgorithm(repository, set, algorithm)
-        }
-        Node::LinkDirectory(repository, set, digest) => Directory::Link(repository, set, digest),
-        Node::Uploads(repository) => Directory::Uploads(repository),
-        Node::Upload(repository, id) => Directory::Upload(repository, id),
-        Node::HashStates(repository, id) => Directory::HashStates(repository, id),
-        Node::HashStatesAlgorithm(repository, id, algorithm) => {
-            Directory::HashStatesAlgorithm(repository, id, algorithm)
-        }
-        Node::Root
-        | Node::Blobs
-        | Node::Repositories
-        | Node::BlobData(_)
-        | Node::CurrentLink(..)
-        | Node::Link(..)
-        | Node::StartedAt(..)
-        | Node::UploadData(..)
-        | Node::HashState(..) => return None,
-    })
-}
-
-/// The registry's directory at a node, if the node is a directory that is always there.
-pub(super) fn top(node: &Node) -> Option<Top> {
-    match node {
-        Node::Root => Some(Top::Root),
-        Node::Blobs => Some(Top::Blobs),
-        Node::Repositories => Some(Top::Repositories),
-        _ => None,
+/// Refuses a directory that is always there.
+pub(super) fn must_come_and_go(node: &Node) -> Result<(), TreeError> {
+    if node.is_fixed() {
+        let reason = "every registry's storage has this directory";
+        return Err(TreeError::NotPermitted(reason));
     }
-}
-
-/// Where a directory of the registry stands.
-pub fn at(directory: &Directory) -> Node {
-    match directory.clone() {
-        Directory::BlobAlgorithm(algorithm) => Node::BlobAlgorithm(algorithm),
-        Directory::BlobShard(algorithm, shard) => Node::BlobShard(algorithm, shard),
-        Directory::Blob(digest) => Node::BlobDirectory(digest),
-        Directory::Namespace(namespace) => Node::Namespace(namespace),
-        Directory::Manifests(repository) => Node::Manifests(repository),
-        Directory::Tags(repository) => Node::Tags(repository),
-        Directory::Tag(repository, tag) => Node::Tag(repository, tag),
-        Directory::Current(repository, tag) => Node::Current(repository, tag),
-        Directory::Links(repository, set) => Node::Links(repository, set),
-        Directory::LinksAlgorithm(repository, set, algorithm) => {
-            Node::LinksAlgorithm(repository, set, algorithm)
-        }
-        Directory::Link(repository, set, digest) => Node::LinkDirectory(repository, set, digest),
-        Directory::Uploads(repository) => Node::Uploads(repository),
-        Directory::Upload(repository, id) => Node::Upload(repository, id),
-        Directory::HashStates(repository, id) => Node::HashStates(repository, id),
-        Directory::HashStatesAlgorithm(repository, id, algorithm) => {
-            Node::HashStatesAlgorithm(repository, id, algorithm)
-        }
-    }
+    Ok(())
 }
 
 impl Tree {
@@ -91,17 +31,13 @@ impl Tree {
 
     /// Attributes but for who may do what.
     fn bare_attributes(&self, node: &Node) -> Result<Attributes, TreeError> {
-        if let Some(directory) = directory(node) {
-            let found = self.registry.directory(&directory)?;
+        if node.is_directory() {
+            let found = self.registry.directory(node)?;
             let found = found.ok_or(TreeError::NotFound)?;
             let number = number::node(node, found.within);
             return Ok(Attributes::directory(number, self.dated(found.changed)));
         }
         let number = self.node_number(node)?;
-        if let Some(top) = top(node) {
-            let kept = self.registry.top(top)?;
-            return Ok(Attributes::directory(number, self.dated(kept)));
-        }
         let (size, kept) = self.file(node)?;
         Ok(Attributes::file(number, size, kept))
     }
@@ -110,9 +46,8 @@ impl Tree {
     /// layers' directory that is there for revisions alone.
     pub fn lasts(&self, place: &Place) -> Result<bool, TreeError> {
         Ok(match place {
-            Place::Node(Node::Links(repository, LinkSet::Layers)) => {
-                let layers = Directory::Links(repository.clone(), LinkSet::Layers);
-                self.registry.was_made(&layers)?
+            Place::Node(layers @ Node::Links(_, LinkSet::Layers)) => {
+                self.registry.was_made(layers)?
             }
             Place::Node(_) | Place::Plain(_) => true,
             Place::Draft(_) | Place::Hidden(_) | Place::Own(_) => false,

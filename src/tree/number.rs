@@ -13,7 +13,7 @@ use super::own::OwnFile;
 use super::{Place, Tree, TreeError};
 use crate::digest::{Algorithm, Digest};
 use crate::layout::Node;
-use crate::name::{LinkSet, Namespace, RepositoryName, Tag, UploadId};
+use crate::name::{LinkSet, Tag, UploadId};
 
 /// The number of the top of a mount.
 pub(super) const TOP: u64 = 1;
@@ -105,7 +105,7 @@ pub(super) fn own(file: OwnFile) -> u64 {
 pub(super) fn node(node: &Node, within: Option<u32>) -> u64 {
     let fields = |kind| {
         let fields = Fields::of(kind);
-        match (within, named(node)) {
+        match (within, node.namespace()) {
             (Some(number), _) => fields.number(number.into()),
             (None, Some(name)) => fields.text(name.as_str()),
             (None, None) => fields,
@@ -142,18 +142,12 @@ pub(super) fn node(node: &Node, within: Option<u32>) -> u64 {
     fields.done()
 }
 
-/// By what name a node's number within is found.
-fn named(node: &Node) -> Option<&Namespace> {
-    match node {
-        Node::Namespace(namespace) => Some(namespace),
-        _ => node.repository().map(RepositoryName::namespace),
-    }
-}
-
 impl Tree {
     /// The number within which a node's own is unique: its repository's or namespace's.
     pub(super) fn number_within(&self, node: &Node) -> Result<Option<u32>, TreeError> {
-        let number = named(node).map(|name| self.registry.repository_number(name));
+        let number = node
+            .namespace()
+            .map(|name| self.registry.repository_number(name));
         Ok(number.transpose()?.flatten())
     }
 

@@ -12,29 +12,6 @@ use crate::layout::Node;
 use crate::name::Namespace;
 use crate::registry::{Owner, Ownership};
 
-/// The directory of which a node shows owner and mode: itself, or one above.
-pub fn owner_shown(node: &Node) -> Owner {
-    match node {
-        Node::Root => Owner::Root,
-        Node::Repositories => Owner::Repositories,
-        Node::Namespace(namespace) => Owner::Namespace(namespace.clone()),
-        _ => match node.repository() {
-            Some(repository) => Owner::Namespace(repository.namespace().clone()),
-            None => Owner::Blobs,
-        },
-    }
-}
-
-/// The directory that a node is, if it keeps owner and mode itself.
-pub fn owner_kept(node: &Node) -> Option<Owner> {
-    match node {
-        Node::Root | Node::Blobs | Node::Repositories | Node::Namespace(_) => {
-            Some(owner_shown(node))
-        }
-        _ => None,
-    }
-}
-
 /// A name below a directory whose owner or mode has changed.
 #[derive(Debug)]
 pub struct Below<'a> {
@@ -88,7 +65,7 @@ impl Tree {
 
     /// Who may do what with a node, whether it is there or not.
     pub(super) fn node_permissions(&self, node: &Node) -> Result<Permissions, TreeError> {
-        let directory = self.owner(|| owner_shown(node))?;
+        let directory = self.owner(|| Owner::shown_by(node))?;
         Ok(if node.is_directory() {
             directory
         } else {
@@ -127,7 +104,7 @@ impl Tree {
             };
             for row in &page {
                 let place = &row.found.place;
-                let shows = matches!(place, Place::Node(node) if owner_kept(node).is_none());
+                let shows = matches!(place, Place::Node(node) if Owner::kept_by(node).is_none());
                 visit(Below {
                     parent: directory,
                     name: &row.name,
@@ -178,7 +155,7 @@ impl Tree {
         writer: Writer,
     ) -> Result<(), TreeError> {
         let now = now.permissions;
-        if let Some(owner) = owner_kept(node) {
+        if let Some(owner) = Owner::kept_by(node) {
             return self.keep(&owner, now, change);
         }
         let same =

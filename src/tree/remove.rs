@@ -58,10 +58,8 @@ impl Tree {
         match &place {
             Place::Plain(path) => self.plain.remove_directory(path)?,
             Place::Node(node) if node.is_directory() => {
-                let directory = node::directory(node).ok_or(TreeError::NotPermitted(
-                    "every registry's storage has this directory",
-                ))?;
-                self.registry.remove_directory(&directory)?;
+                node::must_come_and_go(node)?;
+                self.registry.remove_directory(node)?;
                 self.drafts.remove_below(node);
             }
             Place::Hidden(id) => self.drafts.remove_directory(*id)?,

@@ -151,22 +151,18 @@ impl Tree {
 
     /// An empty directory is moved by making the new one; one that holds facts is copied.
     fn rename_directory(&self, from: &Node, to: &Node) -> Result<(), TreeError> {
-        let (old, new) = (node::directory(from), node::directory(to));
-        let (Some(old), Some(new)) = (old, new) else {
-            return Err(TreeError::NotPermitted(
-                "every registry's storage has this directory",
-            ));
-        };
+        node::must_come_and_go(from)?;
+        node::must_come_and_go(to)?;
         if !self.list(&Place::Node(from.clone()), None, 1)?.is_empty() {
             return Err(TreeError::CrossDevice);
         }
-        if self.registry.directory(&new)?.is_some() {
+        if self.registry.directory(to)?.is_some() {
             if !self.list(&Place::Node(to.clone()), None, 1)?.is_empty() {
                 return Err(TreeError::NotEmpty);
             }
         } else {
-            self.registry.make_directory(&new)?;
+            self.registry.make_directory(to)?;
         }
-        Ok(self.registry.remove_directory(&old)?)
+        Ok(self.registry.remove_directory(from)?)
     }
 }

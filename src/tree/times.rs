@@ -2,7 +2,6 @@
 
 use std::time::SystemTime;
 
-use super::node::{directory, top};
 use super::{Change, Place, Tree, TreeError};
 use crate::layout::Node;
 use crate::registry::seconds;
@@ -65,13 +64,7 @@ impl Tree {
                     error,
                 })?;
             }
-            _ => {
-                if let Some(directory) = directory(node) {
-                    registry.set_directory_time(&directory, kept)?;
-                } else if let Some(top) = top(node) {
-                    registry.set_top_time(top, kept)?;
-                }
-            }
+            directory => registry.set_directory_time(directory, kept)?,
         }
         Ok(())
     }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use regfs::blobs::{self, Blobs};
 use regfs::digest::{Algorithm, Digest};
 use regfs::index::{self, Store};
+use regfs::layout::Node;
 use regfs::name::{LinkSet, RepositoryName, Tag, UploadId};
-use regfs::registry::{Bytes, Destination, Directory, Error, Policy, Registry};
+use regfs::registry::{Bytes, Destination, Error, Policy, Registry};
 
 /// More than the index keeps of one blob.
 static LAYER: [u8; 20_000] = [1; 20_000];
@@ -38,7 +39,7 @@ fn moved() -> RepositoryName {
 /// What it is called now: one of both.
 fn name_now(registry: &Registry) -> RepositoryName {
     let there = |name: &RepositoryName| {
-        let directory = Directory::Namespace(name.namespace().clone());
+        let directory = Node::Namespace(name.namespace().clone());
         registry.directory(&directory).unwrap().is_some()
     };
     assert!(!there(&name()) || !there(&moved()), "it is in two places");
@@ -49,7 +50,7 @@ fn name_now(registry: &Registry) -> RepositoryName {
 fn relocate(registry: &Registry) -> Result<(), Error> {
     let [from, to] = ["team", "other/place"].map(|name| name.parse().unwrap());
     for above in ["other", "other/place"] {
-        match registry.make_directory(&Directory::Namespace(above.parse().unwrap())) {
+        match registry.make_directory(&Node::Namespace(above.parse().unwrap())) {
             Err(Error::Exists) => {}
             made => made?,
         }
@@ -84,16 +85,16 @@ fn manifest(note: &str) -> String {
 /// Does everything that a registry's storage goes through, until something fails.
 pub(crate) fn live(registry: &Registry, done: &mut Acknowledged) -> Result<(), Error> {
     let name = name();
-    let make = |directory: Directory| registry.make_directory(&directory);
+    let make = |directory: Node| registry.make_directory(&directory);
     if name_now(registry) == moved() {
         let [from, to] = ["other/place", "team"].map(|name| name.parse().unwrap());
         registry.rename_namespace(&from, &to)?;
     }
-    make(Directory::Namespace("team".parse().unwrap()))?;
-    make(Directory::Namespace(name.namespace().clone()))?;
-    make(Directory::Links(name.clone(), LinkSet::Layers))?;
-    make(Directory::Manifests(name.clone()))?;
-    make(Directory::Tags(name.clone()))?;
+    make(Node::Namespace("team".parse().unwrap()))?;
+    make(Node::Namespace(name.namespace().clone()))?;
+    make(Node::Links(name.clone(), LinkSet::Layers))?;
+    make(Node::Manifests(name.clone()))?;
+    make(Node::Tags(name.clone()))?;
     for bytes in [&b"{}"[..], &LAYER] {
         let (digest, _) = registry.store_layer(&name, Bytes::Held(bytes), None)?;
         registry.sync()?;
@@ -114,17 +115,17 @@ pub(crate) fn live(registry: &Registry, done: &mut Acknowledged) -> Result<(), E
         done.tags.retain(|(known, _)| known.as_str() != label);
         done.tags.push((tag(label), ingested.digest));
     }
-    make(Directory::Uploads(name.clone()))?;
-    make(Directory::Upload(name.clone(), upload()))?;
+    make(Node::Uploads(name.clone()))?;
+    make(Node::Upload(name.clone(), upload()))?;
     registry.set_started_at(&name, &upload(), b"2026-01-01T00:00:00Z")?;
     registry
         .create_upload_data(&name, &upload())?
         .write_at(0, &UPLOADED)?;
     let digest = sha256(&UPLOADED);
-    make(Directory::Blob(digest)).or_else(|_| {
-        let shard = Directory::BlobShard(Algorithm::Sha256, digest.shard());
+    make(Node::BlobDirectory(digest)).or_else(|_| {
+        let shard = Node::BlobShard(Algorithm::Sha256, digest.shard());
         make(shard)?;
-        make(Directory::Blob(digest))
+        make(Node::BlobDirectory(digest))
     })?;
     registry.publish_upload(&name, &upload(), &digest)?;
     registry.sync()?;
@@ -142,27 +143,27 @@ pub(crate) fn live(registry: &Registry, done: &mut Acknowledged) -> Result<(), E
 fn move_and_remove(registry: &Registry, done: &mut Acknowledged) -> Result<(), Error> {
     let name = name();
     let one = sha256(manifest("one").as_bytes());
-    let make = |directory: Directory| match registry.make_directory(&directory) {
+    let make = |directory: Node| match registry.make_directory(&directory) {
         Err(Error::Exists) => Ok(()),
         made => made,
     };
     let other = tag("v3");
     let index = LinkSet::TagIndex(other.clone());
-    make(Directory::Tag(name.clone(), other.clone()))?;
-    make(Directory::Current(name.clone(), other.clone()))?;
-    make(Directory::Links(name.clone(), index.clone()))?;
-    make(Directory::LinksAlgorithm(
+    make(Node::Tag(name.clone(), other.clone()))?;
+    make(Node::Current(name.clone(), other.clone()))?;
+    make(Node::Links(name.clone(), index.clone()))?;
+    make(Node::LinksAlgorithm(
         name.clone(),
         index.clone(),
         Algorithm::Sha256,
     ))?;
-    make(Directory::Link(name.clone(), index.clone(), one))?;
+    make(Node::LinkDirectory(name.clone(), index.clone(), one))?;
     registry.set_link(&name, &index, &one, &one)?;
     registry.set_current(&name, &other, &one)?;
     registry.sync()?;
     done.links.push((index.clone(), one));
-    make(Directory::HashStates(name.clone(), upload()))?;
-    make(Directory::HashStatesAlgorithm(
+    make(Node::HashStates(name.clone(), upload()))?;
+    make(Node::HashStatesAlgorithm(
         name.clone(),
         upload(),
         Algorithm::Sha256,
@@ -170,18 +171,18 @@ fn move_and_remove(registry: &Registry, done: &mut Acknowledged) -> Result<(), E
     registry.set_hash_state(&name, &upload(), Algorithm::Sha256, 7, b"state")?;
     registry.remove_hash_state(&name, &upload(), Algorithm::Sha256, 7)?;
     registry.remove_started_at(&name, &upload())?;
-    registry.remove_directory(&Directory::HashStatesAlgorithm(
+    registry.remove_directory(&Node::HashStatesAlgorithm(
         name.clone(),
         upload(),
         Algorithm::Sha256,
     ))?;
-    registry.remove_directory(&Directory::HashStates(name.clone(), upload()))?;
-    registry.remove_directory(&Directory::Upload(name.clone(), upload()))?;
+    registry.remove_directory(&Node::HashStates(name.clone(), upload()))?;
+    registry.remove_directory(&Node::Upload(name.clone(), upload()))?;
     // From here on the link may be gone, or not.
     done.links.retain(|(set, _)| *set != index);
     registry.remove_current(&name, &other)?;
     registry.remove_link(&name, &index, &one)?;
-    registry.remove_directory(&Directory::Link(name.clone(), index, one))?;
+    registry.remove_directory(&Node::LinkDirectory(name.clone(), index, one))?;
     registry.sync()?;
     let gone = registry.current(&name, &other);
     assert!(matches!(gone, Err(Error::Missing)));

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use regfs::blobs::{self, Blobs};
 use regfs::digest::{Algorithm, Digest};
 use regfs::index::{self, Store};
+use regfs::layout::Node;
 use regfs::name::{LinkSet, RepositoryName, Tag};
 use regfs::registry::{
-    Bytes, Destination, Directory, Error, INLINE_BYTES_MAX, Policy, References, Registry, Removal,
-    Schema1,
+    Bytes, Destination, Error, INLINE_BYTES_MAX, Policy, References, Registry, Removal, Schema1,
 };
 
 use super::table::{STOCK, bytes, filled, table};
@@ -58,10 +58,10 @@ impl Machine {
         let registry = machine.open();
         let name = name();
         for directory in [
-            Directory::Namespace("team".parse().unwrap()),
-            Directory::Namespace(name.namespace().clone()),
-            Directory::Links(name.clone(), LinkSet::Layers),
-            Directory::Manifests(name.clone()),
+            Node::Namespace("team".parse().unwrap()),
+            Node::Namespace(name.namespace().clone()),
+            Node::Links(name.clone(), LinkSet::Layers),
+            Node::Manifests(name.clone()),
         ] {
             registry.make_directory(&directory).unwrap();
         }
@@ -286,9 +286,9 @@ fn what_a_manifest_names_is_learnt_whichever_comes_first_link_or_bytes() {
     let digest = sha256(document.as_bytes());
     let name = name();
     for directory in [
-        Directory::Links(name.clone(), LinkSet::Revisions),
-        Directory::LinksAlgorithm(name.clone(), LinkSet::Revisions, Algorithm::Sha256),
-        Directory::Link(name.clone(), LinkSet::Revisions, digest),
+        Node::Links(name.clone(), LinkSet::Revisions),
+        Node::LinksAlgorithm(name.clone(), LinkSet::Revisions, Algorithm::Sha256),
+        Node::LinkDirectory(name.clone(), LinkSet::Revisions, digest),
     ] {
         registry.make_directory(&directory).unwrap();
     }

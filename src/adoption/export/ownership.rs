@@ -12,7 +12,7 @@ use crate::adoption::{AdoptionError, about};
 use crate::dir::Dir;
 use crate::layout::Node;
 use crate::registry::{Owner, Ownership};
-use crate::tree::{self, Permissions};
+use crate::tree::Permissions;
 
 /// Gives the top of the export and the tree below it to whom they belong. Owners are given by
 /// root alone, as with tar and cp; modes always.
@@ -41,7 +41,7 @@ impl Giving<'_> {
 
     /// Gives what is in a directory, and then itself: afterwards it may let nobody in.
     fn below(&self, dir: &Dir, node: &Node) -> Result<(), AdoptionError> {
-        let kept = self.of(&tree::owner_shown(node));
+        let kept = self.of(&Owner::shown_by(node));
         for row in dir.entries().map_err(about(dir.path()))? {
             let row = row.map_err(about(dir.path()))?;
             let child = row.name.to_str().and_then(|name| node.child(name));

@@ -9,8 +9,9 @@ use rustix::fs::Mode;
 use super::FILE;
 use crate::adoption::{AdoptionError, about};
 use crate::dir::Dir;
+use crate::layout::Node;
 use crate::printable::printable;
-use crate::registry::{Fact, INLINE_BYTES_MAX, Moment, Way, transfer};
+use crate::registry::{INLINE_BYTES_MAX, Moment, Value, Way, transfer};
 
 /// The name under which it is tried whether files can be copied by reference.
 const TRIED: &str = ".regfs-tried";
@@ -38,7 +39,7 @@ pub(super) fn prepare(target: &Path) -> Result<Dir, AdoptionError> {
 pub(super) fn own(moment: &Moment<'_>, target: &Dir) -> Result<Way, AdoptionError> {
     let (mut needed, mut first) = (0, None);
     moment.blobs(|fact| {
-        if let Fact::Blob { digest, size, .. } = fact
+        if let (Node::BlobData(digest), Value::Blob { size, .. }) = fact
             && size > INLINE_BYTES_MAX as u64
         {
             needed += size;

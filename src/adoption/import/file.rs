@@ -18,7 +18,7 @@ use crate::digest::{Algorithm, Digest};
 use crate::layout::Node;
 use crate::name::{LinkSet, RepositoryName, Tag};
 use crate::printable::printable;
-use crate::registry::{Adopted, Fact, Found, INLINE_BYTES_MAX, NOTE_BYTES_MAX, Way};
+use crate::registry::{Adopted, Found, INLINE_BYTES_MAX, NOTE_BYTES_MAX, Value, Way};
 
 impl Reader<'_> {
     /// Counts what a directory stands for.
@@ -83,29 +83,11 @@ impl Reader<'_> {
             Node::CurrentLink(repository, tag) => {
                 return self.current(at, name, repository, tag);
             }
-            Node::StartedAt(repository, upload) => {
-                let Some((bytes, _)) = self.note(at, name) else {
+            Node::StartedAt(..) | Node::HashState(..) => {
+                let Some((bytes, written)) = self.note(at, name) else {
                     return Ok(false);
                 };
-                let (repository, upload) = (repository.clone(), *upload);
-                self.adopt(Fact::StartedAt {
-                    repository,
-                    upload,
-                    bytes,
-                })?;
-            }
-            Node::HashState(repository, upload, algorithm, offset) => {
-                let Some((bytes, updated)) = self.note(at, name) else {
-                    return Ok(false);
-                };
-                self.adopt(Fact::HashState {
-                    repository: repository.clone(),
-                    upload: *upload,
-                    algorithm: *algorithm,
-                    offset: *offset,
-                    updated,
-                    bytes,
-                })?;
+                self.adopt((node.clone(), Value::File { bytes, written }))?;
             }
             _ => {}
         }
@@ -216,13 +198,8 @@ impl Reader<'_> {
             self.shared.set_aside(finding, at, name, &detail);
             return Ok(false);
         }
-        self.adopt(Fact::Link {
-            repository: repository.clone(),
-            set: set.clone(),
-            digest: *digest,
-            target,
-            pushed,
-        })?;
+        let link = Node::Link(repository.clone(), set.clone(), *digest);
+        self.adopt((link, Value::Link { target, pushed }))?;
         Ok(true)
     }
 
@@ -268,12 +245,8 @@ impl Reader<'_> {
                 newest
             }
         };
-        self.adopt(Fact::Current {
-            repository: repository.clone(),
-            tag: tag.clone(),
-            target,
-            pushed,
-        })?;
+        let link = Node::CurrentLink(repository.clone(), tag.clone());
+        self.adopt((link, Value::Link { target, pushed }))?;
         Ok(true)
     }
 }

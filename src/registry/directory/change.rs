@@ -4,43 +4,44 @@
 
 use super::super::{Error, now};
 use super::changed::{came, goes, of_flags};
-use super::{Directory, flag, repository, tag, upload};
+use super::{flag, repository, tag, upload};
 use crate::digest::{Algorithm, Digest};
 use crate::index::{
     Directories, Link, RepositoryId, TagDirectories, TagRecord, Transaction, Upload,
 };
+use crate::layout::Node;
 use crate::name::{LinkSet, RepositoryName, Tag};
 
 /// Makes the directory.
-pub(super) fn make(facts: &mut Transaction<'_>, directory: &Directory) -> Result<(), Error> {
+pub(super) fn make(facts: &mut Transaction<'_>, directory: &Node) -> Result<(), Error> {
     match directory {
-        Directory::BlobAlgorithm(algorithm) => facts.keep_blob_algorithm(*algorithm)?,
-        Directory::BlobShard(algorithm, shard) => facts.keep_blob_shard(*algorithm, *shard)?,
-        Directory::Blob(digest) => facts.put_blob_directory(digest, now())?,
-        Directory::Namespace(namespace) => {
+        Node::BlobAlgorithm(algorithm) => facts.keep_blob_algorithm(*algorithm)?,
+        Node::BlobShard(algorithm, shard) => facts.keep_blob_shard(*algorithm, *shard)?,
+        Node::BlobDirectory(digest) => facts.put_blob_directory(digest, now())?,
+        Node::Namespace(namespace) => {
             facts.put_repository(namespace, Directories::default())?;
         }
-        Directory::Manifests(name) => mark(facts, name, Directories::MANIFESTS)?,
-        Directory::Tags(name) => mark(facts, name, Directories::TAGS)?,
-        Directory::Uploads(name) => mark(facts, name, Directories::UPLOADS)?,
-        Directory::Tag(name, label) => {
+        Node::Manifests(name) => mark(facts, name, Directories::MANIFESTS)?,
+        Node::Tags(name) => mark(facts, name, Directories::TAGS)?,
+        Node::Uploads(name) => mark(facts, name, Directories::UPLOADS)?,
+        Node::Tag(name, label) => {
             let repository = repository(facts, name)?;
             facts.put_tag(repository.id, label, &TagRecord::default())?;
         }
-        Directory::Current(name, label) => {
+        Node::Current(name, label) => {
             let (repository, record) = tag(facts, name, label)?;
             let directories = record.directories.with(TagDirectories::CURRENT);
             set_directories(facts, repository.id, label, record, directories)?;
         }
-        Directory::Links(name, set) => mark_links(facts, name, set, None)?,
-        Directory::LinksAlgorithm(name, set, algorithm) => {
+        Node::Links(name, set) => mark_links(facts, name, set, None)?,
+        Node::LinksAlgorithm(name, set, algorithm) => {
             mark_links(facts, name, set, Some(*algorithm))?;
         }
-        Directory::Link(name, set, digest) => {
+        Node::LinkDirectory(name, set, digest) => {
             let repository = repository(facts, name)?;
             facts.put_link(repository.id, set, digest, &Link::Directory)?;
         }
-        Directory::Upload(name, id) => {
+        Node::Upload(name, id) => {
             let repository = repository(facts, name)?;
             facts.put_upload(
                 repository.id,
@@ -51,7 +52,7 @@ pub(super) fn make(facts: &mut Transaction<'_>, directory: &Directory) -> Result
                 },
             )?;
         }
-        Directory::HashStates(name, id) => {
+        Node::HashStates(name, id) => {
             let (repository, record) = upload(facts, name, id)?;
             facts.put_upload(
                 repository.id,
@@ -62,10 +63,12 @@ pub(super) fn make(facts: &mut Transaction<'_>, directory: &Directory) -> Result
                 },
             )?;
         }
-        Directory::HashStatesAlgorithm(name, id, algorithm) => {
+        Node::HashStatesAlgorithm(name, id, algorithm) => {
             let (repository, record) = upload(facts, name, id)?;
             facts.put_upload(repository.id, id, &record.with_hash_states(*algorithm))?;
         }
+        // Directories that are always there, and files.
+        _ => return Err(Error::Exists),
     }
     came(facts, directory)
 }
@@ -148,28 +151,28 @@ fn mark_links(
 }
 
 /// Removes the directory, if nothing is in it.
-pub(super) fn remove(facts: &mut Transaction<'_>, directory: &Directory) -> Result<(), Error> {
+pub(super) fn remove(facts: &mut Transaction<'_>, directory: &Node) -> Result<(), Error> {
     goes(facts, directory)?;
     match directory {
-        Directory::BlobAlgorithm(algorithm) => {
+        Node::BlobAlgorithm(algorithm) => {
             empty(facts.require_no_blob_shards(*algorithm)?)?;
             facts.forget_blob_algorithm(*algorithm)?;
         }
-        Directory::BlobShard(algorithm, shard) => {
+        Node::BlobShard(algorithm, shard) => {
             empty(facts.require_no_blobs(*algorithm, *shard)?)?;
             facts.forget_blob_shard(*algorithm, *shard)?;
         }
-        Directory::Blob(digest) => {
+        Node::BlobDirectory(digest) => {
             empty(facts.blob(digest)?.is_none_or(|blob| !blob.present))?;
             facts.remove_blob(digest)?;
         }
-        Directory::Namespace(namespace) => {
+        Node::Namespace(namespace) => {
             let record = facts.repository(namespace)?;
             let bare = record.is_none_or(|record| record.directories == Directories::default());
             empty(bare && facts.require_no_namespaces(namespace)?)?;
             facts.remove_repository(namespace)?;
         }
-        Directory::Manifests(name) => {
+        Node::Manifests(name) => {
             let repository = repository(facts, name)?;
             let held = Directories::TAGS.with(Directories::REVISIONS);
             empty(!repository.directories.intersects(held))?;
@@ -177,47 +180,47 @@ pub(super) fn remove(facts: &mut Transaction<'_>, directory: &Directory) -> Resu
             empty(facts.require_no_tags(repository.id)?)?;
             unmark(facts, name, Directories::MANIFESTS)?;
         }
-        Directory::Tags(name) => {
+        Node::Tags(name) => {
             let repository = repository(facts, name)?;
             empty(facts.require_no_tags(repository.id)?)?;
             unmark(facts, name, Directories::TAGS)?;
         }
-        Directory::Uploads(name) => {
+        Node::Uploads(name) => {
             let repository = repository(facts, name)?;
             empty(facts.require_no_uploads(repository.id)?)?;
             unmark(facts, name, Directories::UPLOADS)?;
         }
-        Directory::Tag(name, label) => {
+        Node::Tag(name, label) => {
             let (repository, record) = tag(facts, name, label)?;
             empty(record == TagRecord::default())?;
             let index = LinkSet::TagIndex(label.clone());
             empty(facts.require_no_links(repository.id, &index, None)?)?;
             facts.remove_tag(repository.id, label)?;
         }
-        Directory::Current(name, label) => {
+        Node::Current(name, label) => {
             let (repository, record) = tag(facts, name, label)?;
             empty(record.current.is_none())?;
             let directories = record.directories.without(TagDirectories::CURRENT);
             set_directories(facts, repository.id, label, record, directories)?;
         }
-        Directory::Links(name, set) => unmark_links(facts, name, set, None)?,
-        Directory::LinksAlgorithm(name, set, algorithm) => {
+        Node::Links(name, set) => unmark_links(facts, name, set, None)?,
+        Node::LinksAlgorithm(name, set, algorithm) => {
             unmark_links(facts, name, set, Some(*algorithm))?;
         }
-        Directory::Link(name, set, digest) => {
+        Node::LinkDirectory(name, set, digest) => {
             let repository = repository(facts, name)?;
             let link = facts.link(repository.id, set, digest)?;
             empty(matches!(link, None | Some(Link::Directory)))?;
             empty(*set != LinkSet::Revisions || unsigned(facts, repository.id, digest)?)?;
             facts.remove_link(repository.id, set, digest)?;
         }
-        Directory::Upload(name, id) => {
+        Node::Upload(name, id) => {
             let (repository, record) = upload(facts, name, id)?;
             empty(!record.has_data && record.started_at.is_none() && !record.hash_states)?;
             empty(facts.require_no_hash_states(repository.id, id, None)?)?;
             facts.remove_upload(repository.id, id)?;
         }
-        Directory::HashStates(name, id) => {
+        Node::HashStates(name, id) => {
             let (repository, record) = upload(facts, name, id)?;
             empty(
                 !Algorithm::ALL
@@ -234,11 +237,13 @@ pub(super) fn remove(facts: &mut Transaction<'_>, directory: &Directory) -> Resu
                 },
             )?;
         }
-        Directory::HashStatesAlgorithm(name, id, algorithm) => {
+        Node::HashStatesAlgorithm(name, id, algorithm) => {
             let (repository, record) = upload(facts, name, id)?;
             empty(facts.require_no_hash_states(repository.id, id, Some(*algorithm))?)?;
             facts.put_upload(repository.id, id, &record.without_hash_states(*algorithm))?;
         }
+        // Directories that are always there, and files.
+        _ => return Err(Error::NotEmpty),
     }
     Ok(())
 }

@@ -4,67 +4,36 @@
 //! upload) that is its time, and nothing is kept for it unless another one was set, or that thing
 //! was removed. Others have a row, which is written with the change, once a second at most.
 
-use super::{Directory, Error, exists, parent};
+use super::{Error, exists};
 use crate::index::{DirectoryTime, RepositoryId, TimeKey, Transaction};
+use crate::layout::Node;
 use crate::name::{LinkSet, RepositoryName, Tag};
 
-/// A directory that is always there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Top {
-    /// That of the whole layout.
-    Root,
-    /// That of the blobs.
-    Blobs,
-    /// That of the repositories.
-    Repositories,
-}
-
-impl Top {
-    pub(super) fn key(self) -> TimeKey {
-        TimeKey::top(match self {
-            Self::Root => 0,
-            Self::Blobs => 1,
-            Self::Repositories => 2,
-        })
-    }
-}
-
-/// The directory at the top in which one is that has no other parent.
-fn top(directory: &Directory) -> Top {
-    match directory {
-        Directory::BlobAlgorithm(_) => Top::Blobs,
-        _ => Top::Repositories,
-    }
-}
-
 /// Whether each change of a directory's entries is written down.
-fn is_written(directory: &Directory) -> bool {
+fn is_written(directory: &Node) -> bool {
     match directory {
-        Directory::BlobAlgorithm(_)
-        | Directory::BlobShard(..)
-        | Directory::Namespace(_)
-        | Directory::Manifests(_)
-        | Directory::Tags(_)
-        | Directory::Uploads(_) => true,
-        Directory::Links(_, set) | Directory::LinksAlgorithm(_, set, _) => {
+        Node::Root
+        | Node::Blobs
+        | Node::BlobAlgorithm(_)
+        | Node::BlobShard(..)
+        | Node::Repositories
+        | Node::Namespace(_)
+        | Node::Manifests(_)
+        | Node::Tags(_)
+        | Node::Uploads(_) => true,
+        Node::Links(_, set) | Node::LinksAlgorithm(_, set, _) => {
             matches!(set, LinkSet::Layers | LinkSet::Revisions)
         }
-        Directory::Blob(_)
-        | Directory::Tag(..)
-        | Directory::Current(..)
-        | Directory::Link(..)
-        | Directory::Upload(..)
-        | Directory::HashStates(..)
-        | Directory::HashStatesAlgorithm(..) => false,
+        _ => false,
     }
 }
 
 /// Whether a directory is a tag's or one of its index. They hold nothing that has a time, and are
 /// many: without a row the tag's own time stands for theirs.
-fn is_of_tag(directory: &Directory) -> bool {
+fn is_of_tag(directory: &Node) -> bool {
     match directory {
-        Directory::Tag(..) => true,
-        Directory::Links(_, set) | Directory::LinksAlgorithm(_, set, _) => {
+        Node::Tag(..) => true,
+        Node::Links(_, set) | Node::LinksAlgorithm(_, set, _) => {
             matches!(set, LinkSet::TagIndex(_))
         }
         _ => false,
@@ -72,21 +41,24 @@ fn is_of_tag(directory: &Directory) -> bool {
 }
 
 /// Where the time of a directory is kept; nothing if its repository has no record.
-fn key(facts: &mut Transaction<'_>, directory: &Directory) -> Result<Option<TimeKey>, Error> {
+fn key(facts: &mut Transaction<'_>, directory: &Node) -> Result<Option<TimeKey>, Error> {
     if let Some(name) = directory.namespace() {
         let found = facts.repository(name)?;
         return Ok(found.map(|found| within(found.id, directory)));
     }
     Ok(match directory {
-        Directory::BlobAlgorithm(algorithm) => Some(TimeKey::blobs(*algorithm)),
-        Directory::BlobShard(algorithm, shard) => Some(TimeKey::shard(*algorithm, *shard)),
-        Directory::Blob(digest) => Some(TimeKey::blob(digest)),
+        Node::Root => Some(TimeKey::top(0)),
+        Node::Blobs => Some(TimeKey::top(1)),
+        Node::Repositories => Some(TimeKey::top(2)),
+        Node::BlobAlgorithm(algorithm) => Some(TimeKey::blobs(*algorithm)),
+        Node::BlobShard(algorithm, shard) => Some(TimeKey::shard(*algorithm, *shard)),
+        Node::BlobDirectory(digest) => Some(TimeKey::blob(digest)),
         _ => None,
     })
 }
 
 /// Where the time of a directory is kept that is in a repository.
-fn within(id: RepositoryId, directory: &Directory) -> TimeKey {
+fn within(id: RepositoryId, directory: &Node) -> TimeKey {
     let key = TimeKey::repository(id);
     let tags = || TimeKey::repository(id).part(b'T');
     let set = |set: &LinkSet| {
@@ -99,29 +71,27 @@ fn within(id: RepositoryId, directory: &Directory) -> TimeKey {
         }
     };
     match directory {
-        Directory::Manifests(_) => key.part(b'm'),
-        Directory::Tags(_) => tags(),
-        Directory::Tag(_, tag) => tags().tag(tag),
-        Directory::Current(_, tag) => tags().tag(tag).part(b'c'),
-        Directory::Links(_, links) => set(links),
-        Directory::LinksAlgorithm(_, links, algorithm) => set(links).algorithm(*algorithm),
-        Directory::Link(_, links, digest) => set(links).digest(digest),
-        Directory::Uploads(_) => key.part(b'U'),
-        Directory::Upload(_, upload) => key.part(b'U').upload(upload),
-        Directory::HashStates(_, upload) => key.part(b'U').upload(upload).part(b'h'),
-        Directory::HashStatesAlgorithm(_, upload, algorithm) => {
+        Node::Manifests(_) => key.part(b'm'),
+        Node::Tags(_) => tags(),
+        Node::Tag(_, tag) => tags().tag(tag),
+        Node::Current(_, tag) => tags().tag(tag).part(b'c'),
+        Node::Links(_, links) => set(links),
+        Node::LinksAlgorithm(_, links, algorithm) => set(links).algorithm(*algorithm),
+        Node::LinkDirectory(_, links, digest) => set(links).digest(digest),
+        Node::Uploads(_) => key.part(b'U'),
+        Node::Upload(_, upload) => key.part(b'U').upload(upload),
+        Node::HashStates(_, upload) => key.part(b'U').upload(upload).part(b'h'),
+        Node::HashStatesAlgorithm(_, upload, algorithm) => {
             let states = key.part(b'U').upload(upload).part(b'h');
             states.algorithm(*algorithm)
         }
-        Directory::BlobAlgorithm(_)
-        | Directory::BlobShard(..)
-        | Directory::Blob(_)
-        | Directory::Namespace(_) => key,
+        // The repository itself.
+        _ => key,
     }
 }
 
 /// A directory has come: it changes the one that it is in.
-pub(super) fn came(facts: &mut Transaction<'_>, directory: &Directory) -> Result<(), Error> {
+pub(super) fn came(facts: &mut Transaction<'_>, directory: &Node) -> Result<(), Error> {
     if is_written(directory)
         && let Some(key) = key(facts, directory)?
     {
@@ -131,14 +101,11 @@ pub(super) fn came(facts: &mut Transaction<'_>, directory: &Directory) -> Result
 }
 
 /// Takes note that the directory in which this one is changes.
-pub(super) fn touch_above(facts: &mut Transaction<'_>, directory: &Directory) -> Result<(), Error> {
-    match parent(directory) {
-        None => facts.touch(top(directory).key()),
-        Some(above) => {
-            let writes = is_written(&above) || is_of_tag(&above) && has_time(facts, &above)?;
-            if writes && let Some(key) = key(facts, &above)? {
-                facts.touch(key);
-            }
+pub(super) fn touch_above(facts: &mut Transaction<'_>, directory: &Node) -> Result<(), Error> {
+    if let Some(above) = directory.parent() {
+        let writes = is_written(&above) || is_of_tag(&above) && has_time(facts, &above)?;
+        if writes && let Some(key) = key(facts, &above)? {
+            facts.touch(key);
         }
     }
     Ok(())
@@ -146,10 +113,10 @@ pub(super) fn touch_above(facts: &mut Transaction<'_>, directory: &Directory) ->
 
 /// Whether a directory has a time already: one that is being made with all that is in it gets
 /// none of its own.
-fn has_time(facts: &mut Transaction<'_>, directory: &Directory) -> Result<bool, Error> {
+fn has_time(facts: &mut Transaction<'_>, directory: &Node) -> Result<bool, Error> {
     let told = exists(facts, directory)?.unwrap_or_default();
     Ok(told != 0
-        || match (parent(directory), key(facts, directory)?) {
+        || match (directory.parent(), key(facts, directory)?) {
             (_, Some(key)) if facts.directory_time(&key)?.is_some() => true,
             (Some(above), _) if is_of_tag(&above) => has_time(facts, &above)?,
             _ => false,
@@ -159,12 +126,12 @@ fn has_time(facts: &mut Transaction<'_>, directory: &Directory) -> Result<bool, 
 /// A directory is about to go: it changes the one that it is in.
 pub(in crate::registry) fn goes(
     facts: &mut Transaction<'_>,
-    directory: &Directory,
+    directory: &Node,
 ) -> Result<(), Error> {
     if let Some(key) = key(facts, directory)? {
         facts.forget_directory_time(key)?;
     }
-    match parent(directory) {
+    match directory.parent() {
         Some(above) if is_of_tag(&above) => emptied(facts, &above),
         _ => touch_above(facts, directory),
     }
@@ -209,17 +176,13 @@ pub(in crate::registry) fn tag_moves(
 /// Something that was in a directory is removed, and nothing else tells when.
 pub(in crate::registry) fn emptied(
     facts: &mut Transaction<'_>,
-    directory: &Directory,
+    directory: &Node,
 ) -> Result<(), Error> {
     let (changed, basis) = (facts.now(), 0);
     set(facts, directory, DirectoryTime { changed, basis })
 }
 
-fn set(
-    facts: &mut Transaction<'_>,
-    directory: &Directory,
-    time: DirectoryTime,
-) -> Result<(), Error> {
+fn set(facts: &mut Transaction<'_>, directory: &Node, time: DirectoryTime) -> Result<(), Error> {
     if let Some(key) = key(facts, directory)? {
         facts.put_directory_time(key, time);
     }
@@ -229,7 +192,7 @@ fn set(
 /// Sets the time of a directory that is there.
 pub(super) fn set_time(
     facts: &mut Transaction<'_>,
-    directory: &Directory,
+    directory: &Node,
     changed: u32,
 ) -> Result<(), Error> {
     let basis = exists(facts, directory)?.ok_or(Error::Missing)?;
@@ -244,11 +207,11 @@ pub(super) fn set_time(
     set(facts, directory, DirectoryTime { changed, basis })
 }
 
-/// When the entries of a directory last changed; `told` is what is told by what is in it. Of one
-/// of which nothing is known, when those of the one that it is in did.
+/// When the entries of a directory last changed, 0 if that is not known; `told` is what is told by
+/// what is in it. Of one of which nothing is known, when those of the one that it is in did.
 pub(super) fn last_change(
     facts: &mut Transaction<'_>,
-    directory: &Directory,
+    directory: &Node,
     told: u32,
 ) -> Result<u32, Error> {
     if let Some(key) = key(facts, directory)?
@@ -260,23 +223,17 @@ pub(super) fn last_change(
     if told != 0 {
         return Ok(told);
     }
-    match parent(directory) {
-        Some(above) => {
+    match directory.parent() {
+        Some(above) if !directory.is_fixed() => {
             let told = exists(facts, &above)?.unwrap_or_default();
             last_change(facts, &above, told)
         }
-        None => top_time(facts, top(directory)),
+        _ => Ok(0),
     }
 }
 
-/// When the entries of a directory at the top last changed; 0 if that is not known.
-pub(super) fn top_time(facts: &mut Transaction<'_>, top: Top) -> Result<u32, Error> {
-    let row = facts.directory_time(&top.key())?;
-    Ok(row.map_or(0, |row| row.changed))
-}
-
 /// Whether any directory in this one has a time of its own.
-pub(super) fn any_below(facts: &mut Transaction<'_>, directory: &Directory) -> Result<bool, Error> {
+pub(super) fn any_below(facts: &mut Transaction<'_>, directory: &Node) -> Result<bool, Error> {
     match key(facts, directory)? {
         Some(key) => Ok(facts.has_times_below(&key)?),
         None => Ok(false),
@@ -284,20 +241,20 @@ pub(super) fn any_below(facts: &mut Transaction<'_>, directory: &Directory) -> R
 }
 
 /// Directories of a repository by the flag that stands for each.
-pub(super) fn of_flags(name: &RepositoryName) -> Vec<(crate::index::Directories, Directory)> {
+pub(super) fn of_flags(name: &RepositoryName) -> Vec<(crate::index::Directories, Node)> {
     use crate::index::Directories as Flags;
     let mut found = vec![
-        (Flags::MANIFESTS, Directory::Manifests(name.clone())),
-        (Flags::TAGS, Directory::Tags(name.clone())),
-        (Flags::UPLOADS, Directory::Uploads(name.clone())),
+        (Flags::MANIFESTS, Node::Manifests(name.clone())),
+        (Flags::TAGS, Node::Tags(name.clone())),
+        (Flags::UPLOADS, Node::Uploads(name.clone())),
     ];
     for (flag, set) in [
         (Flags::LAYERS, LinkSet::Layers),
         (Flags::REVISIONS, LinkSet::Revisions),
     ] {
-        found.push((flag, Directory::Links(name.clone(), set.clone())));
+        found.push((flag, Node::Links(name.clone(), set.clone())));
         for algorithm in crate::digest::Algorithm::ALL {
-            let directory = Directory::LinksAlgorithm(name.clone(), set.clone(), algorithm);
+            let directory = Node::LinksAlgorithm(name.clone(), set.clone(), algorithm);
             found.push((flag.of(algorithm), directory));
         }
     }

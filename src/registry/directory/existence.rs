@@ -3,16 +3,14 @@
 //! It changes nothing.
 
 use super::super::Error;
-use super::{Directory, flag, repository, tag, upload};
+use super::{flag, repository, tag, upload};
 use crate::digest::Algorithm;
 use crate::index::{Directories, Link, Repository, TagDirectories, Transaction};
+use crate::layout::Node;
 use crate::name::{LinkSet, RepositoryName};
 
 /// When the directory changed (0 where nothing is kept of that), or nothing.
-pub(super) fn exists(
-    facts: &mut Transaction<'_>,
-    directory: &Directory,
-) -> Result<Option<u32>, Error> {
+pub(super) fn exists(facts: &mut Transaction<'_>, directory: &Node) -> Result<Option<u32>, Error> {
     match existing(facts, directory) {
         Err(Error::Missing) => Ok(None),
         found => found,
@@ -22,17 +20,17 @@ pub(super) fn exists(
 /// Whether a directory was made, rather than being there because of what is in it.
 pub(in crate::registry) fn made(
     facts: &mut Transaction<'_>,
-    directory: &Directory,
+    directory: &Node,
 ) -> Result<bool, Error> {
     let found = match directory {
-        Directory::Namespace(namespace) => Ok(facts.repository(namespace)?.is_some()),
-        Directory::Manifests(name) => flagged(facts, name, Directories::MANIFESTS),
-        Directory::Links(name, set) => {
+        Node::Namespace(namespace) => Ok(facts.repository(namespace)?.is_some()),
+        Node::Manifests(name) => flagged(facts, name, Directories::MANIFESTS),
+        Node::Links(name, set) => {
             repository(facts, name).and_then(|repository| links_made(facts, repository, set, None))
         }
-        Directory::LinksAlgorithm(name, set, algorithm) => repository(facts, name)
+        Node::LinksAlgorithm(name, set, algorithm) => repository(facts, name)
             .and_then(|repository| links_made(facts, repository, set, Some(*algorithm))),
-        Directory::Current(name, label) => tag(facts, name, label)
+        Node::Current(name, label) => tag(facts, name, label)
             .map(|(_, record)| record.directories.contains(TagDirectories::CURRENT)),
         _ => return Ok(exists(facts, directory)?.is_some()),
     };
@@ -51,41 +49,42 @@ fn flagged(
 }
 
 /// [`exists`], where a record that is missing on the way is an error.
-fn existing(facts: &mut Transaction<'_>, directory: &Directory) -> Result<Option<u32>, Error> {
+fn existing(facts: &mut Transaction<'_>, directory: &Node) -> Result<Option<u32>, Error> {
     let when = |exists: bool| exists.then_some(0);
     Ok(match directory {
-        Directory::BlobAlgorithm(algorithm) => when(facts.blob_algorithm_kept(*algorithm)?),
-        Directory::BlobShard(algorithm, shard) => when(facts.blob_shard_kept(*algorithm, *shard)?),
-        Directory::Blob(digest) => facts
+        Node::Root | Node::Blobs | Node::Repositories => Some(0),
+        Node::BlobAlgorithm(algorithm) => when(facts.blob_algorithm_kept(*algorithm)?),
+        Node::BlobShard(algorithm, shard) => when(facts.blob_shard_kept(*algorithm, *shard)?),
+        Node::BlobDirectory(digest) => facts
             .blob(digest)?
             .filter(|blob| blob.present || blob.kept)
             .map(|blob| blob.created),
-        Directory::Namespace(namespace) => {
+        Node::Namespace(namespace) => {
             when(facts.repository(namespace)?.is_some() || facts.has_namespaces(Some(namespace))?)
         }
-        Directory::Manifests(name) => {
+        Node::Manifests(name) => {
             let repository = repository(facts, name)?;
             when(
                 repository.directories.contains(Directories::MANIFESTS)
                     || facts.has_links(repository.id, &LinkSet::Revisions, None)?,
             )
         }
-        Directory::Tags(name) => when(flagged(facts, name, Directories::TAGS)?),
-        Directory::Uploads(name) => when(flagged(facts, name, Directories::UPLOADS)?),
-        Directory::Tag(name, label) => {
+        Node::Tags(name) => when(flagged(facts, name, Directories::TAGS)?),
+        Node::Uploads(name) => when(flagged(facts, name, Directories::UPLOADS)?),
+        Node::Tag(name, label) => {
             let (_, record) = tag(facts, name, label)?;
             Some(record.current.map_or(0, |(_, pushed)| pushed))
         }
-        Directory::Current(name, label) => {
+        Node::Current(name, label) => {
             let (_, record) = tag(facts, name, label)?;
             let kept = record.directories.contains(TagDirectories::CURRENT);
             record.current.map(|(_, pushed)| pushed).or(when(kept))
         }
-        Directory::Links(name, set) => when(links_exist(facts, name, set, None)?),
-        Directory::LinksAlgorithm(name, set, algorithm) => {
+        Node::Links(name, set) => when(links_exist(facts, name, set, None)?),
+        Node::LinksAlgorithm(name, set, algorithm) => {
             when(links_exist(facts, name, set, Some(*algorithm))?)
         }
-        Directory::Link(name, set, digest) => {
+        Node::LinkDirectory(name, set, digest) => {
             let repository = repository(facts, name)?;
             facts
                 .link(repository.id, set, digest)?
@@ -94,17 +93,23 @@ fn existing(facts: &mut Transaction<'_>, directory: &Directory) -> Result<Option
                     Link::Linked { pushed, .. } => pushed,
                 })
         }
-        Directory::Upload(name, id) => Some(upload(facts, name, id)?.1.updated),
-        Directory::HashStates(name, id) => {
+        Node::Upload(name, id) => Some(upload(facts, name, id)?.1.updated),
+        Node::HashStates(name, id) => {
             let (_, upload) = upload(facts, name, id)?;
             upload.hash_states.then_some(upload.updated)
         }
-        Directory::HashStatesAlgorithm(name, id, algorithm) => {
+        Node::HashStatesAlgorithm(name, id, algorithm) => {
             let (_, upload) = upload(facts, name, id)?;
             upload
                 .keeps_hash_states(*algorithm)
                 .then_some(upload.updated)
         }
+        Node::BlobData(_)
+        | Node::CurrentLink(..)
+        | Node::Link(..)
+        | Node::StartedAt(..)
+        | Node::UploadData(..)
+        | Node::HashState(..) => None,
     })
 }
 

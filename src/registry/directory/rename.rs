@@ -6,8 +6,8 @@
 use super::change::{make, remove};
 use super::changed::touch_above;
 use super::existence::exists;
-use super::{Directory, parent};
 use crate::index::Transaction;
+use crate::layout::Node;
 use crate::name::{Namespace, REPOSITORY_BYTES_MAX};
 use crate::registry::{Error, Registry};
 
@@ -19,14 +19,11 @@ impl Registry {
     /// is below. What has that name must be empty, and is replaced.
     pub fn rename_namespace(&self, from: &Namespace, to: &Namespace) -> Result<(), Error> {
         let names = self.index.transact(|facts| {
-            let (old, new) = (
-                Directory::Namespace(from.clone()),
-                Directory::Namespace(to.clone()),
-            );
+            let (old, new) = (Node::Namespace(from.clone()), Node::Namespace(to.clone()));
             if exists(facts, &old)?.is_none() {
                 return Err(Error::Missing);
             }
-            if let Some(parent) = parent(&new)
+            if let Some(parent) = new.parent()
                 && exists(facts, &parent)?.is_none()
             {
                 return Err(Error::Missing);
@@ -46,7 +43,7 @@ impl Registry {
             if let Some(above) = from.parent()
                 && facts.repository(&above)?.is_none()
             {
-                make(facts, &Directory::Namespace(above))?;
+                make(facts, &Node::Namespace(above))?;
             }
             Ok::<_, Error>(names)
         })?;

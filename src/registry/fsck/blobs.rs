@@ -182,16 +182,17 @@ mod tests {
     use super::*;
     use crate::digest::Algorithm;
     use crate::index::Link;
+    use crate::layout::Node;
     use crate::name::LinkSet;
-    use crate::registry::{Bytes, Directory, Registry};
+    use crate::registry::{Bytes, Registry};
 
     #[test]
     fn what_an_earlier_version_did_not_understand_is_told_and_then_known() {
         let (registry, _bytes) = Registry::in_memory();
         let name: RepositoryName = "app".parse().unwrap();
         for directory in [
-            Directory::Namespace(name.namespace().clone()),
-            Directory::Manifests(name.clone()),
+            Node::Namespace(name.namespace().clone()),
+            Node::Manifests(name.clone()),
         ] {
             registry.make_directory(&directory).unwrap();
         }

@@ -5,30 +5,31 @@ use crate::digest::{Algorithm, Digest};
 use crate::index::{
     Directories, Index, Link, Repository, RepositoryId, TagDirectories, TagRecord, Upload,
 };
+use crate::layout::Node;
 use crate::name::{LinkSet, RepositoryName, Tag, UploadId};
-use crate::registry::{Directory, Error, Fact};
+use crate::registry::{Error, Fact, Value};
 
 /// The directories of a repository that were made.
-pub(super) fn directories(name: &RepositoryName, made: Directories) -> Vec<Directory> {
+pub(super) fn directories(name: &RepositoryName, made: Directories) -> Vec<Node> {
     let sets = [
         (Directories::LAYERS, LinkSet::Layers),
         (Directories::REVISIONS, LinkSet::Revisions),
     ];
     let mut found = Vec::new();
     for (flag, directory) in [
-        (Directories::MANIFESTS, Directory::Manifests(name.clone())),
-        (Directories::TAGS, Directory::Tags(name.clone())),
-        (Directories::UPLOADS, Directory::Uploads(name.clone())),
+        (Directories::MANIFESTS, Node::Manifests(name.clone())),
+        (Directories::TAGS, Node::Tags(name.clone())),
+        (Directories::UPLOADS, Node::Uploads(name.clone())),
     ] {
         found.extend(made.contains(flag).then_some(directory));
     }
     for (flag, set) in sets {
         if made.contains(flag) {
-            found.push(Directory::Links(name.clone(), set.clone()));
+            found.push(Node::Links(name.clone(), set.clone()));
         }
         for algorithm in Algorithm::ALL {
             if made.contains(flag.of(algorithm)) {
-                let directory = Directory::LinksAlgorithm(name.clone(), set.clone(), algorithm);
+                let directory = Node::LinksAlgorithm(name.clone(), set.clone(), algorithm);
                 found.push(directory);
             }
         }
@@ -77,15 +78,13 @@ impl One<'_> {
     fn link(&self, set: &LinkSet, digest: Digest, link: Link) -> Fact {
         match link {
             Link::Directory => {
-                Fact::Directory(Directory::Link(self.name.clone(), set.clone(), digest))
+                let directory = Node::LinkDirectory(self.name.clone(), set.clone(), digest);
+                (directory, Value::Directory)
             }
-            Link::Linked { target, pushed } => Fact::Link {
-                repository: self.name.clone(),
-                set: set.clone(),
-                digest,
-                target,
-                pushed,
-            },
+            Link::Linked { target, pushed } => {
+                let link = Node::Link(self.name.clone(), set.clone(), digest);
+                (link, Value::Link { target, pushed })
+            }
         }
     }
 
@@ -102,16 +101,16 @@ impl One<'_> {
                 kept.map_err(Error::from)
             };
             if kept(None)? {
-                visit(Fact::Directory(Directory::Links(
-                    self.name.clone(),
-                    set.clone(),
-                )))?;
+                visit((
+                    Node::Links(self.name.clone(), set.clone()),
+                    Value::Directory,
+                ))?;
             }
             for algorithm in Algorithm::ALL {
                 if kept(Some(algorithm))? {
                     let (name, set) = (self.name.clone(), set.clone());
-                    let directory = Directory::LinksAlgorithm(name, set, algorithm);
-                    visit(Fact::Directory(directory))?;
+                    let directory = Node::LinksAlgorithm(name, set, algorithm);
+                    visit((directory, Value::Directory))?;
                 }
             }
             self.links(&set, visit)?;
@@ -145,30 +144,23 @@ impl One<'_> {
     ) -> Result<(), E> {
         let (name, made) = (&self.name, record.directories);
         let index = LinkSet::TagIndex(tag.clone());
-        visit(Fact::Directory(Directory::Tag(name.clone(), tag.clone())))?;
+        visit((Node::Tag(name.clone(), tag.clone()), Value::Directory))?;
         if made.contains(TagDirectories::CURRENT) {
-            let directory = Directory::Current(name.clone(), tag.clone());
-            visit(Fact::Directory(directory))?;
+            let directory = Node::Current(name.clone(), tag.clone());
+            visit((directory, Value::Directory))?;
         }
         if made.contains(TagDirectories::INDEX) {
-            visit(Fact::Directory(Directory::Links(
-                name.clone(),
-                index.clone(),
-            )))?;
+            visit((Node::Links(name.clone(), index.clone()), Value::Directory))?;
         }
         for algorithm in Algorithm::ALL {
             if made.contains(TagDirectories::index_of(algorithm)) {
-                let directory = Directory::LinksAlgorithm(name.clone(), index.clone(), algorithm);
-                visit(Fact::Directory(directory))?;
+                let directory = Node::LinksAlgorithm(name.clone(), index.clone(), algorithm);
+                visit((directory, Value::Directory))?;
             }
         }
         if let Some((target, pushed)) = record.current {
-            visit(Fact::Current {
-                repository: name.clone(),
-                tag,
-                target,
-                pushed,
-            })?;
+            let link = Node::CurrentLink(name.clone(), tag);
+            visit((link, Value::Link { target, pushed }))?;
         }
         self.links(&index, visit)
     }
@@ -198,42 +190,38 @@ impl One<'_> {
         visit: &mut impl FnMut(Fact) -> Result<(), E>,
     ) -> Result<(), E> {
         let name = || self.name.clone();
-        visit(Fact::Directory(Directory::Upload(name(), id)))?;
+        visit((Node::Upload(name(), id), Value::Directory))?;
         if upload.hash_states {
-            visit(Fact::Directory(Directory::HashStates(name(), id)))?;
+            visit((Node::HashStates(name(), id), Value::Directory))?;
         }
         for algorithm in Algorithm::ALL {
             if upload.keeps_hash_states(algorithm) {
-                let directory = Directory::HashStatesAlgorithm(name(), id, algorithm);
-                visit(Fact::Directory(directory))?;
+                let directory = Node::HashStatesAlgorithm(name(), id, algorithm);
+                visit((directory, Value::Directory))?;
             }
             let states = self.index.hash_states(self.id(), &id, algorithm);
             for (offset, updated, _) in states.map_err(Error::from)? {
                 let mut view = self.index.view();
                 let state = view.hash_state(self.id(), &id, algorithm, offset);
                 let bytes = state.map_err(Error::from)?.map(|(_, bytes)| bytes);
-                visit(Fact::HashState {
-                    repository: name(),
-                    upload: id,
-                    algorithm,
-                    offset,
-                    updated,
-                    bytes: bytes.unwrap_or_default(),
-                })?;
+                let bytes = bytes.unwrap_or_default();
+                visit((
+                    Node::HashState(name(), id, algorithm, offset),
+                    Value::File {
+                        bytes,
+                        written: updated,
+                    },
+                ))?;
             }
         }
         if upload.has_data {
-            visit(Fact::UploadData {
-                repository: name(),
-                upload: id,
-            })?;
+            visit((Node::UploadData(name(), id), Value::UploadData))?;
         }
         match upload.started_at {
-            Some(bytes) => visit(Fact::StartedAt {
-                repository: name(),
-                upload: id,
-                bytes,
-            }),
+            Some(bytes) => visit((
+                Node::StartedAt(name(), id),
+                Value::File { bytes, written: 0 },
+            )),
             None => Ok(()),
         }
     }
