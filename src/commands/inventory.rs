@@ -177,7 +177,7 @@ pub(super) fn inquire(registry: &Registry, inquiry: &Inquiry) -> Result<Inventor
             for (tag, digest, pushed) in found.map_err(missing(format!("repository {name}")))? {
                 tags.push(TagRow {
                     tag: tag.to_string(),
-                    kind: registry.kind(&digest)?.map(str::to_owned),
+                    kind: registry.queries().kind(&digest)?.map(str::to_owned),
                     digest: digest.to_string(),
                     pushed: at(pushed),
                 });
@@ -188,13 +188,16 @@ pub(super) fn inquire(registry: &Registry, inquiry: &Inquiry) -> Result<Inventor
             let name = repository(name)?;
             let found = moment.current(&name, &tag(label)?);
             let digest = found.map_err(missing(format!("{name}:{label}")))?;
-            let size = |digest: &Digest| registry.blob(digest).ok().map(|(size, _)| size);
-            let named = registry.references(&digest)?.into_iter();
-            let referrers = registry.referrers(&digest, Some(&name))?.into_iter();
+            let size = |digest: &Digest| registry.queries().blob(digest).ok().map(|(size, _)| size);
+            let named = registry.queries().references(&digest)?.into_iter();
+            let referrers = registry
+                .queries()
+                .referrers(&digest, Some(&name))?
+                .into_iter();
             Inventory::Image(ImageRow {
                 digest: digest.to_string(),
-                kind: registry.kind(&digest)?.map(str::to_owned),
-                media_type: registry.media_type(&digest)?,
+                kind: registry.queries().kind(&digest)?.map(str::to_owned),
+                media_type: registry.queries().media_type(&digest)?,
                 size: size(&digest),
                 references: named
                     .map(|(role, digest)| ReferenceRow {

@@ -47,7 +47,7 @@ pub(super) fn undelete(registry: &Registry, wanted: &[Digest]) -> Result<Trash, 
                 Restored::Damaged => "damaged: it stays in the trash",
             })
         };
-        let tags = registry.tags_of(&retired.digest, None)?;
+        let tags = registry.queries().tags_of(&retired.digest, None)?;
         let since = Timestamp::try_from(retired.since).unwrap_or_default();
         blobs.push(Removed {
             digest: retired.digest.to_string(),

@@ -262,7 +262,7 @@ impl Adopter<'_> {
     /// Learns what a manifest names, if its bytes are there.
     fn manifest(&mut self, digest: &Digest) -> Result<(), Error> {
         let registry = self.registry;
-        if registry.media_type(digest)?.is_some() {
+        if registry.queries().media_type(digest)?.is_some() {
             return Ok(());
         }
         let bytes = registry.stored_manifest(digest)?;

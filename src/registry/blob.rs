@@ -104,7 +104,7 @@ impl Registry {
         if self.index.is_revision(digest)? {
             return Ok(Some(*digest));
         }
-        let roles: &[Role] = if self.media_type(digest)?.is_some() {
+        let roles: &[Role] = if self.queries().media_type(digest)?.is_some() {
             &[Role::Config, Role::Layer]
         } else {
             &[Role::Config, Role::Layer, Role::Child]

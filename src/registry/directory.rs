@@ -8,9 +8,7 @@
 //!
 //! It is not a tree of its own: each directory is a flag or a row of the record it belongs to.
 
-use std::time::SystemTime;
-
-use super::{Error, Registry, time};
+use super::{Error, Registry};
 use crate::index::{Directories, Repository, TagRecord, Transaction, Upload};
 use crate::layout::Node;
 use crate::name::{LinkSet, RepositoryName, Tag, UploadId};
@@ -23,75 +21,26 @@ mod rename;
 
 pub(super) use change::mark;
 use change::{make, remove};
-use changed::{any_below, last_change, set_time};
+use changed::set_time;
+pub(super) use changed::{any_below, last_change};
 pub(super) use changed::{emptied, goes, link_came, tag_came, tag_moves};
-use existence::exists;
-pub(super) use existence::made;
+pub(super) use existence::{exists, made};
 pub(super) use recent::Recent;
 
-/// What stat shows of a directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DirectoryStat {
-    /// When its entries last changed; 1970 if that is not known.
-    pub changed: SystemTime,
-    /// The number of the repository that it is or is in, as [`Registry::repository_number`] has it.
-    pub within: Option<u32>,
-}
-
 impl Registry {
-    /// What stat shows of this directory, or nothing if it does not exist.
-    pub fn directory(&self, directory: &Node) -> Result<Option<DirectoryStat>, Error> {
-        let view = &mut self.index.view();
-        let Some(told) = exists(view, directory)? else {
-            return Ok(None);
-        };
-        if self.withholds(view, directory)? {
-            return Ok(None);
-        }
-        let changed = time(last_change(view, directory, told)?);
-        let within = match directory.namespace() {
-            Some(name) => view.repository(name)?.map(|found| found.id.number()),
-            None => None,
-        };
-        Ok(Some(DirectoryStat { changed, within }))
-    }
-
     /// Sets the time of a directory.
     pub fn set_directory_time(&self, directory: &Node, when: u32) -> Result<(), Error> {
         self.index
             .transact(|facts| set_time(facts, directory, when))
     }
 
-    /// Gives directories in one their times, where what is in each tells this one (0 if nothing).
-    pub(super) fn times_in<T>(
-        &self,
-        directory: &Node,
-        rows: Vec<(T, u32)>,
-        place: impl Fn(&T) -> Node,
-    ) -> Result<Vec<(T, SystemTime)>, Error> {
-        let view = &mut self.index.view();
-        let (each, mut own) = (any_below(view, directory)?, None);
-        let mut dated = Vec::with_capacity(rows.len());
-        for (row, told) in rows {
-            let when = match (each, told, own) {
-                (false, 0, Some(own)) => own,
-                (false, 0, None) => {
-                    let told = exists(view, directory)?.unwrap_or_default();
-                    let found = last_change(view, directory, told)?;
-                    own = Some(found);
-                    found
-                }
-                (false, told, _) => told,
-                (true, told, _) => last_change(view, &place(&row), told)?,
-            };
-            dated.push((row, time(when)));
-        }
-        Ok(dated)
-    }
-
     /// Whether a directory that nobody has made is not shown yet, although it is to be there:
     /// its repository is [recent](Recent).
-    fn withholds(&self, facts: &mut Transaction<'_>, directory: &Node) -> Result<bool, Error> {
+    pub(super) fn withholds(
+        &self,
+        facts: &mut Transaction<'_>,
+        directory: &Node,
+    ) -> Result<bool, Error> {
         let Node::Links(name, set @ LinkSet::Layers) = directory else {
             return Ok(false);
         };
@@ -100,25 +49,6 @@ impl Registry {
         }
         let id = repository(facts, name)?.id;
         Ok(!facts.has_links(id, set, None)?)
-    }
-
-    /// Whether a directory may come to list one that nobody makes.
-    pub fn may_come_to_list(&self, directory: &Node) -> Result<bool, Error> {
-        let Node::Namespace(namespace) = directory else {
-            return Ok(false);
-        };
-        match namespace.repository() {
-            Some(name) => {
-                let layers = Node::Links(name, LinkSet::Layers);
-                self.withholds(&mut self.index.view(), &layers)
-            }
-            None => Ok(false),
-        }
-    }
-
-    /// Whether a directory was made and not removed; others are there as long as what is in them.
-    pub fn was_made(&self, directory: &Node) -> Result<bool, Error> {
-        made(&mut self.index.view(), directory)
     }
 
     /// Makes a directory in one that exists.

@@ -187,7 +187,7 @@ fn row(key: &[u8]) -> String {
 impl Check<'_> {
     /// The tags that need a digest, some of them.
     fn needed_by(&self, digest: &Digest) -> Result<Vec<String>, Error> {
-        let tags = self.registry.tags_of(digest, None)?;
+        let tags = self.registry.queries().tags_of(digest, None)?;
         let named = tags.iter().take(NEEDING);
         Ok(named.map(|(name, tag)| format!("{name}:{tag}")).collect())
     }
@@ -349,7 +349,7 @@ impl Check<'_> {
         if !self.found.count(fault) {
             return Ok(());
         }
-        let tags = self.registry.tags_of(digest, Some(name));
+        let tags = self.registry.queries().tags_of(digest, Some(name));
         let tags = match tags {
             Err(Error::Missing) => Vec::new(),
             tags => tags?,

@@ -120,7 +120,7 @@ impl Registry {
     /// Learns what a manifest names whose bytes have come after the link to it. The caller holds
     /// its shard.
     pub(super) fn learn(&self, digest: &Digest) -> Result<(), Error> {
-        if !self.index.is_revision(digest)? || self.media_type(digest)?.is_some() {
+        if !self.index.is_revision(digest)? || self.queries().media_type(digest)?.is_some() {
             return Ok(());
         }
         let bytes = self.stored_manifest(digest)?;

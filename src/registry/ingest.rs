@@ -89,8 +89,8 @@ impl Registry {
 
     /// Whether a repository holds a part already.
     fn holds(&self, name: &RepositoryName, part: &Part<'_>) -> bool {
-        let present = self.blob(&part.digest).is_ok();
-        present && self.link(name, &part.set, &part.digest).is_ok()
+        let present = self.queries().blob(&part.digest).is_ok();
+        present && self.queries().link(name, &part.set, &part.digest).is_ok()
     }
 
     /// Records what a manifest names, in as many transactions as it takes. Edges of a manifest

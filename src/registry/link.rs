@@ -25,9 +25,9 @@ impl Registry {
         digest: &Digest,
         target: &Digest,
     ) -> Result<Option<Refusal>, Error> {
-        let known = self.link(name, set, digest);
+        let known = self.queries().link(name, set, digest);
         let same = known.is_ok_and(|(known, _)| known == *target);
-        let learned = *set != LinkSet::Revisions || self.media_type(target)?.is_some();
+        let learned = *set != LinkSet::Revisions || self.queries().media_type(target)?.is_some();
         if same && learned {
             return Ok(None);
         }

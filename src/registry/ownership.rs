@@ -73,18 +73,6 @@ impl Registry {
         self.owned.load(Ordering::Relaxed)
     }
 
-    /// To whom a directory belongs; nothing where that was never set.
-    pub fn ownership(&self, of: &Owner) -> Result<Option<Ownership>, Error> {
-        if !self.has_ownership() {
-            return Ok(None);
-        }
-        let mut view = self.index.view();
-        match owned(&mut view, of)? {
-            Some(owned) => Ok(view.ownership(owned)?),
-            None => Ok(None),
-        }
-    }
-
     /// Sets to whom a directory belongs. A repository that was not made but is there for what is
     /// below it stays from then on, as one that was made.
     pub fn set_ownership(&self, of: &Owner, ownership: Ownership) -> Result<(), Error> {
@@ -147,16 +135,19 @@ mod tests {
             of.clone(),
         ] {
             registry.set_ownership(&of, SOMEBODY).unwrap();
-            assert_eq!(registry.ownership(&of).unwrap(), Some(SOMEBODY));
+            assert_eq!(registry.queries().ownership(&of).unwrap(), Some(SOMEBODY));
         }
         assert_eq!(
-            registry.ownership(&Node::Repositories.into()).unwrap(),
+            registry
+                .queries()
+                .ownership(&Node::Repositories.into())
+                .unwrap(),
             None
         );
         let directory = Node::Namespace(name.clone());
         registry.remove_directory(&directory).unwrap();
         registry.make_directory(&directory).unwrap();
-        assert_eq!(registry.ownership(&of).unwrap(), None);
+        assert_eq!(registry.queries().ownership(&of).unwrap(), None);
         registry
             .index
             .verify(&mut |flaw| panic!("{flaw:?}"))

@@ -237,7 +237,10 @@ impl Registry {
             Some(digest) => *digest,
             None => bytes.digest(Algorithm::Sha256)?,
         };
-        let new = self.link(name, &LinkSet::Layers, &digest).is_err();
+        let new = self
+            .queries()
+            .link(name, &LinkSet::Layers, &digest)
+            .is_err();
         self.publish_with(bytes, &digest, |facts| {
             let layers = Directories::LAYERS;
             mark(facts, name, layers.with(layers.of(digest.algorithm())))?;

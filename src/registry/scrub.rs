@@ -180,7 +180,7 @@ impl Registry {
     }
 
     fn rotten(&self, digest: &Digest, size: Option<u64>) -> Result<Rotten, Error> {
-        let tags = self.tags_of(digest, None)?;
+        let tags = self.queries().tags_of(digest, None)?;
         let needed_by = tags.iter().map(|(name, tag)| format!("{name}:{tag}"));
         Ok(Rotten {
             digest: *digest,

@@ -63,7 +63,7 @@ fn note(bytes: &[u8]) -> Result<Vec<u8>, Error> {
 impl Registry {
     /// An upload's bytes.
     pub fn upload_data(&self, name: &RepositoryName, id: &UploadId) -> Result<Staging, Error> {
-        let record = self.upload(name, id)?;
+        let record = self.queries().upload(name, id)?;
         if !record.has_data {
             return Err(Error::Missing);
         }
@@ -77,7 +77,7 @@ impl Registry {
 
     /// Whether an upload's bytes are open already.
     pub fn is_upload_open(&self, name: &RepositoryName, id: &UploadId) -> bool {
-        let record = self.upload(name, id);
+        let record = self.queries().upload(name, id);
         record.is_ok_and(|record| self.uploads.has(record.staging))
     }
 

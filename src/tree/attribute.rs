@@ -204,15 +204,16 @@ impl Tree {
         } = subject;
         let text = match attribute {
             Attribute::Digest => Some(digest.to_string()),
-            Attribute::MediaType => self.registry.media_type(digest)?,
+            Attribute::MediaType => self.registry.queries().media_type(digest)?,
             Attribute::Size => self
                 .registry
+                .queries()
                 .blob(digest)
                 .ok()
                 .map(|(size, _)| size.to_string()),
-            Attribute::Kind => self.registry.kind(digest)?.map(str::to_owned),
+            Attribute::Kind => self.registry.queries().kind(digest)?.map(str::to_owned),
             Attribute::Tags => {
-                let tags = self.registry.tags_of(digest, *repository)?;
+                let tags = self.registry.queries().tags_of(digest, *repository)?;
                 let shown = |(name, tag): (RepositoryName, Tag)| match repository {
                     Some(_) => tag.to_string(),
                     None => format!("{name}:{tag}"),
@@ -220,7 +221,7 @@ impl Tree {
                 joined(tags.into_iter().map(shown))
             }
             Attribute::References => {
-                let references = self.registry.references(digest)?;
+                let references = self.registry.queries().references(digest)?;
                 joined(
                     references
                         .into_iter()
@@ -228,7 +229,7 @@ impl Tree {
                 )
             }
             Attribute::Referrers => {
-                let referrers = self.registry.referrers(digest, *repository)?;
+                let referrers = self.registry.queries().referrers(digest, *repository)?;
                 joined(referrers.into_iter().map(|one| one.to_string()))
             }
             Attribute::Pushed => Timestamp::try_from(subject.since)
@@ -243,7 +244,7 @@ impl Tree {
                 let Some(repository) = repository else {
                     return Ok(None);
                 };
-                let signed = self.registry.signed(repository, digest)?;
+                let signed = self.registry.queries().signed(repository, digest)?;
                 return Ok(signed.filter(|bytes| bytes.len() <= VALUE_MAX));
             }
             Attribute::Error => None,
@@ -256,15 +257,16 @@ impl Tree {
         let (repository, found) = match node {
             Node::Link(repository, set, digest) | Node::LinkDirectory(repository, set, digest) => (
                 Some(repository),
-                self.registry.link(repository, set, digest),
+                self.registry.queries().link(repository, set, digest),
             ),
             Node::Tag(repository, tag)
             | Node::Current(repository, tag)
-            | Node::CurrentLink(repository, tag) => {
-                (Some(repository), self.registry.current(repository, tag))
-            }
+            | Node::CurrentLink(repository, tag) => (
+                Some(repository),
+                self.registry.queries().current(repository, tag),
+            ),
             Node::BlobData(digest) | Node::BlobDirectory(digest) => {
-                let blob = self.registry.blob(digest);
+                let blob = self.registry.queries().blob(digest);
                 (None, blob.map(|(_, since)| (*digest, since)))
             }
             _ => return Ok(None),

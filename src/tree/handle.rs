@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::content::Content;
 use super::draft::Draft;
 use super::own::OwnFile;
-use super::{Attributes, Change, Place, Tree, TreeError, Writer, number, plain};
+use super::{Attributes, Change, Place, Tree, TreeError, Writer, node, number, plain};
 use crate::digest::Digest;
 use crate::layout::Node;
 use crate::registry::{Lent, Reading, Staging, read_held};
@@ -139,8 +139,9 @@ impl Tree {
                 Open::Blob(self.registry.read_blob(digest)?, self.attributes(place)?)
             }
             Place::Node(node) => {
-                let (content, kept) = self.content(node)?;
-                let number = self.node_number(node)?;
+                let queries = &mut self.registry.queries();
+                let (content, kept) = node::content(queries, node)?;
+                let number = number::node(node, number::within(queries, node)?);
                 let len = content.len() as u64;
                 let attributes = Attributes {
                     permissions: self.node_permissions(node)?,
@@ -170,10 +171,10 @@ impl Tree {
     fn rewrite(&self, node: &Node, writer: Writer) -> Result<Open, TreeError> {
         let content = match node {
             Node::BlobData(digest) => {
-                self.registry.blob(digest)?;
+                self.registry.queries().blob(digest)?;
                 Vec::new()
             }
-            _ => self.content(node)?.0,
+            _ => node::content(&mut self.registry.queries(), node)?.0,
         };
         let draft = self.drafts.rewrite(node, content, writer);
         Ok(Open::Draft(draft, Some(Place::Node(node.clone()))))
@@ -189,7 +190,7 @@ impl Tree {
         Ok(match &handle.open {
             Open::Own(file, number, _) => read_held(&self.own_text(*file, *number), offset, buffer),
             Open::Shown(node, opened, _) => {
-                let now = self.content(node);
+                let now = node::content(&mut self.registry.queries(), node);
                 let bytes = now.as_ref().map_or(opened, |(content, _)| content);
                 read_held(bytes, offset, buffer)
             }
@@ -229,7 +230,11 @@ impl Tree {
     /// kernel would show its readers the new length at once.
     fn admits(&self, place: Option<&Place>, len: u64) -> Result<(), TreeError> {
         if let Some(Place::Node(Node::BlobData(digest))) = place
-            && self.registry.blob(digest).is_ok_and(|(size, _)| len > size)
+            && self
+                .registry
+                .queries()
+                .blob(digest)
+                .is_ok_and(|(size, _)| len > size)
         {
             return Err(TreeError::NotPermitted(
                 "a blob only has the bytes of its digest",

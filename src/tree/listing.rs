@@ -99,7 +99,7 @@ impl Tree {
     /// its listing would hide them.
     pub fn listing_lasts(&self, directory: &Place) -> Result<bool, TreeError> {
         match directory {
-            Place::Node(node) => Ok(!self.registry.may_come_to_list(node)?),
+            Place::Node(node) => Ok(!self.registry.queries().may_come_to_list(node)?),
             _ => Ok(true),
         }
     }
@@ -112,7 +112,7 @@ impl Tree {
         row: impl Fn(Child, Option<u32>) -> Result<R, TreeError>,
     ) -> Result<Vec<R>, TreeError> {
         let (first, mut last) = (last.is_none(), last.map(str::to_owned));
-        let within = self.number_within(node)?;
+        let within = number::within(&mut self.registry.queries(), node)?;
         let mut rows = Vec::new();
         // A page that is not full is taken for the last one.
         while rows.len() < limit {
@@ -187,7 +187,7 @@ impl Tree {
         }
         Ok(match node {
             Node::BlobAlgorithm(algorithm) => {
-                let shards = self.registry.blob_shards(*algorithm)?.into_iter();
+                let shards = self.registry.queries().blob_shards(*algorithm)?.into_iter();
                 let nodes = shards.map(|shard| Node::BlobShard(*algorithm, shard));
                 sorted(nodes.collect(), last, limit)
             }
@@ -196,7 +196,10 @@ impl Tree {
                     Some(Node::BlobDirectory(digest)) => Some(digest),
                     _ => None,
                 };
-                let rows = self.registry.blobs(*algorithm, *shard, cursor, limit)?;
+                let rows = self
+                    .registry
+                    .queries()
+                    .blobs(*algorithm, *shard, cursor, limit)?;
                 rows.into_iter()
                     .map(|(digest, kept)| (Node::BlobDirectory(digest), Some(kept)))
                     .collect()
@@ -208,7 +211,7 @@ impl Tree {
                     Some(Node::Tag(_, tag)) => Some(tag),
                     _ => None,
                 };
-                let rows = self.registry.tags(repository, cursor, limit)?;
+                let rows = self.registry.queries().tags(repository, cursor, limit)?;
                 rows.into_iter()
                     .map(|(tag, kept)| (Node::Tag(repository.clone(), tag), Some(kept)))
                     .collect()
@@ -220,6 +223,7 @@ impl Tree {
                 };
                 let rows = self
                     .registry
+                    .queries()
                     .links(repository, set, *algorithm, cursor, limit)?;
                 let nodes = rows.into_iter().map(|(digest, kept)| {
                     let link = Node::LinkDirectory(repository.clone(), set.clone(), digest);
@@ -232,7 +236,7 @@ impl Tree {
                     Some(Node::Upload(_, id)) => Some(id),
                     _ => None,
                 };
-                let rows = self.registry.uploads(repository, cursor, limit)?;
+                let rows = self.registry.queries().uploads(repository, cursor, limit)?;
                 rows.into_iter()
                     .map(|(id, kept)| (Node::Upload(repository.clone(), id), Some(kept)))
                     .collect()
@@ -240,6 +244,7 @@ impl Tree {
             Node::HashStatesAlgorithm(repository, id, algorithm) => {
                 let rows = self
                     .registry
+                    .queries()
                     .hash_states(repository, id, *algorithm)?
                     .into_iter();
                 let nodes = rows.map(|(offset, _, _)| {
@@ -266,7 +271,7 @@ impl Tree {
         last: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Child>, TreeError> {
-        let names = self.registry.namespaces(parent, last, limit)?;
+        let names = self.registry.queries().namespaces(parent, last, limit)?;
         let nodes = names.iter().filter_map(|name| match parent {
             None => Node::Repositories.child(name),
             Some(parent) => parent.child(name).map(Node::Namespace),

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::{Attributes, Place, Tree, TreeError, number};
 use crate::layout::Node;
 use crate::name::LinkSet;
-use crate::registry::time;
+use crate::registry::{Queries, time};
 
 /// Refuses a directory that is always there.
 pub(super) fn must_come_and_go(node: &Node) -> Result<(), TreeError> {
@@ -31,14 +31,14 @@ impl Tree {
 
     /// Attributes but for who may do what.
     fn bare_attributes(&self, node: &Node) -> Result<Attributes, TreeError> {
+        let queries = &mut self.registry.queries();
         if node.is_directory() {
-            let found = self.registry.directory(node)?;
-            let found = found.ok_or(TreeError::NotFound)?;
-            let number = number::node(node, found.within);
-            return Ok(Attributes::directory(number, self.dated(found.changed)));
+            let changed = queries.directory(node)?.ok_or(TreeError::NotFound)?;
+            let number = number::node(node, number::within(queries, node)?);
+            return Ok(Attributes::directory(number, self.dated(changed)));
         }
-        let number = self.node_number(node)?;
-        let (size, kept) = self.file(node)?;
+        let (size, kept) = self.file(queries, node)?;
+        let number = number::node(node, number::within(queries, node)?);
         Ok(Attributes::file(number, size, kept))
     }
 
@@ -47,7 +47,7 @@ impl Tree {
     pub fn lasts(&self, place: &Place) -> Result<bool, TreeError> {
         Ok(match place {
             Place::Node(layers @ Node::Links(_, LinkSet::Layers)) => {
-                self.registry.was_made(layers)?
+                self.registry.queries().was_made(layers)?
             }
             Place::Node(_) | Place::Plain(_) => true,
             Place::Draft(_) | Place::Hidden(_) | Place::Own(_) => false,
@@ -55,46 +55,41 @@ impl Tree {
     }
 
     /// The length of a file's content, and its time.
-    fn file(&self, node: &Node) -> Result<(u64, SystemTime), TreeError> {
-        if let Node::BlobData(digest) = node {
-            return Ok(self.registry.blob(digest)?);
-        }
-        if let Node::UploadData(repository, id) = node {
-            let data = self.registry.upload_data(repository, id)?;
-            return Ok((data.len(), data.modified().unwrap_or(self.born)));
-        }
-        let named = match node {
-            Node::Link(repository, set, digest) => self.registry.link(repository, set, digest),
-            Node::CurrentLink(repository, tag) => self.registry.current(repository, tag),
+    fn file(&self, queries: &mut Queries<'_>, node: &Node) -> Result<(u64, SystemTime), TreeError> {
+        let (target, pushed) = match node {
+            Node::BlobData(digest) => return Ok(queries.blob(digest)?),
+            Node::UploadData(repository, id) => {
+                let data = self.registry.upload_data(repository, id)?;
+                return Ok((data.len(), data.modified().unwrap_or(self.born)));
+            }
+            Node::Link(repository, set, digest) => queries.link(repository, set, digest)?,
+            Node::CurrentLink(repository, tag) => queries.current(repository, tag)?,
             _ => {
-                let (content, kept) = self.content(node)?;
+                let (content, kept) = content(queries, node)?;
                 return Ok((content.len() as u64, kept));
             }
         };
-        let (target, pushed) = named?;
         Ok((target.text_len() as u64, pushed))
     }
+}
 
-    /// The content of a small file, and its time.
-    pub(super) fn content(&self, node: &Node) -> Result<(Vec<u8>, SystemTime), TreeError> {
-        Ok(match node {
-            Node::Link(repository, set, digest) => {
-                let (target, pushed) = self.registry.link(repository, set, digest)?;
-                (target.to_string().into_bytes(), pushed)
-            }
-            Node::CurrentLink(repository, tag) => {
-                let (target, pushed) = self.registry.current(repository, tag)?;
-                (target.to_string().into_bytes(), pushed)
-            }
-            Node::StartedAt(repository, id) => {
-                let upload = self.registry.upload(repository, id)?;
-                let started = upload.started_at.ok_or(TreeError::NotFound)?;
-                (started, time(upload.updated))
-            }
-            Node::HashState(repository, id, algorithm, offset) => self
-                .registry
-                .hash_state(repository, id, *algorithm, *offset)?,
-            _ => return Err(TreeError::IsDirectory),
-        })
-    }
+/// The content of a small file, and its time.
+pub(super) fn content(
+    queries: &mut Queries<'_>,
+    node: &Node,
+) -> Result<(Vec<u8>, SystemTime), TreeError> {
+    let (target, pushed) = match node {
+        Node::Link(repository, set, digest) => queries.link(repository, set, digest)?,
+        Node::CurrentLink(repository, tag) => queries.current(repository, tag)?,
+        Node::StartedAt(repository, id) => {
+            let upload = queries.upload(repository, id)?;
+            let started = upload.started_at.ok_or(TreeError::NotFound)?;
+            return Ok((started, time(upload.updated)));
+        }
+        Node::HashState(repository, id, algorithm, offset) => {
+            return Ok(queries.hash_state(repository, id, *algorithm, *offset)?);
+        }
+        _ => return Err(TreeError::IsDirectory),
+    };
+    Ok((target.to_string().into_bytes(), pushed))
 }

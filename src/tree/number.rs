@@ -14,6 +14,7 @@ use super::{Place, Tree, TreeError};
 use crate::digest::{Algorithm, Digest};
 use crate::layout::Node;
 use crate::name::{LinkSet, Tag, UploadId};
+use crate::registry::Queries;
 
 /// The number of the top of a mount.
 pub(super) const TOP: u64 = 1;
@@ -142,18 +143,17 @@ pub(super) fn node(node: &Node, within: Option<u32>) -> u64 {
     fields.done()
 }
 
-impl Tree {
-    /// The number within which a node's own is unique: its repository's or namespace's.
-    pub(super) fn number_within(&self, node: &Node) -> Result<Option<u32>, TreeError> {
-        let number = node
-            .namespace()
-            .map(|name| self.registry.repository_number(name));
-        Ok(number.transpose()?.flatten())
+/// The number within which a node's own is unique: its repository's or namespace's.
+pub(super) fn within(queries: &mut Queries<'_>, node: &Node) -> Result<Option<u32>, TreeError> {
+    match node.namespace() {
+        Some(name) => Ok(queries.repository_number(name)?),
+        None => Ok(None),
     }
+}
 
-    /// The number of a node.
-    pub(super) fn node_number(&self, one: &Node) -> Result<u64, TreeError> {
-        Ok(node(one, self.number_within(one)?))
+impl Tree {
+    fn node_number(&self, one: &Node) -> Result<u64, TreeError> {
+        Ok(node(one, within(&mut self.registry.queries(), one)?))
     }
 
     /// The number of a place, and of the directory that it is in.

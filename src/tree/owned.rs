@@ -54,7 +54,7 @@ impl Tree {
         if !self.registry.has_ownership() {
             return Ok(Permissions::DIRECTORY);
         }
-        let kept = self.registry.ownership(&of())?;
+        let kept = self.registry.queries().ownership(&of())?;
         Ok(kept.map_or(Permissions::DIRECTORY, Permissions::from))
     }
 

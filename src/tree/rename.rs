@@ -156,7 +156,7 @@ impl Tree {
         if !self.list(&Place::Node(from.clone()), None, 1)?.is_empty() {
             return Err(TreeError::CrossDevice);
         }
-        if self.registry.directory(to)?.is_some() {
+        if self.registry.queries().directory(to)?.is_some() {
             if !self.list(&Place::Node(to.clone()), None, 1)?.is_empty() {
                 return Err(TreeError::NotEmpty);
             }

@@ -40,7 +40,7 @@ fn moved() -> RepositoryName {
 fn name_now(registry: &Registry) -> RepositoryName {
     let there = |name: &RepositoryName| {
         let directory = Node::Namespace(name.namespace().clone());
-        registry.directory(&directory).unwrap().is_some()
+        registry.queries().directory(&directory).unwrap().is_some()
     };
     assert!(!there(&name()) || !there(&moved()), "it is in two places");
     if there(&moved()) { moved() } else { name() }
@@ -184,7 +184,7 @@ fn move_and_remove(registry: &Registry, done: &mut Acknowledged) -> Result<(), E
     registry.remove_link(&name, &index, &one)?;
     registry.remove_directory(&Node::LinkDirectory(name.clone(), index, one))?;
     registry.sync()?;
-    let gone = registry.current(&name, &other);
+    let gone = registry.queries().current(&name, &other);
     assert!(matches!(gone, Err(Error::Missing)));
     Ok(())
 }
@@ -211,7 +211,7 @@ pub(crate) fn check(registry: &Registry, done: &Acknowledged, maybe_removed: &Di
     let name = name_now(registry);
     for (set, digest) in &done.links {
         assert_eq!(
-            registry.link(&name, set, digest).unwrap().0,
+            registry.queries().link(&name, set, digest).unwrap().0,
             *digest,
             "{set:?}"
         );
@@ -220,22 +220,29 @@ pub(crate) fn check(registry: &Registry, done: &Acknowledged, maybe_removed: &Di
         assert!(matches!(registry.read_blob(digest), Err(Error::Missing)));
     }
     for (label, digest) in &done.tags {
-        let (current, _) = registry.current(&name, label).unwrap();
+        let (current, _) = registry.queries().current(&name, label).unwrap();
         let newer = sha256(manifest("two").as_bytes());
         assert!(current == *digest || current == newer, "{label}");
     }
     for label in ["v1", "v2"] {
-        let Ok((current, _)) = registry.current(&name, &tag(label)) else {
+        let Ok((current, _)) = registry.queries().current(&name, &tag(label)) else {
             continue;
         };
         whole(&current);
         for set in [LinkSet::Revisions, LinkSet::TagIndex(tag(label))] {
-            assert_eq!(registry.link(&name, &set, &current).unwrap().0, current);
+            assert_eq!(
+                registry.queries().link(&name, &set, &current).unwrap().0,
+                current
+            );
         }
     }
-    for shard in registry.blob_shards(Algorithm::Sha256).unwrap() {
-        for (digest, _) in registry.blobs(Algorithm::Sha256, shard, None, 99).unwrap() {
-            if registry.blob(&digest).is_ok() {
+    for shard in registry.queries().blob_shards(Algorithm::Sha256).unwrap() {
+        for (digest, _) in registry
+            .queries()
+            .blobs(Algorithm::Sha256, shard, None, 99)
+            .unwrap()
+        {
+            if registry.queries().blob(&digest).is_ok() {
                 whole(&digest);
             }
         }

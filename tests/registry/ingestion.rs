@@ -108,7 +108,7 @@ impl Machine {
 /// What is there of a manifest, by name.
 fn present(registry: &Registry, digest: &Digest, signatures: &[Digest]) -> Vec<(String, bool)> {
     let name = name();
-    let link = |set: &LinkSet, digest: &Digest| registry.link(&name, set, digest).is_ok();
+    let link = |set: &LinkSet, digest: &Digest| registry.queries().link(&name, set, digest).is_ok();
     let readable = |digest: &Digest| {
         registry.read_blob(digest).is_ok_and(|reading| {
             let mut bytes = vec![0; usize::try_from(reading.len()).unwrap()];
@@ -122,11 +122,14 @@ fn present(registry: &Registry, digest: &Digest, signatures: &[Digest]) -> Vec<(
             "tag index".to_owned(),
             link(&LinkSet::TagIndex(tag()), digest),
         ),
-        ("tag".to_owned(), registry.current(&name, &tag()).is_ok()),
+        (
+            "tag".to_owned(),
+            registry.queries().current(&name, &tag()).is_ok(),
+        ),
         ("blob".to_owned(), readable(digest)),
         (
             "type".to_owned(),
-            registry.media_type(digest).unwrap().is_some(),
+            registry.queries().media_type(digest).unwrap().is_some(),
         ),
     ];
     for signature in signatures {
@@ -200,7 +203,7 @@ fn cut(document: &(Vec<u8>, Digest, Vec<Digest>, usize), part: Part, n: u64, end
         again.iter().all(|(_, is)| *is),
         "{part:?} {n} {end:?}: {again:?}"
     );
-    let known = registry.references(digest).unwrap();
+    let known = registry.queries().references(digest).unwrap();
     assert_eq!(known.len(), *named, "{part:?} {n} {end:?}");
     failed
 }
@@ -232,7 +235,10 @@ fn what_every_valid_manifest_names_is_known() {
     for row in table("valid.txt") {
         let document = row[2].as_bytes();
         let ingested = registry.ingest(&name(), document, &Destination::default());
-        let known = registry.references(&ingested.unwrap().digest).unwrap();
+        let known = registry
+            .queries()
+            .references(&ingested.unwrap().digest)
+            .unwrap();
         let known: Vec<_> = known
             .into_iter()
             // What an index names is told as a blob where it is one here.
@@ -261,7 +267,7 @@ fn what_a_manifest_names_is_forgotten_with_it() {
     for (document, digest, _, named) in &documents() {
         let destination = Destination::default();
         registry.ingest(&name(), document, &destination).unwrap();
-        assert_eq!(registry.references(digest).unwrap().len(), *named);
+        assert_eq!(registry.queries().references(digest).unwrap().len(), *named);
         assert!(matches!(
             registry.remove_blob(&layer),
             Err(Error::Referenced { .. })
@@ -270,11 +276,11 @@ fn what_a_manifest_names_is_forgotten_with_it() {
             .remove_link(&name(), &LinkSet::Revisions, digest)
             .unwrap();
         registry.remove_blob(digest).unwrap();
-        assert!(registry.references(digest).unwrap().is_empty());
-        assert_eq!(registry.media_type(digest).unwrap(), None);
+        assert!(registry.queries().references(digest).unwrap().is_empty());
+        assert_eq!(registry.queries().media_type(digest).unwrap(), None);
     }
     // Nothing needs the layer any more.
-    assert_eq!(registry.kind(&layer).unwrap(), Some("blob"));
+    assert_eq!(registry.queries().kind(&layer).unwrap(), Some("blob"));
     registry.remove_blob(&layer).unwrap();
 }
 
@@ -295,9 +301,9 @@ fn what_a_manifest_names_is_learnt_whichever_comes_first_link_or_bytes() {
     let finding = registry.set_link(&name, &LinkSet::Revisions, &digest, &digest);
     let finding = finding.unwrap().unwrap().to_string();
     assert!(finding.contains("stored first"), "{finding}");
-    assert!(registry.references(&digest).unwrap().is_empty());
+    assert!(registry.queries().references(&digest).unwrap().is_empty());
     registry
         .publish(Bytes::Held(document.as_bytes()), &digest)
         .unwrap();
-    assert_eq!(registry.references(&digest).unwrap().len(), 2);
+    assert_eq!(registry.queries().references(&digest).unwrap().len(), 2);
 }

@@ -209,7 +209,7 @@ pub(super) fn set_time(
 
 /// When the entries of a directory last changed, 0 if that is not known; `told` is what is told by
 /// what is in it. Of one of which nothing is known, when those of the one that it is in did.
-pub(super) fn last_change(
+pub(in crate::registry) fn last_change(
     facts: &mut Transaction<'_>,
     directory: &Node,
     told: u32,
@@ -233,7 +233,10 @@ pub(super) fn last_change(
 }
 
 /// Whether any directory in this one has a time of its own.
-pub(super) fn any_below(facts: &mut Transaction<'_>, directory: &Node) -> Result<bool, Error> {
+pub(in crate::registry) fn any_below(
+    facts: &mut Transaction<'_>,
+    directory: &Node,
+) -> Result<bool, Error> {
     match key(facts, directory)? {
         Some(key) => Ok(facts.has_times_below(&key)?),
         None => Ok(false),

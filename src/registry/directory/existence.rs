@@ -10,7 +10,10 @@ use crate::layout::Node;
 use crate::name::{LinkSet, RepositoryName};
 
 /// When the directory changed (0 where nothing is kept of that), or nothing.
-pub(super) fn exists(facts: &mut Transaction<'_>, directory: &Node) -> Result<Option<u32>, Error> {
+pub(in crate::registry) fn exists(
+    facts: &mut Transaction<'_>,
+    directory: &Node,
+) -> Result<Option<u32>, Error> {
     match existing(facts, directory) {
         Err(Error::Missing) => Ok(None),
         found => found,

@@ -119,7 +119,7 @@ impl Check<'_> {
         let Ok(Some(bytes)) = self.registry.stored_manifest(digest) else {
             return Ok(());
         };
-        let known = self.registry.media_type(digest)?.is_some();
+        let known = self.registry.queries().media_type(digest)?.is_some();
         if known || understand(&bytes).is_none() {
             return Ok(());
         }
@@ -214,12 +214,15 @@ mod tests {
             facts.put_link(id, &LinkSet::Revisions, &digest, &link)
         });
         linked.unwrap();
-        assert_eq!(registry.references(&digest).unwrap(), []);
+        assert_eq!(registry.queries().references(&digest).unwrap(), []);
         let found = registry.check_all(|_, _| {}).unwrap();
         let told = found.discoveries.iter();
         let mut told = told.filter(|one| one.fault == Fault::EdgesMissing);
         assert!(registry.repair(told.next().unwrap()).unwrap());
-        assert_eq!(registry.references(&digest).unwrap(), [("layer", layer)]);
+        assert_eq!(
+            registry.queries().references(&digest).unwrap(),
+            [("layer", layer)]
+        );
         let found = registry.check_all(|_, _| {}).unwrap();
         assert!(
             !found.counts.contains_key(&Fault::EdgesMissing),

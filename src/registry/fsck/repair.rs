@@ -101,7 +101,7 @@ impl Registry {
     /// Removes the link of a revision whose bytes are still not there.
     fn unlink(&self, name: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
         let held = self.hold(digest);
-        let removed = match self.link(name, &LinkSet::Revisions, digest) {
+        let removed = match self.queries().link(name, &LinkSet::Revisions, digest) {
             Ok((target, _)) if !self.has_blob(&target)? => {
                 self.remove_link(name, &LinkSet::Revisions, digest)?;
                 true

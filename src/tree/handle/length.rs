@@ -15,6 +15,7 @@ impl Tree {
                 self.admits(place.as_ref(), len)?;
                 let same = |digest| {
                     self.registry
+                        .queries()
                         .blob(digest)
                         .is_ok_and(|(size, _)| len == size)
                 };

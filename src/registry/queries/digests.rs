@@ -1,27 +1,28 @@
-//! Facts about a digest, for people who ask: what it is, what it names, what names it, and
-//! under which tags it is found.
+//! About a digest, for people who ask: what it is, what it names, what names it, and under which
+//! tags it is found.
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::{Error, Registry};
+use super::Queries;
 use crate::digest::Digest;
 use crate::index::{RepositoryId, Role};
 use crate::manifest::{self, Kind};
 use crate::name::{LinkSet, RepositoryName, Tag};
+use crate::registry::Error;
 
 /// Most rows of one answer: more than these no attribute could show.
 const ROWS_MAX: usize = 1_000;
 
-impl Registry {
+impl Queries<'_> {
     /// What a digest is: a kind of manifest, or how manifests use it; nothing if unknown.
-    pub fn kind(&self, digest: &Digest) -> Result<Option<&'static str>, Error> {
+    pub fn kind(&mut self, digest: &Digest) -> Result<Option<&'static str>, Error> {
         if let Some(media_type) = self.media_type(digest)? {
             return Ok(Some(
                 Kind::from_media_type(&media_type).map_or("manifest", Kind::name),
             ));
         }
         for (role, name) in [(Role::Config, "config"), (Role::Layer, "layer")] {
-            if !self.index.named_by(digest, &[role])?.is_empty() {
+            if !self.registry.index.named_by(digest, &[role])?.is_empty() {
                 return Ok(Some(name));
             }
         }
@@ -29,8 +30,8 @@ impl Registry {
     }
 
     /// What a manifest names, and as what, in its own order.
-    pub fn references(&self, manifest: &Digest) -> Result<Vec<(&'static str, Digest)>, Error> {
-        let named = self.index.names(manifest)?.into_iter();
+    pub fn references(&mut self, manifest: &Digest) -> Result<Vec<(&'static str, Digest)>, Error> {
+        let named = self.registry.index.names(manifest)?.into_iter();
         named
             .map(|(role, digest)| Ok((self.role_name(role, &digest)?, digest)))
             .collect()
@@ -38,26 +39,26 @@ impl Registry {
 
     /// What a manifest uses a digest as. What an index names is a blob if its bytes are here and
     /// nobody takes them for a manifest.
-    fn role_name(&self, role: Role, digest: &Digest) -> Result<&'static str, Error> {
+    fn role_name(&mut self, role: Role, digest: &Digest) -> Result<&'static str, Error> {
         let is_blob = role == Role::Child
-            && self.has_blob(digest)?
+            && self.registry.has_blob(digest)?
             && self.media_type(digest)?.is_none()
-            && !self.index.is_revision(digest)?;
+            && !self.registry.index.is_revision(digest)?;
         Ok(if is_blob { "blob" } else { role.name() })
     }
 
     /// The manifests of a repository, or of all, that say they are about this one.
     pub fn referrers(
-        &self,
+        &mut self,
         digest: &Digest,
         repository: Option<&RepositoryName>,
     ) -> Result<Vec<Digest>, Error> {
-        let mut referrers = self.index.named_by(digest, &[Role::Subject])?;
+        let mut referrers = self.registry.index.named_by(digest, &[Role::Subject])?;
         let mut failed = None;
         referrers.retain(|referrer| {
             let held = match repository {
                 Some(name) => Ok(self.link(name, &LinkSet::Revisions, referrer).is_ok()),
-                None => self.index.is_revision(referrer),
+                None => self.registry.index.is_revision(referrer),
             };
             held.unwrap_or_else(|error| {
                 failed = Some(error);
@@ -73,7 +74,7 @@ impl Registry {
     /// The tags, of one repository or of all, that are at a manifest; of a layer or
     /// configuration, those that cannot be pulled without it.
     pub fn tags_of(
-        &self,
+        &mut self,
         digest: &Digest,
         repository: Option<&RepositoryName>,
     ) -> Result<Vec<(RepositoryName, Tag)>, Error> {
@@ -81,16 +82,16 @@ impl Registry {
         let mut found = Vec::new();
         let mut seen = BTreeSet::from([*digest]);
         let mut queue = VecDeque::from([*digest]);
-        let climb = !self.index.is_revision(digest)?;
+        let climb = !self.registry.index.is_revision(digest)?;
         while let Some(next) = queue.pop_front() {
-            for (repository, tag) in self.index.tags_at(&next, only, ROWS_MAX)? {
+            for (repository, tag) in self.registry.index.tags_at(&next, only, ROWS_MAX)? {
                 found.extend(self.named(repository)?.map(|name| (name, tag)));
             }
             if !climb || seen.len() > ROWS_MAX || found.len() > ROWS_MAX {
                 continue;
             }
             let needing = [Role::Config, Role::Layer, Role::Child];
-            for above in self.index.named_by(&next, &needing)? {
+            for above in self.registry.index.named_by(&next, &needing)? {
                 if seen.insert(above) {
                     queue.push_back(above);
                 }
@@ -101,15 +102,15 @@ impl Registry {
         Ok(found)
     }
 
-    fn named(&self, id: RepositoryId) -> Result<Option<RepositoryName>, Error> {
-        let namespace = self.index.repository_name(id)?;
+    fn named(&mut self, id: RepositoryId) -> Result<Option<RepositoryName>, Error> {
+        let namespace = self.registry.index.repository_name(id)?;
         Ok(namespace.and_then(|name| name.as_str().parse().ok()))
     }
 
     /// A signed schema 1 manifest, its payload and its signatures put together again; nothing
     /// where a revision has no signatures.
     pub fn signed(
-        &self,
+        &mut self,
         name: &RepositoryName,
         revision: &Digest,
     ) -> Result<Option<Vec<u8>>, Error> {
@@ -120,12 +121,15 @@ impl Registry {
                 let Ok((target, _)) = self.link(name, &set, &digest) else {
                     continue;
                 };
-                signatures.push(self.read_whole(&target)?);
+                signatures.push(self.registry.read_whole(&target)?);
             }
         }
         if signatures.is_empty() {
             return Ok(None);
         }
-        Ok(manifest::assemble(&self.read_whole(revision)?, &signatures))
+        Ok(manifest::assemble(
+            &self.registry.read_whole(revision)?,
+            &signatures,
+        ))
     }
 }
