@@ -148,5 +148,4 @@ pub mod registry;
 pub mod tree;
 
 #[cfg(test)]
-#[path = "../tests/served/small_disk.rs"]
-mod small_disk;
+use support::small_disk;

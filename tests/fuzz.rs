@@ -12,8 +12,7 @@ use regfs::layout::Node;
 use regfs::manifest::{Named, Role, Understood, understand};
 use regfs::registry::{Policy, Schema1, judge};
 
-#[path = "manifests/table.rs"]
-mod table;
+use support::table;
 
 /// Largest document that is judged, in bytes.
 const LARGEST: usize = Policy::MANIFEST_BYTES_MOST;

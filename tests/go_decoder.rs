@@ -17,11 +17,7 @@ use base64::engine::general_purpose::STANDARD;
 use regfs::manifest::{Need, Role, understand};
 use serde_json::{Value, json};
 
-#[path = "installed/tool.rs"]
-mod tool;
-
-#[path = "manifests/table.rs"]
-mod table;
+use support::{table, tool};
 
 use tool::tool;
 

@@ -6,8 +6,7 @@ use std::fs;
 
 use regfs::registry::{Policy, judge};
 
-#[path = "installed/tool.rs"]
-mod tool;
+use support::tool;
 
 use tool::tool;
 

@@ -7,8 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::digest::Algorithm;
 
-#[path = "../../tests/manifests/table.rs"]
-mod table;
+use support::table;
 
 use table::{STOCK, bytes, filled, table};
 

@@ -20,11 +20,4 @@ mod scrub;
 mod sharing;
 mod site;
 
-#[path = "../examined/store.rs"]
-mod store;
-
-#[path = "../served/daemon.rs"]
-mod daemon;
-
-#[path = "../served/small_disk.rs"]
-mod small_disk;
+use support::{daemon, small_disk, store};

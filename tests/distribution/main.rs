@@ -15,7 +15,6 @@ mod crash;
 mod differential;
 mod disk;
 mod full;
-mod http;
 mod image;
 mod manifests;
 mod many_tags;
@@ -26,14 +25,4 @@ mod registry;
 mod root;
 mod script;
 
-#[path = "../manifests/table.rs"]
-mod table;
-
-#[path = "../installed/tool.rs"]
-mod tool;
-
-#[path = "../examined/store.rs"]
-mod store;
-
-#[path = "../served/daemon.rs"]
-mod daemon;
+use support::{daemon, http, store, table, tool};

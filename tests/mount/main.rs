@@ -43,14 +43,4 @@ mod user;
 mod walk;
 mod writers;
 
-#[path = "../manifests/table.rs"]
-mod table;
-
-#[path = "../installed/tool.rs"]
-mod tool;
-
-#[path = "../examined/store.rs"]
-mod store;
-
-#[path = "../served/daemon.rs"]
-mod daemon;
+use support::{daemon, store, table, tool};

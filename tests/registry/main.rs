@@ -12,5 +12,4 @@ mod ingestion;
 mod io;
 mod model;
 
-#[path = "../manifests/table.rs"]
-mod table;
+use support::table;

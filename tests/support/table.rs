@@ -51,24 +51,24 @@ const MARKS: [(&str, &str); 15] = [
 ];
 
 /// The manifest that `@n` is the digest of.
-pub(crate) const STOCK: &str = r#"{"schemaVersion":2,"mediaType":"@M","config":@C,"layers":[@L]}"#;
+pub const STOCK: &str = r#"{"schemaVersion":2,"mediaType":"@M","config":@C,"layers":[@L]}"#;
 
 /// A text with its marks filled in.
-pub(crate) fn filled(text: &str) -> String {
+pub fn filled(text: &str) -> String {
     MARKS.iter().fold(text.to_owned(), |text, (mark, with)| {
         text.replace(mark, with)
     })
 }
 
 /// The bytes of a file of these tables.
-pub(crate) fn bytes(name: &str) -> Vec<u8> {
+pub fn bytes(name: &str) -> Vec<u8> {
     let top = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let path = top.join("tests/manifests").join(name);
+    let path = top.join("../manifests").join(name);
     fs::read(path).unwrap()
 }
 
 /// The rows of a table, each as its columns.
-pub(crate) fn table(name: &str) -> Vec<Vec<String>> {
+pub fn table(name: &str) -> Vec<Vec<String>> {
     let text = String::from_utf8(bytes(name)).unwrap();
     let rows = text
         .lines()

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// Where something that it installs is.
-pub(crate) fn tool(name: &str) -> PathBuf {
+pub fn tool(name: &str) -> PathBuf {
     let directory = std::env::var_os("REGFS_TOOLS")
         .map_or_else(|| PathBuf::from("/var/cache/regfs-tools"), PathBuf::from);
     let path = directory.join(name);

@@ -1,9 +1,7 @@
 //! Pushes of small images through a registry, and pulls of them: how many a second, and how long
 //! one takes. Prints one line of JSON. Run by `scripts/measure push`.
 
-#[path = "../tests/distribution/http.rs"]
-#[expect(clippy::indexing_slicing, reason = "shared with the tests")]
-mod http;
+use support::http;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};

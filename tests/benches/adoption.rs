@@ -12,7 +12,7 @@
 
 use std::path::Path;
 
-#[path = "../tests/adoption/plain.rs"]
+#[path = "../adoption/plain.rs"]
 mod plain;
 
 fn main() {

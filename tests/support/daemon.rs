@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 const SHOWN: usize = 8192;
 
 /// A daemon that was started.
-pub(crate) struct Daemon {
+pub struct Daemon {
     process: Child,
     log: PathBuf,
 }
@@ -18,7 +18,7 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts one in the foreground; what it logs is added to this file. Nothing of the test's
     /// own is left open in it: who reads that to its end would wait for the daemon's.
-    pub(crate) fn start(command: &mut Command, log: PathBuf) -> Self {
+    pub fn start(command: &mut Command, log: PathBuf) -> Self {
         let file = File::options().create(true).append(true).open(&log);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let process = command.stderr(file.unwrap()).spawn().unwrap();
@@ -26,13 +26,12 @@ impl Daemon {
     }
 
     /// The number of its process.
-    #[allow(dead_code, reason = "not every suite needs it")]
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.process.id()
     }
 
     /// Waits until it has ended by itself, as it must without a failure.
-    pub(crate) fn ended(mut self) {
+    pub fn ended(mut self) {
         let deadline = Instant::now() + Duration::from_mins(1);
         while self.process.try_wait().unwrap().is_none() {
             assert!(Instant::now() < deadline, "the daemon does not end");
@@ -42,8 +41,7 @@ impl Daemon {
     }
 
     /// Ends it as no program can prepare for.
-    #[allow(dead_code, reason = "not every suite needs it")]
-    pub(crate) fn kill(mut self) {
+    pub fn kill(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }

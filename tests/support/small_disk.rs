@@ -6,10 +6,10 @@ use std::process::Command;
 use tempfile::TempDir;
 
 /// A filesystem with room for so many bytes, mounted.
-pub(crate) struct SmallDisk(TempDir);
+pub struct SmallDisk(TempDir);
 
 impl SmallDisk {
-    pub(crate) fn new(bytes: usize) -> Self {
+    pub fn new(bytes: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "none"]);
@@ -17,12 +17,12 @@ impl SmallDisk {
         Self(directory)
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.0.path()
     }
 
     /// Bytes that are free.
-    pub(crate) fn free(&self) -> u64 {
+    pub fn free(&self) -> u64 {
         let space = rustix::fs::statvfs(self.path()).unwrap();
         space.f_bavail * space.f_frsize
     }

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 /// An answer.
 #[derive(Clone, Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
 }
 
 impl Answer {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         let mut found = self
             .headers
             .iter()
@@ -24,7 +24,7 @@ impl Answer {
 }
 
 /// Sends one request and reads the whole answer; nothing if the server is not there.
-pub(crate) fn request(
+pub fn request(
     port: u16,
     method: &str,
     path: &str,

@@ -1,11 +1,12 @@
 //! Stores looked at by fsck: after every test nothing may contradict itself.
 
 use std::path::Path;
-use std::process::Command;
+
+use crate::program::regfs;
 
 /// What fsck says of a store, mounted or not: its exit code, and its JSON.
-pub(crate) fn fsck(store: &Path) -> (i32, serde_json::Value) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_regfs"));
+pub fn fsck(store: &Path) -> (i32, serde_json::Value) {
+    let mut command = regfs();
     let output = command.args(["fsck", "--json"]).arg(store).output();
     let output = output.unwrap();
     let code = output.status.code().unwrap();
@@ -18,7 +19,7 @@ pub(crate) fn fsck(store: &Path) -> (i32, serde_json::Value) {
 }
 
 /// The findings of this severity.
-pub(crate) fn findings(examination: &serde_json::Value, severity: &str) -> Vec<String> {
+pub fn findings(examination: &serde_json::Value, severity: &str) -> Vec<String> {
     let findings = examination["findings"].as_array().unwrap().iter();
     findings
         .filter(|one| one["severity"] == severity)
@@ -27,22 +28,20 @@ pub(crate) fn findings(examination: &serde_json::Value, severity: &str) -> Vec<S
 }
 
 /// Fails if a store contradicts itself.
-pub(crate) fn must_be_sound(store: &Path) {
+pub fn must_be_sound(store: &Path) {
     let (_, examination) = fsck(store);
     let damage = findings(&examination, "damage");
     assert!(damage.is_empty(), "{}: {damage:#?}", store.display());
 }
 
 /// Fails if anything is wrong with a store; what registries leave behind is not.
-#[allow(dead_code, reason = "not every suite needs it")]
-pub(crate) fn must_be_clean(store: &Path) {
+pub fn must_be_clean(store: &Path) {
     let (code, examination) = fsck(store);
     assert_eq!(code, 0, "{}: {examination:#}", store.display());
 }
 
 /// Every path below a directory, with the content of files that are not large.
-#[allow(dead_code, reason = "not every suite needs it")]
-pub(crate) fn listing(directory: &Path) -> Vec<(String, Vec<u8>)> {
+pub fn listing(directory: &Path) -> Vec<(String, Vec<u8>)> {
     fn add(top: &Path, directory: &Path, rows: &mut Vec<(String, Vec<u8>)>) {
         for row in std::fs::read_dir(directory).unwrap() {
             let path = row.unwrap().path();
