@@ -226,36 +226,6 @@ impl Inner {
         Ok((!holds).then(|| key.clone()))
     }
 
-    /// Takes ranges apart into the keys that are in them.
-    fn keys_only(&self, changes: Vec<Change>) -> Result<Vec<Change>, StoreError> {
-        if !changes
-            .iter()
-            .any(|one| matches!(one, Change::DeleteRange(_)))
-        {
-            return Ok(changes);
-        }
-        let mut keys = Vec::new();
-        for change in changes {
-            let Change::DeleteRange(range) = change else {
-                keys.push(change);
-                continue;
-            };
-            for (key, _) in self.scan(&range.start..&range.end, usize::MAX)? {
-                keys.push(Change::Delete(key));
-            }
-            // What this batch itself has put there before.
-            let put: Vec<_> = keys
-                .iter()
-                .filter_map(|change| match change {
-                    Change::Put(key, _) if range.contains(key) => Some(key.clone()),
-                    _ => None,
-                })
-                .collect();
-            keys.extend(put.into_iter().map(Change::Delete));
-        }
-        Ok(keys)
-    }
-
     /// Waits until there is room for more in memory.
     fn wait_for_room(&self) -> Result<(), StoreError> {
         while self.state.read().overlay.bytes() > GATHERED_MAX {
@@ -295,14 +265,12 @@ impl Inner {
                 return Ok(Outcome::Conflict(key));
             }
         }
-        let changes = self.keys_only(batch.changes)?;
-        let encoded = record::batch(&changes);
+        let encoded = record::batch(&batch.changes);
         let mut state = self.state.write();
-        for change in changes {
+        for change in batch.changes {
             match change {
                 Change::Put(key, value) => state.overlay.set(key, Some(value)),
                 Change::Delete(key) => state.overlay.set(key, None),
-                Change::DeleteRange(_) => {}
             }
         }
         state.last += 1;

@@ -111,9 +111,6 @@ impl Store for Memory {
                 Change::Delete(key) => {
                     state.visible.remove(&key);
                 }
-                Change::DeleteRange(range) => {
-                    state.visible.retain(|key, _| !range.contains(key));
-                }
             }
         }
         Ok(Outcome::Committed)

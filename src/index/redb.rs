@@ -304,9 +304,6 @@ fn apply(
             Change::Delete(key) => {
                 table.remove(key.as_slice())?;
             }
-            Change::DeleteRange(range) => {
-                table.retain_in(range.start.as_slice()..range.end.as_slice(), |_, _| false)?;
-            }
         }
     }
     Ok(Outcome::Committed)

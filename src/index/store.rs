@@ -36,8 +36,6 @@ pub enum Change {
     Put(Vec<u8>, Vec<u8>),
     /// Removes a key, which need not exist.
     Delete(Vec<u8>),
-    /// Removes every key of a range.
-    DeleteRange(Range<Vec<u8>>),
 }
 
 /// Changes that are made together, or not at all.
@@ -64,7 +62,6 @@ impl Batch {
         let changes = self.changes.iter().map(|one| match one {
             Change::Put(key, value) => key.len() + value.len(),
             Change::Delete(key) => key.len(),
-            Change::DeleteRange(range) => range.start.len() + range.end.len(),
         });
         let bytes = preconditions.chain(changes).sum();
         if operations > BATCH_OPERATIONS_MAX || bytes > BATCH_BYTES_MAX {
@@ -308,10 +305,17 @@ pub(crate) mod contract {
             store,
             vec![put(b"a", b"1"), put(b"b", b"1"), put(b"c", b"1")],
         );
-        let range = Change::DeleteRange(b"a".to_vec()..b"c".to_vec());
+        let delete = |key: &[u8]| Change::Delete(key.to_vec());
         change(
             store,
-            vec![range, put(b"b", b"2"), Change::Delete(b"c".to_vec())],
+            vec![
+                delete(b"a"),
+                delete(b"b"),
+                put(b"b", b"2"),
+                put(b"d", b"1"),
+                delete(b"d"),
+                delete(b"c"),
+            ],
         );
         assert_eq!(keys(store, b"a", b"z", 9), [b"b"]);
         assert_eq!(store.get(b"b").unwrap().unwrap(), b"2");

@@ -29,7 +29,6 @@ pub(super) fn apply(
         let len = match &change {
             Change::Put(key, value) => key.len() + value.len(),
             Change::Delete(key) => key.len(),
-            Change::DeleteRange(range) => range.start.len() + range.end.len(),
         };
         // The last batch has room for what says that it was the last.
         let full =
@@ -71,8 +70,6 @@ pub(super) fn newest(changes: Vec<Change>) -> Layer {
         match change {
             Change::Put(key, value) => drop(layer.insert(key, Some(value))),
             Change::Delete(key) => drop(layer.insert(key, None)),
-            // A range was taken apart before it was written.
-            Change::DeleteRange(_) => {}
         }
     }
     layer

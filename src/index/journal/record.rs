@@ -46,8 +46,6 @@ pub(super) fn batch(changes: &[Change]) -> Vec<u8> {
                 bytes.push(DELETE);
                 field(&mut bytes, key);
             }
-            // A range was taken apart before it came here.
-            Change::DeleteRange(_) => {}
         }
     }
     let len = length(bytes.len() - 4);

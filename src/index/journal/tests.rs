@@ -337,7 +337,6 @@ fn recovered(directory: &Path) -> (Model, bool) {
         match change {
             Change::Put(key, value) => drop(model.insert(key, value)),
             Change::Delete(key) => drop(model.remove(&key)),
-            Change::DeleteRange(_) => unreachable!(),
         }
     }
     (model, found.damage.is_some())

@@ -87,7 +87,7 @@ impl Driven {
             .iter()
             .map(|change| match change {
                 Change::Put(key, _) => u64::from_be_bytes(key[..].try_into().unwrap()),
-                other => panic!("{other:?}"),
+                other @ Change::Delete(_) => panic!("{other:?}"),
             })
             .collect();
         let needed: Vec<u64> = (old.applied + 1..=found.last).collect();
