@@ -5,7 +5,7 @@
 
 use std::time::SystemTime;
 
-use super::directory::{exists, last_change, made};
+use super::directory::{exists, last_change, made, started};
 use super::ownership::owned;
 use super::{Error, Owner, Ownership, Registry, time};
 use crate::digest::{Algorithm, Digest};
@@ -91,6 +91,18 @@ impl Queries<'_> {
     pub fn upload(&mut self, name: &RepositoryName, id: &UploadId) -> Result<Upload, Error> {
         let repository = self.number(name)?;
         self.view.upload(repository, id)?.ok_or(Error::Missing)
+    }
+
+    /// What an upload's registry wrote as its start, and when.
+    pub fn started_at(
+        &mut self,
+        name: &RepositoryName,
+        id: &UploadId,
+    ) -> Result<(Vec<u8>, SystemTime), Error> {
+        let record = self.upload(name, id)?;
+        let text = record.started_at.ok_or(Error::Missing)?;
+        let set = started(&mut self.view, &Node::StartedAt(name.clone(), *id))?;
+        Ok((text, time(set.unwrap_or(record.updated))))
     }
 
     /// An upload's hash state, and since when it is there.

@@ -4,10 +4,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::directory::{repository, tag, upload};
+use super::directory::{repository, set_started, started, tag, upload};
 use super::{Error, Registry};
 use crate::digest::{Algorithm, Digest};
-use crate::index::{Link, TagRecord, Upload};
+use crate::index::{Link, TagRecord};
+use crate::layout::Node;
 use crate::name::{LinkSet, RepositoryName, Tag, UploadId};
 
 /// A time as it is kept: in seconds, since 1970.
@@ -74,23 +75,24 @@ impl Registry {
         })
     }
 
-    /// Sets when an upload was last changed.
-    pub fn set_upload_time(
+    /// Sets when the start of an upload was written.
+    pub fn set_started_time(
         &self,
         name: &RepositoryName,
         id: &UploadId,
         when: u32,
     ) -> Result<(), Error> {
         self.index.transact(|facts| {
-            let (repository, record) = upload(facts, name, id)?;
-            if record.updated == when {
+            let (_, record) = upload(facts, name, id)?;
+            if record.started_at.is_none() {
+                return Err(Error::Missing);
+            }
+            let start = Node::StartedAt(name.clone(), *id);
+            let known = started(facts, &start)?.unwrap_or(record.updated);
+            if known == when {
                 return Ok(());
             }
-            let record = Upload {
-                updated: when,
-                ..record
-            };
-            Ok(facts.put_upload(repository.id, id, &record)?)
+            set_started(facts, &start, Some(when))
         })
     }
 

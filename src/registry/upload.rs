@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::directory::upload;
+use super::directory::{set_started, upload};
 use super::{Error, Registry, Staging, now};
 use crate::blobs::{BlobsError, Draft};
 use crate::digest::{Algorithm, Digest};
 use crate::index::{Transaction, Upload};
+use crate::layout::Node;
 use crate::name::{RepositoryName, UploadId};
 
 /// Longest start time or hash state in bytes (distribution writes 20 and 108).
@@ -200,17 +201,18 @@ impl Registry {
         bytes: &[u8],
     ) -> Result<(), Error> {
         let bytes = note(bytes)?;
-        self.change(name, id, |_, record| {
+        self.change(name, id, |facts, record| {
             record.started_at = Some(bytes.clone());
-            Ok(())
+            set_started(facts, &Node::StartedAt(name.clone(), *id), None)
         })
         .map(drop)
     }
 
     /// Removes an upload's start time.
     pub fn remove_started_at(&self, name: &RepositoryName, id: &UploadId) -> Result<(), Error> {
-        self.change(name, id, |_, record| {
-            record.started_at.take().map(drop).ok_or(Error::Missing)
+        self.change(name, id, |facts, record| {
+            record.started_at.take().ok_or(Error::Missing)?;
+            set_started(facts, &Node::StartedAt(name.clone(), *id), None)
         })
         .map(drop)
     }

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::{Attributes, Place, Tree, TreeError, number};
 use crate::layout::Node;
 use crate::name::LinkSet;
-use crate::registry::{Queries, time};
+use crate::registry::Queries;
 
 /// Refuses a directory that is always there.
 pub(super) fn must_come_and_go(node: &Node) -> Result<(), TreeError> {
@@ -82,9 +82,7 @@ pub(super) fn content(
         Node::Link(repository, set, digest) => queries.link(repository, set, digest)?,
         Node::CurrentLink(repository, tag) => queries.current(repository, tag)?,
         Node::StartedAt(repository, id) => {
-            let upload = queries.upload(repository, id)?;
-            let started = upload.started_at.ok_or(TreeError::NotFound)?;
-            return Ok((started, time(upload.updated)));
+            return Ok(queries.started_at(repository, id)?);
         }
         Node::HashState(repository, id, algorithm, offset) => {
             return Ok(queries.hash_state(repository, id, *algorithm, *offset)?);

@@ -53,7 +53,7 @@ impl Tree {
             Node::CurrentLink(repository, tag) => {
                 registry.set_current_time(repository, tag, kept)?;
             }
-            Node::StartedAt(repository, id) => registry.set_upload_time(repository, id, kept)?,
+            Node::StartedAt(repository, id) => registry.set_started_time(repository, id, kept)?,
             Node::HashState(repository, id, algorithm, offset) => {
                 registry.set_hash_state_time(repository, id, *algorithm, *offset, kept)?;
             }

@@ -66,6 +66,33 @@ fn transferred(from: &Path, to: &Path) -> String {
     files.collect::<Vec<_>>().join("\n")
 }
 
+/// A program that copies a tree may write an upload's start before its data.
+#[test]
+fn the_start_of_an_upload_keeps_its_time_while_the_upload_changes() {
+    let mut mounted = Mounted::new();
+    mounted.stock();
+    let upload = mounted.repository("_uploads/01890a5d-ac96-774b-bcce-b302099a8057");
+    fs::create_dir_all(&upload).unwrap();
+    let start = upload.join("startedat");
+    fs::write(&start, "2020-01-01T00:00:00Z").unwrap();
+    let touch = Command::new("touch")
+        .args(["-d", "2020-01-01T00:00:00Z"])
+        .arg(&start)
+        .status();
+    assert!(touch.unwrap().success());
+    fs::write(upload.join("data"), "some").unwrap();
+    fs::create_dir_all(upload.join("hashstates/sha256")).unwrap();
+    assert_eq!(young(&start), Vec::<String>::new());
+    mounted.unmount();
+    mounted.mount(&[]);
+    assert_eq!(young(&start), Vec::<String>::new());
+    fs::write(&start, "2020-01-01T00:00:01Z").unwrap();
+    assert_eq!(young(&start).len(), 1);
+    fs::remove_file(&start).unwrap();
+    fs::write(&start, "2020-01-01T00:00:00Z").unwrap();
+    assert_eq!(young(&start).len(), 1);
+}
+
 #[test]
 fn what_copies_times_has_them_kept_and_settles() {
     let work = tempfile::tempdir().unwrap();

@@ -2,7 +2,8 @@
 //!
 //! Where a directory holds just one thing that has a time (a link, a tag's manifest, a blob, an
 //! upload) that is its time, and nothing is kept for it unless another one was set, or that thing
-//! was removed. Others have a row, which is written with the change, once a second at most.
+//! was removed. Others have a row, which is written with the change, once a second at most. The
+//! start of an upload, which its record has no time for, has a row where a time was set.
 
 use super::{Error, exists};
 use crate::index::{DirectoryTime, RepositoryId, TimeKey, Transaction};
@@ -80,6 +81,7 @@ fn within(id: RepositoryId, directory: &Node) -> TimeKey {
         Node::LinkDirectory(_, links, digest) => set(links).digest(digest),
         Node::Uploads(_) => key.part(b'U'),
         Node::Upload(_, upload) => key.part(b'U').upload(upload),
+        Node::StartedAt(_, upload) => key.part(b'U').upload(upload).part(b's'),
         Node::HashStates(_, upload) => key.part(b'U').upload(upload).part(b'h'),
         Node::HashStatesAlgorithm(_, upload, algorithm) => {
             let states = key.part(b'U').upload(upload).part(b'h');
@@ -230,6 +232,34 @@ pub(in crate::registry) fn last_change(
         }
         _ => Ok(0),
     }
+}
+
+/// When the start of an upload was written, if that was set.
+pub(in crate::registry) fn started(
+    facts: &mut Transaction<'_>,
+    start: &Node,
+) -> Result<Option<u32>, Error> {
+    let row = match key(facts, start)? {
+        Some(key) => facts.directory_time(&key)?,
+        None => None,
+    };
+    Ok(row.map(|row| row.changed))
+}
+
+/// Sets when the start of an upload was written; nothing: that is forgotten.
+pub(in crate::registry) fn set_started(
+    facts: &mut Transaction<'_>,
+    start: &Node,
+    changed: Option<u32>,
+) -> Result<(), Error> {
+    match (key(facts, start)?, changed) {
+        (Some(key), Some(changed)) => {
+            facts.put_directory_time(key, DirectoryTime { changed, basis: 0 });
+        }
+        (Some(key), None) => facts.forget_directory_time(key)?,
+        (None, _) => {}
+    }
+    Ok(())
 }
 
 /// Whether any directory in this one has a time of its own.
