@@ -9,6 +9,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+mod access;
 mod export;
 mod import;
 mod link;

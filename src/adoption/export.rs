@@ -23,6 +23,7 @@ use crate::name::{Namespace, RepositoryName, UploadId};
 use crate::registry::{
     FILES, Fact, Moment, Owner, Ownership, Registry, Value, Way, time, transfer,
 };
+use crate::tree::Permissions;
 
 mod ownership;
 mod target;
@@ -119,7 +120,7 @@ struct Shared<'a> {
 /// Exports a store.
 pub fn export(exporting: &Exporting<'_>) -> Result<Exported, AdoptionError> {
     let began = Instant::now();
-    let target = prepare(exporting.target)?;
+    let (target, private) = prepare(exporting.target)?;
     let root = Path::new(exporting.root.trim_matches('/')).join(layout::TOP);
     let moment = exporting.registry.moment()?;
     let way = match exporting.way {
@@ -164,9 +165,15 @@ pub fn export(exporting: &Exporting<'_>) -> Result<Exported, AdoptionError> {
         }
     }
     let owned = shared.owned.into_inner();
-    if !owned.is_empty() {
-        ownership::give(&owned, &target, &shared.tree)?;
+    if !owned.is_empty() && private.is_ours() {
+        ownership::give(&owned, &shared.tree, exporting.progress)?;
     }
+    let top = owned
+        .get(&Owner::Mountpoint)
+        .copied()
+        .filter(|_| private.is_ours());
+    let opened = private.open(top.map(Permissions::from));
+    opened.map_err(about(target.path()))?;
     let synced = rustix::fs::syncfs(&target);
     synced.map_err(|error| about(target.path())(error.into()))?;
     let ways = shared.ways.into_inner();

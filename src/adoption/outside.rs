@@ -6,19 +6,17 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
 use std::path::Path;
 
-use rustix::fs::{FileType, Gid, Mode, OFlags, Stat, Uid, fchmod, fchown, fstat};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat};
 use rustix::io::Errno;
 
+use super::access::{is_as_made, same_access};
 use super::{AdoptionError, about};
 use crate::dir::Dir;
 use crate::printable::printable;
 use crate::registry::{Way, transfer};
 
-/// The bits of a mode that a copy has too: nothing that runs as somebody else.
-const MODE: u32 = 0o1777;
 /// How often a name is looked at again at which something else stands by the time it is opened.
 const TRIES: u32 = 100;
 
@@ -63,13 +61,12 @@ impl<F: FnMut(&Other<'_>) -> Result<(), AdoptionError>> Copying<'_, F> {
         let entries = from.entries().map_err(about(from.path()))?;
         let entries: io::Result<Vec<_>> = entries.collect();
         for entry in entries.map_err(about(from.path()))? {
-            let (name, shown) = (&*entry.name, from.shown(&entry.name));
+            let name = &*entry.name;
             if let Some(((step, inner), rest)) = steps.split_first()
                 && step == name
             {
                 if !rest.is_empty() {
-                    let target = same_directory(inner, to, name).map_err(about(&shown))?;
-                    self.directory(inner, &target, &path.join(name), rest)?;
+                    self.below(inner, to, &path.join(name), rest)?;
                 }
                 continue;
             }
@@ -79,6 +76,27 @@ impl<F: FnMut(&Other<'_>) -> Result<(), AdoptionError>> Copying<'_, F> {
                     if error.kind() == io::ErrorKind::NotFound => {}
                 done => done?,
             }
+        }
+        Ok(())
+    }
+
+    /// Copies a directory. It gets its owner and mode when all is in it: they may let nobody write.
+    fn below(
+        &mut self,
+        from: &Dir,
+        to: &Dir,
+        path: &Path,
+        steps: &[(OsString, Dir)],
+    ) -> Result<(), AdoptionError> {
+        let name = path.file_name().unwrap_or_default();
+        let (target, new) = directory(to, name).map_err(about(from.path()))?;
+        self.directory(from, &target, path, steps)?;
+        let known = fstat(&target).map_err(|error| about(from.path())(error.into()))?;
+        // The mount makes those on the way to the tree; what was set there stays.
+        if new || !steps.is_empty() && is_as_made(&known) {
+            let same = fstat(from).map_err(io::Error::from);
+            let same = same.and_then(|like| same_access(&like, &target));
+            same.map_err(about(from.path()))?;
         }
         Ok(())
     }
@@ -98,10 +116,7 @@ impl<F: FnMut(&Other<'_>) -> Result<(), AdoptionError>> Copying<'_, F> {
             let kind = FileType::from_raw_mode(stat.st_mode);
             let done = match kind {
                 FileType::Directory => match from.open_dir(name) {
-                    Ok(inner) => {
-                        let target = same_directory(&inner, to, name).map_err(about(&shown))?;
-                        return self.directory(&inner, &target, &path.join(name), &[]);
-                    }
+                    Ok(inner) => return self.below(&inner, to, &path.join(name), &[]),
                     Err(error) => Err(error),
                 },
                 FileType::RegularFile => from
@@ -138,15 +153,15 @@ fn has_changed(error: &io::Error) -> bool {
         || Errno::from_io_error(error).is_some_and(|error| changed.contains(&error))
 }
 
-/// Makes a directory with the owner and mode of another, unless there is one; opens it.
-fn same_directory(like: &Dir, to: &Dir, name: &OsStr) -> io::Result<Dir> {
+/// Makes a directory, unless there is one; opens it, and says whether it is new.
+fn directory(to: &Dir, name: &OsStr) -> io::Result<(Dir, bool)> {
     match to.make_dir(name, Mode::RWXU) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => to.open_dir(name),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Ok((to.open_dir(name)?, false))
+        }
         made => {
             made?;
-            let made = to.open_dir(name)?;
-            same_access(&fstat(like)?, &made)?;
-            Ok(made)
+            Ok((to.open_dir(name)?, true))
         }
     }
 }
@@ -176,19 +191,6 @@ fn is_same(known: &Stat, stat: &Stat) -> bool {
         )
     };
     of(known) == of(stat)
-}
-
-/// Gives a copy the owner and mode that something has; who may not give files away keeps them.
-fn same_access(like: &Stat, copy: impl AsFd) -> io::Result<()> {
-    let own = fstat(&copy)?;
-    if (own.st_uid, own.st_gid) != (like.st_uid, like.st_gid) {
-        let (uid, gid) = (Uid::from_raw(like.st_uid), Gid::from_raw(like.st_gid));
-        match fchown(&copy, Some(uid), Some(gid)) {
-            Err(Errno::PERM | Errno::INVAL) => {}
-            done => done?,
-        }
-    }
-    Ok(fchmod(&copy, Mode::from_raw_mode(like.st_mode & MODE))?)
 }
 
 /// Copies files that are not of the layout, as they are; how many. Symbolic links, which only a

@@ -3,6 +3,9 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use support::program::path;
 
 use super::plain::{SMALL, repository};
 use super::site::Site;
@@ -10,6 +13,8 @@ use super::store::must_be_sound;
 
 /// The user and the group of a registry in a container.
 const REGISTRY: u32 = 10_000;
+/// Somebody else.
+const STRANGER: u32 = 65_534;
 /// Those of one team.
 const TEAM: (u32, u32) = (1_234, 5_678);
 
@@ -103,4 +108,54 @@ fn files_that_an_export_shares_keep_the_owner_and_mode_of_the_store() {
         assert_eq!((uid, mode), (owner, bits), "{path:?}");
     }
     must_be_sound(&site.store());
+}
+
+#[test]
+fn a_tree_is_exported_where_nobody_may_give_files_away() {
+    let site = Site::with(&SMALL);
+    give(&site.plain(), (REGISTRY, REGISTRY));
+    site.import(&["--copy"]);
+    fs::set_permissions(site.top(), fs::Permissions::from_mode(0o755)).unwrap();
+    // Root in a container without that capability.
+    let mut bound = Command::new("setpriv");
+    bound.args(["--bounding-set=-chown", "--inh-caps=-chown"]);
+    bound.arg(path()).arg("export").arg(site.store());
+    let output = bound.arg(site.top().join("bound")).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    site.must_be_the_same("plain", "bound");
+    // A directory of somebody else's in which everybody may write.
+    let open = site.top().join("open");
+    fs::create_dir(&open).unwrap();
+    chown(&open, Some(TEAM.0), Some(TEAM.1)).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+    give(&site.store(), (STRANGER, STRANGER));
+    let mut stranger = Command::new("setpriv");
+    stranger.args([
+        &format!("--reuid={STRANGER}"),
+        &format!("--regid={STRANGER}"),
+        "--clear-groups",
+    ]);
+    // The place of the tests may be closed to others.
+    let program = site.top().join("regfs");
+    fs::copy(path(), &program).unwrap();
+    stranger.arg(&program).arg("export").arg(site.store());
+    let output = stranger.arg(&open).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    site.must_be_the_same("plain", "open");
+    let stat = fs::metadata(&open).unwrap();
+    assert_eq!((stat.uid(), stat.mode() & 0o7777), (TEAM.0, 0o777));
+}
+
+#[test]
+fn a_store_that_was_mounted_before_takes_the_owners_of_a_tree() {
+    let mut site = Site::with(&SMALL);
+    give(&site.plain(), (REGISTRY, REGISTRY));
+    // The mount makes the directories on the way to the tree.
+    site.mount();
+    site.unmount();
+    site.import(&["--copy"]);
+    let mount = site.mount();
+    for (path, uid, gid, _) in of(&mount) {
+        assert_eq!((uid, gid), (REGISTRY, REGISTRY), "{path:?}");
+    }
 }

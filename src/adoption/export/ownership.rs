@@ -5,32 +5,28 @@
 use std::collections::HashMap;
 use std::io;
 
-use rustix::fs::{FileType, Gid, Mode, Uid, fchmod, fchown};
-use rustix::process::geteuid;
+use rustix::fs::{FileType, Mode};
 
-use crate::adoption::{AdoptionError, about};
+use crate::adoption::access::{ids, set, unless_forbidden};
+use crate::adoption::{AdoptionError, Progress, about, go_on};
 use crate::dir::Dir;
 use crate::layout::Node;
 use crate::registry::{Owner, Ownership};
 use crate::tree::Permissions;
 
-/// Gives the top of the export and the tree below it to whom they belong. Owners are given by
+/// Gives what is below the top of the layout, and that, to whom it belongs. Owners are given by
 /// root alone, as with tar and cp; modes always.
 pub(super) fn give(
     owned: &HashMap<Owner, Ownership>,
-    top: &Dir,
     tree: &Dir,
+    progress: &Progress,
 ) -> Result<(), AdoptionError> {
-    let giving = Giving { owned };
-    giving.below(tree, &Node::Root)?;
-    if let Some(permissions) = giving.of(&Owner::Mountpoint) {
-        set(top, permissions).map_err(about(top.path()))?;
-    }
-    Ok(())
+    Giving { owned, progress }.below(tree, &Node::Root)
 }
 
 struct Giving<'a> {
     owned: &'a HashMap<Owner, Ownership>,
+    progress: &'a Progress,
 }
 
 impl Giving<'_> {
@@ -41,6 +37,7 @@ impl Giving<'_> {
 
     /// Gives what is in a directory, and then itself: afterwards it may let nobody in.
     fn below(&self, dir: &Dir, node: &Node) -> Result<(), AdoptionError> {
+        go_on(self.progress)?;
         let kept = self.of(&Owner::shown_by(node));
         for row in dir.entries().map_err(about(dir.path()))? {
             let row = row.map_err(about(dir.path()))?;
@@ -64,15 +61,7 @@ impl Giving<'_> {
     }
 }
 
-/// Sets owner, group and mode of a directory.
-fn set(dir: &Dir, permissions: Permissions) -> io::Result<()> {
-    if let Some((uid, gid)) = ids(permissions) {
-        fchown(dir, uid.map(Uid::from_raw), gid.map(Gid::from_raw))?;
-    }
-    Ok(fchmod(dir, mode(permissions))?)
-}
-
-/// The same of a file that is the tree's own.
+/// Sets owner, group and mode of a file that is the tree's own.
 fn set_file(dir: &Dir, name: &std::ffi::OsStr, permissions: Permissions) -> io::Result<()> {
     let pinned = dir.pin(name)?;
     let stat = pinned.metadata()?;
@@ -80,17 +69,7 @@ fn set_file(dir: &Dir, name: &std::ffi::OsStr, permissions: Permissions) -> io::
         return Ok(());
     }
     if let Some((uid, gid)) = ids(permissions) {
-        pinned.set_owner(uid, gid)?;
+        unless_forbidden(pinned.set_owner(uid, gid))?;
     }
-    pinned.set_mode(mode(permissions))
-}
-
-/// Owner and group that are to be set; nothing for who may set none.
-fn ids(permissions: Permissions) -> Option<(Option<u32>, Option<u32>)> {
-    let ids = (permissions.uid, permissions.gid);
-    (geteuid().is_root() && ids != (None, None)).then_some(ids)
-}
-
-fn mode(permissions: Permissions) -> Mode {
-    Mode::from_raw_mode(permissions.mode.into())
+    pinned.set_mode(Mode::from_raw_mode(permissions.mode.into()))
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use rustix::fs::Mode;
 
 use super::FILE;
+use crate::adoption::access::Private;
 use crate::adoption::{AdoptionError, about};
 use crate::dir::Dir;
 use crate::layout::Node;
@@ -18,20 +19,26 @@ const TRIED: &str = ".regfs-tried";
 /// The mode of directories that are made, less the umask.
 const DIRECTORY: Mode = Mode::from_raw_mode(0o777);
 
-/// Makes the target, which must be new or empty.
-pub(super) fn prepare(target: &Path) -> Result<Dir, AdoptionError> {
-    match fs::create_dir(target) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(about(target)(error));
-        }
-        Err(_) | Ok(()) => {}
-    }
-    let opened = Dir::open(target).map_err(about(target))?;
+/// Makes the target, which must be new or empty. It lets nobody else in until it is opened.
+pub(super) fn prepare(target: &Path) -> Result<(Dir, Private), AdoptionError> {
+    let opened = match fs::create_dir(target) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Dir::open(target),
+        // Whoever may write beside it leads nobody elsewhere by a link in its place.
+        made => made.and_then(|()| {
+            let above = target
+                .parent()
+                .filter(|above| !above.as_os_str().is_empty());
+            let above = Dir::open(above.unwrap_or(Path::new(".")))?;
+            above.open_dir(target.file_name().unwrap_or_default())
+        }),
+    };
+    let opened = opened.map_err(about(target))?;
+    let private = Private::make(&opened).map_err(about(target))?;
     if opened.entries().map_err(about(target))?.next().is_some() {
         let path = target.to_owned();
         return Err(AdoptionError::NotEmpty { path });
     }
-    Ok(opened)
+    Ok((opened, private))
 }
 
 /// The way in which blobs become the tree's own: by reference if the filesystem can, or else by

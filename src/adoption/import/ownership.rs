@@ -6,12 +6,10 @@ use std::io;
 use rustix::fs::fstat;
 use rustix::process::{getegid, geteuid};
 
+use crate::adoption::access::bits;
 use crate::dir::Dir;
 use crate::registry::Ownership;
 use crate::tree::Permissions;
-
-/// The permission bits of a mode.
-const BITS: u32 = 0o7777;
 
 /// What a store is to keep of a directory's owner, group and mode; nothing where that is what it
 /// shows anyhow. As with tar and cp, files belong to whoever takes them, unless that is root.
@@ -22,7 +20,7 @@ pub(super) fn ownership(dir: &Dir) -> io::Result<Option<Ownership>> {
     let ownership = Ownership {
         uid: given(stat.st_uid, geteuid().as_raw()),
         gid: given(stat.st_gid, getegid().as_raw()),
-        mode: u16::try_from(stat.st_mode & BITS).unwrap_or_default(),
+        mode: u16::try_from(bits(&stat).as_raw_mode()).unwrap_or_default(),
     };
     Ok((ownership != Permissions::DIRECTORY.into()).then_some(ownership))
 }
