@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 
 use crate::dir::Dir;
+use crate::printable::printable;
 use crate::tree::Permissions;
 
 /// The bits of a file's mode that a copy has too: nothing that runs as somebody else.
@@ -28,26 +29,29 @@ pub(super) fn is_as_made(stat: &Stat) -> bool {
         && bits(stat) == Mode::from_raw_mode(Permissions::DIRECTORY.mode.into())
 }
 
-/// Passes over that this process may not give files away, as no ordinary user may, nor root in a
-/// container without that capability.
+/// Ignores that this process may not change owners: no ordinary user may, nor root in a container
+/// without that capability.
 pub(super) fn unless_forbidden(done: io::Result<()>) -> io::Result<()> {
+    let forbidden = [Errno::PERM, Errno::INVAL];
     match done {
-        Err(error)
-            if Errno::from_io_error(&error)
-                .is_some_and(|errno| matches!(errno, Errno::PERM | Errno::INVAL)) =>
-        {
+        Err(error) if Errno::from_io_error(&error).is_some_and(|it| forbidden.contains(&it)) => {
             Ok(())
         }
         done => done,
     }
 }
 
+/// Sets owner and group, as far as they are given and this process may.
+fn set_owner(file: impl AsFd, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
+    let done = fchown(file, uid.map(Uid::from_raw), gid.map(Gid::from_raw));
+    unless_forbidden(done.map_err(Into::into))
+}
+
 /// Gives a copy the owner and mode that something has; who may not give files away keeps them.
 pub(super) fn same_access(like: &Stat, copy: impl AsFd) -> io::Result<()> {
     let own = fstat(&copy)?;
     if (own.st_uid, own.st_gid) != (like.st_uid, like.st_gid) {
-        let (uid, gid) = (Uid::from_raw(like.st_uid), Gid::from_raw(like.st_gid));
-        unless_forbidden(fchown(&copy, Some(uid), Some(gid)).map_err(Into::into))?;
+        set_owner(&copy, Some(like.st_uid), Some(like.st_gid))?;
     }
     Ok(fchmod(&copy, bits(like))?)
 }
@@ -55,8 +59,7 @@ pub(super) fn same_access(like: &Stat, copy: impl AsFd) -> io::Result<()> {
 /// Gives a directory owner and group, as far as they are set and root gives them, and mode.
 pub(super) fn set(dir: &Dir, permissions: Permissions) -> io::Result<()> {
     if let Some((uid, gid)) = ids(permissions) {
-        let given = fchown(dir, uid.map(Uid::from_raw), gid.map(Gid::from_raw));
-        unless_forbidden(given.map_err(Into::into))?;
+        set_owner(dir, uid, gid)?;
     }
     Ok(fchmod(dir, Mode::from_raw_mode(permissions.mode.into()))?)
 }
@@ -83,7 +86,7 @@ impl Private {
         let before = fstat(dir)?;
         let mine = geteuid();
         if mine.is_root() && before.st_uid != mine.as_raw() {
-            unless_forbidden(fchown(dir, Some(mine), None).map_err(Into::into))?;
+            set_owner(dir, Some(mine.as_raw()), None)?;
         }
         let ours = fstat(dir)?.st_uid == mine.as_raw();
         if ours {
@@ -100,37 +103,31 @@ impl Private {
         self.before.is_some()
     }
 
-    /// Lets in whom these permissions do, or those that it had.
+    /// Lets in whom these permissions do, or those that it had; not changed where it is another's.
     pub(super) fn open(mut self, permissions: Option<Permissions>) -> io::Result<()> {
+        let ours = self.is_ours();
         self.give_back()?;
         match permissions {
-            Some(permissions) => set(&self.dir, permissions),
-            None => Ok(()),
+            Some(permissions) if ours => set(&self.dir, permissions),
+            _ => Ok(()),
         }
     }
 
     fn give_back(&mut self) -> io::Result<()> {
-        match self.before.take() {
-            Some(before) => {
-                let (uid, gid) = (Uid::from_raw(before.st_uid), Gid::from_raw(before.st_gid));
-                unless_forbidden(fchown(&self.dir, Some(uid), Some(gid)).map_err(Into::into))?;
-                Ok(fchmod(
-                    &self.dir,
-                    Mode::from_raw_mode(before.st_mode & 0o7777),
-                )?)
-            }
-            None => Ok(()),
-        }
+        let Some(before) = self.before.take() else {
+            return Ok(());
+        };
+        set_owner(&self.dir, Some(before.st_uid), Some(before.st_gid))?;
+        let mode = Mode::from_raw_mode(before.st_mode & 0o7777);
+        Ok(fchmod(&self.dir, mode)?)
     }
 }
 
 impl Drop for Private {
     fn drop(&mut self) {
         if let Err(error) = self.give_back() {
-            log::warn!(
-                "{} stays closed to others: {error}",
-                self.dir.path().display()
-            );
+            let path = printable(self.dir.path());
+            log::warn!("{path} stays closed to others: {error}");
         }
     }
 }

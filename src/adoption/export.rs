@@ -21,7 +21,7 @@ use crate::dir::Dir;
 use crate::layout::{self, Node};
 use crate::name::{Namespace, RepositoryName, UploadId};
 use crate::registry::{
-    FILES, Fact, Moment, Owner, Ownership, Registry, Value, Way, time, transfer,
+    Error, FILES, Fact, Moment, Owner, Ownership, Registry, Value, Way, time, transfer,
 };
 use crate::tree::Permissions;
 
@@ -168,10 +168,7 @@ pub fn export(exporting: &Exporting<'_>) -> Result<Exported, AdoptionError> {
     if !owned.is_empty() && private.is_ours() {
         ownership::give(&owned, &shared.tree, exporting.progress)?;
     }
-    let top = owned
-        .get(&Owner::Mountpoint)
-        .copied()
-        .filter(|_| private.is_ours());
+    let top = owned.get(&Owner::Mountpoint).copied();
     let opened = private.open(top.map(Permissions::from));
     opened.map_err(about(target.path()))?;
     let synced = rustix::fs::syncfs(&target);
@@ -263,8 +260,10 @@ impl Shared<'_> {
             (Node::BlobData(digest), Value::Blob { created, .. }) => self.blob(digest, created),
             (Node::UploadData(name, id), Value::UploadData) => self.upload(&name, id),
             (file, Value::File { bytes, written }) => self.file(&file, &bytes, written),
-            // No moment gives such.
-            (_, Value::Blob { .. } | Value::UploadData) => Ok(()),
+            (node, Value::Blob { .. } | Value::UploadData) => {
+                let path = node.to_string();
+                Err(Error::Misplaced { path }.into())
+            }
         }
     }
 

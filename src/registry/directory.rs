@@ -22,7 +22,7 @@ mod rename;
 pub(super) use change::mark;
 use change::{make, remove};
 use changed::set_time;
-pub(super) use changed::{any_below, last_change, set_started, started};
+pub(super) use changed::{any_below, forget, last_change, set_started, started};
 pub(super) use changed::{emptied, goes, link_came, tag_came, tag_moves};
 pub(super) use existence::{exists, made};
 pub(super) use recent::Recent;

@@ -92,7 +92,7 @@ impl Registry {
             if known == when {
                 return Ok(());
             }
-            set_started(facts, &start, Some(when))
+            set_started(facts, &start, when)
         })
     }
 

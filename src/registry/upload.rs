@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::directory::{set_started, upload};
+use super::directory::{forget, upload};
 use super::{Error, Registry, Staging, now};
 use crate::blobs::{BlobsError, Draft};
 use crate::digest::{Algorithm, Digest};
@@ -203,7 +203,7 @@ impl Registry {
         let bytes = note(bytes)?;
         self.change(name, id, |facts, record| {
             record.started_at = Some(bytes.clone());
-            set_started(facts, &Node::StartedAt(name.clone(), *id), None)
+            forget(facts, &Node::StartedAt(name.clone(), *id))
         })
         .map(drop)
     }
@@ -212,7 +212,7 @@ impl Registry {
     pub fn remove_started_at(&self, name: &RepositoryName, id: &UploadId) -> Result<(), Error> {
         self.change(name, id, |facts, record| {
             record.started_at.take().ok_or(Error::Missing)?;
-            set_started(facts, &Node::StartedAt(name.clone(), *id), None)
+            forget(facts, &Node::StartedAt(name.clone(), *id))
         })
         .map(drop)
     }

@@ -23,7 +23,7 @@ const DIRECTORY: Mode = Mode::from_raw_mode(0o777);
 pub(super) fn prepare(target: &Path) -> Result<(Dir, Private), AdoptionError> {
     let opened = match fs::create_dir(target) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Dir::open(target),
-        // Whoever may write beside it leads nobody elsewhere by a link in its place.
+        // By its name in its parent: a symbolic link that somebody put in its place is refused.
         made => made.and_then(|()| {
             let above = target
                 .parent()

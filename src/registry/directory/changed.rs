@@ -130,9 +130,7 @@ pub(in crate::registry) fn goes(
     facts: &mut Transaction<'_>,
     directory: &Node,
 ) -> Result<(), Error> {
-    if let Some(key) = key(facts, directory)? {
-        facts.forget_directory_time(key)?;
-    }
+    forget(facts, directory)?;
     match directory.parent() {
         Some(above) if is_of_tag(&above) => emptied(facts, &above),
         _ => touch_above(facts, directory),
@@ -246,18 +244,19 @@ pub(in crate::registry) fn started(
     Ok(row.map(|row| row.changed))
 }
 
-/// Sets when the start of an upload was written; nothing: that is forgotten.
+/// Sets when the start of an upload was written.
 pub(in crate::registry) fn set_started(
     facts: &mut Transaction<'_>,
     start: &Node,
-    changed: Option<u32>,
+    changed: u32,
 ) -> Result<(), Error> {
-    match (key(facts, start)?, changed) {
-        (Some(key), Some(changed)) => {
-            facts.put_directory_time(key, DirectoryTime { changed, basis: 0 });
-        }
-        (Some(key), None) => facts.forget_directory_time(key)?,
-        (None, _) => {}
+    set(facts, start, DirectoryTime { changed, basis: 0 })
+}
+
+/// Forgets the time of a directory, or of the start of an upload.
+pub(in crate::registry) fn forget(facts: &mut Transaction<'_>, node: &Node) -> Result<(), Error> {
+    if let Some(key) = key(facts, node)? {
+        facts.forget_directory_time(key)?;
     }
     Ok(())
 }
