@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -9,15 +10,21 @@ use std::path::{Path, PathBuf};
 /// not.
 const KINDS: [&str; 2] = ["fuse.regfs", "fuse"];
 
-/// A mount of ours.
+/// A mount: a directory of a filesystem, shown at a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MountEntry {
+    /// Its number, which the kernel says of open files too.
+    pub(super) id: u64,
     /// The number of its device, as `major:minor`.
     pub(super) device: String,
+    /// The directory of the filesystem that is mounted.
+    pub(super) root: PathBuf,
     /// Where it is mounted.
     pub(super) mountpoint: PathBuf,
-    /// The store, as whoever mounted it named it.
+    /// What is mounted, as whoever mounted it named it: of ours, the store.
     pub(super) source: PathBuf,
+    /// What `-t` calls it.
+    kind: String,
 }
 
 impl MountEntry {
@@ -26,29 +33,46 @@ impl MountEntry {
         self.device.split_once(':').map(|(_, minor)| minor)
     }
 
-    fn of(line: &str) -> Option<Self> {
-        let (mount, filesystem) = line.split_once(" - ")?;
-        let mut filesystem = filesystem.split(' ');
-        let ours = KINDS.contains(&filesystem.next()?);
-        let source = filesystem.next()?;
-        let mut mount = mount.split(' ').skip(2);
-        let (device, mountpoint) = (mount.next()?, mount.nth(1)?);
-        ours.then(|| Self {
-            device: device.to_owned(),
-            mountpoint: unescaped(mountpoint),
-            source: unescaped(source),
+    /// Returns `true` for one of ours.
+    fn is_ours(&self) -> bool {
+        KINDS.contains(&&*self.kind)
+    }
+
+    /// A row: number, number of the mount above, device, root, mountpoint, options, and behind a
+    /// dash kind, source and more options.
+    fn parse(row: &str) -> Option<Self> {
+        let (mount, filesystem) = row.split_once(" - ")?;
+        let (mut mount, mut filesystem) = (mount.split(' '), filesystem.split(' '));
+        Some(Self {
+            id: mount.next()?.parse().ok()?,
+            device: mount.nth(1)?.to_owned(),
+            root: unescaped(mount.next()?),
+            mountpoint: unescaped(mount.next()?),
+            kind: filesystem.next()?.to_owned(),
+            source: unescaped(filesystem.next()?),
         })
     }
+}
+
+/// All mounts that a process sees, in the order in which they were mounted.
+///
+/// # Errors
+/// The process is not there, or we may not know.
+pub(super) fn table(process: &str) -> io::Result<Vec<MountEntry>> {
+    let text = fs::read_to_string(table_path(process))?;
+    Ok(text.lines().filter_map(MountEntry::parse).collect())
+}
+
+/// The file that has the table of a process.
+pub(super) fn table_path(process: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/{process}/mountinfo"))
 }
 
 /// Our mounts that a process sees, in the order in which they were mounted. Nothing for a
 /// process that is not there, or of which we may not know.
 pub(super) fn seen_by(process: &str) -> Vec<MountEntry> {
-    let text = fs::read_to_string(format!("/proc/{process}/mountinfo"));
-    text.unwrap_or_default()
-        .lines()
-        .filter_map(MountEntry::of)
-        .collect()
+    let all = table(process).unwrap_or_default().into_iter();
+    all.filter(MountEntry::is_ours).collect()
 }
 
 /// The mount of ours that stands at a path.
@@ -80,7 +104,7 @@ pub(super) fn seen_elsewhere(device: &str) -> Option<(String, PathBuf)> {
 }
 
 /// A path as the kernel escapes it: what would end a field is written in octal.
-pub(super) fn unescaped(text: &str) -> PathBuf {
+fn unescaped(text: &str) -> PathBuf {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
     while let Some((first, behind)) = rest.split_first() {
@@ -102,18 +126,25 @@ mod tests {
 
     #[test]
     fn a_mount_of_ours_is_read_and_others_are_passed_over() {
+        let of = |row| MountEntry::parse(row).filter(MountEntry::is_ours);
         let line = "98 29 0:57 / /srv/a\\040b rw,nosuid - fuse.regfs /srv/store\\134x rw";
-        let mount = MountEntry::of(line).unwrap();
+        let mount = of(line).unwrap();
         assert_eq!(mount.mountpoint, Path::new("/srv/a b"));
         assert_eq!(mount.source, Path::new("/srv/store\\x"));
         assert_eq!(mount.connection(), Some("57"));
         let optional = "98 29 0:57 / /m rw shared:7 - fuse.regfs /s rw";
-        assert_eq!(
-            MountEntry::of(optional).unwrap().mountpoint,
-            Path::new("/m")
-        );
+        assert_eq!(of(optional).unwrap().mountpoint, Path::new("/m"));
         for other in ["", "98 29 0:57 / /m rw - ext4 /dev/sda rw", "98 29 0:57"] {
-            assert_eq!(MountEntry::of(other), None);
+            assert_eq!(of(other), None);
         }
+    }
+    #[test]
+    fn rows_of_the_table_are_read_as_the_kernel_writes_them() {
+        let row = "36 35 98:0 /mnt1 /a\\040b\\134c rw - ext3 /dev/root rw";
+        let mount = MountEntry::parse(row).unwrap();
+        assert_eq!((mount.id, &*mount.device), (36, "98:0"));
+        let (root, mountpoint) = (mount.root, mount.mountpoint);
+        assert_eq!((root, mountpoint), ("/mnt1".into(), "/a b\\c".into()));
+        assert!(MountEntry::parse("").is_none());
     }
 }

@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
-use super::mounts::unescaped;
+use super::mounts::{self, MountEntry};
 use super::{CommandError, about};
 use crate::dir::Dir;
 use crate::printable::printable;
@@ -32,7 +32,7 @@ pub(super) fn must_lie_elsewhere(
         )))
     };
     let at = nearest(path).map_err(about(path))?;
-    let mounts = Mounts::read().map_err(about(Path::new(MOUNTS)))?;
+    let mounts = Mounts(mounts::table(OWN).map_err(about(&mounts::table_path(OWN)))?);
     let standing = mounts.of(&at).map_err(about(path))?;
     if let Some(mountpoint) = mountpoint
         && let Some(device) = mounts.device_at(mountpoint)
@@ -78,19 +78,11 @@ fn is_below(dir: &Dir, other: &Dir) -> io::Result<bool> {
     Err(rustix::io::Errno::NAMETOOLONG.into())
 }
 
-/// The kernel's table of mounts.
-const MOUNTS: &str = "/proc/self/mountinfo";
+/// This process, as `/proc` calls it.
+const OWN: &str = "self";
 
 /// The mounts that this process sees.
-struct Mounts(Vec<Mount>);
-
-/// A mount: a directory of a filesystem, shown at a place.
-struct Mount {
-    id: u64,
-    device: String,
-    root: PathBuf,
-    at: PathBuf,
-}
+struct Mounts(Vec<MountEntry>);
 
 /// Where a directory stands in its filesystem.
 #[derive(Debug)]
@@ -106,15 +98,10 @@ impl Standing {
 }
 
 impl Mounts {
-    fn read() -> io::Result<Self> {
-        let table = fs::read_to_string(MOUNTS)?;
-        Ok(Self(table.lines().filter_map(Mount::parse).collect()))
-    }
-
     /// The device of the filesystem that shows at a mountpoint.
     fn device_at(&self, mountpoint: &Path) -> Option<String> {
         let mut newest = self.0.iter().rev();
-        let mount = newest.find(|mount| mount.at == mountpoint);
+        let mount = newest.find(|mount| mount.mountpoint == mountpoint);
         mount.map(|mount| mount.device.clone())
     }
 
@@ -127,7 +114,7 @@ impl Mounts {
         let id = id.and_then(|id| id.trim().parse::<u64>().ok());
         let mount = self.0.iter().find(|mount| Some(mount.id) == id);
         let place = mount.and_then(|mount| {
-            let below = shown.strip_prefix(&mount.at).ok()?;
+            let below = shown.strip_prefix(&mount.mountpoint).ok()?;
             Some((mount.device.clone(), mount.root.join(below)))
         });
         Ok(match place {
@@ -140,22 +127,6 @@ impl Mounts {
                 device: None,
                 path: shown,
             },
-        })
-    }
-}
-
-impl Mount {
-    /// A row: number, number of the mount above, device, root, place, and more.
-    fn parse(row: &str) -> Option<Self> {
-        let mut words = row.split(' ');
-        let id = words.next()?.parse().ok()?;
-        let device = words.nth(1)?.to_owned();
-        let mut path = || words.next().map(unescaped);
-        Some(Self {
-            id,
-            device,
-            root: path()?,
-            at: path()?,
         })
     }
 }
@@ -187,14 +158,5 @@ mod tests {
         for path in ["", "new", "store-2", "store-2/new"] {
             must_lie_elsewhere(&top.path().join(path), &store, None).unwrap();
         }
-    }
-
-    #[test]
-    fn rows_of_the_table_are_read_as_the_kernel_writes_them() {
-        let row = "36 35 98:0 /mnt1 /a\\040b\\134c rw - ext3 /dev/root rw";
-        let mount = Mount::parse(row).unwrap();
-        assert_eq!((mount.id, &*mount.device), (36, "98:0"));
-        assert_eq!((mount.root, mount.at), ("/mnt1".into(), "/a b\\c".into()));
-        assert!(Mount::parse("").is_none());
     }
 }
