@@ -12,7 +12,7 @@ use std::process::Command;
 use regfs::digest::{Algorithm, Digest};
 
 use super::plain::{Shape, blob, layer, manifest, put, put_blob, put_link, repository};
-use super::site::{Site, json, regfs};
+use super::site::{Site, json, odd, regfs};
 use super::store::{findings, fsck};
 
 const SHAPE: Shape = Shape {
@@ -311,15 +311,7 @@ fn a_thousand_faults_are_found_named_and_mended_or_set_aside() {
         json(&command.output().unwrap())
     };
     let report = import();
-    let odd: BTreeSet<(String, String, String)> = report["odd"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|one| {
-            let word = |name: &str| one[name].as_str().unwrap().to_owned();
-            (word("finding"), word("path"), word("remedy"))
-        })
-        .collect();
+    let odd: BTreeSet<_> = odd(&report).into_iter().collect();
     let (_, examination) = fsck(&site.store());
     let wrong: BTreeSet<(String, String)> = examination["findings"]
         .as_array()

@@ -9,7 +9,7 @@ use std::process::Command;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::plain::{SMALL, put};
-use super::site::{Site, regfs};
+use super::site::{Site, odd, regfs};
 use super::store::{listing, must_be_sound};
 
 /// Places at which people split a tree over disks.
@@ -126,15 +126,7 @@ fn what_is_no_file_beside_the_tree_is_set_aside_and_named() {
     // What reads this device never ends.
     node("zero", FileType::CharacterDevice, rustix::fs::makedev(1, 5));
     let report = site.import(&[]);
-    let odd: Vec<(String, String, String)> = report["odd"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|one| {
-            let word = |name: &str| one[name].as_str().unwrap().to_owned();
-            (word("finding"), word("path"), word("remedy"))
-        })
-        .collect();
+    let odd = odd(&report);
     let row = |finding: &str, path: &str| (finding.into(), path.into(), "set-aside".into());
     let expected = [
         row("symbolic-link", "notes/etc"),
@@ -168,17 +160,9 @@ fn links_of_an_older_store_are_given_back_as_links_and_never_followed() {
     symlink("/etc", files.join("etc")).unwrap();
     mknodat(CWD, files.join("pipe"), FileType::Fifo, Mode::RWXU, 0).unwrap();
     site.export("back", &[]);
-    let run = |words: [&str; 3]| {
-        let output = regfs()
-            .args(words)
-            .current_dir(site.top())
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
-    };
-    run(["backup", "store", "backup"]);
-    run(["backup", "store", "backup"]);
-    run(["restore", "backup", "restored"]);
+    site.told(&["backup", "store", "backup"]);
+    site.told(&["backup", "store", "backup"]);
+    site.told(&["restore", "backup", "restored"]);
     for place in ["back", "backup/files", "restored/files"] {
         let at = |name: &str| site.top().join(place).join(name);
         assert_eq!(

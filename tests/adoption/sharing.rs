@@ -226,22 +226,13 @@ fn an_export_for_which_there_is_no_room_writes_nothing() {
 fn a_backup_in_the_same_hands_is_shared_and_another_is_copied() {
     let site = Site::with(&SMALL);
     site.import(&["--copy"]);
-    let run = |words: [&str; 3]| {
-        let output = regfs()
-            .args(words)
-            .current_dir(site.top())
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    };
-    run(["backup", "store", "backup"]);
+    site.told(&["backup", "store", "backup"]);
     let backed_up = stored_file(&site.top().join("backup"));
     assert_eq!(fs::metadata(&backed_up).unwrap().nlink(), 1);
-    let text = run(["restore", "backup", "one"]);
+    let text = site.told(&["restore", "backup", "one"]);
     assert!(text.contains(" 0 of them copied"), "{text}");
     chown(&backed_up, Some(NOBODY), None).unwrap();
-    let text = run(["restore", "backup", "two"]);
+    let text = site.told(&["restore", "backup", "two"]);
     assert!(text.contains(" 1 of them copied (20000 bytes)"), "{text}");
     assert_ne!(
         inode(&backed_up),

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+pub(crate) use support::program::regfs;
+
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -16,9 +18,14 @@ pub(crate) struct Site {
     daemon: Option<Daemon>,
 }
 
-/// The program.
-pub(crate) fn regfs() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_regfs"))
+/// What an import found odd: each finding, its path, and what was done about it.
+pub(crate) fn odd(report: &Value) -> Vec<(String, String, String)> {
+    let rows = report["odd"].as_array().unwrap().iter();
+    rows.map(|one| {
+        let word = |name: &str| one[name].as_str().unwrap().to_owned();
+        (word("finding"), word("path"), word("remedy"))
+    })
+    .collect()
 }
 
 /// What a successful command said, as JSON.
@@ -71,6 +78,14 @@ impl Site {
         let target = self.top().join(name);
         let output = command.arg(self.store()).arg(target).output();
         json(&output.unwrap())
+    }
+
+    /// What a command that succeeds says; its words are about files of the site.
+    pub(crate) fn told(&self, words: &[&str]) -> String {
+        let output = regfs().args(words).current_dir(self.top()).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// What a command that is refused says; its words are about files of the site.

@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use support::program;
+
 use super::clients::run;
 use super::http;
 use super::image;
@@ -14,7 +16,7 @@ use super::store::must_be_sound;
 use super::tool::tool;
 
 fn regfs(words: &[&str], from: &Path, to: &Path) -> serde_json::Value {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_regfs"));
+    let mut command = program::regfs();
     let printed = run(command.args(words).arg("--json").arg(from).arg(to));
     serde_json::from_str(&printed).unwrap()
 }

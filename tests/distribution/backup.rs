@@ -1,7 +1,8 @@
 //! Backups while registries push: restored elsewhere, every image in them pulls.
 
-use std::process::Command;
 use std::sync::Mutex;
+
+use support::program::regfs;
 
 use super::clients::run;
 use super::crash::{PUSHERS, check_told, push};
@@ -55,7 +56,7 @@ fn every_image_of_a_backup_in_a_push_storm_pulls() {
     let told = Mutex::new(Vec::new());
     let mut registry = Registry::start(Version::V3_1, &root.path(), &Setup::default());
     let regfs = |words: [&std::path::Path; 3]| {
-        run(Command::new(env!("CARGO_BIN_EXE_regfs")).args(words));
+        run(regfs().args(words));
     };
     let before = std::thread::scope(|scope| {
         for pusher in 0..PUSHERS {

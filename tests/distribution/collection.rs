@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+
+use support::program::regfs;
 
 use super::http;
 use super::image::{self, INDEX, MANIFEST, digest};
@@ -158,7 +159,7 @@ fn harbor_collects_layers_before_their_manifest_and_behind_it() {
         drop(registry);
         // Everything can be had back.
         let undeleted = |arguments: &[&str]| {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_regfs"));
+            let mut command = regfs();
             command.arg("undelete").arg(root.store()).args(arguments);
             let output = command.output().unwrap();
             assert!(output.status.success(), "{output:?}");

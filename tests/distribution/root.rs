@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use support::program::regfs;
+
 use tempfile::TempDir;
 
 use super::daemon::Daemon;
@@ -79,7 +81,7 @@ impl Root {
 
     /// Mounts the store, and waits until the mount answers.
     pub(crate) fn mount(&mut self) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_regfs"));
+        let mut command = regfs();
         command
             .arg("mount")
             .arg(self.store())

@@ -7,6 +7,8 @@ use std::process::Command;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
+pub(crate) use support::program::regfs;
+
 use regfs::digest::{Algorithm, Digest};
 use tempfile::TempDir;
 
@@ -39,11 +41,6 @@ pub(crate) fn forget(what: &str) {
 /// The sha256 of some bytes, in hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     Digest::of(Algorithm::Sha256, bytes).hex()
-}
-
-/// The program.
-pub(crate) fn regfs() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_regfs"))
 }
 
 /// A store and where it is mounted.

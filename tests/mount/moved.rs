@@ -1,7 +1,6 @@
 //! Stores whose directory is renamed or replaced while they are mounted.
 
 use std::fs;
-use std::process::Command;
 
 use super::mounted::{Mounted, hex, regfs};
 use super::store::must_be_clean;
@@ -76,11 +75,7 @@ fn a_store_named_by_a_symbolic_link_is_the_one_that_it_leads_to() {
     mounted.stock();
     let link = work.path().join("link");
     std::os::unix::fs::symlink(mounted.store(), &link).unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_regfs"))
-        .arg("ls")
-        .arg(&link)
-        .output()
-        .unwrap();
+    let output = regfs().arg("ls").arg(&link).output().unwrap();
     let shown = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(shown.contains("team/app"), "{output:?}");
 }
