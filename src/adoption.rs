@@ -15,7 +15,6 @@ mod import;
 mod link;
 mod oddity;
 mod outside;
-mod progress;
 mod quarantine;
 mod read;
 mod report;
@@ -24,10 +23,10 @@ mod walk;
 pub use export::{Exported, Exporting, export};
 pub use import::{Importing, find, import};
 pub use oddity::{Finding, Oddity, Remedy};
-pub use progress::{Progress, Standing};
 pub use report::Report;
 
 use crate::dir::Dir;
+use crate::maintenance::Progress;
 use crate::printable::printable;
 use crate::registry::Error;
 

@@ -8,7 +8,6 @@ mod bar;
 mod check;
 mod control;
 mod dead_mount;
-mod fsck;
 mod holder;
 mod inventory;
 mod lock;
@@ -16,24 +15,19 @@ mod mount;
 mod mounts;
 mod options;
 mod place;
-mod scrub;
-mod trash;
 mod work;
 
 use std::path::PathBuf;
 
 use crate::printable::printable;
 pub use crate::registry::Way;
-pub use backup::{BackedUp, restore};
+pub use backup::restore;
 pub use check::{Checking, Verdict, check};
-pub use fsck::Examination;
 pub use holder::Holder;
-pub use inventory::{Inquiry, Inventory};
+pub use inventory::{Inquiry, InquiryAnswer};
 pub use lock::{Absent, StoreLock};
 pub use mount::{Mounting, log_of, mount};
 pub use options::{MountOptions, duration};
-pub use scrub::Scrubbed;
-pub use trash::Trash;
 pub use work::{Done, Work, survey, work};
 
 /// Why a command could not do its work.

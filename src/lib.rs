@@ -22,10 +22,11 @@
 //! digest                        <- blobs         bytes by digest; blobs::Blobs is the seam
 //! manifest, layout, index, blobs <- registry     what changes facts and bytes; a fact is a
 //!                                                path and a value, and no path a string
+//! registry                      <- maintenance   fsck, scrub, backup, trash, inventory
 //! layout, registry              <- tree          what a file operation means; knows no kernel
 //! tree                          <- fuse          decode, call, reply; and errno, for all errors
-//! layout, registry, tree        <- adoption      plain trees, taken in and given back
-//! manifest, registry, tree, fuse, adoption <- commands <- cli <- main
+//! maintenance, tree             <- adoption      plain trees, taken in and given back
+//! fuse, adoption, maintenance   <- commands <- cli <- main
 //! ```
 //!
 //! # Invariants
@@ -35,7 +36,7 @@
 //!    a crash nobody waits for: the fact says by which number else (`registry/settling.rs`), and
 //!    up to 64 KiB are kept as a fact until their file is durable too (`registry/kept.rs`).
 //! 2. No manifest is linked by us whose bytes do not parse, whose digest differs, or whose
-//!    references are missing (`registry/gate.rs`; `tests/mount/manifests.rs`), unless whoever
+//!    references are missing (`registry/admission.rs`; `tests/mount/manifests.rs`), unless whoever
 //!    mounts turns that off; what registries link is audited by the same rules.
 //! 3. Every fact has exactly one path, and every path at most one fact (`layout.rs`).
 //! 4. A stock registry cannot tell the mount from a plain disk, by answers or by the tree
@@ -110,13 +111,13 @@
 //! which the caller decides about. Then several threads walk it, blobs first, and each file that
 //! the layout has becomes a fact (`adoption/import.rs`): what the path or the tag's index says
 //! mends a link that says nothing, what cannot be mended is set aside and named. Export visits
-//! the facts of one [moment](registry::Moment) and writes each where the layout says. A moment
+//! the facts of one [snapshot](registry::Snapshot) and writes each where the layout says. A moment
 //! is a snapshot of the index; blobs that are removed while one is held are kept aside for it.
 //! Backup, fsck and the listings of the command line go by moments too, so that the store is
 //! never held up for them.
 //!
 //! fsck verifies the index by itself, table by table, with a few bytes of memory for each digest
-//! (`index/verify.rs`), then facts against files and against each other (`registry/fsck.rs`);
+//! (`index/verify.rs`), then facts against files and against each other (`maintenance/fsck.rs`);
 //! what seemed wrong on a store in use is looked at once more as it is now. Works on a mounted
 //! store go over a socket in it to the process that has it (`commands/control.rs`); afterwards
 //! the kernel is told to look at everything anew.
@@ -141,6 +142,7 @@ pub mod dir;
 pub mod fuse;
 pub mod index;
 pub mod layout;
+pub mod maintenance;
 pub mod manifest;
 pub mod name;
 pub mod printable;

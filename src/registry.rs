@@ -10,7 +10,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
@@ -19,55 +18,50 @@ use crate::digest::Digest;
 use crate::dir::Dir;
 use crate::index::{Index, JournalDamage, Store};
 
+mod admission;
 mod adopt;
-mod backup;
 mod blob;
 mod directory;
 mod error;
-mod expiry;
-mod fsck;
-mod gate;
 mod ingest;
-mod inventory;
 mod kept;
 mod link;
-mod moment;
 mod open;
 mod ownership;
 mod policy;
 mod publish;
 mod queries;
+mod references;
 mod room;
-mod scrub;
 mod settling;
+mod snapshot;
 mod staging;
-mod times;
-mod trash;
+mod time;
 mod upload;
 mod value;
 mod verified;
 
 pub use crate::blobs::{Retired, Shareable, Way, read_held, transfer, who_else_writes};
 pub use crate::index::Recover;
+pub use admission::{Admission, validate};
 pub use adopt::{Adopted, Adopter, Found};
-pub use backup::{BackedUp, FromBackup, is_backup, prepare, restore};
+pub use blob::LockedBlob;
 pub use error::Error;
-pub use expiry::Expiry;
-pub use fsck::{Diagnosis, Discovery, Fault, Severity};
-pub use gate::judge;
 pub use ingest::{Destination, Ingested};
-pub use inventory::{Earlier, Holding, Totals};
-pub use moment::Moment;
-pub use open::{FILES, StoreState, state};
+pub use link::Links;
+pub(crate) use open::{BACKUP_MARK, holds};
+pub use open::{FILES, StoreState, check_pages, is_backup, state};
 pub use ownership::{Owner, Ownership};
-pub use policy::{Audit, Policy, References, Removal, Schema1, Sync, Uploads};
+pub use policy::{Audit, Policy, ReferenceCheck, Removal, Schema1, Sync, UploadDurability};
 pub use publish::{Bytes, INLINE_BYTES_MAX};
 pub use queries::Queries;
-pub use scrub::{Rotten, Scrubbed, Scrubbing};
+pub(crate) use references::stored_manifest;
+pub(crate) use room::reserve;
+pub use snapshot::Snapshot;
 pub use staging::{Lent, Parked, Reading, Staging};
-pub use times::seconds;
-pub use trash::Restored;
-pub use upload::NOTE_BYTES_MAX;
+use time::now;
+pub use time::{seconds, time};
+pub use upload::{NOTE_BYTES_MAX, Uploads};
 pub use value::{Fact, Value};
 
 /// A registry's storage: facts in the index, bytes among the blobs.
@@ -81,12 +75,12 @@ pub struct Registry {
     /// Held shared while a link comes that may need bytes, and alone while bytes that nobody
     /// needs are said to be gone: what a manifest found when it came is there.
     needs: RwLock<()>,
-    uploads: upload::Open,
+    open_uploads: upload::Open,
     inline_open: staging::InlineOpen,
     verified: verified::Verified,
     spent: upload::Spent,
     settling: settling::Settling,
-    moments: Mutex<moment::Moments>,
+    snapshots: Mutex<snapshot::OpenSnapshots>,
     recent: directory::Recent,
     /// Held by who takes something out of the trash for room.
     making_room: Mutex<()>,
@@ -122,12 +116,12 @@ impl Registry {
             policy,
             shards,
             needs: RwLock::default(),
-            uploads: upload::Open::default(),
+            open_uploads: upload::Open::default(),
             inline_open: staging::InlineOpen::default(),
             verified: verified::Verified::default(),
             spent: upload::Spent::default(),
             settling: settling::Settling::default(),
-            moments: Mutex::default(),
+            snapshots: Mutex::default(),
             recent: directory::Recent::default(),
             making_room: Mutex::default(),
             adopting: Mutex::default(),
@@ -159,40 +153,31 @@ impl Registry {
         Self::new(facts, bytes, policy).unwrap()
     }
 
-    /// The registry kept in the directory `store`, which is made there if it is empty.
+    /// Opens the registry in the directory `store`; an empty directory becomes a store.
+    /// `recover` says whether lost commits of the journal are accepted. The caller holds the
+    /// store's lock: two processes on one store would destroy it.
     ///
-    /// The caller holds the store's lock: two processes on one store would destroy it.
-    pub fn open(store: &Dir, policy: Policy) -> Result<Self, Error> {
-        open::open(store, policy, Recover::Refuse)
-    }
-
-    /// The same, where the loss of commits may be accepted ([`Error::journal_damage`]).
-    pub fn recover(store: &Dir, policy: Policy, recover: Recover) -> Result<Self, Error> {
+    /// # Errors
+    /// [`Error::Store`] for a directory that holds something else; an error with
+    /// [`Error::journal_damage`] if the journal lost commits and `recover` refuses that.
+    pub fn open(store: &Dir, policy: Policy, recover: Recover) -> Result<Self, Error> {
         open::open(store, policy, recover)
     }
 
-    /// The registry kept in the directory `store`, to which nothing is written: what opening would
-    /// put right, and what is changed, is kept in memory.
+    /// Opens the registry in the directory `store` without writing to it: what opening repairs,
+    /// and every later change, stays in memory.
+    ///
+    /// # Errors
+    /// The same as of [`Registry::open`].
     pub fn open_unwritten(store: &Dir, policy: Policy, recover: Recover) -> Result<Self, Error> {
         open::open_unwritten(store, policy, recover)
     }
 
-    /// Reads every page of the index in a directory whose lock the caller holds, and which
-    /// nobody has opened.
+    /// Waits until every earlier change is durable, unless the policy says that nobody waits.
+    /// Costs nothing if nothing was changed since the last flush.
     ///
     /// # Errors
-    /// One that names the index, if a page is damaged.
-    pub fn check_pages(store: &Dir) -> Result<(), Error> {
-        open::check_pages(store)
-    }
-
-    /// Returns `true` if this directory keeps a registry.
-    pub fn exists(store: &Dir) -> Result<bool, Error> {
-        open::holds(store, crate::index::INDEX_FILE)
-    }
-
-    /// Returns when everything done before is durable, unless policy has it that nobody waits;
-    /// free if nothing was done since.
+    /// The failure of the flush; from then on every change fails.
     pub fn sync(&self) -> Result<(), Error> {
         if self.is_durable(self.position()) {
             return Ok(());
@@ -200,55 +185,61 @@ impl Registry {
         self.sync_always()
     }
 
-    /// Returns when everything done before is durable, whatever policy says.
+    /// Waits until every earlier change is durable, whatever the policy says.
+    ///
+    /// # Errors
+    /// The failure of the flush; from then on every change fails.
     pub fn sync_always(&self) -> Result<(), Error> {
         self.index.sync()?;
         self.clear_spent();
         Ok(())
     }
 
-    /// How far changes of facts have come: a number that grows with each.
+    /// Returns the position of the last change: a number that grows with each change of facts.
     pub fn position(&self) -> u64 {
         self.index.position()
     }
 
-    /// Whether nobody waits for what was done up to a position: it is durable, or policy has it
-    /// so.
+    /// Returns `true` if nobody has to wait for the changes up to a position: they are durable,
+    /// or the policy says that nobody waits.
     pub fn is_durable(&self, position: u64) -> bool {
         self.policy.sync != Sync::Always || self.index.is_durable(position)
     }
 
-    /// What is admitted and what is refused.
+    /// Returns what is admitted, what is refused, and what fsync waits for.
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
 
-    /// Keeps others from publishing or removing these bytes.
-    fn hold(&self, digest: &Digest) -> Option<MutexGuard<'_, ()>> {
+    /// Returns the facts, for maintenance.
+    pub(crate) fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Returns the bytes, for maintenance.
+    pub(crate) fn blobs(&self) -> &dyn Blobs {
+        self.blobs.as_ref()
+    }
+
+    /// Returns the damage of the journal that was accepted when the store was opened; `None`
+    /// after its repair.
+    pub(crate) fn journal_damage(&self) -> MutexGuard<'_, Option<JournalDamage>> {
+        self.damage.lock()
+    }
+
+    /// Locks the publication and removal of these bytes.
+    fn lock(&self, digest: &Digest) -> Option<MutexGuard<'_, ()>> {
         self.shards
             .get(usize::from(digest.shard()))
             .map(Mutex::lock)
     }
 
-    /// The same for several digests, in an order in which nobody waits for each other.
-    fn hold_all(&self, digests: &[Digest]) -> Vec<MutexGuard<'_, ()>> {
+    /// Locks several digests, in an order that cannot deadlock.
+    fn lock_all(&self, digests: &[Digest]) -> Vec<MutexGuard<'_, ()>> {
         let shards: BTreeSet<u8> = digests.iter().map(Digest::shard).collect();
         let locks = shards
             .into_iter()
             .filter_map(|one| self.shards.get(usize::from(one)));
         locks.map(Mutex::lock).collect()
     }
-}
-
-/// Now, in seconds since 1970: the precision of every time that is kept.
-fn now() -> u32 {
-    let elapsed = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u32::try_from(elapsed.as_secs()).unwrap_or(u32::MAX)
-}
-
-/// A kept time as the system's.
-pub fn time(seconds: u32) -> SystemTime {
-    UNIX_EPOCH + std::time::Duration::from_secs(u64::from(seconds))
 }

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each module may use, besides itself: its line in the picture of `src/lib.rs`.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("dir", &[]),
     ("printable", &[]),
     ("digest", &[]),
@@ -30,6 +30,19 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "manifest",
             "index",
             "blobs",
+        ],
+    ),
+    (
+        "maintenance",
+        &[
+            "dir",
+            "digest",
+            "name",
+            "layout",
+            "manifest",
+            "index",
+            "blobs",
+            "registry",
         ],
     ),
     (
@@ -58,6 +71,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "name",
             "layout",
             "registry",
+            "maintenance",
             "tree",
         ],
     ),
@@ -70,6 +84,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "name",
             "manifest",
             "registry",
+            "maintenance",
             "tree",
             "fuse",
             "adoption",

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use regfs::layout::Node;
 use regfs::manifest::{Named, Role, Understood, understand};
-use regfs::registry::{Policy, Schema1, judge};
+use regfs::registry::{Policy, Schema1, validate};
 
 use support::table;
 
@@ -175,20 +175,20 @@ fn documents_made_at_random_are_judged() {
         let mut document = random.pick(&corpus).clone();
         mutate(&mut random, &mut document, &corpus);
         let start = used();
-        let verdict = judge(&document, &policy);
+        let verdict = validate(&document, &policy);
         times.sorted.push(used().saturating_sub(start));
         if let Ok(manifest) = &verdict {
             admitted += 1;
             // What is stored of it is admitted as well.
             let payload = manifest.payload(&document);
-            assert!(judge(payload, &policy).is_ok());
+            assert!(validate(payload, &policy).is_ok());
             assert_eq!(
                 named(&understand(payload).unwrap()),
                 named(manifest.understood())
             );
         }
         if random.below(100) == 0 {
-            assert_eq!(verdict, judge(&document, &policy));
+            assert_eq!(verdict, validate(&document, &policy));
         }
     }
     println!("{admitted} of them were admitted");

@@ -15,13 +15,14 @@ use serde::{Deserialize, Serialize};
 use super::outside::same_way;
 use super::report::{Came, Ways, in_words};
 use super::walk::{Walk, on_threads};
-use super::{AdoptionError, Progress, about, copy_files, go_on};
+use super::{AdoptionError, about, copy_files, go_on};
 use crate::digest::Digest;
 use crate::dir::Dir;
 use crate::layout::{self, Node};
+use crate::maintenance::Progress;
 use crate::name::{Namespace, RepositoryName, UploadId};
 use crate::registry::{
-    Error, FILES, Fact, Moment, Owner, Ownership, Registry, Value, Way, time, transfer,
+    Error, FILES, Fact, Owner, Ownership, Registry, Snapshot, Value, Way, time, transfer,
 };
 use crate::tree::Permissions;
 
@@ -104,7 +105,7 @@ impl Exported {
 /// What the threads share.
 struct Shared<'a> {
     exporting: &'a Exporting<'a>,
-    moment: Moment<'a>,
+    moment: Snapshot<'a>,
     tree: Dir,
     blobs: AtomicU64,
     ways: Ways,
@@ -122,7 +123,7 @@ pub fn export(exporting: &Exporting<'_>) -> Result<Exported, AdoptionError> {
     let began = Instant::now();
     let (target, private) = prepare(exporting.target)?;
     let root = Path::new(exporting.root.trim_matches('/')).join(layout::TOP);
-    let moment = exporting.registry.moment()?;
+    let moment = exporting.registry.snapshot()?;
     let way = match exporting.way {
         Some(way) => way,
         None => own(&moment, &target)?,

@@ -22,10 +22,11 @@ use super::quarantine::{self, Quarantine};
 use super::read::Open;
 use super::report::Tally;
 use super::walk::{Walk, on_threads};
-use super::{AdoptionError, Progress, Report, about, go_on};
+use super::{AdoptionError, Report, about, go_on};
 use crate::digest::Digest;
 use crate::dir::Dir;
 use crate::layout::Node;
+use crate::maintenance::Progress;
 use crate::registry::{Adopter, FILES, Fact, Owner, Registry, Value, Way};
 
 mod file;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::Progress;
+use crate::maintenance::Progress;
 
 /// Work that is waiting, and how many are at work.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 
-use crate::adoption::Standing;
+use crate::maintenance::Standing;
 
 /// Columns of the bar itself.
 const WIDTH: usize = 30;

@@ -145,7 +145,7 @@ impl fmt::Display for Verdict {
 pub fn check(checking: &Checking) -> Result<Verdict, CommandError> {
     let document = read(&checking.file).map_err(about(&checking.file))?;
     let Some((store, name)) = &checking.within else {
-        let judged = registry::judge(&document, &checking.policy);
+        let judged = registry::validate(&document, &checking.policy);
         return Ok(Verdict::of(&document, judged));
     };
     let question = Question::Check {
@@ -217,7 +217,7 @@ pub(super) fn answer(registry: &Registry, repository: Option<&str>, document: &s
 }
 
 fn judge(registry: &Registry, name: Option<&RepositoryName>, document: &[u8]) -> Answer {
-    match registry.judge(name, document) {
+    match registry.admission().validate(name, document) {
         Ok(judged) => Answer::Verdict(Verdict::of(document, judged)),
         Err(Error::Missing) => Answer::NoRepository,
         Err(error) => Answer::Failed(error.to_string()),

@@ -22,9 +22,9 @@ use serde::{Deserialize, Serialize};
 
 use super::holder::Presence;
 use super::{CommandError, Done, Verdict, Work, about, mounts};
-use crate::adoption::{Progress, Standing};
 use crate::dir::Dir;
 use crate::fuse::Mounted;
+use crate::maintenance::{Progress, Standing};
 use crate::registry::Registry;
 
 /// The socket's name in the store.

@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::SystemTime;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::CommandError;
-use crate::digest::Digest;
+use crate::maintenance::{ImageReport, Inventory, RepositoryUsage, TagEntry, TagVersion, Totals};
 use crate::name::{RepositoryName, Tag};
-use crate::registry::{Error, Registry, Totals};
+use crate::registry::{Error, Registry};
 
 /// What is asked for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,25 +29,25 @@ pub enum Inquiry {
 
 /// What is answered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Inventory {
+pub enum InquiryAnswer {
     /// Repositories, with how much each holds.
     Repositories {
         /// Each of them.
-        repositories: Vec<RepositoryRow>,
+        repositories: Vec<RepositoryUsage>,
         /// Whether bytes were asked for.
         sizes: bool,
     },
     /// Tags.
     Tags {
         /// Each of them.
-        tags: Vec<TagRow>,
+        tags: Vec<TagEntry>,
     },
     /// What a manifest names.
-    Image(ImageRow),
+    Image(ImageReport),
     /// What a tag was at.
     History {
         /// The newest first.
-        history: Vec<EarlierRow>,
+        history: Vec<TagVersion>,
     },
     /// How much of everything there is.
     Totals {
@@ -71,84 +69,6 @@ pub struct MountRow {
     pub requests: BTreeMap<String, u64>,
 }
 
-/// A repository.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct RepositoryRow {
-    /// Its name.
-    pub repository: String,
-    /// Tags.
-    pub tags: u64,
-    /// Manifests.
-    pub revisions: u64,
-    /// Layers and configurations.
-    pub layers: u64,
-    /// Bytes that it holds, each once.
-    pub logical: u64,
-    /// Bytes that no other repository holds.
-    pub unique: u64,
-    /// Bytes that others hold too.
-    pub shared: u64,
-}
-
-/// A tag.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct TagRow {
-    /// Its name.
-    pub tag: String,
-    /// The manifest that it is at.
-    pub digest: String,
-    /// What that is.
-    pub kind: Option<String>,
-    /// Since when.
-    pub pushed: String,
-}
-
-/// A manifest, and what it names.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ImageRow {
-    /// Its digest.
-    pub digest: String,
-    /// What it is.
-    pub kind: Option<String>,
-    /// Its media type.
-    pub media_type: Option<String>,
-    /// Its length in bytes, if it is there.
-    pub size: Option<u64>,
-    /// What it names.
-    pub references: Vec<ReferenceRow>,
-    /// What is about it, in its repository.
-    pub referrers: Vec<String>,
-}
-
-/// Something that a manifest names.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ReferenceRow {
-    /// As what.
-    pub role: String,
-    /// Its digest.
-    pub digest: String,
-    /// Its length in bytes, if it is there.
-    pub size: Option<u64>,
-}
-
-/// What a tag was at.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct EarlierRow {
-    /// The manifest.
-    pub digest: String,
-    /// Since when.
-    pub since: String,
-    /// Whether it is now.
-    pub current: bool,
-    /// Whether it can still be pulled.
-    pub held: bool,
-}
-
-/// A time, for people and machines.
-fn at(time: SystemTime) -> String {
-    Timestamp::try_from(time).unwrap_or_default().to_string()
-}
-
 fn repository(name: &str) -> Result<RepositoryName, CommandError> {
     let parsed = name.parse();
     parsed.map_err(|error: crate::name::NameError| CommandError::Usage(error.to_string()))
@@ -159,101 +79,50 @@ fn tag(name: &str) -> Result<Tag, CommandError> {
     parsed.map_err(|error: crate::name::NameError| CommandError::Usage(error.to_string()))
 }
 
-/// Answers.
-pub(super) fn inquire(registry: &Registry, inquiry: &Inquiry) -> Result<Inventory, CommandError> {
+/// Answers an inquiry.
+pub(super) fn inquire(
+    registry: &Registry,
+    inquiry: &Inquiry,
+) -> Result<InquiryAnswer, CommandError> {
     let missing = |what: String| {
         move |error| match error {
             Error::Missing => CommandError::Usage(format!("the store has no {what}")),
             error => CommandError::Registry(error),
         }
     };
-    let moment = registry.moment()?;
+    let inventory = Inventory::of(registry)?;
     Ok(match inquiry {
-        Inquiry::Repositories => repositories(registry, None, false)?,
-        Inquiry::Sizes(only) => repositories(registry, only.as_deref(), true)?,
-        Inquiry::Tags(name) => {
-            let found = moment.tags(&repository(name)?);
-            let mut tags = Vec::new();
-            for (tag, digest, pushed) in found.map_err(missing(format!("repository {name}")))? {
-                tags.push(TagRow {
-                    tag: tag.to_string(),
-                    kind: registry.queries().kind(&digest)?.map(str::to_owned),
-                    digest: digest.to_string(),
-                    pushed: at(pushed),
-                });
+        Inquiry::Repositories => InquiryAnswer::Repositories {
+            repositories: inventory.repositories(None)?,
+            sizes: false,
+        },
+        Inquiry::Sizes(only) => {
+            let only = only.as_deref().map(repository).transpose()?;
+            let found = inventory.repositories(only.as_ref());
+            let name = only.map(|name| format!("repository {name}"));
+            InquiryAnswer::Repositories {
+                repositories: found.map_err(missing(name.unwrap_or_default()))?,
+                sizes: true,
             }
-            Inventory::Tags { tags }
+        }
+        Inquiry::Tags(name) => {
+            let tags = inventory.tags(&repository(name)?);
+            let tags = tags.map_err(missing(format!("repository {name}")))?;
+            InquiryAnswer::Tags { tags }
         }
         Inquiry::Image(name, label) => {
-            let name = repository(name)?;
-            let found = moment.current(&name, &tag(label)?);
-            let digest = found.map_err(missing(format!("{name}:{label}")))?;
-            let size = |digest: &Digest| registry.queries().blob(digest).ok().map(|(size, _)| size);
-            let named = registry.queries().references(&digest)?.into_iter();
-            let referrers = registry
-                .queries()
-                .referrers(&digest, Some(&name))?
-                .into_iter();
-            Inventory::Image(ImageRow {
-                digest: digest.to_string(),
-                kind: registry.queries().kind(&digest)?.map(str::to_owned),
-                media_type: registry.queries().media_type(&digest)?,
-                size: size(&digest),
-                references: named
-                    .map(|(role, digest)| ReferenceRow {
-                        role: role.to_owned(),
-                        size: size(&digest),
-                        digest: digest.to_string(),
-                    })
-                    .collect(),
-                referrers: referrers.map(|one| one.to_string()).collect(),
-            })
+            let image = inventory.image(&repository(name)?, &tag(label)?);
+            InquiryAnswer::Image(image.map_err(missing(format!("{name}:{label}")))?)
         }
         Inquiry::History(name, label) => {
-            let found = moment.history(&repository(name)?, &tag(label)?);
-            let rows = found.map_err(missing(format!("{name}:{label}")))?;
-            let history = rows.into_iter().map(|one| EarlierRow {
-                digest: one.digest.to_string(),
-                since: at(one.since),
-                current: one.current,
-                held: one.held,
-            });
-            Inventory::History {
-                history: history.collect(),
-            }
+            let history = inventory.history(&repository(name)?, &tag(label)?);
+            let history = history.map_err(missing(format!("{name}:{label}")))?;
+            InquiryAnswer::History { history }
         }
-        Inquiry::Totals => Inventory::Totals {
-            totals: moment.totals(registry)?,
+        Inquiry::Totals => InquiryAnswer::Totals {
+            totals: inventory.totals()?,
             mount: None,
         },
-    })
-}
-
-fn repositories(
-    registry: &Registry,
-    only: Option<&str>,
-    sizes: bool,
-) -> Result<Inventory, CommandError> {
-    let only = only.map(repository).transpose()?;
-    let found = registry.moment()?.holdings(only.as_ref());
-    let found = found.map_err(|error| match (error, &only) {
-        (Error::Missing, Some(name)) => {
-            CommandError::Usage(format!("the store has no repository {name}"))
-        }
-        (error, _) => error.into(),
-    })?;
-    let rows = found.into_iter().map(|one| RepositoryRow {
-        repository: one.name.to_string(),
-        tags: one.tags,
-        revisions: one.revisions,
-        layers: one.layers,
-        logical: one.logical,
-        unique: one.unique,
-        shared: one.logical - one.unique,
-    });
-    Ok(Inventory::Repositories {
-        repositories: rows.collect(),
-        sizes,
     })
 }
 
@@ -263,7 +132,7 @@ fn lines<T>(f: &mut fmt::Formatter<'_>, rows: &[T], line: impl Fn(&T) -> String)
     f.write_str(&lines.join("\n"))
 }
 
-impl fmt::Display for Inventory {
+impl fmt::Display for InquiryAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = |kind: &Option<String>| kind.clone().unwrap_or_else(|| "unknown".into());
         let size = |size: Option<u64>| size.map_or("not there".into(), |size| size.to_string());
@@ -272,7 +141,7 @@ impl fmt::Display for Inventory {
                 repositories,
                 sizes: false,
             } => lines(f, repositories, |one| {
-                let RepositoryRow {
+                let RepositoryUsage {
                     repository,
                     tags,
                     revisions,

@@ -109,7 +109,7 @@ impl StoreLock {
         if self.read_only {
             Registry::open_unwritten(&self.dir, policy, recover)
         } else {
-            Registry::recover(&self.dir, policy, recover)
+            Registry::open(&self.dir, policy, recover)
         }
     }
 

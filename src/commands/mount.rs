@@ -23,7 +23,8 @@ use super::work::existing;
 use super::{CommandError, MountOptions, StoreLock, about, absolute, mounts};
 use crate::dir::Dir;
 use crate::fuse::{Mount, Options};
-use crate::registry::{self, Expiry, FILES};
+use crate::maintenance::Expiry;
+use crate::registry::{self, FILES};
 use crate::tree::Tree;
 
 /// The name of the log in a store.

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::{Absent, CommandError};
 use crate::fuse::{Generic, Offers};
-use crate::registry::{Audit, Policy, Recover, References, Removal, Schema1, Sync, Uploads};
+use crate::registry::{
+    Audit, Policy, Recover, ReferenceCheck, Removal, Schema1, Sync, UploadDurability,
+};
 
 /// Options about access times, which are not kept: they are taken, and change nothing.
 const TIMES: [&str; 8] = [
@@ -81,8 +83,8 @@ impl MountOptions {
                 self.policy.trash = duration(time)
                     .map_err(|why| CommandError::Usage(format!("-o {option}: {why}, or 0")))?;
             }
-            ("references", "require") => self.policy.references = References::Require,
-            ("references", "skip") => self.policy.references = References::Skip,
+            ("references", "require") => self.policy.references = ReferenceCheck::Require,
+            ("references", "skip") => self.policy.references = ReferenceCheck::Skip,
             ("schema1", "refuse") => self.policy.schema1 = Schema1::Refuse,
             ("schema1", "accept") => self.policy.schema1 = Schema1::Accept,
             ("audit", "off") => self.policy.audit = Audit::Off,
@@ -91,8 +93,8 @@ impl MountOptions {
             ("sync", "always") => self.policy.sync = Sync::Always,
             ("sync", "data") => self.policy.sync = Sync::Data,
             ("sync", "lazy") => self.policy.sync = Sync::Lazy,
-            ("uploads", "durable") => self.policy.uploads = Uploads::Durable,
-            ("uploads", "fast") => self.policy.uploads = Uploads::Fast,
+            ("uploads", "durable") => self.policy.uploads = UploadDurability::Durable,
+            ("uploads", "fast") => self.policy.uploads = UploadDurability::Fast,
             ("recover", "refuse") => self.recover = Recover::Refuse,
             ("recover", "accept") => self.recover = Recover::Accept,
             ("uring", "auto") => self.offers.rings = true,
@@ -248,11 +250,11 @@ mod tests {
         let expected = Policy {
             removal: Removal::Permissive,
             trash: Policy::default().trash,
-            references: References::Skip,
+            references: ReferenceCheck::Skip,
             schema1: Schema1::Accept,
             audit: Audit::Enforce,
             sync: Sync::Data,
-            uploads: Uploads::Fast,
+            uploads: UploadDurability::Fast,
             manifest_bytes_max: 65_536,
         };
         assert_eq!(options.map(|options| options.policy), Ok(expected));

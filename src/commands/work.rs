@@ -12,15 +12,15 @@ use serde::{Deserialize, Serialize};
 use super::bar::Bar;
 use super::control::{Answer, Question, ask};
 use super::inventory::MountRow;
-use super::{
-    Absent, BackedUp, CommandError, Examination, Inquiry, Inventory, Scrubbed, StoreLock, Trash,
-    about,
-};
-use crate::adoption::{self, Exported, Exporting, Importing, Progress, Report};
+use super::{Absent, CommandError, Inquiry, InquiryAnswer, StoreLock, about};
+use crate::adoption::{self, Exported, Exporting, Importing, Report};
 use crate::dir::Dir;
 use crate::fuse::Mounted;
+use crate::maintenance::{
+    self, BackupReport, FsckReport, Progress, ScrubOptions, ScrubReport, TrashReport,
+};
 use crate::printable::printable;
-use crate::registry::{self, Policy, Recover, Registry, Way};
+use crate::registry::{self, Error, Policy, Recover, Registry, Way};
 
 /// What is to be done to a store.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -83,15 +83,15 @@ pub enum Done {
     /// Of an import.
     Imported(Report),
     /// Of a check.
-    Examined(Examination),
+    Examined(FsckReport),
     /// Of a scrub.
-    Scrubbed(Scrubbed),
+    Scrubbed(ScrubReport),
     /// Of an inquiry.
-    Told(Inventory),
+    Told(InquiryAnswer),
     /// Of the trash.
-    Trash(Trash),
+    Trash(TrashReport),
     /// Of a backup.
-    BackedUp(BackedUp),
+    BackedUp(BackupReport),
     /// Of an export.
     Exported(Exported),
 }
@@ -99,7 +99,7 @@ pub enum Done {
 impl Done {
     /// Adds what only a mount knows.
     pub(super) fn is_mounted(&mut self, mounted: &Mounted) {
-        if let Self::Told(Inventory::Totals { mount, .. }) = self {
+        if let Self::Told(InquiryAnswer::Totals { mount, .. }) = self {
             let requests = mounted.requests().into_iter();
             *mount = Some(MountRow {
                 served: mounted.served(),
@@ -223,11 +223,18 @@ impl Work {
                 progress,
             })?),
             Self::Fsck { repair } => {
-                Done::Examined(super::fsck::examine(registry, *repair, progress)?)
+                let mut report = maintenance::check(registry, progress)?;
+                if *repair {
+                    maintenance::repair_all(registry, &mut report)?;
+                }
+                Done::Examined(report)
             }
             Self::Scrub { rate, age } => {
-                let age = Duration::from_secs(*age);
-                Done::Scrubbed(super::scrub::scrub(registry, *rate, age, progress)?)
+                let options = ScrubOptions {
+                    rate: *rate,
+                    age: Duration::from_secs(*age),
+                };
+                Done::Scrubbed(maintenance::scrub(registry, &options, progress)?)
             }
             Self::Inquire(inquiry) => Done::Told(super::inventory::inquire(registry, inquiry)?),
             Self::Undelete { digests } => {
@@ -235,7 +242,11 @@ impl Work {
                 let digests = digests.map_err(|error: crate::digest::DigestError| {
                     CommandError::Usage(error.to_string())
                 })?;
-                Done::Trash(super::trash::undelete(registry, &digests)?)
+                Done::Trash(if digests.is_empty() {
+                    maintenance::list_trash(registry)?
+                } else {
+                    maintenance::undelete_all(registry, &digests).map_err(usage)?
+                })
             }
             Self::Backup { target } => {
                 Done::BackedUp(super::backup::backup(store, registry, target, progress)?)
@@ -255,6 +266,14 @@ impl Work {
                 progress,
             })?),
         })
+    }
+}
+
+/// A digest that the trash does not hold is an error in the arguments.
+fn usage(error: Error) -> CommandError {
+    match error {
+        Error::NotInTrash { .. } => CommandError::Usage(error.to_string()),
+        error => error.into(),
     }
 }
 
@@ -312,7 +331,7 @@ pub fn work(store: &Path, work: &Work) -> Result<Done, CommandError> {
     }
     let lock = StoreLock::take(store, absent)?;
     if let Work::Fsck { .. } = work {
-        Registry::check_pages(lock.dir())?;
+        registry::check_pages(lock.dir())?;
     }
     if lock.is_read_only()
         && let Some(reason) = work.writes()

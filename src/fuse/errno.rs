@@ -39,7 +39,7 @@ pub(super) fn errno(error: &TreeError) -> Errno {
 
 fn registry(error: &Error) -> Errno {
     match error {
-        Error::Missing => Errno::ENOENT,
+        Error::Missing | Error::NotInTrash { .. } => Errno::ENOENT,
         Error::Exists => Errno::EEXIST,
         Error::NotEmpty => Errno::ENOTEMPTY,
         Error::Refused { refusal, .. } => rule(refusal.rule),

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use super::ingest::{edges, know};
+use super::references::{record_manifest, record_references, references, stored_manifest};
 use super::{Error, Fact, INLINE_BYTES_MAX, Owner, Ownership, Registry, Value, Way};
 use crate::blobs::{BlobsError, Shareable, claim};
 use crate::digest::Digest;
@@ -122,11 +122,6 @@ impl Registry {
         }
     }
 
-    /// Whether the bytes of a digest are there.
-    pub fn has_blob(&self, digest: &Digest) -> Result<bool, Error> {
-        Ok(self.known(digest)?.is_some())
-    }
-
     /// How a file could become a blob without a copy of its bytes.
     pub fn shareable(&self, file: &File) -> Result<Shareable, Error> {
         Ok(self.blobs.shareable(file)?)
@@ -137,7 +132,7 @@ impl Registry {
         Ok(self.blobs.owner()?)
     }
 
-    /// Whether the bytes of a digest are there, and how many.
+    /// Returns the length of a stored blob in bytes.
     fn known(&self, digest: &Digest) -> Result<Option<u64>, Error> {
         let blob = self.index.view().blob(digest)?;
         Ok(blob.filter(|blob| blob.present).map(|blob| blob.size))
@@ -204,7 +199,7 @@ impl Adopter<'_> {
                 return Ok((Adopted::Wrong(actual), None));
             }
         }
-        let held = self.registry.hold(&digest);
+        let held = self.registry.lock(&digest);
         // Somebody may have pushed it meanwhile.
         if let Some(size) = self.registry.known(&digest)? {
             return Ok((Adopted::Known(size), None));
@@ -235,7 +230,7 @@ impl Adopter<'_> {
     ) -> Result<bool, Error> {
         let system = found.about();
         let len = found.len();
-        match self.registry.upload_data(name, id) {
+        match self.registry.uploads().data(name, id) {
             // Its registry may have gone on with it here.
             Ok(known) if known.len() >= len => return Ok(false),
             Ok(_) | Err(Error::Missing) => {}
@@ -244,13 +239,13 @@ impl Adopter<'_> {
         let directory = Node::Upload(name.clone(), *id);
         self.push(Pending::Fact((directory, Value::Directory)))?;
         self.flush()?;
-        let staging = self.registry.create_upload_data(name, id)?;
+        let staging = self.registry.uploads().create_data(name, id)?;
         staging.truncate(0)?;
         let (mut buffer, mut offset) = (vec![0; 1 << 20], 0);
         loop {
             let read = found.file.read_at(&mut buffer, offset).map_err(&system)?;
             if read == 0 {
-                self.registry.sync_upload(&staging)?;
+                self.registry.uploads().sync(&staging)?;
                 self.registry.sync()?;
                 return Ok(true);
             }
@@ -265,15 +260,15 @@ impl Adopter<'_> {
         if registry.queries().media_type(digest)?.is_some() {
             return Ok(());
         }
-        let bytes = registry.stored_manifest(digest)?;
+        let bytes = stored_manifest(registry, digest)?;
         let Some(manifest) = bytes.as_deref().and_then(understand) else {
             return Ok(());
         };
         if manifest.references.len() > EDGES_AT_ONCE {
-            registry.learn_edges(digest, &manifest)?;
+            record_references(&registry.index, digest, &manifest)?;
             return registry
                 .index
-                .transact(|facts| know(facts, digest, &manifest));
+                .transact(|facts| record_manifest(facts, digest, &manifest));
         }
         let (digest, manifest) = (*digest, Box::new(manifest));
         self.push(Pending::Manifest { digest, manifest })
@@ -308,7 +303,7 @@ impl Adopter<'_> {
             return Ok(());
         }
         let taken: Vec<Digest> = pending.iter().filter_map(Pending::file).collect();
-        let held = self.registry.hold_all(&taken);
+        let held = self.registry.lock_all(&taken);
         // Somebody may have pushed and removed the same meanwhile, and its bytes with it.
         let open = |digest| self.registry.blobs.open(&digest);
         let gone = |digest| matches!(open(digest), Err(BlobsError::Missing(_)));
@@ -334,8 +329,8 @@ impl Adopter<'_> {
                         facts.put_inline(digest, bytes, *created)?;
                     }
                     Pending::Manifest { digest, manifest } => {
-                        facts.put_edges(digest, 0, &edges(manifest))?;
-                        know(facts, digest, manifest)?;
+                        facts.put_edges(digest, 0, &references(manifest))?;
+                        record_manifest(facts, digest, manifest)?;
                     }
                 }
             }

@@ -1,116 +1,193 @@
-//! Blobs: removed, unless somebody needs them.
+//! Blobs: which digests are stored, and the removal of one unless a manifest needs it.
 
-use super::directory::{goes, repository};
+use parking_lot::{MutexGuard, RwLockWriteGuard};
+
+use super::references::{forget_references, index_references};
 use super::{Error, Registry, Removal, now};
 use crate::digest::Digest;
-use crate::index::Role;
-use crate::layout::Node;
-use crate::name::{LinkSet, RepositoryName};
+use crate::index::{Blob, Role};
+
+/// One digest, locked: nobody else publishes or removes its bytes until this is dropped.
+pub struct LockedBlob<'a> {
+    registry: &'a Registry,
+    digest: Digest,
+    _lock: Option<MutexGuard<'a, ()>>,
+}
 
 impl Registry {
-    /// Takes a layer out of a repository as if it had never been stored there. Its bytes stay
-    /// until they are collected.
-    pub fn withdraw_layer(&self, name: &RepositoryName, digest: &Digest) -> Result<(), Error> {
-        self.index.transact(|facts| {
-            let id = repository(facts, name)?.id;
-            let directory = Node::LinkDirectory(name.clone(), LinkSet::Layers, *digest);
-            goes(facts, &directory)?;
-            Ok(facts.remove_link(id, &LinkSet::Layers, digest)?)
-        })
+    /// Locks a digest, whether it is stored or not.
+    pub(crate) fn lock_blob(&self, digest: &Digest) -> LockedBlob<'_> {
+        LockedBlob {
+            registry: self,
+            digest: *digest,
+            _lock: self.lock(digest),
+        }
     }
 
-    /// Says that a blob is here, whose file was read and is right, once its bytes are durable:
-    /// those that went before they were come back as they went.
-    pub(super) fn take_in(&self, digest: &Digest, size: u64) -> Result<(), Error> {
-        self.blobs.settle()?;
-        self.index.transact(|facts| {
-            facts.put_blob(digest, size, now())?;
-            facts.put_verified(digest, now(), false)
-        })?;
-        self.learn(digest)
-    }
-
-    /// Removes a blob; its directory stays, as on a plain disk, and its bytes go into the trash.
-    /// If removal is guarded, this is refused while a manifest that some repository holds needs
-    /// the bytes.
+    /// Removes a blob. Its directory stays, as on a plain disk, and its bytes go into the trash.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if the blob is not stored; [`Error::Referenced`] if the policy guards
+    /// removal and some repository holds a manifest that needs the blob.
     pub fn remove_blob(&self, digest: &Digest) -> Result<(), Error> {
-        let held = self.hold(digest);
-        while !self.try_to_remove(digest)? {}
-        drop(held);
+        let blob = self.lock_blob(digest);
+        while !blob.try_to_remove()? {}
         Ok(())
     }
 
-    /// Removes a blob, unless somebody comes to need it meanwhile; whether it is removed.
-    fn try_to_remove(&self, digest: &Digest) -> Result<bool, Error> {
-        let blob = self.index.view().blob(digest)?.filter(|blob| blob.present);
-        let blob = blob.ok_or(Error::Missing)?;
-        let needed_by = self.needed_by(digest)?;
-        if let (Some(manifest), Removal::Guarded) = (needed_by, self.policy.removal) {
+    /// Sets when a blob was stored, in seconds since 1970.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if the blob is not stored.
+    pub fn set_blob_time(&self, digest: &Digest, when: u32) -> Result<(), Error> {
+        self.index.transact(|facts| {
+            let blob = facts.blob(digest)?.filter(|blob| blob.present);
+            let blob = blob.ok_or(Error::Missing)?;
+            if blob.created != when {
+                facts.date_blob(digest, &blob, when);
+            }
+            Ok(())
+        })
+    }
+
+    /// Records that these blobs were read now, and whether their bytes were found damaged. A blob
+    /// that was removed since is passed over.
+    pub(crate) fn mark_verified(&self, read: &[Digest], damaged: bool) -> Result<(), Error> {
+        self.index.transact(|tx| {
+            for digest in read {
+                if tx.blob(digest)?.is_some_and(|blob| blob.present) {
+                    tx.put_verified(digest, now(), damaged)?;
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+impl LockedBlob<'_> {
+    /// Returns the blob's record, or `None` if the blob is not stored.
+    pub(crate) fn record(&self) -> Result<Option<Blob>, Error> {
+        let blob = self.registry.index.view().blob(&self.digest)?;
+        Ok(blob.filter(|blob| blob.present))
+    }
+
+    /// Records that the blob is stored, with `size` bytes in a file that was read and is right.
+    /// Makes the file durable first.
+    pub(crate) fn add(&self, size: u64) -> Result<(), Error> {
+        self.registry.blobs.settle()?;
+        self.registry.index.transact(|tx| {
+            tx.put_blob(&self.digest, size, now())?;
+            tx.put_verified(&self.digest, now(), false)
+        })?;
+        self.index_references()
+    }
+
+    /// Records the references of this blob if it is a manifest that is linked and whose
+    /// references are not recorded yet.
+    pub(crate) fn index_references(&self) -> Result<(), Error> {
+        index_references(self.registry, &self.digest)
+    }
+
+    /// Records that the blob is not stored, and waits until that is durable; the caller may
+    /// remove the bytes then.
+    pub(crate) fn forget(&self) -> Result<(), Error> {
+        self.withdraw(self.registry.needs.write())
+    }
+
+    /// Moves the bytes of the blob into the trash.
+    pub(crate) fn retire(&self) -> Result<(), Error> {
+        self.registry.retire(&self.digest)
+    }
+
+    /// Moves the bytes of the blob out of the trash. They are durable when this returns.
+    pub(crate) fn restore(&self) -> Result<(), Error> {
+        Ok(self.registry.blobs.restore(&self.digest)?)
+    }
+
+    /// Makes the blob's name durable, if its publication is still pending: before the index
+    /// forgets a blob whose bytes stay.
+    pub(crate) fn checkpoint(&self) -> Result<(), Error> {
+        self.registry.settle_one(&self.digest)
+    }
+
+    /// Removes the blob, unless a manifest that needs it is linked meanwhile: returns `false`
+    /// then.
+    fn try_to_remove(&self) -> Result<bool, Error> {
+        let (registry, digest) = (self.registry, &self.digest);
+        let blob = self.record()?.ok_or(Error::Missing)?;
+        let needed_by = self.needed_by()?;
+        if let (Some(manifest), Removal::Guarded) = (needed_by, registry.policy.removal) {
             return Err(Error::Referenced {
                 digest: *digest,
                 manifest,
             });
         }
-        if self.policy.keeps_removed() {
+        if registry.policy.keeps_removed() {
             if blob.inline {
-                self.retire_inline(digest)?;
+                self.retire_inline()?;
             } else {
-                self.settle_one(digest)?;
+                self.checkpoint()?;
             }
         }
-        let nobody_comes = self.needs.write();
-        if needed_by.is_none() && self.needed_by(digest)?.is_some() {
+        let no_new_references = registry.needs.write();
+        if needed_by.is_none() && self.needed_by()?.is_some() {
             return Ok(false);
         }
-        let was_manifest = self.withdraw_fact(digest)?;
-        drop(nobody_comes);
-        self.sync_always()?;
+        self.withdraw(no_new_references)?;
         if !blob.inline {
-            self.remove_bytes(digest)?;
-        }
-        if was_manifest {
-            self.forget_edges(digest)?;
+            registry.remove_bytes(digest)?;
         }
         Ok(true)
     }
 
-    /// Puts the bytes of a small blob into the trash, where everything is a file. On a disk that
-    /// is full they go without: removal must be possible there.
-    fn retire_inline(&self, digest: &Digest) -> Result<(), Error> {
-        let bytes = self.index.view().inline(digest)?.unwrap_or_default();
-        if let Err(error) = self.blobs.retire_bytes(digest, &bytes) {
+    /// Copies the bytes of a small blob into the trash, where each blob is a file. On a full disk
+    /// the copy is left out: removal must be possible there.
+    fn retire_inline(&self) -> Result<(), Error> {
+        let digest = &self.digest;
+        let bytes = self.registry.index.view().inline(digest)?;
+        let bytes = bytes.unwrap_or_default();
+        if let Err(error) = self.registry.blobs.retire_bytes(digest, &bytes) {
             log::warn!("removed blob {digest} is not in the trash: {error}");
         }
         Ok(())
     }
 
-    /// Says that a blob is not here. When that is durable its bytes may go. Whether it was known
-    /// as a manifest, whose edges are to be forgotten then. The caller holds `needs` alone.
-    pub(super) fn withdraw_fact(&self, digest: &Digest) -> Result<bool, Error> {
-        self.index.transact(|facts| {
-            facts.put_blob_directory(digest, now())?;
-            let was_manifest = facts.manifest(digest)?.is_some();
-            facts.forget_manifest(digest)?;
-            Ok(was_manifest)
-        })
+    /// Records that the blob is not stored, waits until that is durable, and then removes the
+    /// record of what it names as a manifest.
+    fn withdraw(&self, no_new_references: RwLockWriteGuard<'_, ()>) -> Result<(), Error> {
+        let (registry, digest) = (self.registry, &self.digest);
+        let was_manifest = registry.index.transact(|tx| {
+            tx.put_blob_directory(digest, now())?;
+            let was_manifest = tx.manifest(digest)?.is_some();
+            tx.forget_manifest(digest)?;
+            Ok::<_, Error>(was_manifest)
+        })?;
+        drop(no_new_references);
+        registry.sync_always()?;
+        if was_manifest {
+            forget_references(&registry.index, digest)?;
+        }
+        Ok(())
     }
 
-    /// A manifest that some repository holds and that cannot be served without these bytes.
+    /// Returns a manifest that some repository holds and that cannot be served without these
+    /// bytes.
     ///
-    /// A manifest's children do not count: distribution's own collection removes untagged
-    /// children of a tagged index, and whether that is right is not a filesystem's business.
-    /// What an index names beside manifests does: the layers of a `BuildKit` cache.
-    fn needed_by(&self, digest: &Digest) -> Result<Option<Digest>, Error> {
-        if self.index.is_revision(digest)? {
+    /// The children of an index do not count: distribution's own collection removes untagged
+    /// children of a tagged index, and a filesystem does not decide whether that is right.
+    /// Other references of an index count, such as the layers of a `BuildKit` cache.
+    fn needed_by(&self) -> Result<Option<Digest>, Error> {
+        let (index, digest) = (&self.registry.index, &self.digest);
+        if index.is_revision(digest)? {
             return Ok(Some(*digest));
         }
-        let roles: &[Role] = if self.queries().media_type(digest)?.is_some() {
+        let roles: &[Role] = if index.view().manifest(digest)?.is_some() {
             &[Role::Config, Role::Layer]
         } else {
             &[Role::Config, Role::Layer, Role::Child]
         };
-        for manifest in self.index.named_by(digest, roles)? {
-            if self.index.is_revision(&manifest)? {
+        for manifest in index.named_by(digest, roles)? {
+            if index.is_revision(&manifest)? {
                 return Ok(Some(manifest));
             }
         }
@@ -124,6 +201,8 @@ mod tests {
 
     use super::*;
     use crate::digest::Algorithm;
+    use crate::layout::Node;
+    use crate::name::RepositoryName;
     use crate::registry::{Bytes, Destination, Policy};
 
     #[test]
@@ -159,7 +238,7 @@ mod tests {
                 start.wait();
                 let ingested = registry.ingest(&name, document.as_bytes(), &Destination::default());
                 // At once: a crash may come at any moment.
-                let there = registry.has_blob(&layer).unwrap();
+                let there = registry.queries().has_blob(&layer).unwrap();
                 assert!(there || ingested.is_err(), "round {round}");
                 (removing.join().unwrap(), ingested)
             });
@@ -169,7 +248,10 @@ mod tests {
                 ingested.is_ok(),
                 "{removed:?} {ingested:?}"
             );
-            assert_eq!(registry.has_blob(&layer).unwrap(), ingested.is_ok());
+            assert_eq!(
+                registry.queries().has_blob(&layer).unwrap(),
+                ingested.is_ok()
+            );
             came += u32::from(ingested.is_ok());
             went += u32::from(removed.is_ok());
         }

@@ -94,8 +94,14 @@ pub enum Error {
         /// The blob.
         digest: Digest,
     },
-    /// Nobody waited for a long work any more.
-    #[error("it was stopped before it was done: the same again goes on")]
+    /// The trash does not hold a blob that should be restored.
+    #[error("the trash holds no {digest}")]
+    NotInTrash {
+        /// The blob.
+        digest: Digest,
+    },
+    /// A long operation was stopped.
+    #[error("interrupted; run the same command again to resume")]
     Stopped,
     /// Something small (a start time, a hash state) is larger than it may be.
     #[error("{bytes} bytes are too many: at most {max}")]

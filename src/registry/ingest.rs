@@ -1,16 +1,16 @@
-//! Ingestion: a manifest that somebody drops, judged and stored as a whole or not at all.
+//! Ingestion: a manifest that a person copies into the tree, stored as a whole or not at all.
 //!
-//! The bytes are judged at the gate, and then blob, revision link, tag index and current tag
-//! become facts in one transaction. A refusal changes nothing and says which rule, where, and
-//! what was expected.
+//! [`Admission`](super::Admission) validates the bytes; then blob, revision link, tag index and
+//! current tag become facts in one transaction. A refusal changes nothing, and says which rule
+//! was broken, where in the document, and what was expected.
 
-use super::directory::{link_came, mark, repository, tag_came, tag_moves};
+use super::directory::{mark, repository, tag_came, tag_moves};
+use super::link::link;
+use super::references::{record_manifest, record_references};
 use super::{Bytes, Error, Registry, now};
 use crate::digest::{Algorithm, Digest};
-use crate::index::{
-    self, Directories, EDGES_AT_ONCE, Link, RepositoryId, TagDirectories, Transaction,
-};
-use crate::manifest::{Manifest, Reference, Refusal, Role, Rule, Understood};
+use crate::index::{Directories, RepositoryId, TagDirectories, Transaction};
+use crate::manifest::{Manifest, Refusal, Rule};
 use crate::name::{LinkSet, RepositoryName, Tag};
 
 /// Where a manifest goes, besides its repository.
@@ -53,14 +53,17 @@ impl Registry {
             repository: name.clone(),
             refusal: Box::new(refusal),
         };
-        let manifest = self.judge(Some(name), document)?.map_err(refused)?;
+        let manifest = self
+            .admission()
+            .validate(Some(name), document)?
+            .map_err(refused)?;
         let digest = digest(document, &manifest, destination).map_err(refused)?;
         let parts = parts(document, &manifest, digest);
         let digests: Vec<Digest> = parts.iter().map(|part| part.digest).collect();
-        let held = self.hold_all(&digests);
+        let held = self.lock_all(&digests);
         let new = |part: &&Part<'_>| part.set != LinkSet::Layers || !self.holds(name, part);
         let new: Vec<&Part<'_>> = parts.iter().filter(new).collect();
-        self.learn_edges(&digest, manifest.understood())?;
+        record_references(&self.index, &digest, manifest.understood())?;
         let bytes = new
             .iter()
             .map(|part| (Bytes::Held(part.bytes), part.digest));
@@ -68,7 +71,8 @@ impl Registry {
         self.publish_held(&bytes, |facts| {
             let id = repository(facts, name)?.id;
             // Once more: none of the bytes goes from here on.
-            let found = self.check(&mut self.index.view(), id, manifest.references())?;
+            let view = &mut self.index.view();
+            let found = self.admission().check(view, id, manifest.references())?;
             found.map_err(refused)?;
             for part in &new {
                 if part.set != LinkSet::Revisions {
@@ -76,7 +80,7 @@ impl Registry {
                 }
             }
             link_manifest(facts, name, &digest, destination.tag.as_ref())?;
-            know(facts, &digest, manifest.understood())
+            record_manifest(facts, &digest, manifest.understood())
         })?;
         drop(held);
         let links = parts.iter().map(|part| (part.set.clone(), part.digest));
@@ -91,33 +95,6 @@ impl Registry {
     fn holds(&self, name: &RepositoryName, part: &Part<'_>) -> bool {
         let present = self.queries().blob(&part.digest).is_ok();
         present && self.queries().link(name, &part.set, &part.digest).is_ok()
-    }
-
-    /// Records what a manifest names, in as many transactions as it takes. Edges of a manifest
-    /// that nobody holds harm nobody, so that they may come first.
-    pub(super) fn learn_edges(&self, digest: &Digest, manifest: &Understood) -> Result<(), Error> {
-        if self.index.view().manifest(digest)?.is_some() {
-            return Ok(());
-        }
-        let mut first = 0;
-        for edges in edges(manifest).chunks(EDGES_AT_ONCE) {
-            self.index
-                .transact(|facts| Ok::<_, Error>(facts.put_edges(digest, first, edges)?))?;
-            first += u32::try_from(edges.len()).unwrap_or_default();
-        }
-        Ok(())
-    }
-
-    /// Forgets what a manifest names that nobody knows as one any more.
-    pub(super) fn forget_edges(&self, digest: &Digest) -> Result<(), Error> {
-        loop {
-            let more = self
-                .index
-                .transact(|facts| Ok::<_, Error>(facts.forget_edges(digest)?))?;
-            if !more {
-                return Ok(());
-            }
-        }
     }
 }
 
@@ -160,33 +137,6 @@ fn parts<'a>(document: &'a [u8], manifest: &'a Manifest, digest: Digest) -> Vec<
         set: LinkSet::Revisions,
     };
     signatures.chain(empty).chain([itself]).collect()
-}
-
-/// What a manifest names, as far as it can be known by a number.
-pub(super) fn edges(manifest: &Understood) -> Vec<(index::Role, Digest)> {
-    let known = |one: &Reference| Some((role(one.role), *one.named.digest()?));
-    manifest.references.iter().filter_map(known).collect()
-}
-
-fn role(role: Role) -> index::Role {
-    match role {
-        Role::Config => index::Role::Config,
-        Role::Layer => index::Role::Layer,
-        Role::Child => index::Role::Child,
-        Role::Subject => index::Role::Subject,
-    }
-}
-
-/// Records that a digest is a manifest, and of which type.
-pub(super) fn know(
-    facts: &mut Transaction<'_>,
-    digest: &Digest,
-    manifest: &Understood,
-) -> Result<(), Error> {
-    if facts.manifest(digest)?.is_none() {
-        facts.put_manifest(digest, &manifest.media_type)?;
-    }
-    Ok(())
 }
 
 /// Links a signature, or the empty configuration, and makes the directories that lead to it.
@@ -260,30 +210,4 @@ fn link_tag(
         facts.put_tag(repository, tag, &record)?;
     }
     Ok(())
-}
-
-/// Links a digest to itself, unless it is linked so already.
-pub(super) fn link(
-    facts: &mut Transaction<'_>,
-    repository: RepositoryId,
-    set: &LinkSet,
-    digest: &Digest,
-) -> Result<(), Error> {
-    let known = facts.link(repository, set, digest)?;
-    if matches!(known, Some(Link::Linked { target, .. }) if target == *digest) {
-        return Ok(());
-    }
-    // A new tag's index has the time of the tag.
-    let has_time = match set {
-        LinkSet::TagIndex(tag) => facts.tag(repository, tag)?.is_some(),
-        LinkSet::Layers | LinkSet::Revisions | LinkSet::Signatures(_) => true,
-    };
-    if known.is_none() && has_time {
-        link_came(facts, repository, set, digest);
-    }
-    let link = Link::Linked {
-        target: *digest,
-        pushed: now(),
-    };
-    Ok(facts.put_link(repository, set, digest, &link)?)
 }

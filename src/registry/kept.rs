@@ -8,30 +8,33 @@
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
-use super::{Error, Registry, Staging, Sync};
+use super::{Error, Registry, Staging, Sync, Uploads};
 use crate::blobs::Draft;
 use crate::digest::Digest;
 
 /// Most bytes that are kept: as many more would make the journal as slow as a file.
 pub(super) const KEPT_BYTES_MAX: u64 = 64 << 10;
 
-impl Registry {
+impl Uploads<'_> {
     /// Makes an upload's bytes durable, or has the next [`Registry::sync`] do so.
-    pub fn sync_upload(&self, staging: &Staging) -> Result<(), Error> {
+    pub fn sync(self, staging: &Staging) -> Result<(), Error> {
         let draft = staging.draft();
-        if self.keep(draft)? {
+        if self.0.keep(draft)? {
             return Ok(());
         }
         draft.sync()?;
         let number = draft.id();
-        if self.index.view().kept(number)?.is_some() {
+        if self.0.index.view().kept(number)?.is_some() {
             // It has grown. What was kept of it must not come back.
-            self.index
+            self.0
+                .index
                 .transact(|facts| facts.forget_kept(number).map_err(Error::from))?;
         }
         Ok(())
     }
+}
 
+impl Registry {
     /// Keeps a draft's bytes with the facts, if they are few and somebody waits for facts;
     /// whether they are kept.
     pub(super) fn keep(&self, draft: &dyn Draft) -> Result<bool, Error> {
@@ -127,11 +130,11 @@ mod tests {
         for directory in [uploads, Node::Upload(name.clone(), *id)] {
             let _there = registry.make_directory(&directory);
         }
-        registry.create_upload_data(name, id).unwrap()
+        registry.uploads().create_data(name, id).unwrap()
     }
 
     fn content(registry: &Registry, (name, id): &(RepositoryName, UploadId)) -> Vec<u8> {
-        let staging = registry.upload_data(name, id).unwrap();
+        let staging = registry.uploads().data(name, id).unwrap();
         let mut bytes = vec![0; usize::try_from(staging.len()).unwrap()];
         staging.read_at(0, &mut bytes).unwrap();
         bytes
@@ -146,11 +149,11 @@ mod tests {
         let many = vec![8; usize::try_from(KEPT_BYTES_MAX).unwrap() + 1];
         let staging = begin(&registry, &upload);
         for (bytes, kept) in [(&few, 1), (&many, 0), (&few, 1), (&Vec::new(), 1)] {
-            let staging = registry.upload_data(&upload.0, &upload.1).unwrap();
+            let staging = registry.uploads().data(&upload.0, &upload.1).unwrap();
             staging.truncate(0).unwrap();
             staging.write_at(0, bytes).unwrap();
-            registry.sync_upload(&staging).unwrap();
-            registry.sync_upload(&staging).unwrap();
+            registry.uploads().sync(&staging).unwrap();
+            registry.uploads().sync(&staging).unwrap();
             registry.sync().unwrap();
             assert_eq!(registry.index.kept().unwrap().rows.len(), kept);
             staging.write_at(0, b"not synced").unwrap();
@@ -166,7 +169,7 @@ mod tests {
     fn publish(registry: &Registry, upload: &(RepositoryName, UploadId), bytes: &[u8]) -> Digest {
         let staging = begin(registry, upload);
         staging.write_at(0, bytes).unwrap();
-        registry.sync_upload(&staging).unwrap();
+        registry.uploads().sync(&staging).unwrap();
         registry.sync().unwrap();
         drop(staging);
         let digest = Digest::of(Algorithm::Sha256, bytes);
@@ -186,7 +189,7 @@ mod tests {
             registry.sync().unwrap();
             registry = crashing.crash(registry);
             assert_eq!(registry.read_whole(&digest).unwrap(), bytes);
-            let gone = registry.upload_data(&upload.0, &upload.1);
+            let gone = registry.uploads().data(&upload.0, &upload.1);
             assert!(matches!(gone, Err(Error::Missing)));
         }
     }
@@ -205,10 +208,13 @@ mod tests {
             registry = crashing.open();
             assert_eq!(content(&registry, &upload), bytes);
             // It goes on, and another blob comes of it.
-            let staging = registry.upload_data(&upload.0, &upload.1).unwrap();
+            let staging = registry.uploads().data(&upload.0, &upload.1).unwrap();
             staging.write_at(0, b"else").unwrap();
             drop(staging);
-            registry.remove_upload_data(&upload.0, &upload.1).unwrap();
+            registry
+                .uploads()
+                .remove_data(&upload.0, &upload.1)
+                .unwrap();
             assert!(crashing.1.drafts().unwrap().is_empty());
         }
     }
@@ -220,8 +226,11 @@ mod tests {
         let upload = upload();
         let staging = begin(&registry, &upload);
         staging.write_at(0, b"few").unwrap();
-        registry.sync_upload(&staging).unwrap();
-        registry.remove_upload_data(&upload.0, &upload.1).unwrap();
+        registry.uploads().sync(&staging).unwrap();
+        registry
+            .uploads()
+            .remove_data(&upload.0, &upload.1)
+            .unwrap();
         assert!(registry.index.kept().unwrap().rows.is_empty());
         let bytes = vec![1; 20_000];
         let digest = Digest::of(Algorithm::Sha256, &bytes);
@@ -284,7 +293,7 @@ mod tests {
         let digest = Digest::of(Algorithm::Sha256, &bytes);
         let staging = begin(&registry, &(name.clone(), id));
         staging.write_at(0, &bytes).unwrap();
-        registry.sync_upload(&staging).unwrap();
+        registry.uploads().sync(&staging).unwrap();
         registry.sync().unwrap();
         drop(staging);
         registry.publish_upload(&name, &id, &digest).unwrap();
@@ -292,8 +301,8 @@ mod tests {
         // Killed before the facts were flushed.
         facts.crash();
         let registry = open();
-        assert_eq!(registry.upload_data(&name, &id).unwrap().len(), 5 << 20);
-        assert!(!registry.has_blob(&digest).unwrap());
+        assert_eq!(registry.uploads().data(&name, &id).unwrap().len(), 5 << 20);
+        assert!(!registry.queries().has_blob(&digest).unwrap());
         registry.publish_upload(&name, &id, &digest).unwrap();
         assert_eq!(registry.read_whole(&digest).unwrap(), bytes);
     }
@@ -320,7 +329,7 @@ mod tests {
             drop(registry);
             facts.crash();
             let registry = in_files(&facts, directory.path());
-            assert_eq!(registry.has_blob(&digest).unwrap(), flushed);
+            assert_eq!(registry.queries().has_blob(&digest).unwrap(), flushed);
             assert_eq!(file.exists(), !flushed);
         }
     }

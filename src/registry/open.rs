@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::{Error, Policy, Registry, is_backup};
+use super::{Error, Policy, Registry};
 use crate::blobs::{Local, Unwritten};
 use crate::dir::Dir;
 use crate::index::{INDEX_FILE, IndexError, Recover, check_embedded, open_embedded, read_embedded};
@@ -32,12 +32,23 @@ fn refused(store: &Dir, reason: String) -> Error {
 }
 
 /// Returns `true` if a name stands in a directory.
-pub(super) fn holds(store: &Dir, name: &str) -> Result<bool, Error> {
+pub(crate) fn holds(store: &Dir, name: &str) -> Result<bool, Error> {
     match store.metadata(name) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(refused(store, format!("{name}: {error}"))),
     }
+}
+
+/// The file that marks a directory as a backup.
+pub(crate) const BACKUP_MARK: &str = "backup";
+
+/// Returns `true` if a directory holds a backup.
+///
+/// # Errors
+/// [`Error::Store`] if the directory cannot be read.
+pub fn is_backup(directory: &Dir) -> Result<bool, Error> {
+    holds(directory, BACKUP_MARK)
 }
 
 /// Tells what a directory is to us.
@@ -74,8 +85,12 @@ pub(super) fn open_unwritten(
     Ok(registry)
 }
 
-/// Reads every page of the index.
-pub(super) fn check_pages(store: &Dir) -> Result<(), Error> {
+/// Reads every page of the index of a store that nobody has open and whose lock the caller
+/// holds.
+///
+/// # Errors
+/// An error that names the index, if a page is damaged.
+pub fn check_pages(store: &Dir) -> Result<(), Error> {
     Ok(check_embedded(store).map_err(IndexError::from)?)
 }
 

@@ -17,7 +17,7 @@ pub enum Removal {
 
 /// Whether what a dropped manifest references must be in its repository.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum References {
+pub enum ReferenceCheck {
     /// Yes, and of the size that the manifest says.
     #[default]
     Require,
@@ -65,7 +65,7 @@ pub enum Sync {
 /// promises. A registry makes dozens of them for every image, and needs none after a crash but
 /// to go on with an upload in the middle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Uploads {
+pub enum UploadDurability {
     /// What fsync promises everywhere.
     #[default]
     Durable,
@@ -82,7 +82,7 @@ pub struct Policy {
     /// How long the bytes of removed blobs are kept in the trash; not at all if this is zero.
     pub trash: Duration,
     /// Whether what a dropped manifest references must be there.
-    pub references: References,
+    pub references: ReferenceCheck,
     /// Whether schema 1 manifests may be made.
     pub schema1: Schema1,
     /// What happens to manifests of a registry that the rules would refuse.
@@ -90,7 +90,7 @@ pub struct Policy {
     /// What fsync waits for.
     pub sync: Sync,
     /// What fsync of an upload's notes promises.
-    pub uploads: Uploads,
+    pub uploads: UploadDurability,
     /// Largest manifest that may be dropped, in bytes.
     pub manifest_bytes_max: usize,
 }
@@ -100,11 +100,11 @@ impl Default for Policy {
         Self {
             removal: Removal::default(),
             trash: Duration::from_hours(7 * 24),
-            references: References::default(),
+            references: ReferenceCheck::default(),
             schema1: Schema1::default(),
             audit: Audit::default(),
             sync: Sync::default(),
-            uploads: Uploads::default(),
+            uploads: UploadDurability::default(),
             manifest_bytes_max: MANIFEST_BYTES_MAX,
         }
     }

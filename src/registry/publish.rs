@@ -5,7 +5,8 @@
 //! made durable first.
 
 use super::directory::{mark, repository, upload};
-use super::ingest::link;
+use super::link::link;
+use super::references::index_references;
 use super::{Error, Registry, Staging, now};
 use crate::blobs::{BlobsError, Published, Survives, Vouched};
 use crate::digest::{Algorithm, Digest};
@@ -17,8 +18,6 @@ use crate::name::{LinkSet, RepositoryName, UploadId};
 /// half. Nearly every manifest and configuration fits into this; more would make an index that
 /// is copied whole by a backup as large as what it indexes.
 pub const INLINE_BYTES_MAX: usize = 16 << 10;
-/// Bytes that are copied at once.
-const COPIED_AT_ONCE: usize = 1 << 20;
 
 /// Bytes that are to become a blob.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +81,7 @@ impl Registry {
         id: &UploadId,
         digest: &Digest,
     ) -> Result<(), Error> {
-        let staging = self.upload_data(name, id)?;
+        let staging = self.uploads().data(name, id)?;
         let number = staging.draft().id();
         self.publish_with(Bytes::Staged(&staging), digest, |facts| {
             let (repository, record) = upload(facts, name, id)?;
@@ -95,7 +94,7 @@ impl Registry {
             }
             Ok(facts.put_upload(repository.id, id, &record)?)
         })?;
-        self.uploads.close(number);
+        self.open_uploads.close(number);
         self.spend(number);
         Ok(())
     }
@@ -107,9 +106,9 @@ impl Registry {
         digest: &Digest,
         also: impl FnMut(&mut Transaction<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let held = self.hold(digest);
+        let held = self.lock(digest);
         self.publish_held(&[(bytes, *digest)], also)?;
-        self.learn(digest)?;
+        index_references(self, digest)?;
         drop(held);
         Ok(())
     }
@@ -248,44 +247,5 @@ impl Registry {
             link(facts, id, &LinkSet::Layers, &digest)
         })?;
         Ok((digest, new))
-    }
-
-    /// Staged bytes that begin as those of a blob.
-    pub fn stage_again(&self, digest: &Digest) -> Result<Staging, Error> {
-        let (reading, staging) = (self.read_blob(digest)?, self.stage()?);
-        copy(&staging, |offset, buffer| reading.read_at(offset, buffer))?;
-        Ok(staging)
-    }
-
-    /// Writes an upload's bytes anew, as they are elsewhere; they are durable then.
-    pub fn set_upload_data(
-        &self,
-        name: &RepositoryName,
-        id: &UploadId,
-        bytes: Bytes<'_>,
-    ) -> Result<(), Error> {
-        let staging = self.create_upload_data(name, id)?;
-        staging.truncate(0)?;
-        match bytes {
-            Bytes::Held(held) => staging.write_at(0, held)?,
-            Bytes::Staged(other) => {
-                copy(&staging, |offset, buffer| other.read_at(offset, buffer))?;
-            }
-        }
-        self.sync_upload(&staging)
-    }
-}
-
-/// Copies all that `read` gives to staged bytes.
-fn copy(to: &Staging, read: impl Fn(u64, &mut [u8]) -> Result<usize, Error>) -> Result<(), Error> {
-    let mut buffer = vec![0; COPIED_AT_ONCE];
-    let mut offset = 0;
-    loop {
-        let count = read(offset, &mut buffer)?;
-        if count == 0 {
-            return Ok(());
-        }
-        to.write_at(offset, buffer.get(..count).unwrap_or_default())?;
-        offset += count as u64;
     }
 }

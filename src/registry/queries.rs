@@ -82,6 +82,24 @@ impl Queries<'_> {
         Ok((blob.size, time(blob.created)))
     }
 
+    /// Returns `true` if a blob is stored.
+    pub fn has_blob(&mut self, digest: &Digest) -> Result<bool, Error> {
+        Ok(self.view.blob(digest)?.is_some_and(|blob| blob.present))
+    }
+
+    /// Returns when a blob was last read and found right or wrong, in seconds since 1970; `None`
+    /// if it never was.
+    pub fn verified_at(&mut self, digest: &Digest) -> Result<Option<u32>, Error> {
+        Ok(self.view.verified(digest)?)
+    }
+
+    /// Returns `true` if opening a blob reads no disk but for a page or two of the index.
+    pub fn is_blob_at_hand(&mut self, digest: &Digest) -> bool {
+        let blob = self.view.blob(digest);
+        blob.is_ok_and(|blob| blob.is_none_or(|blob| blob.inline))
+            || self.registry.blobs.is_at_hand(digest)
+    }
+
     /// The media type of a manifest, if the digest is known as one.
     pub fn media_type(&mut self, digest: &Digest) -> Result<Option<String>, Error> {
         Ok(self.view.manifest(digest)?)

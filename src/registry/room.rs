@@ -4,7 +4,7 @@
 //! of facts too. New bytes are therefore refused while there still is some space.
 
 use super::{Error, Registry};
-use crate::blobs::Space;
+use crate::blobs::{Retired, Space};
 
 /// Most that is kept in reserve, in bytes.
 const RESERVE_MAX: u64 = 64 << 20;
@@ -12,7 +12,7 @@ const RESERVE_MAX: u64 = 64 << 20;
 const RESERVE_PART: u64 = 100;
 
 /// What is kept in reserve of a filesystem of this size.
-pub(super) fn reserve(total: u64) -> u64 {
+pub(crate) fn reserve(total: u64) -> u64 {
     RESERVE_MAX.min(total / RESERVE_PART)
 }
 
@@ -47,6 +47,35 @@ impl Registry {
         if space.available < reserve {
             let available = space.available;
             return Err(Error::Full { available, reserve });
+        }
+        Ok(())
+    }
+
+    /// Removes what is oldest in the trash until this many bytes are available, or it is empty.
+    pub(crate) fn make_room(&self, wanted: u64) -> Result<(), Error> {
+        let _alone = self.making_room.lock();
+        let lacks = || Ok::<_, Error>(self.blobs.space()?.available < wanted);
+        if !lacks()? {
+            return Ok(());
+        }
+        let mut retired = self.blobs.retired()?;
+        retired.sort_unstable_by_key(|one| one.since);
+        for one in retired {
+            self.forget_retired(&one)?;
+            if !lacks()? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a blob from the trash, unless an open snapshot may name it, or it went there
+    /// again meanwhile.
+    pub(crate) fn forget_retired(&self, one: &Retired) -> Result<(), Error> {
+        let _held = self.lock(&one.digest);
+        let snapshots = self.snapshots.lock();
+        if snapshots.since.is_none_or(|since| one.since < since) {
+            self.blobs.forget(&one.digest, Some(one.since))?;
         }
         Ok(())
     }

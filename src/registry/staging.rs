@@ -16,6 +16,9 @@ use crate::blobs::{Blobs, BlobsError, Content, Draft, read_held};
 use crate::digest::{Algorithm, Digest};
 use crate::index::Index;
 
+/// Bytes that are copied at once.
+const COPIED_AT_ONCE: usize = 1 << 20;
+
 /// Bytes on their way in. Dropped without publication, they are gone.
 pub struct Staging {
     draft: Arc<dyn Draft>,
@@ -37,6 +40,23 @@ impl Staging {
         Self {
             draft,
             discard: None,
+        }
+    }
+
+    /// Writes all bytes that `read` returns for increasing offsets, until it returns none.
+    pub(super) fn fill(
+        &self,
+        read: impl Fn(u64, &mut [u8]) -> Result<usize, Error>,
+    ) -> Result<(), Error> {
+        let mut buffer = vec![0; COPIED_AT_ONCE];
+        let mut offset = 0;
+        loop {
+            let count = read(offset, &mut buffer)?;
+            if count == 0 {
+                return Ok(());
+            }
+            self.write_at(offset, buffer.get(..count).unwrap_or_default())?;
+            offset += count as u64;
         }
     }
 
@@ -206,6 +226,17 @@ impl Reading {
         self.len() == 0
     }
 
+    /// Returns all bytes; the caller knows that they are not many.
+    ///
+    /// # Errors
+    /// The failure of a read.
+    pub fn read_all(&self) -> Result<Vec<u8>, Error> {
+        let mut bytes = vec![0; usize::try_from(self.len()).unwrap_or_default()];
+        let read = self.read_at(0, &mut bytes)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
     /// The file that holds the bytes, where there is one.
     pub fn file(&self) -> Option<&File> {
         match &self.0 {
@@ -250,6 +281,13 @@ impl Registry {
         })
     }
 
+    /// Returns staged bytes that start as a copy of a blob.
+    pub fn stage_copy(&self, digest: &Digest) -> Result<Staging, Error> {
+        let (reading, staging) = (self.read_blob(digest)?, self.stage()?);
+        staging.fill(|offset, buffer| reading.read_at(offset, buffer))?;
+        Ok(staging)
+    }
+
     /// A blob's bytes, which stay readable through this even after the blob's removal.
     pub fn read_blob(&self, digest: &Digest) -> Result<Reading, Error> {
         let read = read_in(&self.index, &self.verified, digest, |digest| {
@@ -268,15 +306,9 @@ impl Registry {
         })
     }
 
-    /// Whether opening a blob waits for no disk, but for a page or two of the index.
-    pub fn is_blob_at_hand(&self, digest: &Digest) -> bool {
-        let blob = self.index.view().blob(digest);
-        blob.is_ok_and(|blob| blob.is_none_or(|blob| blob.inline)) || self.blobs.is_at_hand(digest)
-    }
-
     /// All of a blob's bytes, which must not be many.
     pub(super) fn read_whole(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
-        whole(&self.read_blob(digest)?)
+        self.read_blob(digest)?.read_all()
     }
 
     /// The bytes that a blob had at a moment that is held.
@@ -349,12 +381,4 @@ fn read_in(
         verified.remember(blob.id);
     }
     Ok(reading)
-}
-
-/// All of the bytes.
-pub(super) fn whole(reading: &Reading) -> Result<Vec<u8>, Error> {
-    let mut bytes = vec![0; usize::try_from(reading.len()).unwrap_or_default()];
-    let read = reading.read_at(0, &mut bytes)?;
-    bytes.truncate(read);
-    Ok(bytes)
 }

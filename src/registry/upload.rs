@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::directory::{forget, upload};
-use super::{Error, Registry, Staging, now};
+use super::directory::{forget, repository, set_started, started, upload};
+use super::{Bytes, Error, Registry, Staging, now};
 use crate::blobs::{BlobsError, Draft};
 use crate::digest::{Algorithm, Digest};
 use crate::index::{Transaction, Upload};
@@ -61,40 +61,47 @@ fn note(bytes: &[u8]) -> Result<Vec<u8>, Error> {
     Ok(bytes.to_vec())
 }
 
+/// The uploads of repositories, for those who change them.
+#[derive(Clone, Copy, Debug)]
+pub struct Uploads<'a>(pub(super) &'a Registry);
+
 impl Registry {
+    /// Returns the uploads of this registry's repositories.
+    pub fn uploads(&self) -> Uploads<'_> {
+        Uploads(self)
+    }
+}
+
+impl Uploads<'_> {
     /// An upload's bytes.
-    pub fn upload_data(&self, name: &RepositoryName, id: &UploadId) -> Result<Staging, Error> {
-        let record = self.queries().upload(name, id)?;
+    pub fn data(self, name: &RepositoryName, id: &UploadId) -> Result<Staging, Error> {
+        let record = self.0.queries().upload(name, id)?;
         if !record.has_data {
             return Err(Error::Missing);
         }
-        let draft = match self.blobs.resume(record.staging) {
+        let draft = match self.0.blobs.resume(record.staging) {
             Err(BlobsError::MissingDraft(_)) => return Err(Error::Missing),
             draft => draft?,
         };
-        self.uploads.keep(&draft);
+        self.0.open_uploads.keep(&draft);
         Ok(Staging::lasting(draft))
     }
 
     /// Whether an upload's bytes are open already.
-    pub fn is_upload_open(&self, name: &RepositoryName, id: &UploadId) -> bool {
-        let record = self.queries().upload(name, id);
-        record.is_ok_and(|record| self.uploads.has(record.staging))
+    pub fn is_open(self, name: &RepositoryName, id: &UploadId) -> bool {
+        let record = self.0.queries().upload(name, id);
+        record.is_ok_and(|record| self.0.open_uploads.has(record.staging))
     }
 
     /// An upload's bytes, none yet; or those that are there.
-    pub fn create_upload_data(
-        &self,
-        name: &RepositoryName,
-        id: &UploadId,
-    ) -> Result<Staging, Error> {
-        match self.upload_data(name, id) {
+    pub fn create_data(self, name: &RepositoryName, id: &UploadId) -> Result<Staging, Error> {
+        match self.data(name, id) {
             Err(Error::Missing) => {}
             found => return found,
         }
-        self.require_room()?;
-        let staging = self.index.allocate_staging()?;
-        let draft = self.blobs.draft(staging)?;
+        self.0.require_room()?;
+        let staging = self.0.index.allocate_staging()?;
+        let draft = self.0.blobs.draft(staging)?;
         let created = self.change(name, id, |_, record| {
             // Somebody may have been faster; theirs is the file then.
             if !record.has_data {
@@ -104,23 +111,23 @@ impl Registry {
         });
         match created {
             Ok(record) if record.staging == staging => {
-                self.uploads.keep(&draft);
+                self.0.open_uploads.keep(&draft);
                 Ok(Staging::lasting(draft))
             }
             other => {
-                self.blobs.discard(staging)?;
-                other.and_then(|_| self.upload_data(name, id))
+                self.0.blobs.discard(staging)?;
+                other.and_then(|_| self.data(name, id))
             }
         }
     }
 
     /// Makes the bytes of an upload those of another, in place of what that had.
-    pub fn move_upload_data(
-        &self,
+    pub fn move_data(
+        self,
         from: (&RepositoryName, &UploadId),
         to: (&RepositoryName, &UploadId),
     ) -> Result<(), Error> {
-        let replaced = self.index.transact(|facts| {
+        let replaced = self.0.index.transact(|facts| {
             let (old, mut source) = upload(facts, from.0, from.1)?;
             let (new, mut target) = upload(facts, to.0, to.1)?;
             if !source.has_data {
@@ -137,20 +144,20 @@ impl Registry {
             Ok::<_, Error>(replaced)
         })?;
         if let Some(number) = replaced {
-            self.uploads.close(number);
-            self.spend(number);
+            self.0.open_uploads.close(number);
+            self.0.spend(number);
         }
         Ok(())
     }
 
     /// Changes an upload's record.
     fn change(
-        &self,
+        self,
         name: &RepositoryName,
         id: &UploadId,
         change: impl Fn(&mut Transaction<'_>, &mut Upload) -> Result<(), Error>,
     ) -> Result<Upload, Error> {
-        self.index.transact(|facts| {
+        self.0.index.transact(|facts| {
             let (repository, mut record) = upload(facts, name, id)?;
             change(facts, &mut record)?;
             record.updated = now();
@@ -160,7 +167,7 @@ impl Registry {
     }
 
     /// Removes an upload's bytes, which go when that is durable.
-    pub fn remove_upload_data(&self, name: &RepositoryName, id: &UploadId) -> Result<(), Error> {
+    pub fn remove_data(self, name: &RepositoryName, id: &UploadId) -> Result<(), Error> {
         let record = self.change(name, id, |facts, record| {
             if !record.has_data {
                 return Err(Error::Missing);
@@ -168,11 +175,137 @@ impl Registry {
             record.has_data = false;
             Ok(facts.forget_kept(record.staging)?)
         })?;
-        self.uploads.close(record.staging);
-        self.sync_always()?;
-        Ok(self.blobs.discard(record.staging)?)
+        self.0.open_uploads.close(record.staging);
+        self.0.sync_always()?;
+        Ok(self.0.blobs.discard(record.staging)?)
     }
 
+    /// Writes an upload's start time.
+    pub fn set_started_at(
+        self,
+        name: &RepositoryName,
+        id: &UploadId,
+        bytes: &[u8],
+    ) -> Result<(), Error> {
+        let bytes = note(bytes)?;
+        self.change(name, id, |facts, record| {
+            record.started_at = Some(bytes.clone());
+            forget(facts, &Node::StartedAt(name.clone(), *id))
+        })
+        .map(drop)
+    }
+
+    /// Removes an upload's start time.
+    pub fn remove_started_at(self, name: &RepositoryName, id: &UploadId) -> Result<(), Error> {
+        self.change(name, id, |facts, record| {
+            record.started_at.take().ok_or(Error::Missing)?;
+            forget(facts, &Node::StartedAt(name.clone(), *id))
+        })
+        .map(drop)
+    }
+
+    /// Writes a hash state; its directory must exist. The same again changes nothing.
+    pub fn set_hash_state(
+        self,
+        name: &RepositoryName,
+        id: &UploadId,
+        algorithm: Algorithm,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), Error> {
+        let bytes = note(bytes)?;
+        self.0.index.transact(|facts| {
+            let (repository, record) = upload(facts, name, id)?;
+            if !record.keeps_hash_states(algorithm) {
+                return Err(Error::Missing);
+            }
+            let known = facts.hash_state(repository.id, id, algorithm, offset)?;
+            if known.is_some_and(|(_, known)| known == bytes) {
+                return Ok(());
+            }
+            let state = (now(), &*bytes);
+            Ok(facts.put_hash_state(repository.id, id, algorithm, offset, state)?)
+        })
+    }
+
+    /// Removes a hash state.
+    pub fn remove_hash_state(
+        self,
+        name: &RepositoryName,
+        id: &UploadId,
+        algorithm: Algorithm,
+        offset: u64,
+    ) -> Result<(), Error> {
+        self.0.index.transact(|facts| {
+            let (repository, _) = upload(facts, name, id)?;
+            facts
+                .hash_state(repository.id, id, algorithm, offset)?
+                .ok_or(Error::Missing)?;
+            Ok(facts.remove_hash_state(repository.id, id, algorithm, offset)?)
+        })
+    }
+
+    /// Sets when the start of an upload was written.
+    pub fn set_started_time(
+        self,
+        name: &RepositoryName,
+        id: &UploadId,
+        when: u32,
+    ) -> Result<(), Error> {
+        self.0.index.transact(|facts| {
+            let (_, record) = upload(facts, name, id)?;
+            if record.started_at.is_none() {
+                return Err(Error::Missing);
+            }
+            let start = Node::StartedAt(name.clone(), *id);
+            let known = started(facts, &start)?.unwrap_or(record.updated);
+            if known == when {
+                return Ok(());
+            }
+            set_started(facts, &start, when)
+        })
+    }
+
+    /// Sets since when an upload's hash state is there.
+    pub fn set_hash_state_time(
+        self,
+        name: &RepositoryName,
+        id: &UploadId,
+        algorithm: Algorithm,
+        offset: u64,
+        when: u32,
+    ) -> Result<(), Error> {
+        self.0.index.transact(|facts| {
+            let repository = repository(facts, name)?.id;
+            let state = facts.hash_state(repository, id, algorithm, offset)?;
+            let (updated, state) = state.ok_or(Error::Missing)?;
+            if updated == when {
+                return Ok(());
+            }
+            Ok(facts.put_hash_state(repository, id, algorithm, offset, (when, &state))?)
+        })
+    }
+
+    /// Writes an upload's bytes anew, as they are elsewhere; they are durable then.
+    pub fn set_data(
+        self,
+        name: &RepositoryName,
+        id: &UploadId,
+        bytes: Bytes<'_>,
+    ) -> Result<(), Error> {
+        let staging = self.create_data(name, id)?;
+        staging.truncate(0)?;
+        match bytes {
+            Bytes::Held(held) => staging.write_at(0, held)?,
+            Bytes::Staged(other) => {
+                staging.fill(|offset, buffer| other.read_at(offset, buffer))?;
+            }
+        }
+        self.sync(&staging)
+    }
+}
+
+impl Registry {
     /// No upload needs these staged bytes any more, once that is durable.
     pub(super) fn spend(&self, number: u64) {
         self.spent.0.lock().push_back((number, self.position()));
@@ -193,71 +326,6 @@ impl Registry {
         }
     }
 
-    /// Writes an upload's start time.
-    pub fn set_started_at(
-        &self,
-        name: &RepositoryName,
-        id: &UploadId,
-        bytes: &[u8],
-    ) -> Result<(), Error> {
-        let bytes = note(bytes)?;
-        self.change(name, id, |facts, record| {
-            record.started_at = Some(bytes.clone());
-            forget(facts, &Node::StartedAt(name.clone(), *id))
-        })
-        .map(drop)
-    }
-
-    /// Removes an upload's start time.
-    pub fn remove_started_at(&self, name: &RepositoryName, id: &UploadId) -> Result<(), Error> {
-        self.change(name, id, |facts, record| {
-            record.started_at.take().ok_or(Error::Missing)?;
-            forget(facts, &Node::StartedAt(name.clone(), *id))
-        })
-        .map(drop)
-    }
-
-    /// Writes a hash state; its directory must exist. The same again changes nothing.
-    pub fn set_hash_state(
-        &self,
-        name: &RepositoryName,
-        id: &UploadId,
-        algorithm: Algorithm,
-        offset: u64,
-        bytes: &[u8],
-    ) -> Result<(), Error> {
-        let bytes = note(bytes)?;
-        self.index.transact(|facts| {
-            let (repository, record) = upload(facts, name, id)?;
-            if !record.keeps_hash_states(algorithm) {
-                return Err(Error::Missing);
-            }
-            let known = facts.hash_state(repository.id, id, algorithm, offset)?;
-            if known.is_some_and(|(_, known)| known == bytes) {
-                return Ok(());
-            }
-            let state = (now(), &*bytes);
-            Ok(facts.put_hash_state(repository.id, id, algorithm, offset, state)?)
-        })
-    }
-
-    /// Removes a hash state.
-    pub fn remove_hash_state(
-        &self,
-        name: &RepositoryName,
-        id: &UploadId,
-        algorithm: Algorithm,
-        offset: u64,
-    ) -> Result<(), Error> {
-        self.index.transact(|facts| {
-            let (repository, _) = upload(facts, name, id)?;
-            facts
-                .hash_state(repository.id, id, algorithm, offset)?
-                .ok_or(Error::Missing)?;
-            Ok(facts.remove_hash_state(repository.id, id, algorithm, offset)?)
-        })
-    }
-
     /// Makes uploads and staging agree after a crash: bytes that no upload names are removed,
     /// unless it cannot be read which ones are named; of blobs and kept bytes the caller says
     /// whether that can be. A file in which nothing was durable is there again, empty.
@@ -273,7 +341,7 @@ impl Registry {
                 self.blobs.draft(record.staging)?;
             } else {
                 // What cannot be read may be.
-                let is_fact = |digest: &Digest| self.has_blob(digest).unwrap_or(true);
+                let is_fact = |digest: &Digest| self.queries().has_blob(digest).unwrap_or(true);
                 self.blobs.reclaim(record.staging, &is_fact)?;
             }
             named.push(record.staging);

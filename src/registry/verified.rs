@@ -48,7 +48,8 @@ mod tests {
     use std::sync::Arc;
 
     use crate::digest::{Algorithm, Digest};
-    use crate::registry::{Bytes, Error, Fault, Policy, Registry};
+    use crate::maintenance::{Fault, Progress, check};
+    use crate::registry::{Bytes, Error, Policy, Registry};
     use crate::{blobs, index};
 
     #[test]
@@ -68,7 +69,7 @@ mod tests {
             let read = registry.read_whole(&digest);
             assert!(matches!(read, Err(Error::Corrupt { .. })), "{read:?}");
         }
-        let found = registry.check_all(|_, _| {}).unwrap();
+        let found = check(&registry, &Progress::default()).unwrap();
         assert!(found.counts.contains_key(&Fault::BlobDamaged), "{found:?}");
         registry.publish(Bytes::Held(b"small"), &digest).unwrap();
         assert_eq!(registry.read_whole(&digest).unwrap(), b"small");

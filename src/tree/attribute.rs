@@ -236,7 +236,7 @@ impl Tree {
                 .ok()
                 .map(|when| when.to_string()),
             Attribute::Verified => {
-                let verified = self.registry.verified(digest)?;
+                let verified = self.registry.queries().verified_at(digest)?;
                 let when = verified.and_then(|when| Timestamp::from_second(when.into()).ok());
                 when.map(|when| when.to_string())
             }

@@ -47,7 +47,7 @@ impl Tree {
                 position = state.position;
             }
             Open::Upload(staging, _) if self.registry.policy().sync != Sync::Lazy => {
-                self.registry.sync_upload(staging)?;
+                self.registry.uploads().sync(staging)?;
             }
             Open::Plain(file) => super::plain::sync(file)?,
             Open::Own(..) | Open::Shown(..) | Open::Blob(..) | Open::Upload(..) => {}
@@ -143,7 +143,7 @@ impl Tree {
         let (mut changed, mut unseen) = (Vec::new(), vec![blob, link(stored.0)]);
         match state.stored.replace(stored) {
             Some((before, true)) if before != stored.0 => {
-                self.registry.withdraw_layer(repository, &before)?;
+                self.registry.links().withdraw_layer(repository, &before)?;
                 let gone = link(before);
                 // The kernel asks for what it knows of them again, and hears that they are gone.
                 changed.extend(gone.above().take(1).chain([gone.clone()]));
@@ -191,7 +191,7 @@ impl Tree {
         let Node::Link(repository, set, digest) = node else {
             return Err(TreeError::IsDirectory);
         };
-        let finding = self.registry.set_link(repository, set, digest, target)?;
+        let finding = self.registry.links().set(repository, set, digest, target)?;
         if let Some(finding) = finding {
             let path = node.to_string();
             let mut rejected = self.rejected.lock();
@@ -229,7 +229,8 @@ impl Tree {
         if let Node::UploadData(repository, id) = node {
             // Not as registries do it, but as people copy.
             self.registry
-                .set_upload_data(repository, id, content.bytes()?)?;
+                .uploads()
+                .set_data(repository, id, content.bytes()?)?;
             return Ok(became(node));
         }
         let bytes = bytes(content)?;
@@ -247,13 +248,17 @@ impl Tree {
             }
             Node::CurrentLink(repository, tag) => {
                 self.registry
+                    .links()
                     .set_current(repository, tag, &link_target(&bytes, None)?)?;
             }
             Node::StartedAt(repository, id) => {
-                self.registry.set_started_at(repository, id, &bytes)?;
+                self.registry
+                    .uploads()
+                    .set_started_at(repository, id, &bytes)?;
             }
             Node::HashState(repository, id, algorithm, offset) => {
                 self.registry
+                    .uploads()
                     .set_hash_state(repository, id, *algorithm, *offset, &bytes)?;
             }
             _ => return Err(TreeError::IsDirectory),

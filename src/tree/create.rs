@@ -57,7 +57,7 @@ impl Tree {
         let target = Target::of(parent, name)?;
         self.node_attributes(parent)?;
         if let Target::File(Node::UploadData(repository, id)) = &target {
-            let staging = self.registry.create_upload_data(repository, id)?;
+            let staging = self.registry.uploads().create_data(repository, id)?;
             let found = self.found(Place::Node(Node::UploadData(repository.clone(), *id)))?;
             let open = Open::Upload(staging, found.attributes.clone());
             return Ok((found, Handle::new(open, Access::Write)));

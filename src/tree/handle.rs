@@ -131,7 +131,7 @@ impl Tree {
             Place::Hidden(_) => return Err(TreeError::IsDirectory),
             Place::Node(node) if node.is_directory() => return Err(TreeError::IsDirectory),
             Place::Node(Node::UploadData(repository, id)) => {
-                let staging = self.registry.upload_data(repository, id)?;
+                let staging = self.registry.uploads().data(repository, id)?;
                 Open::Upload(staging, self.attributes(place)?)
             }
             Place::Node(node) if access == Access::Write => self.rewrite(node, writer)?,
@@ -251,7 +251,7 @@ impl Tree {
             &state.content,
             state.version == state.committed,
         ) {
-            state.content = Content::Large(self.registry.stage_again(&stored)?);
+            state.content = Content::Large(self.registry.stage_copy(&stored)?);
         }
         Ok(())
     }

@@ -59,7 +59,7 @@ impl Tree {
         let (target, pushed) = match node {
             Node::BlobData(digest) => return Ok(queries.blob(digest)?),
             Node::UploadData(repository, id) => {
-                let data = self.registry.upload_data(repository, id)?;
+                let data = self.registry.uploads().data(repository, id)?;
                 return Ok((data.len(), data.modified().unwrap_or(self.born)));
             }
             Node::Link(repository, set, digest) => queries.link(repository, set, digest)?,

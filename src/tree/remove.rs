@@ -39,12 +39,20 @@ impl Tree {
         let registry = &self.registry;
         match node {
             Node::BlobData(digest) => registry.remove_blob(digest)?,
-            Node::Link(repository, set, digest) => registry.remove_link(repository, set, digest)?,
-            Node::CurrentLink(repository, tag) => registry.remove_current(repository, tag)?,
-            Node::StartedAt(repository, id) => registry.remove_started_at(repository, id)?,
-            Node::UploadData(repository, id) => registry.remove_upload_data(repository, id)?,
+            Node::Link(repository, set, digest) => {
+                registry.links().remove(repository, set, digest)?;
+            }
+            Node::CurrentLink(repository, tag) => {
+                registry.links().remove_current(repository, tag)?;
+            }
+            Node::StartedAt(repository, id) => {
+                registry.uploads().remove_started_at(repository, id)?;
+            }
+            Node::UploadData(repository, id) => registry.uploads().remove_data(repository, id)?,
             Node::HashState(repository, id, algorithm, offset) => {
-                registry.remove_hash_state(repository, id, *algorithm, *offset)?;
+                registry
+                    .uploads()
+                    .remove_hash_state(repository, id, *algorithm, *offset)?;
             }
             _ => return Err(TreeError::IsDirectory),
         }

@@ -139,7 +139,9 @@ impl Tree {
             return Ok(became());
         }
         if let (Node::UploadData(from, one), Node::UploadData(to, other)) = (from, to) {
-            self.registry.move_upload_data((from, one), (to, other))?;
+            self.registry
+                .uploads()
+                .move_data((from, one), (to, other))?;
             return Ok(became());
         }
         if kind != FileKind::Directory || !to.is_directory() {

@@ -48,17 +48,21 @@ impl Tree {
         match node {
             Node::BlobData(digest) => registry.set_blob_time(digest, kept)?,
             Node::Link(repository, set, digest) => {
-                registry.set_link_time(repository, set, digest, kept)?;
+                registry.links().set_time(repository, set, digest, kept)?;
             }
             Node::CurrentLink(repository, tag) => {
-                registry.set_current_time(repository, tag, kept)?;
+                registry.links().set_current_time(repository, tag, kept)?;
             }
-            Node::StartedAt(repository, id) => registry.set_started_time(repository, id, kept)?,
+            Node::StartedAt(repository, id) => {
+                registry.uploads().set_started_time(repository, id, kept)?;
+            }
             Node::HashState(repository, id, algorithm, offset) => {
-                registry.set_hash_state_time(repository, id, *algorithm, *offset, kept)?;
+                registry
+                    .uploads()
+                    .set_hash_state_time(repository, id, *algorithm, *offset, kept)?;
             }
             Node::UploadData(repository, id) => {
-                let data = registry.upload_data(repository, id)?;
+                let data = registry.uploads().data(repository, id)?;
                 data.set_modified(when).map_err(|error| TreeError::Plain {
                     path: node.to_string(),
                     error,

@@ -19,7 +19,7 @@ use super::target::Target;
 use super::{Handle, Place, Tree};
 use crate::layout::Node;
 use crate::name::LinkSet;
-use crate::registry::Uploads;
+use crate::registry::UploadDurability;
 
 /// Whether a file has lost its last name, so that its bytes go with its last close.
 fn is_gone(file: &File) -> bool {
@@ -57,8 +57,8 @@ impl Tree {
     pub fn open_may_wait(&self, place: &Place) -> bool {
         match place {
             Place::Plain(_) => true,
-            Place::Node(Node::BlobData(digest)) => !self.registry.is_blob_at_hand(digest),
-            Place::Node(Node::UploadData(name, id)) => !self.registry.is_upload_open(name, id),
+            Place::Node(Node::BlobData(digest)) => !self.registry.queries().is_blob_at_hand(digest),
+            Place::Node(Node::UploadData(name, id)) => !self.registry.uploads().is_open(name, id),
             Place::Draft(_) => self.stat_may_wait(place),
             Place::Node(_) | Place::Hidden(_) | Place::Own(_) => false,
         }
@@ -142,7 +142,7 @@ impl Tree {
             target,
             Target::File(Node::StartedAt(..) | Node::HashState(..))
         );
-        note && self.registry.policy().uploads == Uploads::Fast
+        note && self.registry.policy().uploads == UploadDurability::Fast
     }
 
     /// The same of a directory.
@@ -151,7 +151,7 @@ impl Tree {
             place,
             Place::Node(Node::Upload(..) | Node::HashStates(..) | Node::HashStatesAlgorithm(..))
         );
-        note && self.registry.policy().uploads == Uploads::Fast
+        note && self.registry.policy().uploads == UploadDurability::Fast
     }
 
     /// Whether everything up to a position is durable; by now, if there is none.

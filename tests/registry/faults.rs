@@ -7,6 +7,7 @@ use regfs::blobs::{self, Blobs};
 use regfs::digest::{Algorithm, Digest};
 use regfs::index::{self, Store};
 use regfs::layout::Node;
+use regfs::maintenance::{Progress, Severity};
 use regfs::name::{LinkSet, RepositoryName, Tag, UploadId};
 use regfs::registry::{Bytes, Destination, Error, Policy, Registry};
 
@@ -117,9 +118,12 @@ pub(crate) fn live(registry: &Registry, done: &mut Acknowledged) -> Result<(), E
     }
     make(Node::Uploads(name.clone()))?;
     make(Node::Upload(name.clone(), upload()))?;
-    registry.set_started_at(&name, &upload(), b"2026-01-01T00:00:00Z")?;
     registry
-        .create_upload_data(&name, &upload())?
+        .uploads()
+        .set_started_at(&name, &upload(), b"2026-01-01T00:00:00Z")?;
+    registry
+        .uploads()
+        .create_data(&name, &upload())?
         .write_at(0, &UPLOADED)?;
     let digest = sha256(&UPLOADED);
     make(Node::BlobDirectory(digest)).or_else(|_| {
@@ -158,8 +162,8 @@ fn move_and_remove(registry: &Registry, done: &mut Acknowledged) -> Result<(), E
         Algorithm::Sha256,
     ))?;
     make(Node::LinkDirectory(name.clone(), index.clone(), one))?;
-    registry.set_link(&name, &index, &one, &one)?;
-    registry.set_current(&name, &other, &one)?;
+    registry.links().set(&name, &index, &one, &one)?;
+    registry.links().set_current(&name, &other, &one)?;
     registry.sync()?;
     done.links.push((index.clone(), one));
     make(Node::HashStates(name.clone(), upload()))?;
@@ -168,9 +172,13 @@ fn move_and_remove(registry: &Registry, done: &mut Acknowledged) -> Result<(), E
         upload(),
         Algorithm::Sha256,
     ))?;
-    registry.set_hash_state(&name, &upload(), Algorithm::Sha256, 7, b"state")?;
-    registry.remove_hash_state(&name, &upload(), Algorithm::Sha256, 7)?;
-    registry.remove_started_at(&name, &upload())?;
+    registry
+        .uploads()
+        .set_hash_state(&name, &upload(), Algorithm::Sha256, 7, b"state")?;
+    registry
+        .uploads()
+        .remove_hash_state(&name, &upload(), Algorithm::Sha256, 7)?;
+    registry.uploads().remove_started_at(&name, &upload())?;
     registry.remove_directory(&Node::HashStatesAlgorithm(
         name.clone(),
         upload(),
@@ -180,8 +188,8 @@ fn move_and_remove(registry: &Registry, done: &mut Acknowledged) -> Result<(), E
     registry.remove_directory(&Node::Upload(name.clone(), upload()))?;
     // From here on the link may be gone, or not.
     done.links.retain(|(set, _)| *set != index);
-    registry.remove_current(&name, &other)?;
-    registry.remove_link(&name, &index, &one)?;
+    registry.links().remove_current(&name, &other)?;
+    registry.links().remove(&name, &index, &one)?;
     registry.remove_directory(&Node::LinkDirectory(name.clone(), index, one))?;
     registry.sync()?;
     let gone = registry.queries().current(&name, &other);
@@ -200,13 +208,10 @@ pub(crate) fn check(registry: &Registry, done: &Acknowledged, maybe_removed: &Di
     for digest in done.blobs.iter().filter(|digest| *digest != maybe_removed) {
         whole(digest);
     }
-    let found = registry.check_all(|_, _| {}).unwrap();
-    for one in &found.discoveries {
+    let found = regfs::maintenance::check(registry, &Progress::default()).unwrap();
+    for one in &found.findings {
         let text = format!("{:?} {} {}", one.fault, one.subject, one.detail);
-        assert!(
-            one.fault.severity() == regfs::registry::Severity::Note,
-            "{text}"
-        );
+        assert!(one.fault.severity() == Severity::Note, "{text}");
     }
     let name = name_now(registry);
     for (set, digest) in &done.links {

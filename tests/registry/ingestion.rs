@@ -9,7 +9,7 @@ use regfs::index::{self, Store};
 use regfs::layout::Node;
 use regfs::name::{LinkSet, RepositoryName, Tag};
 use regfs::registry::{
-    Bytes, Destination, Error, INLINE_BYTES_MAX, Policy, References, Registry, Removal, Schema1,
+    Bytes, Destination, Error, INLINE_BYTES_MAX, Policy, ReferenceCheck, Registry, Removal, Schema1,
 };
 
 use super::table::{STOCK, bytes, filled, table};
@@ -73,10 +73,10 @@ impl Machine {
     }
 
     fn open(&self) -> Registry {
-        self.open_with(References::Require)
+        self.open_with(ReferenceCheck::Require)
     }
 
-    fn open_with(&self, references: References) -> Registry {
+    fn open_with(&self, references: ReferenceCheck) -> Registry {
         let facts: Arc<dyn Store> = Arc::clone(&self.facts) as _;
         let bytes: Arc<dyn Blobs> = Arc::clone(&self.bytes) as _;
         let policy = Policy {
@@ -154,7 +154,7 @@ fn documents() -> Vec<(Vec<u8>, Digest, Vec<Digest>, usize)> {
     [artifact.into_bytes(), signed, large()]
         .into_iter()
         .map(|document| {
-            let manifest = regfs::registry::judge(&document, &policy).unwrap();
+            let manifest = regfs::registry::validate(&document, &policy).unwrap();
             let digest = manifest.digest(&document, Algorithm::Sha256);
             let signatures = manifest.signatures().iter().map(|one| sha256(one));
             let (signatures, named) = (signatures.collect(), manifest.references().len());
@@ -231,7 +231,7 @@ fn an_ingestion_cut_off_at_any_write_is_whole_or_nothing() {
 #[test]
 fn what_every_valid_manifest_names_is_known() {
     let machine = Machine::new();
-    let registry = machine.open_with(References::Skip);
+    let registry = machine.open_with(ReferenceCheck::Skip);
     for row in table("valid.txt") {
         let document = row[2].as_bytes();
         let ingested = registry.ingest(&name(), document, &Destination::default());
@@ -273,7 +273,8 @@ fn what_a_manifest_names_is_forgotten_with_it() {
             Err(Error::Referenced { .. })
         ));
         registry
-            .remove_link(&name(), &LinkSet::Revisions, digest)
+            .links()
+            .remove(&name(), &LinkSet::Revisions, digest)
             .unwrap();
         registry.remove_blob(digest).unwrap();
         assert!(registry.queries().references(digest).unwrap().is_empty());
@@ -298,7 +299,9 @@ fn what_a_manifest_names_is_learnt_whichever_comes_first_link_or_bytes() {
     ] {
         registry.make_directory(&directory).unwrap();
     }
-    let finding = registry.set_link(&name, &LinkSet::Revisions, &digest, &digest);
+    let finding = registry
+        .links()
+        .set(&name, &LinkSet::Revisions, &digest, &digest);
     let finding = finding.unwrap().unwrap().to_string();
     assert!(finding.contains("stored first"), "{finding}");
     assert!(registry.queries().references(&digest).unwrap().is_empty());

@@ -11,7 +11,7 @@ use std::process::Command;
 use regfs::digest::Digest;
 use regfs::dir::Dir;
 use regfs::name::LinkSet;
-use regfs::registry::{Error, Policy, Registry};
+use regfs::registry::{Error, Policy, Recover, Registry};
 
 use super::faults::{Acknowledged, check, live, tag, uploaded};
 
@@ -71,7 +71,11 @@ fn child() {
         return;
     };
     let mut done = Acknowledged::default();
-    match Registry::open(&Dir::open(Path::new(&store)).unwrap(), Policy::default()) {
+    match Registry::open(
+        &Dir::open(Path::new(&store)).unwrap(),
+        Policy::default(),
+        Recover::Refuse,
+    ) {
         Ok(registry) => {
             if let Err(error) = live(&registry, &mut done) {
                 eprintln!("failed: {error}");
@@ -122,7 +126,11 @@ fn fail_each(errno: &str) {
         let text = run(&store, &["-o", "/dev/null", "-e", &trace, "-e", &inject]);
         let done = understood(&text);
         failures += usize::from(done.removed.is_empty());
-        let registry = Registry::open(&Dir::open(&store).unwrap(), Policy::default());
+        let registry = Registry::open(
+            &Dir::open(&store).unwrap(),
+            Policy::default(),
+            Recover::Refuse,
+        );
         let registry = registry.unwrap_or_else(|error| panic!("{errno} {n}: {error}"));
         check(&registry, &done, &uploaded());
         match live(&registry, &mut Acknowledged::default()) {

@@ -8,9 +8,10 @@ use std::io;
 use rustix::fs::{FileType, Mode};
 
 use crate::adoption::access::{ids, set, unless_forbidden};
-use crate::adoption::{AdoptionError, Progress, about, go_on};
+use crate::adoption::{AdoptionError, about, go_on};
 use crate::dir::Dir;
 use crate::layout::Node;
+use crate::maintenance::Progress;
 use crate::registry::{Owner, Ownership};
 use crate::tree::Permissions;
 

@@ -12,7 +12,7 @@ use crate::adoption::{AdoptionError, about};
 use crate::dir::Dir;
 use crate::layout::Node;
 use crate::printable::printable;
-use crate::registry::{INLINE_BYTES_MAX, Moment, Value, Way, transfer};
+use crate::registry::{INLINE_BYTES_MAX, Snapshot, Value, Way, transfer};
 
 /// The name under which it is tried whether files can be copied by reference.
 const TRIED: &str = ".regfs-tried";
@@ -43,7 +43,7 @@ pub(super) fn prepare(target: &Path) -> Result<(Dir, Private), AdoptionError> {
 
 /// The way in which blobs become the tree's own: by reference if the filesystem can, or else by
 /// a copy for which there must be room.
-pub(super) fn own(moment: &Moment<'_>, target: &Dir) -> Result<Way, AdoptionError> {
+pub(super) fn own(moment: &Snapshot<'_>, target: &Dir) -> Result<Way, AdoptionError> {
     let (mut needed, mut first) = (0, None);
     moment.blobs(|fact| {
         if let (Node::BlobData(digest), Value::Blob { size, .. }) = fact

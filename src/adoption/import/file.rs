@@ -207,7 +207,7 @@ impl Reader<'_> {
     /// taken in.
     fn has_blob(&self, digest: &Digest) -> Result<bool, AdoptionError> {
         Ok(match self.shared.importing.into {
-            Some((_, registry)) => registry.has_blob(digest)?,
+            Some((_, registry)) => registry.queries().has_blob(digest)?,
             None => self.shared.seen.lock().contains(digest),
         })
     }

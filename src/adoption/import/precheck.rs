@@ -131,7 +131,7 @@ impl Check<'_> {
         let Ok(found) = Found::open(&at.dir, name) else {
             return Ok(());
         };
-        if found.len() <= INLINE_BYTES_MAX as u64 || self.registry.has_blob(digest)? {
+        if found.len() <= INLINE_BYTES_MAX as u64 || self.registry.queries().has_blob(digest)? {
             return Ok(());
         }
         if let Err(why) = self.sharing.way(found.file())? {

@@ -41,7 +41,7 @@ impl Queries<'_> {
     /// nobody takes them for a manifest.
     fn role_name(&mut self, role: Role, digest: &Digest) -> Result<&'static str, Error> {
         let is_blob = role == Role::Child
-            && self.registry.has_blob(digest)?
+            && self.registry.queries().has_blob(digest)?
             && self.media_type(digest)?.is_none()
             && !self.registry.index.is_revision(digest)?;
         Ok(if is_blob { "blob" } else { role.name() })

@@ -1,49 +1,93 @@
-//! The inventory: what is there and how much, told from facts alone.
+//! The inventory: what a store holds and how much, counted in the index alone.
 
 use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Moment, Registry, time};
 use crate::digest::{Algorithm, Digest};
-use crate::index::{DigestId, Link, RepositoryId};
+use crate::index::{DigestId, Index, Link, RepositoryId};
 use crate::name::{LinkSet, RepositoryName, Tag};
+use crate::registry::{Error, Registry, Snapshot, time};
 
 /// Rows that are read at once.
 const PAGE: usize = 1_000;
 
 /// A repository, and how much it holds.
-#[derive(Clone, Debug)]
-pub struct Holding {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RepositoryUsage {
     /// Its name.
-    pub name: RepositoryName,
+    pub repository: String,
     /// Tags.
     pub tags: u64,
     /// Manifests.
     pub revisions: u64,
     /// Layers and configurations.
     pub layers: u64,
-    /// Bytes of all that, each counted once.
+    /// Bytes of its manifests, layers and configurations, each counted once.
     pub logical: u64,
-    /// Bytes that no other repository holds.
+    /// Bytes of these that no other repository holds.
     pub unique: u64,
+    /// Bytes of these that other repositories hold too.
+    pub shared: u64,
 }
 
-/// One manifest that a tag was at.
-#[derive(Clone, Copy, Debug)]
-pub struct Earlier {
+/// A tag that has a manifest.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TagEntry {
+    /// The tag.
+    pub tag: String,
+    /// Its manifest.
+    pub digest: Digest,
+    /// The kind of that manifest; `None` if regfs does not know the manifest.
+    pub kind: Option<String>,
+    /// When the tag was written.
+    pub pushed: Timestamp,
+}
+
+/// A manifest, and what it names.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ImageReport {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its kind; `None` if regfs does not know the manifest.
+    pub kind: Option<String>,
+    /// Its media type; `None` if regfs does not know the manifest.
+    pub media_type: Option<String>,
+    /// Its length in bytes; `None` if it is not stored.
+    pub size: Option<u64>,
+    /// The blobs and manifests that it names.
+    pub references: Vec<ReferencedBlob>,
+    /// The manifests of its repository that have it as their subject.
+    pub referrers: Vec<Digest>,
+}
+
+/// A blob or manifest that a manifest names.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReferencedBlob {
+    /// Its role: configuration, layer, child or subject.
+    pub role: String,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its length in bytes; `None` if it is not stored.
+    pub size: Option<u64>,
+}
+
+/// A manifest that a tag has or had.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TagVersion {
     /// The manifest.
     pub digest: Digest,
-    /// Since when it was.
-    pub since: SystemTime,
-    /// Whether it is now.
+    /// When the tag got it.
+    pub since: Timestamp,
+    /// `true` if the tag has it now.
     pub current: bool,
-    /// Whether it can still be pulled.
+    /// `true` if it can still be pulled by its digest.
     pub held: bool,
 }
 
-/// How much of everything there is.
+/// How much a store holds.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Totals {
     /// Repositories.
@@ -94,7 +138,36 @@ impl Weights {
     }
 }
 
-impl Moment<'_> {
+/// The inventory of a store, as of the snapshot that it holds.
+#[derive(Debug)]
+pub struct Inventory<'a> {
+    registry: &'a Registry,
+    snapshot: Snapshot<'a>,
+}
+
+/// Returns a time as reports have it.
+fn timestamp(time: SystemTime) -> Timestamp {
+    Timestamp::try_from(time).unwrap_or_default()
+}
+
+impl<'a> Inventory<'a> {
+    /// Returns the inventory of a registry as of now.
+    ///
+    /// # Errors
+    /// The failure to take the snapshot.
+    pub fn of(registry: &'a Registry) -> Result<Self, Error> {
+        let snapshot = registry.snapshot()?;
+        Ok(Self { registry, snapshot })
+    }
+
+    fn index(&self) -> &Index {
+        self.snapshot.index()
+    }
+
+    fn kind(&self, digest: &Digest) -> Result<Option<String>, Error> {
+        Ok(self.registry.queries().kind(digest)?.map(str::to_owned))
+    }
+
     /// Every repository, with its number.
     fn holders(&self) -> Result<Vec<(RepositoryId, RepositoryName)>, Error> {
         let mut last = None;
@@ -129,9 +202,15 @@ impl Moment<'_> {
         Ok((layers, revisions, held))
     }
 
-    /// Every repository, or one, with how much it holds. What others hold is looked at either
-    /// way: it tells what is unique.
-    pub fn holdings(&self, only: Option<&RepositoryName>) -> Result<Vec<Holding>, Error> {
+    /// Returns every repository, or one, with how much it holds. Either way it reads what all
+    /// repositories hold, to know which bytes are unique.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if the one does not exist.
+    pub fn repositories(
+        &self,
+        only: Option<&RepositoryName>,
+    ) -> Result<Vec<RepositoryUsage>, Error> {
         let mut weights = Weights::default();
         self.index().each_blob(|_, blob| {
             if blob.present {
@@ -155,13 +234,14 @@ impl Moment<'_> {
                 unique += if alone { size } else { 0 };
             }
             self.index().each_tag(id, |_, _| tags += 1)?;
-            found.push(Holding {
-                name,
+            found.push(RepositoryUsage {
+                repository: name.to_string(),
                 tags,
                 revisions,
                 layers,
                 logical,
                 unique,
+                shared: logical - unique,
             });
         }
         match only {
@@ -170,8 +250,11 @@ impl Moment<'_> {
         }
     }
 
-    /// The tags of a repository that are at a manifest: which, and since when.
-    pub fn tags(&self, name: &RepositoryName) -> Result<Vec<(Tag, Digest, SystemTime)>, Error> {
+    /// Returns the tags of a repository that have a manifest.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if the repository does not exist.
+    pub fn tags(&self, name: &RepositoryName) -> Result<Vec<TagEntry>, Error> {
         let id = self.number(name)?;
         let (mut last, mut found) = (None, Vec::new());
         loop {
@@ -180,22 +263,52 @@ impl Moment<'_> {
                 return Ok(found);
             };
             last = Some(end.clone());
-            found.extend(page.into_iter().filter_map(|(tag, record)| {
-                let (digest, pushed) = record.current?;
-                Some((tag, digest, time(pushed)))
-            }));
+            for (tag, record) in page {
+                let Some((digest, pushed)) = record.current else {
+                    continue;
+                };
+                found.push(TagEntry {
+                    tag: tag.to_string(),
+                    digest,
+                    kind: self.kind(&digest)?,
+                    pushed: timestamp(time(pushed)),
+                });
+            }
         }
     }
 
-    /// The manifest that a tag is at.
-    pub fn current(&self, name: &RepositoryName, tag: &Tag) -> Result<Digest, Error> {
+    /// Returns the manifest of a tag and what it names.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if the tag does not exist or has no manifest.
+    pub fn image(&self, name: &RepositoryName, tag: &Tag) -> Result<ImageReport, Error> {
         let record = self.index().view().tag(self.number(name)?, tag)?;
         let current = record.and_then(|record| record.current);
-        current.map(|(digest, _)| digest).ok_or(Error::Missing)
+        let (digest, _) = current.ok_or(Error::Missing)?;
+        let mut queries = self.registry.queries();
+        let mut size = |digest: &Digest| queries.blob(digest).ok().map(|(size, _)| size);
+        let references = self.registry.queries().references(&digest)?.into_iter();
+        Ok(ImageReport {
+            digest,
+            kind: self.kind(&digest)?,
+            media_type: self.registry.queries().media_type(&digest)?,
+            size: size(&digest),
+            references: references
+                .map(|(role, digest)| ReferencedBlob {
+                    role: role.to_owned(),
+                    size: size(&digest),
+                    digest,
+                })
+                .collect(),
+            referrers: self.registry.queries().referrers(&digest, Some(name))?,
+        })
     }
 
-    /// Every manifest that a tag was at, the newest first.
-    pub fn history(&self, name: &RepositoryName, tag: &Tag) -> Result<Vec<Earlier>, Error> {
+    /// Returns every manifest that a tag has or had, the newest first.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if the tag does not exist.
+    pub fn history(&self, name: &RepositoryName, tag: &Tag) -> Result<Vec<TagVersion>, Error> {
         let id = self.number(name)?;
         let mut view = self.index().view();
         let record = view.tag(id, tag)?.ok_or(Error::Missing)?;
@@ -207,9 +320,9 @@ impl Moment<'_> {
                     continue;
                 };
                 let held = view.link(id, &LinkSet::Revisions, &digest)?;
-                found.push(Earlier {
+                found.push(TagVersion {
                     digest,
-                    since: time(pushed),
+                    since: timestamp(time(pushed)),
                     current: record.current.is_some_and(|(now, _)| now == digest),
                     held: matches!(held, Some(Link::Linked { .. })),
                 });
@@ -224,8 +337,11 @@ impl Moment<'_> {
         Ok(found.ok_or(Error::Missing)?.id)
     }
 
-    /// How much of everything there is.
-    pub fn totals(&self, registry: &Registry) -> Result<Totals, Error> {
+    /// Returns the totals of the store.
+    ///
+    /// # Errors
+    /// The failure to read the index or the trash.
+    pub fn totals(&self) -> Result<Totals, Error> {
         let mut totals = Totals::default();
         for (id, _) in self.holders()? {
             let (layers, revisions, _) = self.held(id)?;
@@ -243,7 +359,7 @@ impl Moment<'_> {
             }
             Ok::<_, Error>(())
         })?;
-        for retired in registry.trash()? {
+        for retired in self.registry.blobs().retired()? {
             totals.trash += 1;
             totals.trash_bytes += retired.len;
         }

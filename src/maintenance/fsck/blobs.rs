@@ -1,18 +1,18 @@
 //! Blobs: facts against files, and small blobs against their names.
 
 use super::bytes::Files;
-use super::{Check, Cure, Discovery, Fault, KEPT};
+use super::{Check, Fault, FsckFinding, LISTED_MAX, RepairAction};
 use crate::digest::Digest;
 use crate::index::DigestId;
 use crate::manifest::{Need, understand};
 use crate::name::RepositoryName;
-use crate::registry::Error;
+use crate::registry::{Error, stored_manifest};
 
 impl Check<'_> {
     /// Blobs against their files.
     pub(super) fn blobs(&mut self) -> Result<(), Error> {
-        let index = self.moment.index();
-        let mut files = Files::of(self.registry.blobs.as_ref());
+        let index = self.snapshot.index();
+        let mut files = Files::of(self.registry.blobs());
         let (mut extra, mut missing, mut short) = (Vec::new(), Vec::new(), Vec::new());
         let (mut damaged, mut digests) = (Vec::new(), 0);
         index.each_blob(|digest, blob| {
@@ -42,17 +42,27 @@ impl Check<'_> {
             extra.push(file);
             files.next();
         }
-        self.found.digests = digests;
+        self.report.digests = digests;
         for digest in missing {
             self.missing(&digest)?;
         }
         for (digest, len, size) in short {
             let detail = format!("{len} bytes, where {size} were published");
-            self.about(Fault::BlobSize, &digest, detail, Cure::TakeOut(digest))?;
+            self.about(
+                Fault::BlobSize,
+                &digest,
+                detail,
+                RepairAction::TakeOut(digest),
+            )?;
         }
         for digest in damaged {
             let detail = "its bytes are not what its name says".to_owned();
-            self.about(Fault::BlobDamaged, &digest, detail, Cure::TakeOut(digest))?;
+            self.about(
+                Fault::BlobDamaged,
+                &digest,
+                detail,
+                RepairAction::TakeOut(digest),
+            )?;
         }
         for digest in extra {
             self.extra(&digest)?;
@@ -62,35 +72,43 @@ impl Check<'_> {
 
     /// A blob whose file was not there: is it still so?
     fn missing(&mut self, digest: &Digest) -> Result<(), Error> {
-        let held = self.registry.hold(digest);
-        let blob = self.registry.index.view().blob(digest)?;
-        let there = blob.is_some_and(|blob| blob.present && !blob.inline);
-        let gone = there && self.registry.blobs.open(digest).is_err();
-        drop(held);
+        let locked = self.registry.lock_blob(digest);
+        let there = locked.record()?.is_some_and(|blob| !blob.inline);
+        let gone = there && self.registry.blobs().open(digest).is_err();
+        drop(locked);
         if !gone {
             return Ok(());
         }
         let detail = "its file is gone".to_owned();
-        self.about(Fault::BlobMissing, digest, detail, Cure::Missing(*digest))
+        self.about(
+            Fault::BlobMissing,
+            digest,
+            detail,
+            RepairAction::Missing(*digest),
+        )
     }
 
     /// A file that no fact named: is it still so?
     fn extra(&mut self, digest: &Digest) -> Result<(), Error> {
-        let held = self.registry.hold(digest);
-        let blob = self.registry.index.view().blob(digest)?;
-        let named = blob.is_some_and(|blob| blob.present && !blob.inline);
-        let there = self.registry.blobs.open(digest).is_ok();
-        drop(held);
+        let locked = self.registry.lock_blob(digest);
+        let named = locked.record()?.is_some_and(|blob| !blob.inline);
+        let there = self.registry.blobs().open(digest).is_ok();
+        drop(locked);
         if named || !there {
             return Ok(());
         }
         let detail = "a file that no fact names".to_owned();
-        self.about(Fault::BlobWithoutFact, digest, detail, Cure::Adopt(*digest))
+        self.about(
+            Fault::BlobWithoutFact,
+            digest,
+            detail,
+            RepairAction::Adopt(*digest),
+        )
     }
 
     /// Small blobs, whose bytes are read.
     pub(super) fn inline(&mut self) -> Result<(), Error> {
-        let index = self.moment.index();
+        let index = self.snapshot.index();
         let mut wrong = Vec::new();
         for id in self.census.without_bytes() {
             wrong.push((index.digest_of(id)?, "its bytes are gone"));
@@ -103,8 +121,8 @@ impl Check<'_> {
             }
         }
         for (digest, detail) in wrong {
-            let cure = Cure::TakeOut(digest);
-            self.about(Fault::BlobDamaged, &digest, detail.into(), cure)?;
+            let action = RepairAction::TakeOut(digest);
+            self.about(Fault::BlobDamaged, &digest, detail.into(), action)?;
         }
         Ok(())
     }
@@ -116,24 +134,22 @@ impl Check<'_> {
         digest: &Digest,
     ) -> Result<(), Error> {
         // Its bytes may have been damaged, or be no manifest that we understand.
-        let Ok(Some(bytes)) = self.registry.stored_manifest(digest) else {
+        let Ok(Some(bytes)) = stored_manifest(self.registry, digest) else {
             return Ok(());
         };
         let known = self.registry.queries().media_type(digest)?.is_some();
         if known || understand(&bytes).is_none() {
             return Ok(());
         }
-        if !self.found.count(Fault::EdgesMissing) {
+        if !self.report.count(Fault::EdgesMissing) {
             return Ok(());
         }
-        self.found.discoveries.push(Discovery {
-            fault: Fault::EdgesMissing,
-            subject: format!("{name}@{digest}"),
-            detail: "what this manifest names was never noted".into(),
-            needed_by: Vec::new(),
-            cure: Cure::Learn(*digest),
-            in_trash: None,
-        });
+        self.report.findings.push(FsckFinding::new(
+            Fault::EdgesMissing,
+            format!("{name}@{digest}"),
+            "what this manifest names was never noted",
+            RepairAction::Learn(*digest),
+        ));
         Ok(())
     }
 
@@ -143,7 +159,7 @@ impl Check<'_> {
         manifest: &Digest,
         named: &Digest,
     ) -> Result<bool, Error> {
-        let bytes = match self.moment.read(manifest) {
+        let bytes = match self.snapshot.read(manifest) {
             // That it is damaged is told elsewhere.
             Err(Error::Corrupt { .. }) => return Ok(true),
             bytes => bytes?,
@@ -159,19 +175,17 @@ impl Check<'_> {
     pub(super) fn unused(&mut self) -> Result<(), Error> {
         let unused: Vec<DigestId> = self.census.unused().collect();
         let count = unused.len() as u64;
-        for id in unused.into_iter().take(KEPT) {
-            let digest = self.moment.index().digest_of(id)?;
-            self.found.discoveries.push(Discovery {
-                fault: Fault::BlobWithoutLink,
-                subject: digest.to_string(),
-                detail: "no link and no manifest names it".into(),
-                needed_by: Vec::new(),
-                cure: Cure::Nothing,
-                in_trash: None,
-            });
+        for id in unused.into_iter().take(LISTED_MAX) {
+            let digest = self.snapshot.index().digest_of(id)?;
+            self.report.findings.push(FsckFinding::new(
+                Fault::BlobWithoutLink,
+                digest.to_string(),
+                "no link and no manifest names it",
+                RepairAction::Nothing,
+            ));
         }
         if count > 0 {
-            self.found.counts.insert(Fault::BlobWithoutLink, count);
+            self.report.counts.insert(Fault::BlobWithoutLink, count);
         }
         Ok(())
     }
@@ -183,6 +197,9 @@ mod tests {
     use crate::digest::Algorithm;
     use crate::index::Link;
     use crate::layout::Node;
+    use crate::maintenance::Progress;
+    use crate::maintenance::fsck::check;
+    use crate::maintenance::fsck::repair::repair;
     use crate::name::LinkSet;
     use crate::registry::{Bytes, Registry};
 
@@ -205,7 +222,7 @@ mod tests {
         let bytes = Bytes::Held(document.as_bytes());
         registry.publish(bytes, &digest).unwrap();
         // As it was linked when such a manifest was not read.
-        let linked = registry.index.transact(|facts| {
+        let linked = registry.index().transact(|facts| {
             let id = facts.repository(name.namespace())?.unwrap().id;
             let link = Link::Linked {
                 target: digest,
@@ -215,15 +232,15 @@ mod tests {
         });
         linked.unwrap();
         assert_eq!(registry.queries().references(&digest).unwrap(), []);
-        let found = registry.check_all(|_, _| {}).unwrap();
-        let told = found.discoveries.iter();
+        let found = check(&registry, &Progress::default()).unwrap();
+        let told = found.findings.iter();
         let mut told = told.filter(|one| one.fault == Fault::EdgesMissing);
-        assert!(registry.repair(told.next().unwrap()).unwrap());
+        assert!(repair(&registry, told.next().unwrap()).unwrap());
         assert_eq!(
             registry.queries().references(&digest).unwrap(),
             [("layer", layer)]
         );
-        let found = registry.check_all(|_, _| {}).unwrap();
+        let found = check(&registry, &Progress::default()).unwrap();
         assert!(
             !found.counts.contains_key(&Fault::EdgesMissing),
             "{found:?}"

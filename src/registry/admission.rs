@@ -1,40 +1,57 @@
-//! The gate: whether a document may become a manifest of a repository.
+//! Admission: whether a document may become a manifest of a repository.
 //!
-//! What people drop is judged before it is stored; what a registry has stored is audited when
-//! its link is written. Both by the same rules, and neither changes anything here.
+//! A manifest that a person copies into the tree is validated before it is stored; a manifest
+//! that a registry has stored is audited when the registry writes its link. Both use the same
+//! rules. Admission changes nothing in the index.
 
-use super::ingest::know;
-use super::{Audit, Error, Policy, References, Registry};
+use super::references::stored_manifest;
+use super::{Audit, Error, Policy, ReferenceCheck, Registry};
 use crate::digest::Digest;
 use crate::index::{Blob, Link, RepositoryId, Transaction};
 use crate::manifest::{
-    self, MANIFEST_BYTES_MAX, Manifest, Named, Need, Reference, Refusal, Rule, Understood,
-    understand,
+    self, Manifest, Named, Need, Reference, Refusal, Rule, Understood, understand,
 };
 use crate::name::{LinkSet, RepositoryName};
 
-/// What a look at a stored manifest gave.
+/// The result of auditing a stored manifest.
 pub(super) struct Audited {
-    /// What is known of it, if it is one at all.
+    /// The references and media type of the document, or `None` if it is not a manifest.
     pub(super) understood: Option<Understood>,
-    /// Which rule it breaks.
+    /// The first rule that the document breaks.
     pub(super) finding: Option<Refusal>,
 }
 
-/// Judges a document by the rules that need no registry.
-pub fn judge(document: &[u8], policy: &Policy) -> Result<Manifest, Refusal> {
+/// Validates a document by the rules that need no registry.
+///
+/// # Errors
+/// The first rule that the document breaks.
+pub fn validate(document: &[u8], policy: &Policy) -> Result<Manifest, Refusal> {
     manifest::parse(document, &policy.admission())
 }
 
+/// The rules by which a registry admits manifests, and what it holds that they refer to.
+#[derive(Clone, Copy, Debug)]
+pub struct Admission<'a>(&'a Registry);
+
 impl Registry {
-    /// Judges a document as if it were dropped into a repository, or by the rules alone that
-    /// need no repository. The inner result is the verdict.
-    pub fn judge(
-        &self,
+    /// Returns the rules by which this registry admits manifests.
+    pub fn admission(&self) -> Admission<'_> {
+        Admission(self)
+    }
+}
+
+impl Admission<'_> {
+    /// Validates a document as if it were copied into `repository`; without one, only by the
+    /// rules that need no repository. The inner result is the verdict.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if the repository does not exist.
+    pub fn validate(
+        self,
         repository: Option<&RepositoryName>,
         document: &[u8],
     ) -> Result<Result<Manifest, Refusal>, Error> {
-        let manifest = match judge(document, &self.policy) {
+        let manifest = match validate(document, &self.0.policy) {
             Ok(manifest) => manifest,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -45,29 +62,29 @@ impl Registry {
         Ok(verdict.map(|()| manifest))
     }
 
-    /// Whether the repository of this name holds what a manifest references.
+    /// Checks that the repository of this name holds everything that a manifest refers to.
     fn check_in(
-        &self,
+        self,
         name: &RepositoryName,
         manifest: &Manifest,
     ) -> Result<Result<(), Refusal>, Error> {
-        let mut view = self.index.view();
+        let mut view = self.0.index.view();
         let found = view.repository(name.namespace())?.ok_or(Error::Missing)?;
         self.check(&mut view, found.id, manifest.references())
     }
 
-    /// Whether a repository holds what a manifest references.
+    /// Checks that a repository holds everything that a manifest refers to.
     pub(super) fn check(
-        &self,
-        facts: &mut Transaction<'_>,
+        self,
+        tx: &mut Transaction<'_>,
         repository: RepositoryId,
         references: &[Reference],
     ) -> Result<Result<(), Refusal>, Error> {
-        if self.policy.references == References::Skip {
+        if self.0.policy.references == ReferenceCheck::Skip {
             return Ok(Ok(()));
         }
         for reference in references {
-            let verdict = held(facts, repository, reference)?;
+            let verdict = held(tx, repository, reference)?;
             if verdict.is_err() && !reference.is_empty_object() {
                 return Ok(verdict);
             }
@@ -75,17 +92,23 @@ impl Registry {
         Ok(Ok(()))
     }
 
-    /// Looks at a manifest that a registry has stored and links now.
-    pub(super) fn audit(&self, name: &RepositoryName, digest: &Digest) -> Result<Audited, Error> {
-        let bytes = self.stored_manifest(digest)?;
+    /// Audits a manifest that a registry has stored and links now.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if the manifest breaks a rule and the policy enforces the audit. A
+    /// missing reference is not an error: programs copy trees in any order, and pull-through
+    /// caches link a manifest before the manifests that it names.
+    pub(super) fn audit(self, name: &RepositoryName, digest: &Digest) -> Result<Audited, Error> {
+        let policy = &self.0.policy;
+        let bytes = stored_manifest(self.0, digest)?;
         let understood = bytes.as_deref().and_then(understand);
-        if self.policy.audit == Audit::Off {
+        if policy.audit == Audit::Off {
             return Ok(Audited {
                 understood,
                 finding: None,
             });
         }
-        let finding = match bytes.as_deref().map(|one| judge(one, &self.policy)) {
+        let finding = match bytes.as_deref().map(|one| validate(one, policy)) {
             Some(Ok(manifest)) => {
                 if let Some((first, more)) = manifest.warnings().split_first() {
                     let more = more.len();
@@ -101,9 +124,7 @@ impl Registry {
                 Some(Refusal::new(rule, "", value, expected))
             }
         };
-        match (self.policy.audit, finding) {
-            // What is missing may come yet: trees are copied in any order, and caches write what
-            // names something first.
+        match (policy.audit, finding) {
             (Audit::Enforce, Some(refusal)) if refusal.rule != Rule::ReferenceMissing => {
                 Err(Error::Refused {
                     repository: name.clone(),
@@ -116,40 +137,11 @@ impl Registry {
             }),
         }
     }
-
-    /// Learns what a manifest names whose bytes have come after the link to it. The caller holds
-    /// its shard.
-    pub(super) fn learn(&self, digest: &Digest) -> Result<(), Error> {
-        if !self.index.is_revision(digest)? || self.queries().media_type(digest)?.is_some() {
-            return Ok(());
-        }
-        let bytes = self.stored_manifest(digest)?;
-        let Some(understood) = bytes.as_deref().and_then(understand) else {
-            return Ok(());
-        };
-        let late = judge(bytes.as_deref().unwrap_or_default(), &self.policy).err();
-        if let Some(refusal) = late.filter(|_| self.policy.audit != Audit::Off) {
-            log::warn!("manifest {digest} came after its link, and the audit finds: {refusal}");
-        }
-        self.learn_edges(digest, &understood)?;
-        self.index
-            .transact(|facts| know(facts, digest, &understood))
-    }
-
-    /// A stored blob's bytes, if it is there and no larger than manifests are.
-    pub(super) fn stored_manifest(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Error> {
-        let blob = self.index.view().blob(digest)?.filter(|blob| blob.present);
-        let len = blob.and_then(|blob| usize::try_from(blob.size).ok());
-        match len.filter(|len| *len <= MANIFEST_BYTES_MAX) {
-            None => Ok(None),
-            Some(_) => self.read_whole(digest).map(Some),
-        }
-    }
 }
 
-/// Whether a repository holds what is referenced, and of that size.
+/// Checks that a repository holds what is referenced, with the size that the reference says.
 fn held(
-    facts: &mut Transaction<'_>,
+    tx: &mut Transaction<'_>,
     repository: RepositoryId,
     reference: &Reference,
 ) -> Result<Result<(), Refusal>, Error> {
@@ -163,14 +155,14 @@ fn held(
         Named::Digest(digest) => digest,
         Named::Unknown(text) => {
             let (rule, place) = (Rule::UnknownAlgorithm, &reference.pointer);
-            let expected = "sha256, sha384 or sha512: of others nobody here can tell what is there";
+            let expected = "sha256, sha384 or sha512: regfs cannot verify other algorithms";
             return Ok(Err(Refusal::new(rule, place, text, expected)));
         }
     };
     let mut blob = None;
     for set in sets {
-        if let Some(Link::Linked { target, .. }) = facts.link(repository, set, digest)? {
-            blob = facts.blob(&target)?.filter(|blob| blob.present);
+        if let Some(Link::Linked { target, .. }) = tx.link(repository, set, digest)? {
+            blob = tx.blob(&target)?.filter(|blob| blob.present);
         }
         if blob.is_some() {
             break;
@@ -179,7 +171,7 @@ fn held(
     Ok(fits(reference, blob.as_ref()))
 }
 
-/// Refuses a reference to what is not there, or is of another size.
+/// Refuses a reference to a blob that is missing (`None`) or has another size.
 fn fits(reference: &Reference, blob: Option<&Blob>) -> Result<(), Refusal> {
     let pointer = &*reference.pointer;
     let Some(blob) = blob else {

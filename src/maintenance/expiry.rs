@@ -8,9 +8,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::room::reserve;
-use super::{Error, Registry};
-use crate::blobs::Retired;
+use crate::registry::{Error, Registry, reserve};
 
 /// How often the space is looked at: what the kernel writes by itself asks nobody for room.
 const TICK: Duration = Duration::from_secs(1);
@@ -28,50 +26,23 @@ fn wanted(total: u64) -> u64 {
         .max(reserve(total).saturating_mul(2))
 }
 
-impl Registry {
-    /// Removes from the trash what has been there for as long as policy says; how long it is
-    /// until something else may have been.
-    pub fn expire_trash(&self, now: SystemTime) -> Result<Duration, Error> {
-        let mut pause = self.policy.trash.min(PAUSE_MAX).max(TICK);
-        for one in self.blobs.retired()? {
-            // A clock that was set back must not have everything gone.
-            let kept = now.duration_since(one.since).unwrap_or_default();
-            match self.policy.trash.checked_sub(kept) {
-                None | Some(Duration::ZERO) => self.forget_retired(&one)?,
-                Some(left) => pause = pause.min(left.max(TICK)),
-            }
+/// Removes blobs from the trash that were there for as long as the policy says. Returns how long
+/// it takes at most until the next one is due.
+///
+/// # Errors
+/// The failure to read the trash, or to remove a blob.
+pub fn expire_trash(registry: &Registry, now: SystemTime) -> Result<Duration, Error> {
+    let limit = registry.policy().trash;
+    let mut pause = limit.min(PAUSE_MAX).max(TICK);
+    for one in registry.blobs().retired()? {
+        // A clock that was set back must not empty the trash.
+        let age = now.duration_since(one.since).unwrap_or_default();
+        match limit.checked_sub(age) {
+            None | Some(Duration::ZERO) => registry.forget_retired(&one)?,
+            Some(left) => pause = pause.min(left.max(TICK)),
         }
-        Ok(pause)
     }
-
-    /// Removes what is oldest in the trash until this many bytes are available, or it is empty.
-    pub(super) fn make_room(&self, wanted: u64) -> Result<(), Error> {
-        let _alone = self.making_room.lock();
-        let lacks = || Ok::<_, Error>(self.blobs.space()?.available < wanted);
-        if !lacks()? {
-            return Ok(());
-        }
-        let mut retired = self.blobs.retired()?;
-        retired.sort_unstable_by_key(|one| one.since);
-        for one in retired {
-            self.forget_retired(&one)?;
-            if !lacks()? {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes a blob from the trash, unless a moment that is held may name it, or it went there
-    /// again meanwhile.
-    fn forget_retired(&self, one: &Retired) -> Result<(), Error> {
-        let _held = self.hold(&one.digest);
-        let moments = self.moments.lock();
-        if moments.since.is_none_or(|since| one.since < since) {
-            self.blobs.forget(&one.digest, Some(one.since))?;
-        }
-        Ok(())
-    }
+    Ok(pause)
 }
 
 /// A thread that looks after the trash until this is dropped.
@@ -89,7 +60,7 @@ impl Expiry {
         let look = move || {
             let mut next = Instant::now();
             loop {
-                if let Err(error) = registry.look_after_trash(&mut next) {
+                if let Err(error) = look_after_trash(&registry, &mut next) {
                     log::warn!("what is in the trash stays for now: {error}");
                 }
                 if ended.recv_timeout(TICK) != Err(RecvTimeoutError::Timeout) {
@@ -115,25 +86,28 @@ impl Drop for Expiry {
     }
 }
 
-impl Registry {
-    /// Looks at the space, and at the trash if it is time to; says when that is next.
-    fn look_after_trash(&self, next: &mut Instant) -> Result<(), Error> {
-        if Instant::now() >= *next {
-            *next = Instant::now() + TICK.max(PAUSE_MAX / 60);
-            let pause = self.expire_trash(SystemTime::now())?;
-            *next = Instant::now() + pause;
-        }
-        self.make_room(wanted(self.blobs.space()?.total))
+/// Expires the trash if it is time to, and frees space. `next` is when the trash is expired next.
+fn look_after_trash(registry: &Registry, next: &mut Instant) -> Result<(), Error> {
+    if Instant::now() >= *next {
+        *next = Instant::now() + TICK.max(PAUSE_MAX / 60);
+        let pause = expire_trash(registry, SystemTime::now())?;
+        *next = Instant::now() + pause;
     }
+    registry.make_room(wanted(registry.blobs().space()?.total))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::digest::{Algorithm, Digest};
-    use crate::registry::publish::INLINE_BYTES_MAX;
-    use crate::registry::{Bytes, Policy, Restored};
+    use crate::maintenance::trash::undelete;
+    use crate::maintenance::{RemovedBlob, Restored, list_trash};
+    use crate::registry::{Bytes, INLINE_BYTES_MAX, Policy, Recover};
     use crate::small_disk::SmallDisk;
+
+    fn trash(registry: &Registry) -> Vec<RemovedBlob> {
+        list_trash(registry).unwrap().blobs
+    }
 
     fn layer(number: u8) -> (Vec<u8>, Digest) {
         let bytes = vec![number; INLINE_BYTES_MAX * 8];
@@ -153,18 +127,18 @@ mod tests {
         for blob in [small, layer(1)] {
             removed(&registry, &blob);
             assert!(registry.read_blob(&blob.1).is_err());
-            assert_eq!(registry.undelete(&blob.1).unwrap(), Restored::Back);
+            assert_eq!(undelete(&registry, &blob.1).unwrap(), Restored::Back);
             assert!(!registry.read_blob(&blob.1).unwrap().is_empty());
             registry.remove_blob(&blob.1).unwrap();
         }
         let day = Duration::from_hours(24);
         let later = |days: u32| SystemTime::now() + day * days;
-        assert!(registry.expire_trash(later(6)).unwrap() <= PAUSE_MAX);
-        assert_eq!(registry.trash().unwrap().len(), 2);
-        registry.expire_trash(SystemTime::UNIX_EPOCH).unwrap();
-        assert_eq!(registry.trash().unwrap().len(), 2);
-        registry.expire_trash(later(8)).unwrap();
-        assert!(registry.trash().unwrap().is_empty());
+        assert!(expire_trash(&registry, later(6)).unwrap() <= PAUSE_MAX);
+        assert_eq!(trash(&registry).len(), 2);
+        expire_trash(&registry, SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!(trash(&registry).len(), 2);
+        expire_trash(&registry, later(8)).unwrap();
+        assert!(trash(&registry).is_empty());
     }
 
     #[test]
@@ -175,25 +149,25 @@ mod tests {
         });
         removed(&registry, &layer(1));
         removed(&registry, &(vec![7], Digest::of(Algorithm::Sha256, &[7])));
-        assert!(registry.trash().unwrap().is_empty());
+        assert!(trash(&registry).is_empty());
     }
 
     #[test]
-    fn what_a_moment_names_stays_until_it_ends() {
+    fn blobs_that_a_snapshot_names_stay_until_it_ends() {
         let (registry, _bytes) = Registry::in_memory();
         let (before, after) = (layer(1), layer(2));
         registry.publish(Bytes::Held(&after.0), &after.1).unwrap();
         removed(&registry, &before);
-        let moment = registry.moment().unwrap();
+        let snapshot = registry.snapshot().unwrap();
         registry.remove_blob(&after.1).unwrap();
         let later = SystemTime::now() + Duration::from_hours(24 * 8);
-        registry.expire_trash(later).unwrap();
-        let left = registry.trash().unwrap();
+        expire_trash(&registry, later).unwrap();
+        let left = trash(&registry);
         assert_eq!(left.len(), 1);
         assert_eq!(left[0].digest, after.1);
-        drop(moment);
-        registry.expire_trash(later).unwrap();
-        assert!(registry.trash().unwrap().is_empty());
+        drop(snapshot);
+        expire_trash(&registry, later).unwrap();
+        assert!(trash(&registry).is_empty());
     }
 
     #[test]
@@ -201,29 +175,29 @@ mod tests {
         let disk = SmallDisk::new(64 << 20);
         let store = crate::dir::Dir::open(disk.path()).unwrap();
         let store = store.ensure_dir("store", rustix::fs::Mode::RWXU).unwrap();
-        let registry = Registry::open(&store, Policy::default()).unwrap();
+        let registry = Registry::open(&store, Policy::default(), Recover::Refuse).unwrap();
         let registry = Arc::new(registry);
         let layers: Vec<_> = (1..=9).map(layer).collect();
         for one in &layers {
             removed(&registry, one);
         }
-        assert_eq!(registry.trash().unwrap().len(), 9);
-        let available = registry.blobs.space().unwrap().available;
+        assert_eq!(trash(&registry).len(), 9);
+        let available = registry.blobs().space().unwrap().available;
         let some = 3 * layers[0].0.len() as u64;
         registry.make_room(available + some).unwrap();
-        let left = registry.trash().unwrap();
+        let left = trash(&registry);
         assert!((3..=6).contains(&left.len()), "{} are left", left.len());
         assert!(left.iter().any(|one| one.digest == layers[8].1));
         assert!(!left.iter().any(|one| one.digest == layers[0].1));
         // What is filled behind our back is told by looking.
         let expiry = Expiry::start(Arc::clone(&registry)).unwrap();
-        let free = registry.blobs.space().unwrap().available;
+        let free = registry.blobs().space().unwrap().available;
         let hog = disk.path().join("hog");
         let filled = free - wanted(64 << 20) / 2;
         let hog = std::fs::File::create(&hog).unwrap();
         rustix::fs::fallocate(&hog, rustix::fs::FallocateFlags::empty(), 0, filled).unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
-        while !registry.trash().unwrap().is_empty() {
+        while !trash(&registry).is_empty() {
             assert!(Instant::now() < deadline, "the trash is still there");
             std::thread::park_timeout(Duration::from_millis(20));
         }

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use crate::registry::Error;
+
 /// How often who watches is told.
 const TOLD: Duration = Duration::from_millis(200);
 
@@ -60,6 +62,18 @@ impl Progress {
         let mut state = self.state.lock();
         state.done += share;
         state.items += items;
+    }
+
+    /// Adds one item.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] once the work is to end early.
+    pub fn count(&self) -> Result<(), Error> {
+        self.add(0.0, 1);
+        if self.is_stopped() {
+            return Err(Error::Stopped);
+        }
+        Ok(())
     }
 
     /// Nobody waits for it any more.

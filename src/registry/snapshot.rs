@@ -5,7 +5,6 @@
 use std::time::SystemTime;
 
 use super::ownership::owned;
-use super::staging::whole;
 use super::{Error, Fact, Owner, Ownership, Reading, Registry, Value};
 use crate::digest::{Algorithm, Digest};
 use crate::index::Index;
@@ -21,7 +20,7 @@ const PAGE: usize = 1_000;
 
 /// How many moments are held, and what was removed meanwhile.
 #[derive(Debug, Default)]
-pub(super) struct Moments {
+pub(super) struct OpenSnapshots {
     pub(super) held: usize,
     /// Since when at least one is held: what was removed before, none of them names.
     pub(super) since: Option<SystemTime>,
@@ -30,27 +29,27 @@ pub(super) struct Moments {
 
 /// Everything as of one moment.
 #[derive(Debug)]
-pub struct Moment<'a> {
+pub struct Snapshot<'a> {
     registry: &'a Registry,
     index: Index,
 }
 
 impl Registry {
     /// Holds this moment.
-    pub fn moment(&self) -> Result<Moment<'_>, Error> {
+    pub fn snapshot(&self) -> Result<Snapshot<'_>, Error> {
         // Counted first: what is removed from here on is kept.
         {
-            let mut moments = self.moments.lock();
-            moments.held += 1;
-            moments.since.get_or_insert_with(SystemTime::now);
+            let mut snapshots = self.snapshots.lock();
+            snapshots.held += 1;
+            snapshots.since.get_or_insert_with(SystemTime::now);
         }
         match self.index.snapshot() {
-            Ok(index) => Ok(Moment {
+            Ok(index) => Ok(Snapshot {
                 registry: self,
                 index,
             }),
             Err(error) => {
-                self.end_moment();
+                self.end_snapshot();
                 Err(error.into())
             }
         }
@@ -62,34 +61,34 @@ impl Registry {
         if self.policy.keeps_removed() {
             return self.retire(digest);
         }
-        let mut moments = self.moments.lock();
-        if moments.held == 0 {
-            drop(moments);
+        let mut snapshots = self.snapshots.lock();
+        if snapshots.held == 0 {
+            drop(snapshots);
             return Ok(self.blobs.remove(digest)?);
         }
         // What is in the trash to stay does.
-        let stays = !moments.removed.contains(digest) && self.blobs.open_retired(digest).is_ok();
+        let stays = !snapshots.removed.contains(digest) && self.blobs.open_retired(digest).is_ok();
         self.blobs.retire(digest)?;
         if !stays {
-            moments.removed.push(*digest);
+            snapshots.removed.push(*digest);
         }
         Ok(())
     }
 
     /// Moves the bytes of a blob into the trash, where they stay when no moment needs them.
     pub(super) fn retire(&self, digest: &Digest) -> Result<(), Error> {
-        self.moments.lock().removed.retain(|one| one != digest);
+        self.snapshots.lock().removed.retain(|one| one != digest);
         Ok(self.blobs.retire(digest)?)
     }
 
-    fn end_moment(&self) {
-        let mut moments = self.moments.lock();
-        moments.held -= 1;
-        if moments.held > 0 {
+    fn end_snapshot(&self) {
+        let mut snapshots = self.snapshots.lock();
+        snapshots.held -= 1;
+        if snapshots.held > 0 {
             return;
         }
-        moments.since = None;
-        for digest in std::mem::take(&mut moments.removed) {
+        snapshots.since = None;
+        for digest in std::mem::take(&mut snapshots.removed) {
             if let Err(error) = self.blobs.forget(&digest, None) {
                 log::warn!("removed blob {digest} stays in the trash: {error}");
             }
@@ -97,15 +96,15 @@ impl Registry {
     }
 }
 
-impl Drop for Moment<'_> {
+impl Drop for Snapshot<'_> {
     fn drop(&mut self) {
-        self.registry.end_moment();
+        self.registry.end_snapshot();
     }
 }
 
-impl Moment<'_> {
+impl Snapshot<'_> {
     /// The facts themselves.
-    pub(super) fn index(&self) -> &Index {
+    pub(crate) fn index(&self) -> &Index {
         &self.index
     }
 
@@ -238,7 +237,7 @@ impl Moment<'_> {
 
     /// Bytes of a blob of that moment, which must not be many.
     pub fn read(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
-        whole(&self.open(digest)?)
+        self.open(digest)?.read_all()
     }
 
     /// A blob of that moment, open for reading.
@@ -252,7 +251,7 @@ impl Moment<'_> {
         name: &RepositoryName,
         upload: &UploadId,
     ) -> Result<super::Staging, Error> {
-        self.registry.upload_data(name, upload)
+        self.registry.uploads().data(name, upload)
     }
 }
 
@@ -273,27 +272,29 @@ mod tests {
         let layer = vec![1; INLINE_BYTES_MAX + 1];
         let digest = Digest::of(Algorithm::Sha256, &layer);
         let push = || registry.publish(Bytes::Held(&layer), &digest).unwrap();
-        let in_trash = || registry.trash().unwrap().len();
+        let in_trash = || registry.blobs.retired().unwrap().len();
         push();
-        let moment = registry.moment().unwrap();
+        let snapshot = registry.snapshot().unwrap();
         registry.remove_blob(&digest).unwrap();
         assert_eq!(in_trash(), 1);
-        drop(moment);
+        drop(snapshot);
         assert_eq!(in_trash(), 0);
         // First for the moment alone, then to stay.
         push();
-        let moment = registry.moment().unwrap();
+        let snapshot = registry.snapshot().unwrap();
         registry.remove_blob(&digest).unwrap();
         push();
-        registry.withdraw_fact(&digest).unwrap();
-        registry.retire(&digest).unwrap();
-        drop(moment);
+        let blob = registry.lock_blob(&digest);
+        blob.forget().unwrap();
+        blob.retire().unwrap();
+        drop(blob);
+        drop(snapshot);
         assert_eq!(in_trash(), 1);
         // First to stay, then for a moment.
         push();
-        let moment = registry.moment().unwrap();
+        let snapshot = registry.snapshot().unwrap();
         registry.remove_blob(&digest).unwrap();
-        drop(moment);
+        drop(snapshot);
         assert_eq!(in_trash(), 1);
     }
 }

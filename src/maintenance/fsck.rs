@@ -8,54 +8,94 @@
 //! needs and does not have, only a push can bring, and the finding says which tags those are.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::fmt::Write as _;
+use std::time::Instant;
 
-use super::{Error, Moment, Registry};
+use serde::{Deserialize, Serialize};
+
+use super::Progress;
 use crate::digest::Digest;
-use crate::index::{Census, DigestId, Flaw, JournalDamage, RepositoryId, Role};
+use crate::index::{Census, DigestId, Flaw, RepositoryId, Role};
 use crate::name::{LinkSet, RepositoryName};
+use crate::registry::{Error, Registry, Snapshot};
 
 mod blobs;
 mod bytes;
 mod fault;
 mod repair;
+mod report;
 
 pub use fault::{Fault, Severity};
-pub(super) use repair::hash;
+pub use repair::repair_all;
+pub use report::FsckReport;
+use report::LISTED_MAX;
 
-/// Findings that are kept of one kind; more are counted only.
-const KEPT: usize = 1_000;
 /// Tags that are named as needing something.
 const NEEDING: usize = 10;
 
-/// One thing that is not as it should be.
-#[derive(Clone, Debug)]
-pub struct Discovery {
-    /// What.
+/// One fault of a store.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FsckFinding {
+    /// The kind of fault.
     pub fault: Fault,
-    /// Of what: a digest, a tag, a row of the index.
+    /// How bad it is.
+    pub severity: Severity,
+    /// What has the fault: a digest, a tag, a row of the index.
     pub subject: String,
-    /// In words.
+    /// The fault, for people.
     pub detail: String,
-    /// Tags that cannot be pulled because of it, as `repository:tag`; some of them.
+    /// Some of the tags that cannot be pulled because of it, as `repository:tag`.
     pub needed_by: Vec<String>,
-    /// What repair would do.
-    pub(super) cure: Cure,
-    /// What the trash has that would put it right, if that is taken back.
+    /// What repair does about it, for people; `None` if it can do nothing.
+    pub plan: Option<String>,
+    /// `true` if repair has done that.
+    pub repaired: bool,
+    /// The digest in the trash whose restoration would mend the fault.
     pub in_trash: Option<Digest>,
+    /// What repair does about it.
+    #[serde(skip)]
+    action: RepairAction,
 }
 
-impl Discovery {
-    /// What repair would do, in words; nothing if it can do nothing.
-    pub fn plan(&self) -> Option<&'static str> {
-        self.cure.plan()
+impl FsckFinding {
+    fn new(fault: Fault, subject: String, detail: impl Into<String>, action: RepairAction) -> Self {
+        Self {
+            fault,
+            severity: fault.severity(),
+            subject,
+            detail: detail.into(),
+            needed_by: Vec::new(),
+            plan: action.plan().map(str::to_owned),
+            repaired: false,
+            in_trash: None,
+            action,
+        }
+    }
+}
+
+impl fmt::Display for FsckFinding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.subject, self.detail)?;
+        if !self.needed_by.is_empty() {
+            write!(f, "; needed by {}", self.needed_by.join(", "))?;
+        }
+        if let Some(digest) = &self.in_trash {
+            write!(f, " [in the trash: regfs undelete STORE {digest}]")?;
+        }
+        match (&self.plan, self.repaired) {
+            (Some(_), true) => write!(f, " [repaired]"),
+            (Some(plan), false) => write!(f, " [repair: {plan}]"),
+            (None, _) => Ok(()),
+        }
     }
 }
 
 /// What repair does.
-#[derive(Clone, Debug)]
-pub(super) enum Cure {
+#[derive(Clone, Debug, Default)]
+pub(super) enum RepairAction {
     /// Nothing.
+    #[default]
     Nothing,
     /// The store goes on with what its journal still holds.
     GoOn,
@@ -73,104 +113,64 @@ pub(super) enum Cure {
     Adopt(Digest),
 }
 
-/// What a check has found.
-#[derive(Debug, Default)]
-pub struct Diagnosis {
-    /// What is not as it should be; of many of one kind some.
-    pub discoveries: Vec<Discovery>,
-    /// How many of each kind.
-    pub counts: std::collections::BTreeMap<Fault, u64>,
-    /// How many of each kind the trash would put right.
-    pub in_trash: std::collections::BTreeMap<Fault, u64>,
-    /// Digests that were looked at.
-    pub digests: u64,
-    /// Repositories, and directories on the way to them.
-    pub repositories: u64,
-    /// Links and tags.
-    pub links: u64,
-}
-
-impl Diagnosis {
-    /// Counts one more; whether it is to be told of.
-    fn count(&mut self, fault: Fault) -> bool {
-        let count = self.counts.entry(fault).or_default();
-        *count += 1;
-        usize::try_from(*count).is_ok_and(|count| count <= KEPT)
-    }
-}
-
-/// What is wrong with a journal; nothing else is known of a store that was not opened for it.
-impl From<&JournalDamage> for Diagnosis {
-    fn from(damage: &JournalDamage) -> Self {
-        let mut found = Self::default();
-        for one in &damage.faults {
-            let fault = Fault::of_journal(one.kind);
-            if found.count(fault) {
-                found.discoveries.push(Discovery {
-                    fault,
-                    subject: one.path.clone(),
-                    detail: format!("{}; {}", one.detail, damage.loss()),
-                    needed_by: Vec::new(),
-                    cure: Cure::GoOn,
-                    in_trash: None,
-                });
-            }
-        }
-        found
-    }
-}
-
 /// A check in the making.
 struct Check<'a> {
     registry: &'a Registry,
-    moment: &'a Moment<'a>,
+    snapshot: &'a Snapshot<'a>,
     census: Census,
     /// What is in the trash.
     trash: HashSet<Digest>,
-    found: Diagnosis,
+    report: FsckReport,
 }
 
-impl Registry {
-    /// Checks everything. `told` hears what is being checked, and what part of all is done.
-    pub fn check_all(&self, mut told: impl FnMut(&'static str, f64)) -> Result<Diagnosis, Error> {
-        let moment = self.moment()?;
-        let damage = self.damage.lock();
-        let mut found = damage.as_ref().map(Diagnosis::from).unwrap_or_default();
-        drop(damage);
-        told("index", 0.0);
-        let census = moment.index().verify(&mut |flaw| {
-            let fault = Fault::of(flaw.kind);
-            if found.count(fault) {
-                found.discoveries.push(Discovery {
-                    fault,
-                    subject: row(&flaw.key),
-                    detail: flaw.kind_in_words().into(),
-                    needed_by: Vec::new(),
-                    cure: Cure::Mend(flaw),
-                    in_trash: None,
-                });
-            }
-        })?;
-        let mut check = Check {
-            registry: self,
-            moment: &moment,
-            census,
-            trash: self.trash()?.into_iter().map(|one| one.digest).collect(),
-            found,
-        };
-        told("blobs", 0.4);
-        check.blobs()?;
-        told("small blobs", 0.6);
-        check.inline()?;
-        told("repositories", 0.7);
-        check.repositories()?;
-        check.unused()?;
-        let mut found = check.found;
-        found
-            .discoveries
-            .sort_by(|a, b| (a.fault, &a.subject).cmp(&(b.fault, &b.subject)));
-        Ok(found)
-    }
+/// Checks a store: the index by itself, then facts against files and against each other.
+///
+/// # Errors
+/// The failure to read the index or the blobs.
+pub fn check(registry: &Registry, progress: &Progress) -> Result<FsckReport, Error> {
+    let began = Instant::now();
+    let snapshot = registry.snapshot()?;
+    let damage = registry.journal_damage();
+    let mut report = damage.as_ref().map(FsckReport::from).unwrap_or_default();
+    drop(damage);
+    progress.begin("index");
+    let census = snapshot.index().verify(&mut |flaw| {
+        let fault = Fault::of(flaw.kind);
+        if report.count(fault) {
+            let (subject, detail) = (row(&flaw.key), flaw.kind_in_words());
+            let action = RepairAction::Mend(flaw);
+            let finding = FsckFinding::new(fault, subject, detail, action);
+            report.findings.push(finding);
+        }
+    })?;
+    let mut check = Check {
+        registry,
+        snapshot: &snapshot,
+        census,
+        trash: registry
+            .blobs()
+            .retired()?
+            .iter()
+            .map(|one| one.digest)
+            .collect(),
+        report,
+    };
+    progress.add(0.4, 0);
+    progress.begin("blobs");
+    check.blobs()?;
+    progress.add(0.2, 0);
+    progress.begin("small blobs");
+    check.inline()?;
+    progress.add(0.1, 0);
+    progress.begin("repositories");
+    check.repositories()?;
+    check.unused()?;
+    let mut report = check.report;
+    report
+        .findings
+        .sort_by(|a, b| (a.fault, &a.subject).cmp(&(b.fault, &b.subject)));
+    report.seconds = began.elapsed().as_secs_f64();
+    Ok(report)
 }
 
 /// A row of the index, for people: its table, and the rest in hexadecimal.
@@ -197,19 +197,15 @@ impl Check<'_> {
         fault: Fault,
         digest: &Digest,
         detail: String,
-        cure: Cure,
+        action: RepairAction,
     ) -> Result<(), Error> {
-        if !self.found.count(fault) {
+        if !self.report.count(fault) {
             return Ok(());
         }
         let needed_by = self.needed_by(digest)?;
-        self.found.discoveries.push(Discovery {
-            fault,
-            subject: digest.to_string(),
-            detail,
+        self.report.findings.push(FsckFinding {
             needed_by,
-            cure,
-            in_trash: None,
+            ..FsckFinding::new(fault, digest.to_string(), detail, action)
         });
         Ok(())
     }
@@ -217,7 +213,7 @@ impl Check<'_> {
     /// What the trash has of what is missing; counted.
     fn in_trash(&mut self, fault: Fault, missing: &Digest) -> Option<Digest> {
         let found = self.trash.get(missing).copied()?;
-        *self.found.in_trash.entry(fault).or_default() += 1;
+        *self.report.in_trash.entry(fault).or_default() += 1;
         Some(found)
     }
 
@@ -228,7 +224,7 @@ impl Check<'_> {
             .filter_map(|(id, name)| Some((*id, name.repository()?)))
             .collect();
         known.sort_by(|a, b| a.1.cmp(&b.1));
-        self.found.repositories = known.len() as u64;
+        self.report.repositories = known.len() as u64;
         for (id, name) in known {
             self.repository(id, &name)?;
         }
@@ -236,7 +232,7 @@ impl Check<'_> {
     }
 
     fn repository(&mut self, id: RepositoryId, name: &RepositoryName) -> Result<(), Error> {
-        let index = self.moment.index();
+        let index = self.snapshot.index();
         let present = |census: &Census, id| census.get(id).is_some_and(|known| known.present);
         let (mut layers, mut bare) = (HashSet::new(), Vec::new());
         let census = &self.census;
@@ -260,23 +256,29 @@ impl Check<'_> {
                 dangling.push((tag, target));
             }
         })?;
-        self.found.links += (layers.len() + bare.len() + held.len()) as u64 + tags;
+        self.report.links += (layers.len() + bare.len() + held.len()) as u64 + tags;
         for digest in bare {
             let digest = index.digest_of(digest)?;
-            self.in_repository(Fault::LayerWithoutBlob, name, &digest, Cure::Nothing)?;
+            self.in_repository(
+                Fault::LayerWithoutBlob,
+                name,
+                &digest,
+                RepairAction::Nothing,
+            )?;
         }
         for (tag, target) in dangling {
-            if !self.found.count(Fault::DanglingTag) {
+            if !self.report.count(Fault::DanglingTag) {
                 continue;
             }
             let target = index.digest_of(target)?;
-            self.found.discoveries.push(Discovery {
-                fault: Fault::DanglingTag,
-                subject: format!("{name}:{tag}"),
-                detail: format!("it is at {target}, which the repository does not hold"),
+            self.report.findings.push(FsckFinding {
                 needed_by: vec![format!("{name}:{tag}")],
-                cure: Cure::Nothing,
-                in_trash: None,
+                ..FsckFinding::new(
+                    Fault::DanglingTag,
+                    format!("{name}:{tag}"),
+                    format!("it is at {target}, which the repository does not hold"),
+                    RepairAction::Nothing,
+                )
             });
         }
         for (digest, target) in held {
@@ -294,11 +296,11 @@ impl Check<'_> {
         layers: &HashSet<DigestId>,
         revisions: &HashSet<DigestId>,
     ) -> Result<(), Error> {
-        let index = self.moment.index();
+        let index = self.snapshot.index();
         let Some(known) = self.census.get(target).filter(|known| known.present) else {
             let digest = index.digest_of(id)?;
-            let cure = Cure::Unlink(name.clone(), digest);
-            return self.in_repository(Fault::RevisionWithoutBlob, name, &digest, cure);
+            let action = RepairAction::Unlink(name.clone(), digest);
+            return self.in_repository(Fault::RevisionWithoutBlob, name, &digest, action);
         };
         if !known.manifest {
             let digest = index.digest_of(target)?;
@@ -321,17 +323,19 @@ impl Check<'_> {
                 continue;
             }
             let in_trash = self.in_trash(Fault::MissingReference, &named);
-            if !self.found.count(Fault::MissingReference) {
+            if !self.report.count(Fault::MissingReference) {
                 continue;
             }
             let needed_by = self.needed_by(&manifest)?;
-            self.found.discoveries.push(Discovery {
-                fault: Fault::MissingReference,
-                subject: format!("{name}@{manifest}"),
-                detail: format!("{} {named} is not there", role.name()),
+            self.report.findings.push(FsckFinding {
                 needed_by,
-                cure: Cure::Nothing,
                 in_trash,
+                ..FsckFinding::new(
+                    Fault::MissingReference,
+                    format!("{name}@{manifest}"),
+                    format!("{} {named} is not there", role.name()),
+                    RepairAction::Nothing,
+                )
             });
         }
         Ok(())
@@ -343,10 +347,10 @@ impl Check<'_> {
         fault: Fault,
         name: &RepositoryName,
         digest: &Digest,
-        cure: Cure,
+        action: RepairAction,
     ) -> Result<(), Error> {
         let in_trash = self.in_trash(fault, digest);
-        if !self.found.count(fault) {
+        if !self.report.count(fault) {
             return Ok(());
         }
         let tags = self.registry.queries().tags_of(digest, Some(name));
@@ -355,13 +359,15 @@ impl Check<'_> {
             tags => tags?,
         };
         let needing = tags.iter().take(NEEDING);
-        self.found.discoveries.push(Discovery {
-            fault,
-            subject: format!("{name}@{digest}"),
-            detail: "its bytes are not there".into(),
+        self.report.findings.push(FsckFinding {
             needed_by: needing.map(|(name, tag)| format!("{name}:{tag}")).collect(),
-            cure,
             in_trash,
+            ..FsckFinding::new(
+                fault,
+                format!("{name}@{digest}"),
+                "its bytes are not there",
+                action,
+            )
         });
         Ok(())
     }

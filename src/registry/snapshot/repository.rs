@@ -1,4 +1,4 @@
-//! One repository of a moment: its facts, kind by kind.
+//! One repository of a snapshot: its facts, kind by kind.
 
 use super::PAGE;
 use crate::digest::{Algorithm, Digest};
@@ -37,7 +37,7 @@ pub(super) fn directories(name: &RepositoryName, made: Directories) -> Vec<Node>
     found
 }
 
-/// One repository of a moment.
+/// One repository of a snapshot.
 pub(super) struct One<'a> {
     pub(super) index: &'a Index,
     pub(super) name: RepositoryName,

@@ -1,0 +1,129 @@
+//! The trash: blobs that were removed and can still be restored.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::reread::hash;
+use crate::digest::Digest;
+use crate::registry::{Error, Registry};
+
+/// What the trash holds, or what was restored from it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TrashReport {
+    /// The blobs, in the order of their digests.
+    pub blobs: Vec<RemovedBlob>,
+}
+
+/// A blob in the trash.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RemovedBlob {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// When it was removed.
+    pub since: Timestamp,
+    /// The tags that cannot be pulled without it, as `repository:tag`.
+    pub needed_by: Vec<String>,
+    /// The result of restoring it, for people; `None` if nobody asked for that.
+    pub outcome: Option<String>,
+}
+
+/// The result of restoring a blob from the trash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restored {
+    /// The blob is stored again.
+    Back,
+    /// The blob was stored already.
+    There,
+    /// The bytes do not have the digest: they stay in the trash.
+    Damaged,
+}
+
+impl Restored {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Back => "restored",
+            Self::There => "stored already",
+            Self::Damaged => "damaged: it stays in the trash",
+        }
+    }
+}
+
+/// Lists the trash.
+///
+/// # Errors
+/// The failure to read the trash or the index.
+pub fn list_trash(registry: &Registry) -> Result<TrashReport, Error> {
+    let mut blobs = Vec::new();
+    for retired in registry.blobs().retired()? {
+        let tags = registry.queries().tags_of(&retired.digest, None)?;
+        let needed_by = tags.iter().map(|(name, tag)| format!("{name}:{tag}"));
+        blobs.push(RemovedBlob {
+            digest: retired.digest,
+            size: retired.len,
+            since: Timestamp::try_from(retired.since).unwrap_or_default(),
+            needed_by: needed_by.collect(),
+            outcome: None,
+        });
+    }
+    Ok(TrashReport { blobs })
+}
+
+/// Restores blobs from the trash.
+///
+/// # Errors
+/// [`Error::NotInTrash`] before anything is restored, if the trash does not have one of them.
+pub fn undelete_all(registry: &Registry, wanted: &[Digest]) -> Result<TrashReport, Error> {
+    let mut report = list_trash(registry)?;
+    report.blobs.retain(|one| wanted.contains(&one.digest));
+    let found = |digest: &&Digest| !report.blobs.iter().any(|one| one.digest == **digest);
+    if let Some(digest) = wanted.iter().find(found) {
+        return Err(Error::NotInTrash { digest: *digest });
+    }
+    for one in &mut report.blobs {
+        one.outcome = Some(undelete(registry, &one.digest)?.name().to_owned());
+    }
+    registry.sync_always()?;
+    Ok(report)
+}
+
+/// Restores a blob from the trash.
+///
+/// # Errors
+/// [`Error::is_missing_blob`] if the trash does not have it.
+pub fn undelete(registry: &Registry, digest: &Digest) -> Result<Restored, Error> {
+    let blob = registry.lock_blob(digest);
+    if blob.record()?.is_some() {
+        return Ok(Restored::There);
+    }
+    let content = registry.blobs().open_retired(digest)?;
+    if hash(content.as_ref(), digest)? != *digest {
+        return Ok(Restored::Damaged);
+    }
+    blob.restore()?;
+    blob.add(content.len())?;
+    Ok(Restored::Back)
+}
+
+impl fmt::Display for TrashReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for one in &self.blobs {
+            write!(
+                f,
+                "{} {} bytes, removed {}",
+                one.digest, one.size, one.since
+            )?;
+            if !one.needed_by.is_empty() {
+                write!(f, ", needed by {}", one.needed_by.join(", "))?;
+            }
+            match &one.outcome {
+                Some(outcome) => writeln!(f, ": {outcome}")?,
+                None => writeln!(f)?,
+            }
+        }
+        write!(f, "{} blobs", self.blobs.len())
+    }
+}
