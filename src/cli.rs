@@ -7,65 +7,17 @@ use std::path::Path;
 use clap::Parser;
 
 use crate::commands::{
-    self, Checking, CommandError, Done, Inquiry, MountOptions, Mounting, Way, Work,
+    self, Checking, CommandError, ExitCode, Inquiry, Job, JobResult, MountOptions, Mounting, Way,
 };
 
 use crate::printable;
 
-mod words;
+mod args;
 
-use words::{
-    Answering, BackupArguments, CheckArguments, Cli, ExportArguments, FsckArguments,
-    ImportArguments, InquiryArguments, MountArguments, ScrubArguments, Word,
+use args::{
+    BackupArgs, CheckArgs, Cli, Command, ExportArgs, FsckArgs, ImportArgs, InquiryArgs, MountArgs,
+    OutputArgs, ScrubArgs,
 };
-
-/// How the program ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExitCode {
-    /// Everything was done.
-    Success,
-    /// Something could not be done; the text says what.
-    Failure,
-    /// The words do not fit.
-    Usage,
-    /// The store is in use by another process.
-    InUse,
-    /// What was checked would be refused.
-    Refused,
-    /// Something is wrong with a store, and was not repaired.
-    Found,
-}
-
-impl ExitCode {
-    /// The number that the caller of the program sees.
-    pub fn number(self) -> i32 {
-        match self {
-            Self::Success => 0,
-            Self::Failure => 1,
-            Self::Usage => 2,
-            Self::InUse => 3,
-            Self::Refused => 4,
-            Self::Found => 5,
-        }
-    }
-
-    fn of(error: &CommandError) -> Self {
-        match error {
-            error if error.is_refusal() => Self::Refused,
-            CommandError::InUse { .. } => Self::InUse,
-            CommandError::Usage(_) => Self::Usage,
-            CommandError::Path { .. }
-            | CommandError::Registry(_)
-            | CommandError::Tree(_)
-            | CommandError::NoRepository { .. }
-            | CommandError::Served { .. }
-            | CommandError::Adoption(_)
-            | CommandError::Failed(_)
-            | CommandError::Background(_) => Self::Failure,
-            CommandError::Refused(_) => Self::Refused,
-        }
-    }
-}
 
 /// Does what the program's arguments say.
 pub fn run() -> ExitCode {
@@ -82,45 +34,41 @@ pub fn run() -> ExitCode {
         }
     };
     // The mount's own log may go elsewhere.
-    if !matches!(cli.command, Word::Mount(_)) {
+    if !matches!(cli.command, Command::Mount(_)) {
         log_to(None);
     }
     let done = match cli.command {
-        Word::Mount(arguments) => mount(arguments).map(|()| ExitCode::Success),
-        Word::Check(arguments) => check(arguments),
-        Word::Import(arguments) => import(arguments),
-        Word::Fsck(arguments) => fsck(&arguments),
-        Word::Scrub(arguments) => scrub(&arguments),
-        Word::Ls(arguments) => inquire(&arguments, Ok(list(arguments.name.as_deref()))),
-        Word::Du(arguments) => inquire(&arguments, Ok(Inquiry::Sizes(arguments.name.clone()))),
-        Word::History(arguments) => inquire(&arguments, history(arguments.name.as_deref())),
-        Word::Stats(arguments) => {
+        Command::Mount(arguments) => mount(arguments).map(|()| ExitCode::Success),
+        Command::Check(arguments) => check(arguments),
+        Command::Import(arguments) => import(arguments),
+        Command::Fsck(arguments) => fsck(&arguments),
+        Command::Scrub(arguments) => scrub(&arguments),
+        Command::Ls(arguments) => inquire(&arguments, Ok(list(arguments.name.as_deref()))),
+        Command::Du(arguments) => inquire(&arguments, Ok(Inquiry::Sizes(arguments.name.clone()))),
+        Command::History(arguments) => inquire(&arguments, history(arguments.name.as_deref())),
+        Command::Stats(arguments) => {
             let store = commands::store_of(&arguments.store);
-            answer(
-                &store,
-                &Work::Inquire(Inquiry::Totals),
-                &arguments.answering,
-            )
+            answer(&store, &Job::Inquire(Inquiry::Totals), &arguments.output)
         }
-        Word::Undelete(arguments) => {
+        Command::Undelete(arguments) => {
             let digests = arguments.digests;
             answer(
                 &arguments.store,
-                &Work::Undelete { digests },
-                &arguments.answering,
+                &Job::Undelete { digests },
+                &arguments.output,
             )
         }
-        Word::Backup(arguments) => backup(&arguments),
-        Word::Man { directory } => man(&directory),
-        Word::Restore(arguments) => {
-            let way = arguments.ways.way();
+        Command::Backup(arguments) => backup(&arguments),
+        Command::Man { directory } => man(&directory),
+        Command::Restore(arguments) => {
+            let way = arguments.transfer.way();
             let restored = commands::restore(&arguments.directory, &arguments.store, way);
             restored.map(|restored| {
                 println!("{restored}");
                 ExitCode::Success
             })
         }
-        Word::Export(arguments) => export(arguments),
+        Command::Export(arguments) => export(arguments),
     };
     match done {
         Ok(code) => code,
@@ -141,48 +89,48 @@ fn shown(error: &CommandError) -> String {
     }
 }
 
-fn import(arguments: ImportArguments) -> Result<ExitCode, CommandError> {
+fn import(arguments: ImportArgs) -> Result<ExitCode, CommandError> {
     let (root, jobs) = (arguments.root, threads(arguments.jobs));
     let plain = commands::absolute(&arguments.plain)?;
     if arguments.dry_run {
         let report = commands::survey(&plain, &root, arguments.follow_links, jobs)?;
-        arguments.answering.answer(&Done::Imported(report));
+        arguments.output.print(&JobResult::Imported(report));
         return Ok(ExitCode::Success);
     }
     let moving = arguments.moving.then_some(Way::Move);
-    let work = Work::Import {
+    let work = Job::Import {
         plain,
         root,
-        way: moving.or(arguments.ways.way()),
+        way: moving.or(arguments.transfer.way()),
         follow_links: arguments.follow_links,
         verify: arguments.verify,
         jobs,
     };
-    answer(&arguments.store, &work, &arguments.answering)
+    answer(&arguments.store, &work, &arguments.output)
 }
 
-fn fsck(arguments: &FsckArguments) -> Result<ExitCode, CommandError> {
-    let examine = |repair| commands::work(&arguments.store, &Work::Fsck { repair });
+fn fsck(arguments: &FsckArgs) -> Result<ExitCode, CommandError> {
+    let examine = |repair| commands::run(&arguments.store, &Job::Fsck { repair });
     let mut done = examine(false)?;
     if arguments.repair {
-        if !arguments.answering.json {
-            arguments.answering.answer(&done);
+        if !arguments.output.json {
+            arguments.output.print(&done);
         }
         done = examine(true)?;
     }
-    arguments.answering.answer(&done);
+    arguments.output.print(&done);
     Ok(match done {
-        Done::Examined(examination) if !examination.is_clean() => ExitCode::Found,
+        JobResult::Examined(examination) if !examination.is_clean() => ExitCode::Found,
         _ => ExitCode::Success,
     })
 }
 
-fn backup(arguments: &BackupArguments) -> Result<ExitCode, CommandError> {
+fn backup(arguments: &BackupArgs) -> Result<ExitCode, CommandError> {
     let target = commands::absolute(&arguments.directory)?;
-    let done = commands::work(&arguments.store, &Work::Backup { target })?;
-    arguments.answering.answer(&done);
+    let done = commands::run(&arguments.store, &Job::Backup { target })?;
+    arguments.output.print(&done);
     Ok(match done {
-        Done::BackedUp(backed_up) if backed_up.is_of_a_damaged_store() => ExitCode::Found,
+        JobResult::BackedUp(backed_up) if backed_up.is_of_a_damaged_store() => ExitCode::Found,
         _ => ExitCode::Success,
     })
 }
@@ -201,19 +149,19 @@ fn man(directory: &std::path::Path) -> Result<ExitCode, CommandError> {
 /// Has a work done, and prints what came of it.
 fn answer(
     store: &std::path::Path,
-    work: &Work,
-    answering: &Answering,
+    work: &Job,
+    output: &OutputArgs,
 ) -> Result<ExitCode, CommandError> {
-    answering.answer(&commands::work(store, work)?);
+    output.print(&commands::run(store, work)?);
     Ok(ExitCode::Success)
 }
 
 fn inquire(
-    arguments: &InquiryArguments,
+    arguments: &InquiryArgs,
     inquiry: Result<Inquiry, CommandError>,
 ) -> Result<ExitCode, CommandError> {
-    let work = Work::Inquire(inquiry?);
-    answer(&arguments.store, &work, &arguments.answering)
+    let work = Job::Inquire(inquiry?);
+    answer(&arguments.store, &work, &arguments.output)
 }
 
 /// What a listing is of: everything, a repository, or an image.
@@ -233,30 +181,30 @@ fn history(name: Option<&str>) -> Result<Inquiry, CommandError> {
     Ok(Inquiry::History(name.into(), tag.into()))
 }
 
-fn scrub(arguments: &ScrubArguments) -> Result<ExitCode, CommandError> {
-    let work = Work::Scrub {
+fn scrub(arguments: &ScrubArgs) -> Result<ExitCode, CommandError> {
+    let work = Job::Scrub {
         rate: arguments.rate,
         age: arguments.age.as_secs(),
     };
-    let done = commands::work(&arguments.store, &work)?;
-    arguments.answering.answer(&done);
+    let done = commands::run(&arguments.store, &work)?;
+    arguments.output.print(&done);
     Ok(match done {
-        Done::Scrubbed(scrubbed) if !scrubbed.damaged.is_empty() => ExitCode::Found,
+        JobResult::Scrubbed(scrubbed) if !scrubbed.damaged.is_empty() => ExitCode::Found,
         _ => ExitCode::Success,
     })
 }
 
-fn export(arguments: ExportArguments) -> Result<ExitCode, CommandError> {
-    let work = Work::Export {
+fn export(arguments: ExportArgs) -> Result<ExitCode, CommandError> {
+    let work = Job::Export {
         target: commands::absolute(&arguments.directory)?,
         root: arguments.root,
-        way: arguments.ways.way(),
+        way: arguments.transfer.way(),
         jobs: threads(arguments.jobs),
     };
-    let done = commands::work(&arguments.store, &work)?;
-    arguments.answering.answer(&done);
+    let done = commands::run(&arguments.store, &work)?;
+    arguments.output.print(&done);
     Ok(match done {
-        Done::Exported(exported) if !exported.is_whole() => ExitCode::Found,
+        JobResult::Exported(exported) if !exported.is_whole() => ExitCode::Found,
         _ => ExitCode::Success,
     })
 }
@@ -267,13 +215,13 @@ fn threads(wanted: Option<usize>) -> usize {
     wanted.unwrap_or(processors.saturating_mul(2)).clamp(1, 64)
 }
 
-impl Answering {
+impl OutputArgs {
     /// Prints what came of a work, for people or machines.
-    fn answer(&self, done: &Done) {
+    fn print(&self, result: &JobResult) {
         let text = if self.json {
-            done.json().to_string()
+            result.json().to_string()
         } else {
-            printable::lines(&done.to_string())
+            printable::lines(&result.to_string())
         };
         let mut out = std::io::stdout().lock();
         // Who asked may have gone.
@@ -281,7 +229,7 @@ impl Answering {
     }
 }
 
-fn mount(arguments: MountArguments) -> Result<(), CommandError> {
+fn mount(arguments: MountArgs) -> Result<(), CommandError> {
     let options = MountOptions::parse(&arguments.options)?;
     if arguments.log_in_store {
         log_to(Some(commands::log_of(&arguments.store)?));
@@ -298,7 +246,7 @@ fn mount(arguments: MountArguments) -> Result<(), CommandError> {
     })
 }
 
-fn check(arguments: CheckArguments) -> Result<ExitCode, CommandError> {
+fn check(arguments: CheckArgs) -> Result<ExitCode, CommandError> {
     let verdict = commands::check(&Checking {
         file: arguments.file,
         within: arguments.store.zip(arguments.repository),

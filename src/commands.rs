@@ -4,31 +4,39 @@
 //! once.
 
 mod backup;
-mod bar;
 mod check;
 mod control;
 mod dead_mount;
+mod exit_code;
 mod holder;
 mod inventory;
+mod job;
 mod lock;
 mod mount;
 mod mounts;
 mod options;
+mod perform;
 mod place;
-mod work;
+mod progress_bar;
+mod protocol;
+mod run;
+mod verdict;
 
 use std::path::PathBuf;
 
 use crate::printable::printable;
 pub use crate::registry::Way;
 pub use backup::restore;
-pub use check::{Checking, Verdict, check};
+pub use check::{Checking, check};
+pub use exit_code::ExitCode;
 pub use holder::Holder;
 pub use inventory::{Inquiry, InquiryAnswer};
+pub use job::{Job, JobResult};
 pub use lock::{Absent, StoreLock};
 pub use mount::{Mounting, log_of, mount};
 pub use options::{MountOptions, duration};
-pub use work::{Done, Work, survey, work};
+pub use run::{run, survey};
+pub use verdict::{NamedReference, Verdict};
 
 /// Why a command could not do its work.
 #[derive(Debug, thiserror::Error)]

@@ -43,9 +43,10 @@ mod verified;
 
 pub use crate::blobs::{Retired, Shareable, Way, read_held, transfer, who_else_writes};
 pub use crate::index::Recover;
-pub use admission::{Admission, validate};
+pub use admission::Admission;
 pub use adopt::{Adopted, Adopter, Found};
 pub use blob::LockedBlob;
+pub use directory::DirectoryTree;
 pub use error::Error;
 pub use ingest::{Destination, Ingested};
 pub use link::Links;
@@ -56,6 +57,7 @@ pub use policy::{Audit, Policy, ReferenceCheck, Removal, Schema1, Sync, UploadDu
 pub use publish::{Bytes, INLINE_BYTES_MAX};
 pub use queries::Queries;
 pub(crate) use references::stored_manifest;
+pub use room::Room;
 pub(crate) use room::reserve;
 pub use snapshot::Snapshot;
 pub use staging::{Lent, Parked, Reading, Staging};

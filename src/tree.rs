@@ -372,7 +372,7 @@ impl Tree {
 
     /// The space of the store.
     pub fn space(&self) -> Result<Space, TreeError> {
-        let space = self.registry.space()?;
+        let space = self.registry.room().space()?;
         Ok(Space {
             total: space.total,
             free: space.free,

@@ -35,14 +35,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
     (
         "maintenance",
         &[
-            "dir",
-            "digest",
-            "name",
-            "layout",
-            "manifest",
-            "index",
-            "blobs",
-            "registry",
+            "dir", "digest", "name", "layout", "manifest", "index", "blobs", "registry",
         ],
     ),
     (
@@ -88,7 +81,6 @@ const ARROWS: [(&str, &[&str]); 16] = [
             "tree",
             "fuse",
             "adoption",
-            "cli",
         ],
     ),
     ("cli", &["printable", "name", "commands"]),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use regfs::layout::Node;
 use regfs::manifest::{Named, Role, Understood, understand};
-use regfs::registry::{Policy, Schema1, validate};
+use regfs::registry::{Policy, Schema1};
 
 use support::table;
 
@@ -175,20 +175,20 @@ fn documents_made_at_random_are_judged() {
         let mut document = random.pick(&corpus).clone();
         mutate(&mut random, &mut document, &corpus);
         let start = used();
-        let verdict = validate(&document, &policy);
+        let verdict = policy.validate(&document);
         times.sorted.push(used().saturating_sub(start));
         if let Ok(manifest) = &verdict {
             admitted += 1;
             // What is stored of it is admitted as well.
             let payload = manifest.payload(&document);
-            assert!(validate(payload, &policy).is_ok());
+            assert!(policy.validate(payload).is_ok());
             assert_eq!(
                 named(&understand(payload).unwrap()),
                 named(manifest.understood())
             );
         }
         if random.below(100) == 0 {
-            assert_eq!(verdict, validate(&document, &policy));
+            assert_eq!(verdict, policy.validate(&document));
         }
     }
     println!("{admitted} of them were admitted");

@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use regfs::registry::{Policy, validate};
+use regfs::registry::Policy;
 
 use support::tool;
 
@@ -46,7 +46,7 @@ fn around(descriptor: &str) -> String {
 fn compare(cases: Vec<(String, bool)>) -> usize {
     let count = cases.len();
     for (document, good) in cases {
-        let judged = validate(document.as_bytes(), &Policy::default());
+        let judged = Policy::default().validate(document.as_bytes());
         let different = DIFFERENT
             .iter()
             .find(|(within, ..)| document.contains(within));
@@ -92,7 +92,8 @@ fn the_examples_in_the_text_are_good() {
             let (head, rest) = block.split_once('\n').unwrap();
             let document = rest.split("\n```").next().unwrap();
             if head.contains("image.manifest") || head.contains("image.index") {
-                validate(document.as_bytes(), &Policy::default())
+                Policy::default()
+                    .validate(document.as_bytes())
                     .unwrap_or_else(|why| panic!("{file}: {why}\n{document}"));
                 count += 1;
             }

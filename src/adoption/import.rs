@@ -216,7 +216,7 @@ impl<'a> Reader<'a> {
             adopter: shared
                 .importing
                 .into
-                .map(|(_, registry)| registry.adopter()),
+                .map(|(_, registry)| Adopter::new(registry)),
             tasks: Vec::new(),
             items: 0,
         }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use rustix::fs::Mode;
 
+use super::progress_bar::watched;
 use super::{Absent, CommandError, StoreLock, about};
 use crate::adoption;
 use crate::dir::Dir;
@@ -42,7 +43,7 @@ pub fn restore(
     way: Option<Way>,
 ) -> Result<RestoreReport, CommandError> {
     let progress = Progress::default();
-    super::work::watched(&progress, || {
+    watched(&progress, || {
         let from = Dir::open(backup).map_err(about(backup))?;
         if !registry::is_backup(&from)? {
             let text = format!("{} holds no backup", printable(backup));

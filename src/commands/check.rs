@@ -1,20 +1,17 @@
 //! `regfs check`: the gate without writing: whether a manifest would be admitted, and why not.
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
 
-use super::control::{Answer, Question, ask};
-use super::{Absent, CommandError, StoreLock, about};
-use crate::digest::Algorithm;
-use crate::manifest::{Manifest, Refusal};
+use super::place::existing;
+use super::protocol::{Answer, Question, ask};
+use super::{Absent, CommandError, StoreLock, Verdict, about};
 use crate::name::RepositoryName;
-use crate::registry::{self, Error, Policy, Recover, Registry};
+use crate::registry::{Error, Policy, Recover, Registry};
 
 /// Bytes that are read of a file: one more than any manifest may have.
 const READ_MAX: u64 = Policy::MANIFEST_BYTES_MOST as u64 + 1;
@@ -30,129 +27,18 @@ pub struct Checking {
     pub policy: Policy,
 }
 
-/// What came of a check.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(tag = "verdict", rename_all = "lowercase")]
-pub enum Verdict {
-    /// It would be stored.
-    Admitted {
-        /// What people call its kind.
-        kind: String,
-        /// The media type under which it would be served.
-        media_type: String,
-        /// Its digest.
-        digest: String,
-        /// Bytes that would be stored.
-        size: usize,
-        /// What it names.
-        references: Vec<Named>,
-        /// What is unwise of it.
-        warnings: Vec<String>,
-    },
-    /// It would be refused.
-    Refused {
-        /// The rule that it breaks.
-        rule: String,
-        /// Where, as a JSON pointer.
-        pointer: String,
-        /// What is there.
-        value: String,
-        /// What should be.
-        expected: String,
-        /// All this in one sentence, as it is said everywhere.
-        reason: String,
-    },
-}
-
-/// Something that a manifest names.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Named {
-    /// Where it does so, as a JSON pointer.
-    pub pointer: String,
-    /// By what digest.
-    pub digest: String,
-    /// Of what media type.
-    pub media_type: String,
-    /// Of how many bytes, if it says so.
-    pub size: Option<u64>,
-}
-
-impl Verdict {
-    fn of(document: &[u8], judged: Result<Manifest, Refusal>) -> Self {
-        match judged {
-            Ok(manifest) => Self::Admitted {
-                kind: manifest.kind().name().into(),
-                media_type: manifest.media_type().into(),
-                digest: manifest.digest(document, Algorithm::Sha256).to_string(),
-                size: manifest.payload(document).len(),
-                warnings: manifest.warnings().to_vec(),
-                references: named(&manifest),
-            },
-            Err(refusal) => Self::Refused {
-                rule: refusal.rule.name().into(),
-                reason: refusal.to_string(),
-                pointer: refusal.pointer,
-                value: refusal.value,
-                expected: refusal.expected,
-            },
-        }
-    }
-
-    /// Whether it would be stored.
-    pub fn is_admitted(&self) -> bool {
-        matches!(self, Self::Admitted { .. })
-    }
-}
-
-fn named(manifest: &Manifest) -> Vec<Named> {
-    let references = manifest.references().iter();
-    references
-        .map(|one| Named {
-            pointer: one.pointer.clone(),
-            digest: one.named.to_string(),
-            media_type: one.media_type.clone(),
-            size: one.size,
-        })
-        .collect()
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused { reason, .. } => write!(f, "refused: {reason}"),
-            Self::Admitted {
-                kind,
-                digest,
-                size,
-                references,
-                warnings,
-                ..
-            } => {
-                write!(f, "admitted: {kind}, {size} bytes, {digest}")?;
-                for one in references {
-                    write!(f, "\n  {} {} {}", one.pointer, one.digest, one.media_type)?;
-                }
-                for warning in warnings {
-                    write!(f, "\n  warning: {warning}")?;
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
 /// Judges a file.
 pub fn check(checking: &Checking) -> Result<Verdict, CommandError> {
     let document = read(&checking.file).map_err(about(&checking.file))?;
     let Some((store, name)) = &checking.within else {
-        let judged = registry::validate(&document, &checking.policy);
+        let judged = checking.policy.validate(&document);
         return Ok(Verdict::of(&document, judged));
     };
     let question = Question::Check {
         repository: Some(name.to_string()),
         document: STANDARD.encode(&document),
     };
-    let dir = super::work::existing(store)?;
+    let dir = existing(store)?;
     let answer = dir.map_or(Ok(None), |dir| ask(&dir, &question, |_| {}))?;
     let answer = match answer {
         Some(answer) => answer,

@@ -4,7 +4,7 @@
 //! stands in the store and belongs to the one who mounted it. A process that was killed leaves
 //! it behind; nobody answers there, and the next mount replaces it.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -13,74 +13,28 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FileType, Mode, fchmod};
+use rustix::fs::{Mode, fchmod};
 use rustix::net::{
     AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, bind, listen, shutdown,
     socket_with,
 };
-use serde::{Deserialize, Serialize};
 
-use super::holder::Presence;
-use super::{CommandError, Done, Verdict, Work, about, mounts};
+use super::perform::{add_mount, perform};
+use super::protocol::{Answer, Line, PATIENCE, Presence, Question, SOCKET, say};
+use super::{CommandError, Job, about, check, mounts};
 use crate::dir::Dir;
 use crate::fuse::Mounted;
 use crate::maintenance::{Progress, Standing};
 use crate::registry::Registry;
 
-/// The socket's name in the store.
-const SOCKET: &str = "socket";
 /// Callers that may wait to be heard.
 const BACKLOG: i32 = 128;
 /// Longest question in bytes: a manifest, written as JSON writes bytes.
 const QUESTION_MAX: u64 = 32 << 20;
-/// How long either side waits for the other.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// How long who asks may take to hear an answer: at the end of a mount nobody is waited for longer.
 const HEARD: Duration = Duration::from_secs(5);
 /// How long before who is asked looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(100);
-
-/// What can be asked.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Question {
-    /// To judge a document, perhaps as if it were dropped into a repository.
-    Check {
-        /// The repository.
-        repository: Option<String>,
-        /// The document, in base64.
-        document: String,
-    },
-    /// To do something to the store.
-    Work(Work),
-    /// To tell where it is mounted.
-    Presence,
-}
-
-/// What is answered.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Answer {
-    /// What came of a check.
-    Verdict(Verdict),
-    /// The repository does not exist.
-    NoRepository,
-    /// What came of a work.
-    Done(Box<Done>),
-    /// It could not be done, and why.
-    Failed(String),
-    /// Where it is mounted.
-    Presence(Presence),
-    /// The process lets go of the store: whoever asks can have it soon.
-    Ending,
-    /// It was not done, since a check found something for the caller to decide.
-    Refused(String),
-}
-
-/// One line of an answer: how far it is, as often as there is news, and at last the answer.
-#[derive(Debug, Serialize, Deserialize)]
-enum Line {
-    Standing(Standing),
-    Answer(Answer),
-}
 
 /// Who answers.
 pub(super) struct Served {
@@ -195,8 +149,8 @@ fn answer(stream: &UnixStream, served: &Served, ending: &AtomicBool) -> io::Resu
         Ok(Question::Check {
             repository,
             document,
-        }) => super::check::answer(&served.registry, repository.as_deref(), &document),
-        Ok(Question::Work(work)) => perform(stream, served, ending, &work),
+        }) => check::answer(&served.registry, repository.as_deref(), &document),
+        Ok(Question::Job(job)) => do_job(stream, served, ending, &job),
         Err(error) => Answer::Failed(format!("a question that is not understood: {error}")),
     };
     say(stream, &Line::Answer(answer))
@@ -229,8 +183,8 @@ fn presence(served: &Served) -> Presence {
 }
 
 /// Does a work, and says meanwhile how far it is; who does not listen any more has it stopped.
-fn perform(stream: &UnixStream, served: &Served, ending: &AtomicBool, work: &Work) -> Answer {
-    if let Err(error) = work.must_lie_elsewhere(&served.store, Some(&served.mountpoint)) {
+fn do_job(stream: &UnixStream, served: &Served, ending: &AtomicBool, job: &Job) -> Answer {
+    if let Err(error) = job.must_lie_elsewhere(&served.store, Some(&served.mountpoint)) {
         return failed(&error);
     }
     let progress = Progress::default();
@@ -241,10 +195,10 @@ fn perform(stream: &UnixStream, served: &Served, ending: &AtomicBool, work: &Wor
         }
     };
     let done = progress.watched(tell, || {
-        let work = || work.perform(&served.store, &served.registry, &progress);
-        catch_unwind(AssertUnwindSafe(work))
+        let doing = || perform(job, &served.store, &served.registry, &progress);
+        catch_unwind(AssertUnwindSafe(doing))
     });
-    if work.changes_facts()
+    if job.changes_facts()
         && let Some(mounted) = served.mounted.get()
     {
         mounted.refresh();
@@ -252,7 +206,7 @@ fn perform(stream: &UnixStream, served: &Served, ending: &AtomicBool, work: &Wor
     match done {
         Ok(Ok(mut done)) => {
             if let Some(mounted) = served.mounted.get() {
-                done.is_mounted(mounted);
+                add_mount(&mut done, mounted);
             }
             Answer::Done(Box::new(done))
         }
@@ -268,70 +222,5 @@ fn failed(error: &CommandError) -> Answer {
         Answer::Refused(text)
     } else {
         Answer::Failed(text)
-    }
-}
-
-fn say(mut stream: &UnixStream, what: &impl Serialize) -> io::Result<()> {
-    let mut line = serde_json::to_vec(what)?;
-    line.push(b'\n');
-    stream.write_all(&line)
-}
-
-/// Connects to the socket in a store, and not to what a link there leads to.
-fn connect(store: &Dir) -> io::Result<UnixStream> {
-    let socket = store.pin(SOCKET)?;
-    if FileType::from_raw_mode(socket.metadata()?.st_mode) != FileType::Socket {
-        return Err(io::Error::other("not a socket"));
-    }
-    UnixStream::connect(socket.through())
-}
-
-/// Asks the process that has a store mounted; nothing if there is none, or it is ending, or was
-/// killed before it has answered: then the store can be had soon. `told` hears how far
-/// the work is.
-pub(super) fn ask(
-    store: &Dir,
-    question: &Question,
-    mut told: impl FnMut(&Standing),
-) -> Result<Option<Answer>, CommandError> {
-    let stream = match connect(store) {
-        Ok(stream) => stream,
-        Err(error) => {
-            return match error.kind() {
-                io::ErrorKind::NotFound
-                | io::ErrorKind::ConnectionRefused
-                | io::ErrorKind::ConnectionReset => Ok(None),
-                _ => Err(about(&store.shown(SOCKET))(error)),
-            };
-        }
-    };
-    let mut asked = || -> io::Result<Answer> {
-        stream.set_read_timeout(Some(PATIENCE))?;
-        say(&stream, question)?;
-        let mut lines = BufReader::new(&stream);
-        loop {
-            let mut line = String::new();
-            if lines.read_line(&mut line)? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            match serde_json::from_str(&line)? {
-                Line::Standing(standing) => told(&standing),
-                Line::Answer(answer) => return Ok(answer),
-            }
-        }
-    };
-    let ended = [
-        io::ErrorKind::ConnectionReset,
-        io::ErrorKind::BrokenPipe,
-        io::ErrorKind::UnexpectedEof,
-    ];
-    match asked() {
-        Ok(Answer::Ending) => Ok(None),
-        Ok(answer) => Ok(Some(answer)),
-        Err(error) if ended.contains(&error.kind()) => Ok(None),
-        Err(error) => Err(CommandError::Served {
-            store: store.path().to_owned(),
-            reason: error.to_string(),
-        }),
     }
 }

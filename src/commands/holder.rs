@@ -3,22 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
-
-use super::control::{Answer, Question, ask};
 use super::mounts;
+use super::protocol::{Answer, Presence, Question, ask};
 use crate::dir::Dir;
-
-/// What the process that has a store says of its mount.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Presence {
-    /// Where it was mounted.
-    pub(super) mountpoint: PathBuf,
-    /// The number of its device, as `major:minor`; nothing before it is mounted.
-    pub(super) device: Option<String>,
-    /// Whether it is still mounted, as far as that process sees.
-    pub(super) mounted: bool,
-}
 
 /// The process that has a store.
 #[derive(Clone, Debug)]

@@ -19,8 +19,8 @@ use signal_hook::iterator::Signals;
 use super::control::{Control, Served};
 use super::dead_mount::{self, detach, fusermount};
 use super::lock::is_read_only;
-use super::work::existing;
-use super::{CommandError, MountOptions, StoreLock, about, absolute, mounts};
+use super::place::existing;
+use super::{CommandError, ExitCode, MountOptions, StoreLock, about, absolute, mounts};
 use crate::dir::Dir;
 use crate::fuse::{Mount, Options};
 use crate::maintenance::Expiry;
@@ -311,7 +311,7 @@ fn background(mounting: &Mounting) -> Result<(), CommandError> {
         err.read_to_string(&mut reason).map_err(about(&program))?;
     }
     let status = child.wait().map_err(about(&program))?;
-    if status.code() == Some(crate::cli::ExitCode::InUse.number()) {
+    if status.code() == Some(ExitCode::InUse.number()) {
         // The same as in the foreground: the lock tells who.
         StoreLock::take(&mounting.store, mounting.options.absent)?;
     }

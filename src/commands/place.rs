@@ -131,6 +131,14 @@ impl Mounts {
     }
 }
 
+/// Returns the directory of a store, or `None` if it does not exist.
+pub(super) fn existing(store: &Path) -> Result<Option<Dir>, CommandError> {
+    match Dir::open(store) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some).map_err(about(store)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;

@@ -38,7 +38,7 @@ pub fn expire_trash(registry: &Registry, now: SystemTime) -> Result<Duration, Er
         // A clock that was set back must not empty the trash.
         let age = now.duration_since(one.since).unwrap_or_default();
         match limit.checked_sub(age) {
-            None | Some(Duration::ZERO) => registry.forget_retired(&one)?,
+            None | Some(Duration::ZERO) => registry.room().forget_retired(&one)?,
             Some(left) => pause = pause.min(left.max(TICK)),
         }
     }
@@ -93,7 +93,9 @@ fn look_after_trash(registry: &Registry, next: &mut Instant) -> Result<(), Error
         let pause = expire_trash(registry, SystemTime::now())?;
         *next = Instant::now() + pause;
     }
-    registry.make_room(wanted(registry.blobs().space()?.total))
+    registry
+        .room()
+        .make(wanted(registry.blobs().space()?.total))
 }
 
 #[cfg(test)]
@@ -184,7 +186,7 @@ mod tests {
         assert_eq!(trash(&registry).len(), 9);
         let available = registry.blobs().space().unwrap().available;
         let some = 3 * layers[0].0.len() as u64;
-        registry.make_room(available + some).unwrap();
+        registry.room().make(available + some).unwrap();
         let left = trash(&registry);
         assert!((3..=6).contains(&left.len()), "{} are left", left.len());
         assert!(left.iter().any(|one| one.digest == layers[8].1));

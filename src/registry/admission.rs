@@ -5,12 +5,10 @@
 //! rules. Admission changes nothing in the index.
 
 use super::references::stored_manifest;
-use super::{Audit, Error, Policy, ReferenceCheck, Registry};
+use super::{Audit, Error, ReferenceCheck, Registry};
 use crate::digest::Digest;
 use crate::index::{Blob, Link, RepositoryId, Transaction};
-use crate::manifest::{
-    self, Manifest, Named, Need, Reference, Refusal, Rule, Understood, understand,
-};
+use crate::manifest::{Manifest, Named, Need, Reference, Refusal, Rule, Understood, understand};
 use crate::name::{LinkSet, RepositoryName};
 
 /// The result of auditing a stored manifest.
@@ -19,14 +17,6 @@ pub(super) struct Audited {
     pub(super) understood: Option<Understood>,
     /// The first rule that the document breaks.
     pub(super) finding: Option<Refusal>,
-}
-
-/// Validates a document by the rules that need no registry.
-///
-/// # Errors
-/// The first rule that the document breaks.
-pub fn validate(document: &[u8], policy: &Policy) -> Result<Manifest, Refusal> {
-    manifest::parse(document, &policy.admission())
 }
 
 /// The rules by which a registry admits manifests, and what it holds that they refer to.
@@ -51,7 +41,7 @@ impl Admission<'_> {
         repository: Option<&RepositoryName>,
         document: &[u8],
     ) -> Result<Result<Manifest, Refusal>, Error> {
-        let manifest = match validate(document, &self.0.policy) {
+        let manifest = match self.0.policy.validate(document) {
             Ok(manifest) => manifest,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -108,7 +98,7 @@ impl Admission<'_> {
                 finding: None,
             });
         }
-        let finding = match bytes.as_deref().map(|one| validate(one, policy)) {
+        let finding = match bytes.as_deref().map(|one| policy.validate(one)) {
             Some(Ok(manifest)) => {
                 if let Some((first, more)) = manifest.warnings().split_first() {
                     let more = more.len();

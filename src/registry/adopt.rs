@@ -5,12 +5,12 @@
 //! Manifests are read, so that what they name is known.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::os::unix::fs::FileExt;
 
+use super::ownership::enable_ownership;
 use super::references::{record_manifest, record_references, references, stored_manifest};
 use super::{Error, Fact, INLINE_BYTES_MAX, Owner, Ownership, Registry, Value, Way};
-use crate::blobs::{BlobsError, Shareable, claim};
+use crate::blobs::{BlobsError, claim};
 use crate::digest::Digest;
 use crate::dir::Dir;
 use crate::index::EDGES_AT_ONCE;
@@ -108,11 +108,17 @@ impl std::fmt::Debug for Adopter<'_> {
     }
 }
 
-impl Registry {
-    /// Begins to take over. Several may be at work at once.
-    pub fn adopter(&self) -> Adopter<'_> {
-        Adopter {
-            registry: self,
+/// Returns the length of a stored blob in bytes.
+fn known(registry: &Registry, digest: &Digest) -> Result<Option<u64>, Error> {
+    let blob = registry.index.view().blob(digest)?;
+    Ok(blob.filter(|blob| blob.present).map(|blob| blob.size))
+}
+
+impl<'a> Adopter<'a> {
+    /// Returns an adopter of facts and blobs for this registry. Several may work at once.
+    pub fn new(registry: &'a Registry) -> Self {
+        Self {
+            registry,
             pending: Vec::new(),
             operations: 0,
             bytes: 0,
@@ -120,22 +126,6 @@ impl Registry {
             moved: Vec::new(),
             new: 0,
         }
-    }
-
-    /// How a file could become a blob without a copy of its bytes.
-    pub fn shareable(&self, file: &File) -> Result<Shareable, Error> {
-        Ok(self.blobs.shareable(file)?)
-    }
-
-    /// The user to whom the bytes belong.
-    pub fn owner(&self) -> Result<u32, Error> {
-        Ok(self.blobs.owner()?)
-    }
-
-    /// Returns the length of a stored blob in bytes.
-    fn known(&self, digest: &Digest) -> Result<Option<u64>, Error> {
-        let blob = self.index.view().blob(digest)?;
-        Ok(blob.filter(|blob| blob.present).map(|blob| blob.size))
     }
 }
 
@@ -147,7 +137,7 @@ impl Adopter<'_> {
             (Node::Link(_, LinkSet::Revisions, _), Value::Link { target, .. }) => {
                 self.manifest(target)?;
             }
-            (_, Value::Ownership(_)) => self.registry.keeps_ownership(),
+            (_, Value::Ownership(_)) => enable_ownership(self.registry),
             _ => {}
         }
         self.push(Pending::Fact(fact))
@@ -155,7 +145,7 @@ impl Adopter<'_> {
 
     /// Sets owner and mode of the top of the mount, unless they were set.
     pub fn mountpoint(&mut self, ownership: Ownership) -> Result<(), Error> {
-        self.registry.keeps_ownership();
+        enable_ownership(self.registry);
         self.new += self.registry.index.transact(|facts| {
             if has_ownership(facts, &Owner::Mountpoint)? {
                 return Ok(0);
@@ -175,7 +165,7 @@ impl Adopter<'_> {
         way: Way,
         verify: bool,
     ) -> Result<(Adopted, Option<Way>), Error> {
-        if let Some(size) = self.registry.known(digest)? {
+        if let Some(size) = known(self.registry, digest)? {
             return Ok((Adopted::Known(size), None));
         }
         let (size, created, digest) = (found.len(), found.modified, *digest);
@@ -201,7 +191,7 @@ impl Adopter<'_> {
         }
         let held = self.registry.lock(&digest);
         // Somebody may have pushed it meanwhile.
-        if let Some(size) = self.registry.known(&digest)? {
+        if let Some(size) = known(self.registry, &digest)? {
             return Ok((Adopted::Known(size), None));
         }
         let taken = self.registry.blobs.take(&found.file, &digest, way)?;

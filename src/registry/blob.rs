@@ -216,7 +216,7 @@ mod tests {
             Node::Namespace(name.namespace().clone()),
             Node::Manifests(name.clone()),
         ] {
-            registry.make_directory(&directory).unwrap();
+            registry.directories().make(&directory).unwrap();
         }
         let store = |bytes: &[u8]| {
             let stored = registry.store_layer(&name, Bytes::Held(bytes), None);

@@ -27,60 +27,80 @@ pub(super) use changed::{emptied, goes, link_came, tag_came, tag_moves};
 pub(super) use existence::{exists, made};
 pub(super) use recent::Recent;
 
+/// The directories of the layout, for those who make, change and remove them.
+#[derive(Clone, Copy, Debug)]
+pub struct DirectoryTree<'a>(pub(super) &'a Registry);
+
 impl Registry {
-    /// Sets the time of a directory.
-    pub fn set_directory_time(&self, directory: &Node, when: u32) -> Result<(), Error> {
-        self.index
-            .transact(|facts| set_time(facts, directory, when))
+    /// Returns the directories of the layout.
+    pub fn directories(&self) -> DirectoryTree<'_> {
+        DirectoryTree(self)
     }
+}
 
-    /// Whether a directory that nobody has made is not shown yet, although it is to be there:
-    /// its repository is [recent](Recent).
-    pub(super) fn withholds(
-        &self,
-        facts: &mut Transaction<'_>,
-        directory: &Node,
-    ) -> Result<bool, Error> {
-        let Node::Links(name, set @ LinkSet::Layers) = directory else {
-            return Ok(false);
-        };
-        if !self.recent.is(name) || made(facts, directory)? {
-            return Ok(false);
-        }
-        let id = repository(facts, name)?.id;
-        Ok(!facts.has_links(id, set, None)?)
-    }
-
-    /// Makes a directory in one that exists.
-    pub fn make_directory(&self, directory: &Node) -> Result<(), Error> {
-        let implies = self.index.transact(|facts| {
-            let implies = begins_to_imply(facts, directory)?;
-            if self.withholds(facts, directory)? {
-                make(facts, directory)?;
+impl DirectoryTree<'_> {
+    /// Makes a directory; its parent must exist.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], or [`Error::Missing`] if the parent does not exist.
+    pub fn make(self, directory: &Node) -> Result<(), Error> {
+        let registry = self.0;
+        let implies = registry.index.transact(|tx| {
+            let implies = begins_to_imply(tx, directory)?;
+            if withholds(registry, tx, directory)? {
+                make(tx, directory)?;
             } else {
-                make_in(facts, directory)?;
+                make_in(tx, directory)?;
             }
             Ok::<_, Error>(implies)
         })?;
         if let Some(name) = directory.repository() {
             if implies {
-                self.recent.begin(name);
+                registry.recent.begin(name);
             } else {
-                self.recent.go_on(name);
+                registry.recent.go_on(name);
             }
         }
         Ok(())
     }
 
-    /// Removes a directory that is empty.
-    pub fn remove_directory(&self, directory: &Node) -> Result<(), Error> {
-        self.index.transact(|facts| {
-            if exists(facts, directory)?.is_none() {
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], or [`Error::NotEmpty`].
+    pub fn remove(self, directory: &Node) -> Result<(), Error> {
+        self.0.index.transact(|tx| {
+            if exists(tx, directory)?.is_none() {
                 return Err(Error::Missing);
             }
-            remove(facts, directory)
+            remove(tx, directory)
         })
     }
+
+    /// Sets when a directory last changed, in seconds since 1970.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if the directory does not exist.
+    pub fn set_time(self, directory: &Node, when: u32) -> Result<(), Error> {
+        self.0.index.transact(|tx| set_time(tx, directory, when))
+    }
+}
+
+/// Returns `true` if a directory that exists without having been made is not shown yet, because
+/// its repository is [recent](Recent).
+pub(super) fn withholds(
+    registry: &Registry,
+    tx: &mut Transaction<'_>,
+    directory: &Node,
+) -> Result<bool, Error> {
+    let Node::Links(name, set @ LinkSet::Layers) = directory else {
+        return Ok(false);
+    };
+    if !registry.recent.is(name) || made(tx, directory)? {
+        return Ok(false);
+    }
+    let id = repository(tx, name)?.id;
+    Ok(!tx.has_links(id, set, None)?)
 }
 
 /// Makes a directory in one that exists.

@@ -88,7 +88,7 @@ mod tests {
     use crate::dir::Dir;
     use crate::layout::Node;
     use crate::name::{LinkSet, RepositoryName, UploadId};
-    use crate::registry::Found;
+    use crate::registry::{Adopter, Found};
     use crate::registry::{Bytes, Policy};
     use crate::small_disk::SmallDisk;
     use crate::{blobs, index};
@@ -124,11 +124,11 @@ mod tests {
     fn begin(registry: &Registry, (name, id): &(RepositoryName, UploadId)) -> Staging {
         for namespace in ["team", "team/app"] {
             let namespace = Node::Namespace(namespace.parse().unwrap());
-            let _there = registry.make_directory(&namespace);
+            let _there = registry.directories().make(&namespace);
         }
         let uploads = Node::Uploads(name.clone());
         for directory in [uploads, Node::Upload(name.clone(), *id)] {
-            let _there = registry.make_directory(&directory);
+            let _there = registry.directories().make(&directory);
         }
         registry.uploads().create_data(name, id).unwrap()
     }
@@ -188,7 +188,10 @@ mod tests {
             let digest = publish(&registry, &upload, &bytes);
             registry.sync().unwrap();
             registry = crashing.crash(registry);
-            assert_eq!(registry.read_whole(&digest).unwrap(), bytes);
+            assert_eq!(
+                registry.read_blob(&digest).unwrap().read_all().unwrap(),
+                bytes
+            );
             let gone = registry.uploads().data(&upload.0, &upload.1);
             assert!(matches!(gone, Err(Error::Missing)));
         }
@@ -252,7 +255,7 @@ mod tests {
                 Node::Namespace(name.namespace().clone()),
                 Node::Links(name.clone(), LinkSet::Layers),
             ] {
-                registry.make_directory(&directory).unwrap();
+                registry.directories().make(&directory).unwrap();
             }
         };
         let names = ["one", "two"].map(|name| name.parse::<RepositoryName>().unwrap());
@@ -279,7 +282,10 @@ mod tests {
         let path = directory.path().join("blobs/sha256").join(&hex[..2]);
         let file = std::fs::File::options().write(true).open(path.join(&hex));
         file.unwrap().set_len(0).unwrap();
-        assert_eq!(open().read_whole(&digest).unwrap(), layer);
+        assert_eq!(
+            open().read_blob(&digest).unwrap().read_all().unwrap(),
+            layer
+        );
     }
 
     #[test]
@@ -304,7 +310,10 @@ mod tests {
         assert_eq!(registry.uploads().data(&name, &id).unwrap().len(), 5 << 20);
         assert!(!registry.queries().has_blob(&digest).unwrap());
         registry.publish_upload(&name, &id, &digest).unwrap();
-        assert_eq!(registry.read_whole(&digest).unwrap(), bytes);
+        assert_eq!(
+            registry.read_blob(&digest).unwrap().read_all().unwrap(),
+            bytes
+        );
     }
 
     #[test]
@@ -317,7 +326,7 @@ mod tests {
         for flushed in [false, true] {
             std::fs::write(&file, &layer).unwrap();
             let registry = in_files(&facts, directory.path());
-            let mut adopter = registry.adopter();
+            let mut adopter = Adopter::new(&registry);
             let way = crate::blobs::Way::Move;
             let top = Dir::open(directory.path()).unwrap();
             let found = Found::open(&top, "data".as_ref()).unwrap();

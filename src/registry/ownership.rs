@@ -7,7 +7,7 @@
 use std::sync::atomic::Ordering;
 
 use super::directory::make_in;
-use super::{Error, Registry};
+use super::{DirectoryTree, Error, Registry};
 pub use crate::index::Ownership;
 use crate::index::{Directories, Owned, Transaction};
 use crate::layout::Node;
@@ -61,23 +61,23 @@ pub(super) fn owned(facts: &mut Transaction<'_>, of: &Owner) -> Result<Option<Ow
     })
 }
 
-impl Registry {
-    /// From now on owners and modes are looked for. To be called before one is set: nobody may
-    /// take what was set for something that was not.
-    pub(super) fn keeps_ownership(&self) {
-        self.owned.store(true, Ordering::Relaxed);
-    }
+/// Has owners and modes looked up from now on. Call this before one is set, so that no reader
+/// misses it.
+pub(super) fn enable_ownership(registry: &Registry) {
+    registry.owned.store(true, Ordering::Relaxed);
+}
 
-    /// Returns `true` if the owner or mode of any directory was ever set: else nobody need ask.
-    pub fn has_ownership(&self) -> bool {
-        self.owned.load(Ordering::Relaxed)
+impl DirectoryTree<'_> {
+    /// Returns `true` if the owner or mode of any directory was ever set.
+    pub fn has_ownership(self) -> bool {
+        self.0.owned.load(Ordering::Relaxed)
     }
 
     /// Sets to whom a directory belongs. A repository that was not made but is there for what is
     /// below it stays from then on, as one that was made.
-    pub fn set_ownership(&self, of: &Owner, ownership: Ownership) -> Result<(), Error> {
-        self.keeps_ownership();
-        self.index.transact(|facts| {
+    pub fn set_ownership(self, of: &Owner, ownership: Ownership) -> Result<(), Error> {
+        enable_ownership(self.0);
+        self.0.index.transact(|facts| {
             if let (Owner::Layout(Node::Namespace(name)), None) = (of, owned(facts, of)?) {
                 if !facts.has_namespaces(Some(name))? {
                     return Err(Error::Missing);
@@ -91,9 +91,9 @@ impl Registry {
     }
 
     /// Makes a repository, or a directory on the way to one, that belongs to somebody.
-    pub fn make_owned(&self, name: &Namespace, ownership: Ownership) -> Result<(), Error> {
-        self.keeps_ownership();
-        self.index.transact(|facts| {
+    pub fn make_owned(self, name: &Namespace, ownership: Ownership) -> Result<(), Error> {
+        enable_ownership(self.0);
+        self.0.index.transact(|facts| {
             make_in(facts, &Node::Namespace(name.clone()))?;
             let of = Owner::from(Node::Namespace(name.clone()));
             let owned = owned(facts, &of)?.ok_or(Error::Missing)?;
@@ -120,12 +120,12 @@ mod tests {
         let (registry, _bytes) = Registry::in_memory();
         let name: Namespace = "team".parse().unwrap();
         let of = Owner::from(Node::Namespace(name.clone()));
-        assert!(!registry.has_ownership());
-        let missing = registry.set_ownership(&of, SOMEBODY);
+        assert!(!registry.directories().has_ownership());
+        let missing = registry.directories().set_ownership(&of, SOMEBODY);
         assert!(matches!(missing, Err(Error::Missing)));
-        registry.make_owned(&name, SOMEBODY).unwrap();
+        registry.directories().make_owned(&name, SOMEBODY).unwrap();
         assert!(matches!(
-            registry.make_owned(&name, SOMEBODY),
+            registry.directories().make_owned(&name, SOMEBODY),
             Err(Error::Exists)
         ));
         for of in [
@@ -134,7 +134,7 @@ mod tests {
             Node::Blobs.into(),
             of.clone(),
         ] {
-            registry.set_ownership(&of, SOMEBODY).unwrap();
+            registry.directories().set_ownership(&of, SOMEBODY).unwrap();
             assert_eq!(registry.queries().ownership(&of).unwrap(), Some(SOMEBODY));
         }
         assert_eq!(
@@ -145,8 +145,8 @@ mod tests {
             None
         );
         let directory = Node::Namespace(name.clone());
-        registry.remove_directory(&directory).unwrap();
-        registry.make_directory(&directory).unwrap();
+        registry.directories().remove(&directory).unwrap();
+        registry.directories().make(&directory).unwrap();
         assert_eq!(registry.queries().ownership(&of).unwrap(), None);
         registry
             .index
@@ -158,11 +158,11 @@ mod tests {
     fn owners_of_repositories_that_are_not_there_are_found() {
         let (registry, _bytes) = Registry::in_memory();
         let name: Namespace = "team".parse().unwrap();
-        registry.make_owned(&name, SOMEBODY).unwrap();
+        registry.directories().make_owned(&name, SOMEBODY).unwrap();
         let repository = registry.index.view().repository(&name).unwrap();
         let owned = Owned::Repository(repository.unwrap().id);
         let directory = Node::Namespace(name.clone());
-        registry.remove_directory(&directory).unwrap();
+        registry.directories().remove(&directory).unwrap();
         let left = registry.index.transact(|facts| {
             facts.put_ownership(owned, SOMEBODY);
             Ok::<_, Error>(())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::manifest::{Admission, MANIFEST_BYTES_MAX};
+use crate::manifest::{self, Admission, MANIFEST_BYTES_MAX, Manifest, Refusal};
 
 /// Whether bytes that a manifest still names may be removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,11 +119,15 @@ impl Policy {
         !self.trash.is_zero()
     }
 
-    /// Which documents are admitted.
-    pub(super) fn admission(&self) -> Admission {
-        Admission {
+    /// Validates a document by the rules that need no registry.
+    ///
+    /// # Errors
+    /// The first rule that the document breaks.
+    pub fn validate(&self, document: &[u8]) -> Result<Manifest, Refusal> {
+        let admission = Admission {
             bytes_max: self.manifest_bytes_max,
             schema1: self.schema1 == Schema1::Accept,
-        }
+        };
+        manifest::parse(document, &admission)
     }
 }

@@ -5,7 +5,7 @@
 
 use std::time::SystemTime;
 
-use super::directory::{exists, last_change, made, started};
+use super::directory::{exists, last_change, made, started, withholds};
 use super::ownership::owned;
 use super::{Error, Owner, Ownership, Registry, time};
 use crate::digest::{Algorithm, Digest};
@@ -144,7 +144,7 @@ impl Queries<'_> {
         let Some(told) = exists(view, directory)? else {
             return Ok(None);
         };
-        if self.registry.withholds(view, directory)? {
+        if withholds(self.registry, view, directory)? {
             return Ok(None);
         }
         Ok(Some(time(last_change(view, directory, told)?)))
@@ -158,7 +158,7 @@ impl Queries<'_> {
         match namespace.repository() {
             Some(name) => {
                 let layers = Node::Links(name, LinkSet::Layers);
-                self.registry.withholds(&mut self.view, &layers)
+                withholds(self.registry, &mut self.view, &layers)
             }
             None => Ok(false),
         }
@@ -171,7 +171,7 @@ impl Queries<'_> {
 
     /// To whom a directory belongs; nothing where that was never set.
     pub fn ownership(&mut self, of: &Owner) -> Result<Option<Ownership>, Error> {
-        if !self.registry.has_ownership() {
+        if !self.registry.directories().has_ownership() {
             return Ok(None);
         }
         match owned(&mut self.view, of)? {

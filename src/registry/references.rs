@@ -3,7 +3,7 @@
 //! fsck, removal and the referrers of an image read this record. It is derived from the bytes of
 //! the manifests and judges nothing.
 
-use super::{Audit, Error, Registry, validate};
+use super::{Audit, Error, Registry};
 use crate::digest::Digest;
 use crate::index::{self, EDGES_AT_ONCE, Index, Transaction};
 use crate::manifest::{MANIFEST_BYTES_MAX, Reference, Role, Understood, understand};
@@ -19,7 +19,7 @@ pub(crate) fn stored_manifest(
     let len = len.and_then(|len| usize::try_from(len).ok());
     match len.filter(|len| *len <= MANIFEST_BYTES_MAX) {
         None => Ok(None),
-        Some(_) => registry.read_whole(digest).map(Some),
+        Some(_) => registry.read_blob(digest)?.read_all().map(Some),
     }
 }
 
@@ -34,7 +34,7 @@ pub(super) fn index_references(registry: &Registry, digest: &Digest) -> Result<(
     let Some(understood) = understand(&bytes) else {
         return Ok(());
     };
-    let late = validate(&bytes, &registry.policy).err();
+    let late = registry.policy.validate(&bytes).err();
     if let Some(refusal) = late.filter(|_| registry.policy.audit != Audit::Off) {
         log::warn!("manifest {digest} was stored after its link, and the audit finds: {refusal}");
     }

@@ -16,10 +16,21 @@ pub(crate) fn reserve(total: u64) -> u64 {
     RESERVE_MAX.min(total / RESERVE_PART)
 }
 
+/// The space of a store: how much there is, and who may still use it.
+#[derive(Clone, Copy, Debug)]
+pub struct Room<'a>(&'a Registry);
+
 impl Registry {
+    /// Returns the space of the store.
+    pub fn room(&self) -> Room<'_> {
+        Room(self)
+    }
+}
+
+impl Room<'_> {
     /// The space of the store; what is in reserve is not available.
-    pub fn space(&self) -> Result<Space, Error> {
-        let space = self.blobs.space()?;
+    pub fn space(self) -> Result<Space, Error> {
+        let space = self.0.blobs.space()?;
         Ok(Space {
             available: space.available.saturating_sub(reserve(space.total)),
             ..space
@@ -27,22 +38,22 @@ impl Registry {
     }
 
     /// Refuses to write on where only the reserve is left; looks once in a mebibyte.
-    pub fn require_room_behind(&self, offset: u64, len: u64) -> Result<(), Error> {
+    pub fn require_behind(self, offset: u64, len: u64) -> Result<(), Error> {
         const LOOK: u64 = 1 << 20;
         if offset / LOOK == offset.saturating_add(len) / LOOK {
             return Ok(());
         }
-        self.require_room()
+        self.require()
     }
 
     /// Refuses to begin something new on a filesystem that is full but for its reserve.
     /// What is oldest in the trash goes first.
-    pub(super) fn require_room(&self) -> Result<(), Error> {
-        let mut space = self.blobs.space()?;
+    pub(super) fn require(self) -> Result<(), Error> {
+        let mut space = self.0.blobs.space()?;
         let reserve = reserve(space.total);
         if space.available < reserve {
-            self.make_room(reserve.saturating_mul(2))?;
-            space = self.blobs.space()?;
+            self.make(reserve.saturating_mul(2))?;
+            space = self.0.blobs.space()?;
         }
         if space.available < reserve {
             let available = space.available;
@@ -52,13 +63,13 @@ impl Registry {
     }
 
     /// Removes what is oldest in the trash until this many bytes are available, or it is empty.
-    pub(crate) fn make_room(&self, wanted: u64) -> Result<(), Error> {
-        let _alone = self.making_room.lock();
-        let lacks = || Ok::<_, Error>(self.blobs.space()?.available < wanted);
+    pub(crate) fn make(self, wanted: u64) -> Result<(), Error> {
+        let _alone = self.0.making_room.lock();
+        let lacks = || Ok::<_, Error>(self.0.blobs.space()?.available < wanted);
         if !lacks()? {
             return Ok(());
         }
-        let mut retired = self.blobs.retired()?;
+        let mut retired = self.0.blobs.retired()?;
         retired.sort_unstable_by_key(|one| one.since);
         for one in retired {
             self.forget_retired(&one)?;
@@ -71,11 +82,11 @@ impl Registry {
 
     /// Removes a blob from the trash, unless an open snapshot may name it, or it went there
     /// again meanwhile.
-    pub(crate) fn forget_retired(&self, one: &Retired) -> Result<(), Error> {
-        let _held = self.lock(&one.digest);
-        let snapshots = self.snapshots.lock();
+    pub(crate) fn forget_retired(self, one: &Retired) -> Result<(), Error> {
+        let _held = self.0.lock(&one.digest);
+        let snapshots = self.0.snapshots.lock();
         if snapshots.since.is_none_or(|since| one.since < since) {
-            self.blobs.forget(&one.digest, Some(one.since))?;
+            self.0.blobs.forget(&one.digest, Some(one.since))?;
         }
         Ok(())
     }

@@ -43,6 +43,14 @@ impl Staging {
         }
     }
 
+    /// Writes a copy of a blob.
+    ///
+    /// # Errors
+    /// The failure of a read or write.
+    pub fn copy_from(&self, blob: &Reading) -> Result<(), Error> {
+        self.fill(|offset, buffer| blob.read_at(offset, buffer))
+    }
+
     /// Writes all bytes that `read` returns for increasing offsets, until it returns none.
     pub(super) fn fill(
         &self,
@@ -273,19 +281,12 @@ impl InlineOpen {
 impl Registry {
     /// A place for bytes whose use is not decided yet.
     pub fn stage(&self) -> Result<Staging, Error> {
-        self.require_room()?;
+        self.room().require()?;
         let draft = self.blobs.draft(self.index.allocate_staging()?)?;
         Ok(Staging {
             draft,
             discard: Some(Arc::clone(&self.blobs)),
         })
-    }
-
-    /// Returns staged bytes that start as a copy of a blob.
-    pub fn stage_copy(&self, digest: &Digest) -> Result<Staging, Error> {
-        let (reading, staging) = (self.read_blob(digest)?, self.stage()?);
-        staging.fill(|offset, buffer| reading.read_at(offset, buffer))?;
-        Ok(staging)
     }
 
     /// A blob's bytes, which stay readable through this even after the blob's removal.
@@ -304,11 +305,6 @@ impl Registry {
             }
             Source::Content(_) => read,
         })
-    }
-
-    /// All of a blob's bytes, which must not be many.
-    pub(super) fn read_whole(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
-        self.read_blob(digest)?.read_all()
     }
 
     /// The bytes that a blob had at a moment that is held.

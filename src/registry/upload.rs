@@ -99,7 +99,7 @@ impl Uploads<'_> {
             Err(Error::Missing) => {}
             found => return found,
         }
-        self.0.require_room()?;
+        self.0.room().require()?;
         let staging = self.0.index.allocate_staging()?;
         let draft = self.0.blobs.draft(staging)?;
         let created = self.change(name, id, |_, record| {

@@ -60,19 +60,25 @@ mod tests {
         let digest = Digest::of(Algorithm::Sha256, b"small");
         let registry = open();
         registry.publish(Bytes::Held(b"small"), &digest).unwrap();
-        assert_eq!(registry.read_whole(&digest).unwrap(), b"small");
+        assert_eq!(
+            registry.read_blob(&digest).unwrap().read_all().unwrap(),
+            b"small"
+        );
         drop(registry);
         let registry = open();
         let rot = |facts: &mut index::Transaction<'_>| facts.put_inline(&digest, b"smell", 1);
         registry.index.transact(rot).unwrap();
         for _ in 0..2 {
-            let read = registry.read_whole(&digest);
+            let read = registry.read_blob(&digest);
             assert!(matches!(read, Err(Error::Corrupt { .. })), "{read:?}");
         }
         let found = check(&registry, &Progress::default()).unwrap();
         assert!(found.counts.contains_key(&Fault::BlobDamaged), "{found:?}");
         registry.publish(Bytes::Held(b"small"), &digest).unwrap();
-        assert_eq!(registry.read_whole(&digest).unwrap(), b"small");
+        assert_eq!(
+            registry.read_blob(&digest).unwrap().read_all().unwrap(),
+            b"small"
+        );
         // What was found right is not read again until the store is.
         assert!(
             registry

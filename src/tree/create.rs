@@ -125,7 +125,7 @@ impl Tree {
                     Node::Namespace(namespace) if new != Permissions::DIRECTORY => {
                         self.make_namespace(namespace, new)?;
                     }
-                    _ => self.registry.make_directory(&child)?,
+                    _ => self.registry.directories().make(&child)?,
                 }
                 self.found(Place::Node(child))
             }

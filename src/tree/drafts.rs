@@ -333,7 +333,7 @@ impl Drafts {
         let room = || -> Result<bool, TreeError> {
             // What only waits takes at most as much as it leaves.
             let parked = self.budget.parked();
-            let fits = parked <= PARKED_MIN || parked <= registry.space()?.available;
+            let fits = parked <= PARKED_MIN || parked <= registry.room().space()?.available;
             Ok(fits && self.table.lock().waiting < WAITING_MAX)
         };
         if !room()? {

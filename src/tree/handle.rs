@@ -213,12 +213,14 @@ impl Tree {
                 self.admits(place.as_ref(), end)?;
                 self.go_on(draft)?;
                 self.registry
-                    .require_room_behind(offset, bytes.len() as u64)?;
+                    .room()
+                    .require_behind(offset, bytes.len() as u64)?;
                 draft.write_at(&self.registry, offset, bytes)
             }
             Open::Upload(staging, _) => {
                 self.registry
-                    .require_room_behind(offset, bytes.len() as u64)?;
+                    .room()
+                    .require_behind(offset, bytes.len() as u64)?;
                 Ok(staging.write_at(offset, bytes)?)
             }
             Open::Plain(file) => file.write_all_at(bytes, offset).map_err(plain::about_open),
@@ -251,7 +253,9 @@ impl Tree {
             &state.content,
             state.version == state.committed,
         ) {
-            state.content = Content::Large(self.registry.stage_copy(&stored)?);
+            let staging = self.registry.stage()?;
+            staging.copy_from(&self.registry.read_blob(&stored)?)?;
+            state.content = Content::Large(staging);
         }
         Ok(())
     }

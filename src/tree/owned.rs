@@ -51,7 +51,7 @@ impl From<Permissions> for Ownership {
 impl Tree {
     fn owner(&self, of: impl FnOnce() -> Owner) -> Result<Permissions, TreeError> {
         // Most stores have nothing to look for.
-        if !self.registry.has_ownership() {
+        if !self.registry.directories().has_ownership() {
             return Ok(Permissions::DIRECTORY);
         }
         let kept = self.registry.queries().ownership(&of())?;
@@ -136,7 +136,10 @@ impl Tree {
         namespace: &Namespace,
         new: Permissions,
     ) -> Result<(), TreeError> {
-        Ok(self.registry.make_owned(namespace, new.into())?)
+        Ok(self
+            .registry
+            .directories()
+            .make_owned(namespace, new.into())?)
     }
 
     /// chmod and chown of the top of the mount, which keeps them.
@@ -182,6 +185,6 @@ impl Tree {
         if new == now {
             return Ok(());
         }
-        Ok(self.registry.set_ownership(of, new.into())?)
+        Ok(self.registry.directories().set_ownership(of, new.into())?)
     }
 }

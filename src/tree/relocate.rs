@@ -72,7 +72,7 @@ impl Tree {
         };
         if relocation.to != *from {
             let _alone = self.relocating.write();
-            self.registry.rename_namespace(from, &relocation.to)?;
+            self.registry.directories().rename(from, &relocation.to)?;
             self.drafts.follow(&relocation);
             self.lingering.follow(&relocation);
             self.rejected.lock().follow(&relocation);

@@ -67,7 +67,7 @@ impl Tree {
             Place::Plain(path) => self.plain.remove_directory(path)?,
             Place::Node(node) if node.is_directory() => {
                 node::must_come_and_go(node)?;
-                self.registry.remove_directory(node)?;
+                self.registry.directories().remove(node)?;
                 self.drafts.remove_below(node);
             }
             Place::Hidden(id) => self.drafts.remove_directory(*id)?,

@@ -163,8 +163,8 @@ impl Tree {
                 return Err(TreeError::NotEmpty);
             }
         } else {
-            self.registry.make_directory(to)?;
+            self.registry.directories().make(to)?;
         }
-        Ok(self.registry.remove_directory(from)?)
+        Ok(self.registry.directories().remove(from)?)
     }
 }

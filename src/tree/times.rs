@@ -68,7 +68,7 @@ impl Tree {
                     error,
                 })?;
             }
-            directory => registry.set_directory_time(directory, kept)?,
+            directory => registry.directories().set_time(directory, kept)?,
         }
         Ok(())
     }

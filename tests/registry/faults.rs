@@ -51,14 +51,17 @@ fn name_now(registry: &Registry) -> RepositoryName {
 fn relocate(registry: &Registry) -> Result<(), Error> {
     let [from, to] = ["team", "other/place"].map(|name| name.parse().unwrap());
     for above in ["other", "other/place"] {
-        match registry.make_directory(&Node::Namespace(above.parse().unwrap())) {
+        match registry
+            .directories()
+            .make(&Node::Namespace(above.parse().unwrap()))
+        {
             Err(Error::Exists) => {}
             made => made?,
         }
     }
-    registry.rename_namespace(&from, &to)?;
+    registry.directories().rename(&from, &to)?;
     registry.sync()?;
-    registry.rename_namespace(&to, &from)?;
+    registry.directories().rename(&to, &from)?;
     registry.sync()
 }
 
@@ -86,10 +89,10 @@ fn manifest(note: &str) -> String {
 /// Does everything that a registry's storage goes through, until something fails.
 pub(crate) fn live(registry: &Registry, done: &mut Acknowledged) -> Result<(), Error> {
     let name = name();
-    let make = |directory: Node| registry.make_directory(&directory);
+    let make = |directory: Node| registry.directories().make(&directory);
     if name_now(registry) == moved() {
         let [from, to] = ["other/place", "team"].map(|name| name.parse().unwrap());
-        registry.rename_namespace(&from, &to)?;
+        registry.directories().rename(&from, &to)?;
     }
     make(Node::Namespace("team".parse().unwrap()))?;
     make(Node::Namespace(name.namespace().clone()))?;
@@ -147,7 +150,7 @@ pub(crate) fn live(registry: &Registry, done: &mut Acknowledged) -> Result<(), E
 fn move_and_remove(registry: &Registry, done: &mut Acknowledged) -> Result<(), Error> {
     let name = name();
     let one = sha256(manifest("one").as_bytes());
-    let make = |directory: Node| match registry.make_directory(&directory) {
+    let make = |directory: Node| match registry.directories().make(&directory) {
         Err(Error::Exists) => Ok(()),
         made => made,
     };
@@ -179,18 +182,24 @@ fn move_and_remove(registry: &Registry, done: &mut Acknowledged) -> Result<(), E
         .uploads()
         .remove_hash_state(&name, &upload(), Algorithm::Sha256, 7)?;
     registry.uploads().remove_started_at(&name, &upload())?;
-    registry.remove_directory(&Node::HashStatesAlgorithm(
+    registry.directories().remove(&Node::HashStatesAlgorithm(
         name.clone(),
         upload(),
         Algorithm::Sha256,
     ))?;
-    registry.remove_directory(&Node::HashStates(name.clone(), upload()))?;
-    registry.remove_directory(&Node::Upload(name.clone(), upload()))?;
+    registry
+        .directories()
+        .remove(&Node::HashStates(name.clone(), upload()))?;
+    registry
+        .directories()
+        .remove(&Node::Upload(name.clone(), upload()))?;
     // From here on the link may be gone, or not.
     done.links.retain(|(set, _)| *set != index);
     registry.links().remove_current(&name, &other)?;
     registry.links().remove(&name, &index, &one)?;
-    registry.remove_directory(&Node::LinkDirectory(name.clone(), index, one))?;
+    registry
+        .directories()
+        .remove(&Node::LinkDirectory(name.clone(), index, one))?;
     registry.sync()?;
     let gone = registry.queries().current(&name, &other);
     assert!(matches!(gone, Err(Error::Missing)));

@@ -63,7 +63,7 @@ impl Machine {
             Node::Links(name.clone(), LinkSet::Layers),
             Node::Manifests(name.clone()),
         ] {
-            registry.make_directory(&directory).unwrap();
+            registry.directories().make(&directory).unwrap();
         }
         registry
             .store_layer(&name, Bytes::Held(b"layer"), None)
@@ -154,7 +154,7 @@ fn documents() -> Vec<(Vec<u8>, Digest, Vec<Digest>, usize)> {
     [artifact.into_bytes(), signed, large()]
         .into_iter()
         .map(|document| {
-            let manifest = regfs::registry::validate(&document, &policy).unwrap();
+            let manifest = policy.validate(&document).unwrap();
             let digest = manifest.digest(&document, Algorithm::Sha256);
             let signatures = manifest.signatures().iter().map(|one| sha256(one));
             let (signatures, named) = (signatures.collect(), manifest.references().len());
@@ -297,7 +297,7 @@ fn what_a_manifest_names_is_learnt_whichever_comes_first_link_or_bytes() {
         Node::LinksAlgorithm(name.clone(), LinkSet::Revisions, Algorithm::Sha256),
         Node::LinkDirectory(name.clone(), LinkSet::Revisions, digest),
     ] {
-        registry.make_directory(&directory).unwrap();
+        registry.directories().make(&directory).unwrap();
     }
     let finding = registry
         .links()

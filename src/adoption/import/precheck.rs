@@ -65,7 +65,7 @@ pub(super) fn check(
     if choice.blobs > 0 {
         return Err(AdoptionError::Choose(Box::new(Choice {
             owner: sharing.owner(),
-            room: registry.space()?.available,
+            room: registry.room().space()?.available,
             ..choice
         })));
     }

@@ -9,7 +9,7 @@ use std::path::Path;
 use parking_lot::Mutex;
 
 use crate::adoption::{AdoptionError, about};
-use crate::registry::{Registry, Shareable, Way, who_else_writes};
+use crate::registry::{Error, Registry, Shareable, Way, who_else_writes};
 
 /// What decides in which way files come.
 pub(super) struct Sharing<'a> {
@@ -26,7 +26,7 @@ impl<'a> Sharing<'a> {
         Ok(Self {
             registry,
             wanted,
-            owner: registry.owner()?,
+            owner: registry.blobs().owner().map_err(Error::from)?,
             tried: Mutex::default(),
         })
     }
@@ -70,7 +70,7 @@ impl<'a> Sharing<'a> {
         if let Some(known) = tried.get(&key) {
             return Ok(*known);
         }
-        let shareable = self.registry.shareable(file)?;
+        let shareable = self.registry.blobs().shareable(file).map_err(Error::from)?;
         tried.insert(key, shareable);
         Ok(shareable)
     }

@@ -211,7 +211,7 @@ mod tests {
             Node::Namespace(name.namespace().clone()),
             Node::Manifests(name.clone()),
         ] {
-            registry.make_directory(&directory).unwrap();
+            registry.directories().make(&directory).unwrap();
         }
         let stored = registry.store_layer(&name, Bytes::Held(b"layer"), None);
         let layer = stored.unwrap().0;

@@ -9,16 +9,16 @@ use super::existence::exists;
 use crate::index::Transaction;
 use crate::layout::Node;
 use crate::name::{Namespace, REPOSITORY_BYTES_MAX};
-use crate::registry::{Error, Registry};
+use crate::registry::{DirectoryTree, Error};
 
 /// Most repositories that get other names at once: each takes up to five operations of a batch.
 const RENAMED_MAX: usize = 190;
 
-impl Registry {
+impl DirectoryTree<'_> {
     /// Gives a repository, or a directory on the way to some, another name, and with it all that
     /// is below. What has that name must be empty, and is replaced.
-    pub fn rename_namespace(&self, from: &Namespace, to: &Namespace) -> Result<(), Error> {
-        let names = self.index.transact(|facts| {
+    pub fn rename(self, from: &Namespace, to: &Namespace) -> Result<(), Error> {
+        let names = self.0.index.transact(|facts| {
             let (old, new) = (Node::Namespace(from.clone()), Node::Namespace(to.clone()));
             if exists(facts, &old)?.is_none() {
                 return Err(Error::Missing);
@@ -47,7 +47,7 @@ impl Registry {
             }
             Ok::<_, Error>(names)
         })?;
-        self.recent.rename(&names);
+        self.0.recent.rename(&names);
         Ok(())
     }
 }

@@ -121,14 +121,14 @@ impl Queries<'_> {
                 let Ok((target, _)) = self.link(name, &set, &digest) else {
                     continue;
                 };
-                signatures.push(self.registry.read_whole(&target)?);
+                signatures.push(self.registry.read_blob(&target)?.read_all()?);
             }
         }
         if signatures.is_empty() {
             return Ok(None);
         }
         Ok(manifest::assemble(
-            &self.registry.read_whole(revision)?,
+            &self.registry.read_blob(revision)?.read_all()?,
             &signatures,
         ))
     }

@@ -4,16 +4,16 @@
 
 use libfuzzer_sys::fuzz_target;
 use regfs::manifest::understand;
-use regfs::registry::{Policy, Schema1, validate};
+use regfs::registry::{Policy, Schema1};
 
 fuzz_target!(|document: &[u8]| {
     let policy = Policy {
         schema1: Schema1::Accept,
         ..Policy::default()
     };
-    if let Ok(manifest) = validate(document, &policy) {
+    if let Ok(manifest) = policy.validate(document) {
         let payload = manifest.payload(document);
-        assert!(validate(payload, &policy).is_ok());
+        assert!(policy.validate(payload).is_ok());
         let understood = understand(payload).expect("what is admitted is understood");
         assert_eq!(understood.references.len(), manifest.references().len());
     } else {

@@ -1,21 +1,22 @@
-//! The bar: how far a long work is, for who watches a terminal.
+//! The progress bar of a long job, on a terminal.
 
 use std::io::{IsTerminal, Write};
 
-use crate::maintenance::Standing;
+use super::CommandError;
+use crate::maintenance::{Progress, Standing};
 
 /// Columns of the bar itself.
 const WIDTH: usize = 30;
 
-/// A line of the terminal that is written again and again.
+/// A line of the terminal that is overwritten with each state.
 #[derive(Debug)]
-pub(super) struct Bar {
+pub(super) struct ProgressBar {
     shown: bool,
     terminal: bool,
 }
 
-impl Bar {
-    /// A bar, which shows nothing unless somebody watches.
+impl ProgressBar {
+    /// Returns a bar, which shows nothing unless stderr is a terminal.
     pub(super) fn new() -> Self {
         Self {
             shown: false,
@@ -23,7 +24,7 @@ impl Bar {
         }
     }
 
-    /// Shows how far it is.
+    /// Shows the state of the job.
     pub(super) fn show(&mut self, standing: &Standing) {
         if self.terminal {
             self.shown = true;
@@ -35,12 +36,21 @@ impl Bar {
     }
 }
 
-impl Drop for Bar {
+impl Drop for ProgressBar {
     fn drop(&mut self) {
         if self.shown {
             let _gone = write!(std::io::stderr(), "\r\x1b[K");
         }
     }
+}
+
+/// Runs a job in this process and shows its progress.
+pub(super) fn watched<T>(
+    progress: &Progress,
+    job: impl FnOnce() -> Result<T, CommandError>,
+) -> Result<T, CommandError> {
+    let mut bar = ProgressBar::new();
+    progress.watched(move |standing| bar.show(standing), job)
 }
 
 /// The line that is shown.

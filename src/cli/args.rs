@@ -14,42 +14,42 @@ use crate::commands::{Way, duration};
 )]
 pub(super) struct Cli {
     #[command(subcommand)]
-    pub(super) command: Word,
+    pub(super) command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Word {
+pub(super) enum Command {
     /// Show a store at a mountpoint, as a registry's storage
-    Mount(MountArguments),
+    Mount(MountArgs),
     /// Tell whether a manifest would be admitted, and if not, why
-    Check(CheckArguments),
+    Check(CheckArgs),
     /// Take in the plain tree of a registry
     ///
     /// Blobs of more than 16 KiB are copied by reference where the filesystem can, and linked
     /// where nobody but the store's owner could write their files. Otherwise nothing is taken
     /// until one of --hardlink, --copy or --move is given.
-    Import(ImportArguments),
+    Import(ImportArgs),
     /// Check a store: facts against each other and against the bytes
-    Fsck(FsckArguments),
+    Fsck(FsckArgs),
     /// Read every blob again, and mark those that are not what their name says
-    Scrub(ScrubArguments),
+    Scrub(ScrubArgs),
     /// List repositories, the tags of one, or what a tag is at
-    Ls(InquiryArguments),
+    Ls(InquiryArgs),
     /// Tell how many bytes repositories hold: all, those that no other holds, those that others do
-    Du(InquiryArguments),
+    Du(InquiryArgs),
     /// Tell which manifests a tag was at
-    History(InquiryArguments),
+    History(InquiryArgs),
     /// Tell how much of everything there is
-    Stats(StatsArguments),
+    Stats(StatsArgs),
     /// List what is in the trash, or take blobs back from it
-    Undelete(UndeleteArguments),
+    Undelete(UndeleteArgs),
     /// Copy facts and blobs as of one moment into a directory, which brings only what is new
-    Backup(BackupArguments),
+    Backup(BackupArgs),
     /// Make a new store of a backup
     ///
     /// Blobs are copied by reference where the filesystem can, linked where nobody but the
     /// store's owner could write their files, and copied otherwise.
-    Restore(RestoreArguments),
+    Restore(RestoreArgs),
     /// Write man pages into a directory
     Man {
         /// An existing directory
@@ -59,12 +59,12 @@ pub(super) enum Word {
     ///
     /// Blobs are the tree's own: copied, by reference where the filesystem can, unless --hardlink
     /// is given.
-    Export(ExportArguments),
+    Export(ExportArgs),
 }
 
 /// How a work on a store is answered.
 #[derive(Debug, Args)]
-pub(super) struct Answering {
+pub(super) struct OutputArgs {
     /// Print one JSON object
     #[arg(long)]
     pub(super) json: bool,
@@ -73,7 +73,7 @@ pub(super) struct Answering {
 /// How blobs come that are files, one of these.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
-pub(super) struct Ways {
+pub(super) struct TransferArgs {
     /// Share files by hard links: who can write a file under its other name changes a published
     /// blob
     #[arg(long)]
@@ -91,13 +91,13 @@ pub(super) struct Ways {
     clippy::struct_excessive_bools,
     reason = "each is a word of the command line"
 )]
-pub(super) struct ImportArguments {
+pub(super) struct ImportArgs {
     /// The registry's rootdirectory
     pub(super) plain: PathBuf,
     /// Directory that keeps index and blobs; made if it does not exist
     pub(super) store: PathBuf,
     #[command(flatten)]
-    pub(super) ways: Ways,
+    pub(super) transfer: TransferArgs,
     /// Move blobs instead: the tree is not a registry's any more afterwards
     #[arg(long = "move", conflicts_with_all = ["hardlink", "reflink", "copy"])]
     pub(super) moving: bool,
@@ -117,28 +117,28 @@ pub(super) struct ImportArguments {
     #[arg(long)]
     pub(super) jobs: Option<usize>,
     #[command(flatten)]
-    pub(super) answering: Answering,
+    pub(super) output: OutputArgs,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct FsckArguments {
+pub(super) struct FsckArgs {
     /// Directory that keeps index and blobs, mounted or not
     pub(super) store: PathBuf,
     /// Print what can be repaired, then do it; bytes that are taken out go to the trash
     #[arg(long)]
     pub(super) repair: bool,
     #[command(flatten)]
-    pub(super) answering: Answering,
+    pub(super) output: OutputArgs,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct ExportArguments {
+pub(super) struct ExportArgs {
     /// Directory that keeps index and blobs, mounted or not
     pub(super) store: PathBuf,
     /// New or empty directory: the rootdirectory of a registry from then on
     pub(super) directory: PathBuf,
     #[command(flatten)]
-    pub(super) ways: Ways,
+    pub(super) transfer: TransferArgs,
     /// Path of the registry's root below it; empty to put v2 at the top
     #[arg(long, default_value = ROOT)]
     pub(super) root: String,
@@ -146,13 +146,13 @@ pub(super) struct ExportArguments {
     #[arg(long)]
     pub(super) jobs: Option<usize>,
     #[command(flatten)]
-    pub(super) answering: Answering,
+    pub(super) output: OutputArgs,
 }
 
 /// Where distribution puts `v2` below its rootdirectory.
 pub(super) const ROOT: &str = "docker/registry";
 
-impl Ways {
+impl TransferArgs {
     /// The way that was asked for, if any was.
     pub(super) fn way(&self) -> Option<Way> {
         [
@@ -166,7 +166,7 @@ impl Ways {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct CheckArguments {
+pub(super) struct CheckArgs {
     /// The manifest; - for the standard input
     pub(super) file: PathBuf,
     /// Repository that must hold what the manifest references
@@ -185,7 +185,7 @@ pub(super) struct CheckArguments {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct MountArguments {
+pub(super) struct MountArgs {
     /// Directory that keeps index and blobs; made if it is missing or empty (see -o existing)
     pub(super) store: PathBuf,
     /// Existing directory to mount at: the registry's rootdirectory
@@ -211,7 +211,7 @@ pub(super) struct MountArguments {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct ScrubArguments {
+pub(super) struct ScrubArgs {
     /// Directory that keeps index and blobs, mounted or not
     pub(super) store: PathBuf,
     /// Most bytes to read in a second, as in 50MB/s; as fast as the disk if not given
@@ -222,55 +222,55 @@ pub(super) struct ScrubArguments {
     #[arg(long, default_value = "7d", value_parser = duration)]
     pub(super) age: std::time::Duration,
     #[command(flatten)]
-    pub(super) answering: Answering,
+    pub(super) output: OutputArgs,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct InquiryArguments {
+pub(super) struct InquiryArgs {
     /// Directory that keeps index and blobs, mounted or not
     pub(super) store: PathBuf,
     /// A repository, or REPOSITORY:TAG
     pub(super) name: Option<String>,
     #[command(flatten)]
-    pub(super) answering: Answering,
+    pub(super) output: OutputArgs,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct StatsArguments {
+pub(super) struct StatsArgs {
     /// Directory that keeps index and blobs, mounted or not; or where it is mounted
     pub(super) store: PathBuf,
     #[command(flatten)]
-    pub(super) answering: Answering,
+    pub(super) output: OutputArgs,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct UndeleteArguments {
+pub(super) struct UndeleteArgs {
     /// Directory that keeps index and blobs, mounted or not
     pub(super) store: PathBuf,
     /// Digests of blobs to take back
     pub(super) digests: Vec<String>,
     #[command(flatten)]
-    pub(super) answering: Answering,
+    pub(super) output: OutputArgs,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct BackupArguments {
+pub(super) struct BackupArgs {
     /// Directory that keeps index and blobs, mounted or not
     pub(super) store: PathBuf,
     /// New or empty directory, or an earlier backup
     pub(super) directory: PathBuf,
     #[command(flatten)]
-    pub(super) answering: Answering,
+    pub(super) output: OutputArgs,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct RestoreArguments {
+pub(super) struct RestoreArgs {
     /// A backup
     pub(super) directory: PathBuf,
     /// Directory of the store; it must not exist, or be empty
     pub(super) store: PathBuf,
     #[command(flatten)]
-    pub(super) ways: Ways,
+    pub(super) transfer: TransferArgs,
 }
 
 /// A number of bytes a second: `50MB/s`, `50M`, `1000000`.
