@@ -8,25 +8,31 @@
 //!
 //! # Structure
 //!
-//! A module may use what stands left of it in its line, and nothing else
-//! (`tests/architecture.rs` sees to that; all that open files use `dir`, and all that
-//! write names `printable`):
+//! A module may use the modules left of its arrow, and no others (`tests/architecture` checks it):
 //!
 //! ```text
-//! dir                                            directories of the host, by descriptor
-//! printable                                      names that others chose, as text
-//! digest                        <- name          repositories, tags, uploads, sets of links
-//! digest, name                  <- layout        every path as a type, in both directions
-//! digest, name                  <- manifest      bytes judged, or understood: kind, references
-//! digest, name                  <- index         typed facts; index::Store is the seam
-//! digest                        <- blobs         bytes by digest; blobs::Blobs is the seam
-//! manifest, layout, index, blobs <- registry     what changes facts and bytes; a fact is a
-//!                                                path and a value, and no path a string
-//! registry                      <- maintenance   fsck, scrub, backup, trash, inventory
-//! layout, registry              <- tree          what a file operation means; knows no kernel
-//! tree                          <- fuse          decode, call, reply; and errno, for all errors
-//! maintenance, tree             <- adoption      plain trees, taken in and given back
-//! fuse, adoption, maintenance   <- commands <- cli <- main
+//!                                  <- dir          directories of the host, by descriptor
+//!                                  <- printable    names that others chose, as safe text
+//!                                  <- digest       the names of content
+//! digest                           <- name         repositories, tags, uploads, sets of links
+//! digest, name                     <- layout       every path as a type, in both directions
+//! digest, name                     <- manifest     bytes -> kind and references, or a refusal
+//! dir, digest, name                <- index        typed facts; index::Store is the seam
+//! dir, digest                      <- blobs        bytes by digest; blobs::Blobs is the seam
+//! dir, printable, digest, name, layout, manifest, index, blobs
+//!                                  <- registry     what changes facts and bytes together
+//! dir, digest, name, layout, manifest, index, blobs, registry
+//!                                  <- maintenance  fsck, scrub, backup, trash, inventory
+//! dir, printable, digest, name, layout, manifest, registry
+//!                                  <- tree         what a file operation means
+//! manifest, index, blobs, registry, tree
+//!                                  <- fuse         decode, call, reply; errno for all errors
+//! dir, printable, digest, name, layout, registry, maintenance, tree
+//!                                  <- adoption     plain trees, imported and exported
+//! dir, printable, digest, name, manifest, registry, maintenance, tree, fuse, adoption
+//!                                  <- commands     what each command does
+//! printable, name, commands        <- cli          arguments in, exit code out
+//! cli                              <- main
 //! ```
 //!
 //! # Invariants
