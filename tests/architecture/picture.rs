@@ -19,14 +19,14 @@ impl Picture {
         for line in block.lines() {
             let line = begun + line.trim_start_matches("//!").trim();
             begun = String::new();
-            let Some((used, user)) = line.split_once("<-") else {
+            let Some((list, user)) = line.split_once("<-") else {
                 // It goes on in the next line.
                 begun = line;
                 continue;
             };
             let user = user.split_whitespace().next().unwrap().to_owned();
-            let used = used.split(',').map(|one| one.trim().to_owned());
-            lines.push((user, used.filter(|one| !one.is_empty()).collect()));
+            let admitted = list.split(',').map(|one| one.trim().to_owned());
+            lines.push((user, admitted.filter(|one| !one.is_empty()).collect()));
         }
         Self(lines)
     }
