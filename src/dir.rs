@@ -19,12 +19,12 @@ use rustix::fs::{
 };
 
 mod file_path;
-mod keeper;
+mod foreign_owner;
 mod links;
 mod pinned;
 
 pub use file_path::FilePath;
-use keeper::Keeper;
+use foreign_owner::ForeignOwner;
 pub use pinned::Pinned;
 
 /// Longest path that is given to the kernel in one call, in bytes; its own limit is 4,096.
@@ -41,13 +41,13 @@ pub struct Dir {
     /// Where it was when it was opened: for messages.
     path: Arc<Path>,
     /// To whom belongs what is made beneath it, if not to us.
-    keeper: Option<Keeper>,
+    foreign_owner: Option<ForeignOwner>,
 }
 
 /// One name in a directory, and the kind of file it names, `Unknown` where the filesystem does
 /// not tell.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct DirEntry {
     /// The name.
     pub name: OsString,
     /// The kind of file.
@@ -55,12 +55,12 @@ pub struct Entry {
 }
 
 /// The directory that a call begins at: one that was opened for it, or the caller's own.
-enum Start<'a> {
+enum ResolveBase<'a> {
     Own(BorrowedFd<'a>),
     Opened(OwnedFd),
 }
 
-impl AsFd for Start<'_> {
+impl AsFd for ResolveBase<'_> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Own(descriptor) => *descriptor,
@@ -91,7 +91,7 @@ impl Dir {
         Self {
             descriptor: Arc::new(descriptor),
             path: path.into(),
-            keeper: None,
+            foreign_owner: None,
         }
     }
 
@@ -101,9 +101,12 @@ impl Dir {
     ///
     /// # Errors
     /// What fstat(2) says.
-    pub fn kept_by_owner(self) -> io::Result<Self> {
-        let keeper = Keeper::of(&fstat(&self)?);
-        Ok(Self { keeper, ..self })
+    pub fn preserving_owner(self) -> io::Result<Self> {
+        let foreign_owner = ForeignOwner::of(&fstat(&self)?);
+        Ok(Self {
+            foreign_owner,
+            ..self
+        })
     }
 
     /// Where the directory was when it was opened: for messages, never to open something.
@@ -132,7 +135,7 @@ impl Dir {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let descriptor = openat2(start, rest, flags, Mode::empty(), BENEATH)?;
         Ok(Self {
-            keeper: self.keeper,
+            foreign_owner: self.foreign_owner,
             ..Self::of(descriptor, &self.shown(path))
         })
     }
@@ -172,8 +175,8 @@ impl Dir {
             ));
         }
         let file = File::from(descriptor);
-        if let Some(keeper) = self.keeper {
-            keeper.admit(&file, &opened, flags)?;
+        if let Some(foreign_owner) = self.foreign_owner {
+            foreign_owner.check_opened(&file, &opened, flags)?;
         }
         Ok(file)
     }
@@ -215,8 +218,8 @@ impl Dir {
     pub fn make_dir(&self, path: impl AsRef<Path>, mode: Mode) -> io::Result<()> {
         let (parent, name) = self.parent(path.as_ref())?;
         mkdirat(parent, name, mode)?;
-        match self.keeper {
-            Some(keeper) => keeper.give(self.open_dir(path)?),
+        match self.foreign_owner {
+            Some(foreign_owner) => foreign_owner.chown_new(self.open_dir(path)?),
             None => Ok(()),
         }
     }
@@ -269,7 +272,7 @@ impl Dir {
     ///
     /// # Errors
     /// What getdents(2) says, at the first name that cannot be read.
-    pub fn entries(&self) -> io::Result<impl Iterator<Item = io::Result<Entry>>> {
+    pub fn entries(&self) -> io::Result<impl Iterator<Item = io::Result<DirEntry>>> {
         let rows = rustix::fs::Dir::read_from(self)?;
         Ok(rows.filter_map(|row| {
             let row = match row {
@@ -279,7 +282,7 @@ impl Dir {
             let name = OsStr::from_bytes(row.file_name().to_bytes()).to_owned();
             let own = name == "." || name == "..";
             let kind = row.file_type();
-            (!own).then_some(Ok(Entry { name, kind }))
+            (!own).then_some(Ok(DirEntry { name, kind }))
         }))
     }
 
@@ -304,17 +307,17 @@ impl Dir {
     }
 
     /// The directory in which the last name of a path stands, and that name.
-    fn parent<'a>(&self, path: &'a Path) -> io::Result<(Start<'_>, &'a OsStr)> {
+    fn parent<'a>(&self, path: &'a Path) -> io::Result<(ResolveBase<'_>, &'a OsStr)> {
         let Some(Component::Normal(name)) = path.components().next_back() else {
             return Err(io::Error::from(rustix::io::Errno::INVAL));
         };
         let above = path.parent().unwrap_or(Path::new(""));
         if above.as_os_str().is_empty() {
-            return Ok((Start::Own(self.as_fd()), name));
+            return Ok((ResolveBase::Own(self.as_fd()), name));
         }
         let (start, rest) = self.approach(above)?;
         let opened = openat2(start, rest, Self::PASSING, Mode::empty(), BENEATH)?;
-        Ok((Start::Opened(opened), name))
+        Ok((ResolveBase::Opened(opened), name))
     }
 
     /// Returns `true` if the kernel knows what stands at a path without asking a disk.
@@ -336,11 +339,11 @@ impl Dir {
 
     /// Opens as many of the first directories of a path as it takes to leave one that the
     /// kernel takes in one call.
-    fn approach<'a>(&self, path: &'a Path) -> io::Result<(Start<'_>, &'a Path)> {
-        let (mut start, mut rest) = (Start::Own(self.as_fd()), path);
+    fn approach<'a>(&self, path: &'a Path) -> io::Result<(ResolveBase<'_>, &'a Path)> {
+        let (mut start, mut rest) = (ResolveBase::Own(self.as_fd()), path);
         while rest.as_os_str().len() > PATH_BYTES_MAX {
             let (first, left) = split(rest)?;
-            start = Start::Opened(openat2(
+            start = ResolveBase::Opened(openat2(
                 start,
                 first,
                 Self::PASSING,

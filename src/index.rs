@@ -15,45 +15,46 @@ use crate::digest::Digest;
 use crate::dir::Dir;
 
 mod copy;
+mod durable_rename;
 mod embedded;
+mod interner;
 mod journal;
 mod key;
 mod listing;
-mod memory;
-mod numbers;
+mod memory_store;
 mod ownership;
-mod placing;
-mod recent;
+mod read_cache;
 mod record;
 mod redb;
-mod reverse;
+mod reverse_index;
 mod store;
 mod touched;
 mod transaction;
 mod verify;
 
 pub use embedded::{
-    INDEX_FILE, JOURNAL_DIRECTORY, check_embedded, forget_journal, open_embedded, read_embedded,
+    INDEX_FILE, JOURNAL_DIRECTORY, check_embedded, detach_journal, open_embedded,
+    open_embedded_read_only,
 };
+use interner::Interner;
 pub use journal::{Journal, JournalDamage, JournalFault, JournalFaultKind, Recover};
 use key::Key;
-pub use listing::Legible;
+pub use listing::Readable;
 use listing::decode_hash_state;
-pub use memory::Memory;
-use numbers::Numbers;
-pub use ownership::{Owned, Ownership};
+pub use memory_store::MemoryStore;
+pub use ownership::{OwnedDirectory, Ownership};
 pub use record::{
-    Blob, DigestId, Directories, Kept, Link, Repository, RepositoryId, Role, TagDirectories,
-    TagRecord, Upload,
+    Blob, DigestId, EdgeRole, Link, LoggedBytes, Repository, RepositoryDirectories, RepositoryId,
+    TagDirectories, TagRecord, Upload,
 };
 pub use redb::Redb;
 pub use store::{
-    BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, Batch, Change, Outcome, Pair, Precondition, Store,
-    StoreError,
+    BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, Batch, CommitOutcome, Pair, Precondition, Store,
+    StoreError, WriteOp,
 };
 use touched::Touched;
 pub use transaction::{DirectoryTime, TimeKey, Transaction};
-pub use verify::{Census, Flaw, FlawKind, Known};
+pub use verify::{Census, CensusEntry, Flaw, FlawKind};
 
 /// Edges of a manifest that fit into one transaction.
 pub const EDGES_AT_ONCE: usize = 100;
@@ -86,7 +87,7 @@ pub enum IndexError {
 /// The facts of a registry.
 pub struct Index {
     store: Arc<dyn Store>,
-    numbers: Numbers,
+    interner: Interner,
     touched: Touched,
 }
 
@@ -101,7 +102,7 @@ impl Index {
     pub fn new(store: Arc<dyn Store>) -> Self {
         Self {
             store,
-            numbers: Numbers::default(),
+            interner: Interner::default(),
             touched: Touched::default(),
         }
     }
@@ -115,18 +116,18 @@ impl Index {
         let mut last = Vec::new();
         for _ in 0..TRIES {
             let mut transaction =
-                Transaction::begin(self.store.as_ref(), &self.numbers, &self.touched);
+                Transaction::begin(self.store.as_ref(), &self.interner, &self.touched);
             let value = body(&mut transaction)?;
-            let (touches, now) = transaction.touches();
+            let (touches, now) = transaction.take_touched();
             let Some(batch) = transaction.batch() else {
                 return Ok(value);
             };
             match self.store.commit(batch).map_err(IndexError::from)? {
-                Outcome::Committed => {
-                    self.touched.note(touches, now);
+                CommitOutcome::Committed => {
+                    self.touched.insert(touches, now);
                     return Ok(value);
                 }
-                Outcome::Conflict(key) => last = key,
+                CommitOutcome::Conflict(key) => last = key,
             }
         }
         Err(IndexError::Contended { key: last }.into())
@@ -134,7 +135,7 @@ impl Index {
 
     /// Reads facts; what was read is not checked again.
     pub fn view(&self) -> Transaction<'_> {
-        Transaction::new(self.store.as_ref(), &self.numbers, &self.touched)
+        Transaction::new(self.store.as_ref(), &self.interner, &self.touched)
     }
 
     /// The facts as of now, which do not change any more.
@@ -167,7 +168,7 @@ impl Index {
     pub fn allocate_staging(&self) -> Result<u64, IndexError> {
         Ok(self
             .store
-            .allocate(&Key::table(b'C').byte(b's').done(), 1)?
+            .allocate(&Key::table(b'C').byte(b's').into_bytes(), 1)?
             .start)
     }
 
@@ -176,7 +177,7 @@ impl Index {
     }
 
     /// The digest of a number.
-    fn digest(&self, id: DigestId) -> Result<Digest, IndexError> {
+    pub fn digest(&self, id: DigestId) -> Result<Digest, IndexError> {
         self.view().digest(id)
     }
 }

@@ -25,11 +25,11 @@ use std::fmt;
 use crate::digest::{Algorithm, Digest};
 use crate::name::{LinkSet, Namespace, RepositoryName, Tag, UploadId};
 
+mod compact_node;
 mod moved;
-mod packed;
 
+pub use compact_node::CompactNode;
 pub use moved::moved;
-pub use packed::Packed;
 
 /// The directory below a registry's root that holds the layout (distribution compiles it in).
 pub const TOP: &str = "v2";
@@ -447,7 +447,7 @@ mod tests {
                 assert!(parent.is_directory(), "{parent}");
                 assert_eq!(parent.child(&node.name()), Some(node.clone()));
                 assert_eq!(Node::parse(&parent.to_string()), Some(parent.clone()));
-                assert_eq!(Node::from(&Packed::from(&node)), node);
+                assert_eq!(Node::from(&CompactNode::from(&node)), node);
                 node = parent;
             }
             assert_eq!(node, Node::Root);

@@ -131,7 +131,7 @@
 //! # When something fails
 //!
 //! A journal that lost something is an error at opening, told from one that a crash has cut off
-//! by what the index knows of it (`index/journal/ledger.rs`); nothing is changed until the loss
+//! by what the index knows of it (`index/journal/superblock.rs`); nothing is changed until the loss
 //! is accepted.
 //!
 //! A flush that fails makes the mount read-only (`EROFS`) until it is mounted again: nobody can

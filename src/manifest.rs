@@ -3,7 +3,7 @@
 //! Admission and understanding are two things. [`parse`] judges a document that somebody wants
 //! to store: it tells the kind from the content, checks the structure and gives what it
 //! references, or refuses it with the rule, the place, the value and what was expected.
-//! [`understand`] reads what is stored already, whoever admitted it, as registries read it: so
+//! [`parse_lenient`] reads what is stored already, whoever admitted it, as registries read it: so
 //! that what it names is known even where [`parse`] would refuse it.
 //!
 //! Rules: OCI image-spec 1.1.1, distribution 2.8's `docs/spec`, and what distribution 2.8 to 3.1
@@ -20,22 +20,22 @@ use crate::digest::{Algorithm, Digest};
 
 mod descriptor;
 mod document;
-mod fields;
 mod json;
 mod jws;
 mod kind;
+mod lenient_parser;
+mod object_fields;
 mod refusal;
 mod schema1;
-mod understanding;
 mod uri;
 
 pub use kind::Kind;
-pub use refusal::{Refusal, Rule};
-pub use understanding::understand;
+pub use lenient_parser::parse_lenient;
+pub use refusal::{ManifestRule, Refusal};
 
 use descriptor::{Descriptor, descriptor, descriptors};
 use document::Document;
-use fields::Fields;
+use object_fields::ObjectFields;
 
 /// Largest manifest in bytes (distribution-spec 1.1.1: at least this much should be taken;
 /// distribution takes no more).
@@ -48,14 +48,14 @@ const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 
 /// Which documents are admitted, where that is a matter of policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Admission {
+pub struct ParseOptions {
     /// Largest document in bytes.
     pub bytes_max: usize,
     /// Whether schema 1 manifests may be made.
     pub schema1: bool,
 }
 
-impl Default for Admission {
+impl Default for ParseOptions {
     fn default() -> Self {
         Self {
             bytes_max: MANIFEST_BYTES_MAX,
@@ -66,7 +66,7 @@ impl Default for Admission {
 
 /// What a manifest names something as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub enum ReferenceRole {
     /// Its configuration.
     Config,
     /// A layer.
@@ -79,7 +79,7 @@ pub enum Role {
 
 /// What must be in the repository for a reference to be good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
+pub enum Requirement {
     /// A blob that the repository holds as a layer.
     Blob,
     /// A manifest that the repository holds as a revision.
@@ -92,28 +92,28 @@ pub enum Need {
 
 /// By what a manifest names something.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Named {
+pub enum ReferencedDigest {
     /// A digest.
-    Digest(Digest),
+    Known(Digest),
     /// A digest of an algorithm that nobody here can compute.
-    Unknown(String),
+    UnknownAlgorithm(String),
 }
 
-impl Named {
+impl ReferencedDigest {
     /// The digest, if it is one that we know.
-    pub fn digest(&self) -> Option<&Digest> {
+    pub fn known(&self) -> Option<&Digest> {
         match self {
-            Self::Digest(digest) => Some(digest),
-            Self::Unknown(_) => None,
+            Self::Known(digest) => Some(digest),
+            Self::UnknownAlgorithm(_) => None,
         }
     }
 }
 
-impl fmt::Display for Named {
+impl fmt::Display for ReferencedDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Digest(digest) => digest.fmt(f),
-            Self::Unknown(text) => f.write_str(text),
+            Self::Known(digest) => digest.fmt(f),
+            Self::UnknownAlgorithm(text) => f.write_str(text),
         }
     }
 }
@@ -122,17 +122,17 @@ impl fmt::Display for Named {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
     /// As what.
-    pub role: Role,
+    pub role: ReferenceRole,
     /// Its media type, as the manifest says.
     pub media_type: String,
     /// Its digest.
-    pub named: Named,
+    pub digest: ReferencedDigest,
     /// Its length in bytes, if the manifest says it (schema 1 does not).
     pub size: Option<u64>,
     /// Where the manifest names it, as a JSON pointer.
     pub pointer: String,
     /// What must be there.
-    pub need: Need,
+    pub requirement: Requirement,
 }
 
 impl Reference {
@@ -141,13 +141,13 @@ impl Reference {
     pub fn is_empty_object(&self) -> bool {
         self.media_type == EMPTY
             && self.size == Some(2)
-            && self.named == Named::Digest(Digest::of(Algorithm::Sha256, b"{}"))
+            && self.digest == ReferencedDigest::Known(Digest::of(Algorithm::Sha256, b"{}"))
     }
 }
 
 /// What is known of a manifest, whoever admitted it: what is served, recorded and checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Understood {
+pub struct ManifestSummary {
     /// The media type under which it is served.
     pub media_type: Cow<'static, str>,
     /// What it names, its subject last.
@@ -159,9 +159,9 @@ pub struct Understood {
 pub struct Manifest {
     kind: Kind,
     artifact_type: Option<String>,
-    understood: Understood,
+    summary: ManifestSummary,
     warnings: Vec<String>,
-    signed: Option<jws::Signed>,
+    signed: Option<jws::VerifiedPayload>,
 }
 
 impl Manifest {
@@ -182,12 +182,12 @@ impl Manifest {
 
     /// What it names, in the document's order; its subject last.
     pub fn references(&self) -> &[Reference] {
-        &self.understood.references
+        &self.summary.references
     }
 
     /// What is known of it once it is stored.
-    pub fn understood(&self) -> &Understood {
-        &self.understood
+    pub fn summary(&self) -> &ManifestSummary {
+        &self.summary
     }
 
     /// What is unwise, but admitted by every registry.
@@ -215,7 +215,7 @@ impl Manifest {
         Self {
             kind,
             artifact_type: None,
-            understood: Understood {
+            summary: ManifestSummary {
                 media_type: Cow::Borrowed(kind.media_type()),
                 references: Vec::new(),
             },
@@ -224,17 +224,22 @@ impl Manifest {
         }
     }
 
-    fn names(&mut self, descriptor: Descriptor, role: Role, need: Need) {
-        if let Some((_, url)) = &descriptor.odd_url {
-            let place = descriptor.odd_url_pointer();
+    fn add_reference(
+        &mut self,
+        descriptor: Descriptor,
+        role: ReferenceRole,
+        requirement: Requirement,
+    ) {
+        if let Some((_, url)) = &descriptor.unfetchable_url {
+            let place = descriptor.unfetchable_url_pointer();
             self.warn(format!(
                 "{place} is {}: URLs should be of http or https, without a fragment, and \
                  registries fetch no others",
                 refusal::shown(url)
             ));
         }
-        let references = &mut self.understood.references;
-        references.push(descriptor.reference(role, need));
+        let references = &mut self.summary.references;
+        references.push(descriptor.reference(role, requirement));
     }
 
     fn warn(&mut self, warning: impl Into<String>) {
@@ -245,28 +250,28 @@ impl Manifest {
 }
 
 /// Judges a document.
-pub fn parse(bytes: &[u8], admission: &Admission) -> Result<Manifest, Refusal> {
-    if bytes.len() > admission.bytes_max {
+pub fn parse(bytes: &[u8], options: &ParseOptions) -> Result<Manifest, Refusal> {
+    if bytes.len() > options.bytes_max {
         let value = format!("{} bytes", bytes.len());
-        let expected = format!("at most {} bytes", admission.bytes_max);
-        return Err(Refusal::new(Rule::TooLarge, "", value, expected));
+        let expected = format!("at most {} bytes", options.bytes_max);
+        return Err(Refusal::new(ManifestRule::TooLarge, "", value, expected));
     }
-    let document = Document::judged(bytes)?;
+    let document = Document::parse_strict(bytes)?;
     let kind = kind::classify(&document.fields)?;
     let mut manifest = Manifest::new(kind);
     match kind {
-        Kind::Schema1 | Kind::Schema1Signed if !admission.schema1 => return Err(refused_schema1()),
-        Kind::Schema1 => manifest.understood.references = schema1::plain(&document)?,
+        Kind::Schema1 | Kind::Schema1Signed if !options.schema1 => return Err(refused_schema1()),
+        Kind::Schema1 => manifest.summary.references = schema1::plain(&document)?,
         Kind::Schema1Signed => {
             let (references, signed) = schema1::signed(&document, bytes)?;
-            manifest.understood.references = references;
+            manifest.summary.references = references;
             manifest.signed = Some(signed);
         }
         Kind::DockerManifest | Kind::OciManifest => image(&document.fields, &mut manifest)?,
         Kind::DockerManifestList | Kind::OciIndex => children(&document.fields, &mut manifest)?,
     }
     if kind.is_oci() {
-        about(&document.fields, &mut manifest)?;
+        oci_fields(&document.fields, &mut manifest)?;
     }
     Ok(manifest)
 }
@@ -280,11 +285,16 @@ pub fn assemble(payload: &[u8], signatures: &[Vec<u8>]) -> Option<Vec<u8>> {
 fn refused_schema1() -> Refusal {
     let expected = "schema 2 or OCI: schema 1 is read where it exists, and made anew only with \
                     -o schema1=accept";
-    Refusal::new(Rule::Schema1Refused, "/schemaVersion", "1", expected)
+    Refusal::new(
+        ManifestRule::Schema1Refused,
+        "/schemaVersion",
+        "1",
+        expected,
+    )
 }
 
 /// Checks a configuration and layers.
-fn image(document: &Fields<'_>, manifest: &mut Manifest) -> Result<(), Refusal> {
+fn image(document: &ObjectFields<'_>, manifest: &mut Manifest) -> Result<(), Refusal> {
     let config = document
         .get("config")
         .ok_or_else(|| missing("/config", "a descriptor"))?;
@@ -292,19 +302,19 @@ fn image(document: &Fields<'_>, manifest: &mut Manifest) -> Result<(), Refusal> 
     if config.media_type == EMPTY && document.get("artifactType").is_none() {
         manifest.warn("the configuration is empty and artifactType is not set");
     }
-    manifest.names(config, Role::Config, Need::Blob);
+    manifest.add_reference(config, ReferenceRole::Config, Requirement::Blob);
     let layers = document
         .get("layers")
         .ok_or_else(|| missing("/layers", "an array"))?;
     for layer in descriptors(layers, "/layers")? {
-        let need = layer_need(manifest.kind, &layer)?;
-        manifest.names(layer, Role::Layer, need);
+        let requirement = layer_requirement(manifest.kind, &layer)?;
+        manifest.add_reference(layer, ReferenceRole::Layer, requirement);
     }
     Ok(())
 }
 
 /// Foreign layers are fetched from elsewhere; every other layer must be here.
-fn layer_need(kind: Kind, layer: &Descriptor) -> Result<Need, Refusal> {
+fn layer_requirement(kind: Kind, layer: &Descriptor) -> Result<Requirement, Refusal> {
     let foreign = layer.media_type.contains(".foreign.");
     let elsewhere = foreign || layer.media_type.contains(".nondistributable.");
     if kind == Kind::DockerManifest && foreign {
@@ -314,21 +324,21 @@ fn layer_need(kind: Kind, layer: &Descriptor) -> Result<Need, Refusal> {
             return Err(missing(&pointer, expected));
         }
         // Docker's rule, which every registry keeps.
-        if let Some((_, url)) = &layer.odd_url {
-            let (rule, place) = (Rule::BadUrl, layer.odd_url_pointer());
+        if let Some((_, url)) = &layer.unfetchable_url {
+            let (rule, place) = (ManifestRule::BadUrl, layer.unfetchable_url_pointer());
             let expected = "an http or https URL without a fragment, since the layer is foreign";
             return Err(Refusal::new(rule, place, format!("{url:?}"), expected));
         }
     }
     Ok(if elsewhere && layer.urls > 0 {
-        Need::Nothing
+        Requirement::Nothing
     } else {
-        Need::Blob
+        Requirement::Blob
     })
 }
 
 /// Checks what an index names: manifests, or other things, as `BuildKit`'s caches do.
-fn children(document: &Fields<'_>, manifest: &mut Manifest) -> Result<(), Refusal> {
+fn children(document: &ObjectFields<'_>, manifest: &mut Manifest) -> Result<(), Refusal> {
     let manifests = document
         .get("manifests")
         .ok_or_else(|| missing("/manifests", "an array"))?;
@@ -341,30 +351,30 @@ fn children(document: &Fields<'_>, manifest: &mut Manifest) -> Result<(), Refusa
             let expected = "architecture and os of the manifest, as Docker's lists must say";
             return Err(missing(&pointer, expected));
         }
-        let need = if is_manifest {
-            Need::Manifest
+        let requirement = if is_manifest {
+            Requirement::Manifest
         } else {
-            Need::Either
+            Requirement::Either
         };
-        manifest.names(child, Role::Child, need);
+        manifest.add_reference(child, ReferenceRole::Child, requirement);
     }
     Ok(())
 }
 
 /// Checks what OCI's kinds may say of themselves.
-fn about(document: &Fields<'_>, manifest: &mut Manifest) -> Result<(), Refusal> {
+fn oci_fields(document: &ObjectFields<'_>, manifest: &mut Manifest) -> Result<(), Refusal> {
     let artifact_type = document.optional("artifactType", descriptor::media_type)?;
     manifest.artifact_type = artifact_type.map(Cow::into_owned);
     document.optional("annotations", descriptor::annotations)?;
     if let Some(subject) = document.get("subject") {
         let subject = descriptor(subject, "/subject")?;
-        manifest.names(subject, Role::Subject, Need::Nothing);
+        manifest.add_reference(subject, ReferenceRole::Subject, Requirement::Nothing);
     }
     Ok(())
 }
 
 fn missing(pointer: &str, expected: &str) -> Refusal {
-    Refusal::new(Rule::MissingField, pointer, "nothing", expected)
+    Refusal::new(ManifestRule::MissingField, pointer, "nothing", expected)
 }
 
 #[cfg(test)]

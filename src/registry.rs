@@ -132,7 +132,7 @@ impl Registry {
         };
         let unsettled = registry.finish_publications()?;
         let kept_whole = registry.give_back_kept(&unsettled.rows)?;
-        registry.clear_staging(unsettled.whole && kept_whole)?;
+        registry.clear_staging(unsettled.complete && kept_whole)?;
         // Only now: what settles takes for durable what is in the files.
         registry.unsettled(unsettled.rows.len());
         Ok(registry)
@@ -142,7 +142,7 @@ impl Registry {
     #[cfg(test)]
     pub(crate) fn in_memory() -> (Self, Arc<crate::blobs::Memory>) {
         let bytes = Arc::new(crate::blobs::Memory::default());
-        let facts = Arc::new(crate::index::Memory::default());
+        let facts = Arc::new(crate::index::MemoryStore::default());
         let registry = Self::new(facts, bytes.clone(), Policy::default());
         (registry.unwrap(), bytes)
     }
@@ -151,7 +151,7 @@ impl Registry {
     #[cfg(test)]
     pub(crate) fn in_memory_with(policy: Policy) -> Self {
         let bytes = Arc::new(crate::blobs::Memory::default());
-        let facts = Arc::new(crate::index::Memory::default());
+        let facts = Arc::new(crate::index::MemoryStore::default());
         Self::new(facts, bytes, policy).unwrap()
     }
 

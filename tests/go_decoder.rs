@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use regfs::manifest::{Need, Role, understand};
+use regfs::manifest::{ReferenceRole, Requirement, parse_lenient};
 use serde_json::{Value, json};
 
 use support::{table, tool};
@@ -211,15 +211,15 @@ fn document(random: &mut Random) -> Vec<u8> {
 
 /// What we read of a document, as the Go program writes it.
 fn ours(bytes: &[u8]) -> Value {
-    let Some(understood) = understand(bytes) else {
+    let Some(understood) = parse_lenient(bytes) else {
         return json!([]);
     };
     let references = understood.references.iter().map(|one| {
         let role = match one.role {
-            Role::Config => "config",
-            Role::Layer => "layer",
-            Role::Child => "manifest",
-            Role::Subject => "subject",
+            ReferenceRole::Config => "config",
+            ReferenceRole::Layer => "layer",
+            ReferenceRole::Child => "manifest",
+            ReferenceRole::Subject => "subject",
         };
         let is_schema1 = one.pointer.starts_with("/fsLayers/");
         let media_type = if is_schema1 {
@@ -228,10 +228,10 @@ fn ours(bytes: &[u8]) -> Value {
             &one.media_type
         };
         // Whether a manifest may be elsewhere nobody asks.
-        let elsewhere = one.need == Need::Nothing;
+        let elsewhere = one.requirement == Requirement::Nothing;
         json!([
             role,
-            one.named.to_string(),
+            one.digest.to_string(),
             media_type,
             one.size.unwrap_or(0),
             elsewhere

@@ -84,7 +84,7 @@ impl StoreLock {
             return Self::share(dir, patience);
         }
         let path = dir.path().to_owned();
-        let dir = dir.kept_by_owner().map_err(about(&path))?;
+        let dir = dir.preserving_owner().map_err(about(&path))?;
         tighten(&dir)?;
         let path = dir.shown(LOCK);
         let flags = OFlags::RDWR | OFlags::CREATE;

@@ -72,7 +72,7 @@ pub fn mount(mounting: &Mounting) -> Result<(), CommandError> {
 pub fn log_of(store: &Path) -> Result<File, CommandError> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND;
     let opened = Dir::open(store);
-    let opened = opened.and_then(Dir::kept_by_owner);
+    let opened = opened.and_then(Dir::preserving_owner);
     let opened = opened.and_then(|dir| dir.open_file(LOG, flags, Mode::RUSR | Mode::WUSR));
     opened.map_err(about(&store.join(LOG)))
 }

@@ -87,7 +87,7 @@ fn named(manifest: &Manifest) -> Vec<NamedReference> {
     references
         .map(|one| NamedReference {
             pointer: one.pointer.clone(),
-            digest: one.named.to_string(),
+            digest: one.digest.to_string(),
             media_type: one.media_type.clone(),
             size: one.size,
         })

@@ -8,7 +8,7 @@ use fuser::Errno;
 
 use crate::blobs::BlobsError;
 use crate::index::{IndexError, StoreError};
-use crate::manifest::Rule;
+use crate::manifest::ManifestRule;
 use crate::registry::Error;
 use crate::tree::TreeError;
 
@@ -57,34 +57,34 @@ fn registry(error: &Error) -> Errno {
 }
 
 /// What is wrong with a manifest: it is not one, or too large, or names what is not there.
-fn rule(rule: Rule) -> Errno {
+fn rule(rule: ManifestRule) -> Errno {
     match rule {
-        Rule::ReferenceMissing => Errno::ENOENT,
-        Rule::TooLarge => Errno::EFBIG,
-        Rule::UnknownAlgorithm => Errno::EOPNOTSUPP,
-        Rule::NotJson
-        | Rule::NotObject
-        | Rule::DuplicateKey
-        | Rule::TooDeep
-        | Rule::AmbiguousKey
-        | Rule::AmbiguousKind
-        | Rule::UnknownKind
-        | Rule::UnknownMediaType
-        | Rule::SchemaVersion
-        | Rule::Schema1Refused
-        | Rule::MissingField
-        | Rule::WrongType
-        | Rule::BadMediaType
-        | Rule::BadDigest
-        | Rule::BadSize
-        | Rule::BadUrl
-        | Rule::BadPlatform
-        | Rule::BadName
-        | Rule::BadHistory
-        | Rule::BadSignature
-        | Rule::DataMismatch
-        | Rule::ReferenceSize
-        | Rule::DigestMismatch => Errno::EINVAL,
+        ManifestRule::ReferenceMissing => Errno::ENOENT,
+        ManifestRule::TooLarge => Errno::EFBIG,
+        ManifestRule::UnknownAlgorithm => Errno::EOPNOTSUPP,
+        ManifestRule::NotJson
+        | ManifestRule::NotObject
+        | ManifestRule::DuplicateKey
+        | ManifestRule::TooDeep
+        | ManifestRule::AmbiguousKey
+        | ManifestRule::AmbiguousKind
+        | ManifestRule::UnknownKind
+        | ManifestRule::UnknownMediaType
+        | ManifestRule::SchemaVersion
+        | ManifestRule::Schema1Refused
+        | ManifestRule::MissingField
+        | ManifestRule::WrongType
+        | ManifestRule::BadMediaType
+        | ManifestRule::BadDigest
+        | ManifestRule::BadSize
+        | ManifestRule::BadUrl
+        | ManifestRule::BadPlatform
+        | ManifestRule::BadName
+        | ManifestRule::BadHistory
+        | ManifestRule::BadSignature
+        | ManifestRule::DataMismatch
+        | ManifestRule::ReferenceSize
+        | ManifestRule::DigestMismatch => Errno::EINVAL,
     }
 }
 

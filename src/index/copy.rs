@@ -4,9 +4,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::key::after;
-use super::placing::place;
-use super::store::{BATCH_BYTES_MAX, Batch, Change, Store};
+use super::durable_rename::durable_rename;
+use super::key::next_key;
+use super::store::{BATCH_BYTES_MAX, Batch, Store, WriteOp};
 use super::{Index, IndexError, Redb, StoreError};
 use crate::dir::Dir;
 
@@ -31,13 +31,13 @@ pub(super) fn to_file(index: &Index, dir: &Dir, name: &Path) -> Result<(), Index
     loop {
         let page = index.scan(&range, PAIRS)?;
         let Some((last, _)) = page.last() else { break };
-        range.start = after(last.clone());
+        range.start = next_key(last.clone());
         for (key, value) in page {
             if key.first().is_some_and(|table| LEFT_OUT.contains(table)) {
                 continue;
             }
             bytes += key.len() + value.len();
-            batch.changes.push(Change::Put(key, value));
+            batch.changes.push(WriteOp::Put(key, value));
             if bytes > BYTES || batch.changes.len() == PAIRS {
                 copy.commit(std::mem::take(&mut batch))?;
                 bytes = 0;
@@ -48,5 +48,5 @@ pub(super) fn to_file(index: &Index, dir: &Dir, name: &Path) -> Result<(), Index
     copy.sync()?;
     drop(copy);
     // Durable before anything goes that only the old one names.
-    place(dir, &next, name).map_err(system)
+    durable_rename(dir, &next, name).map_err(system)
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use rustix::fs::Mode;
 
-use super::journal::{LEDGER_KEY, replay};
-use super::{Batch, Change, Journal, JournalDamage, Recover, Redb, Store, StoreError};
+use super::journal::{SUPERBLOCK_KEY, replay};
+use super::{Batch, Journal, JournalDamage, Recover, Redb, Store, StoreError, WriteOp};
 use crate::dir::Dir;
 
 /// The file of the index, whose presence makes a directory a store.
@@ -19,39 +19,39 @@ pub const JOURNAL_DIRECTORY: &str = "journal";
 /// # Errors
 /// As [`Redb::open`] and [`Journal::open`].
 pub fn open_embedded(dir: &Dir, recover: Recover) -> Result<Journal, StoreError> {
-    let below = Redb::open(dir, INDEX_FILE)?;
+    let base = Redb::open(dir, INDEX_FILE)?;
     let journal = dir.ensure_dir(JOURNAL_DIRECTORY, Mode::RWXU);
     let journal = journal.map_err(|error: io::Error| StoreError::System(Arc::new(error)))?;
-    Journal::open(Arc::new(below), &journal, recover)
+    Journal::open(Arc::new(base), &journal, recover)
 }
 
 /// Opens the store in a directory without writing there: what its journal holds is applied in
 /// memory, and so is what is committed. Gives what was wrong with the journal and accepted, too.
 ///
 /// # Errors
-/// As [`Redb::open_unwritten`] and [`Journal::open`].
-pub fn read_embedded(
+/// As [`Redb::open_copy_on_write`] and [`Journal::open`].
+pub fn open_embedded_read_only(
     dir: &Dir,
     recover: Recover,
 ) -> Result<(Arc<dyn Store>, Option<JournalDamage>), StoreError> {
-    let below = Redb::open_unwritten(dir, INDEX_FILE)?;
+    let base = Redb::open_copy_on_write(dir, INDEX_FILE)?;
     let damage = match dir.open_dir(JOURNAL_DIRECTORY) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         journal => {
             let journal = journal.map_err(|error| StoreError::System(Arc::new(error)))?;
-            replay(&below, &journal, recover)?
+            replay(&base, &journal, recover)?
         }
     };
-    Ok((Arc::new(below), damage))
+    Ok((Arc::new(base), damage))
 }
 
 /// Has an index in a file know no journal: it is a copy, and begins one of its own.
 ///
 /// # Errors
 /// As [`Redb::open`], and what the store says of a commit.
-pub fn forget_journal(dir: &Dir, name: &str) -> Result<(), StoreError> {
+pub fn detach_journal(dir: &Dir, name: &str) -> Result<(), StoreError> {
     let copy = Redb::open(dir, name)?;
-    let changes = vec![Change::Delete(LEDGER_KEY.to_vec())];
+    let changes = vec![WriteOp::Delete(SUPERBLOCK_KEY.to_vec())];
     copy.commit(Batch {
         changes,
         ..Batch::default()

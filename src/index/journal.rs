@@ -25,31 +25,31 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
-use super::store::{Batch, Change, Outcome, Pair, Precondition, Store, StoreError};
+use super::store::{Batch, CommitOutcome, Pair, Precondition, Store, StoreError, WriteOp};
 use crate::dir::Dir;
 
 mod applier;
 mod damage;
 mod flush;
-mod ledger;
+mod group;
+mod group_commit;
 mod opening;
 mod overlay;
-mod record;
 mod recovery;
 mod segment;
 mod snapshot;
-mod turns;
+mod superblock;
 
 pub use damage::{JournalDamage, JournalFault, JournalFaultKind};
-use ledger::Keeper;
-pub(super) use ledger::LEDGER_KEY;
-use opening::Opened;
+use group_commit::GroupCommit;
+use opening::OpenedJournal;
 pub use opening::Recover;
 pub(super) use opening::replay;
 use overlay::Overlay;
 use segment::{Segment, Segments};
-use snapshot::Snapshot;
-use turns::Turns;
+use snapshot::JournalSnapshot;
+pub(super) use superblock::SUPERBLOCK_KEY;
+use superblock::SuperblockWriter;
 
 /// Memory that may gather before the applier is called, in bytes.
 const GATHERED: usize = 4 << 20;
@@ -69,28 +69,28 @@ pub struct Journal {
 
 /// What the journal and its applier share.
 struct Inner {
-    below: Arc<dyn Store>,
-    keeper: Keeper,
+    base: Arc<dyn Store>,
+    superblock: SuperblockWriter,
     /// Held by whoever commits. The order of locks: commits, turns, state; segments by itself.
     commits: Mutex<()>,
     segments: Mutex<Segments>,
-    turns: Turns,
-    state: RwLock<State>,
+    group_commit: GroupCommit,
+    state: RwLock<JournalState>,
     /// The number of the last batch that is durable.
     durable: AtomicU64,
     /// Flushes since it was opened.
     flushes: AtomicU64,
     poison: RwLock<Option<String>>,
     /// Why the applier makes no progress.
-    stuck: RwLock<Option<StoreError>>,
-    calls: Mutex<Calls>,
+    apply_error: RwLock<Option<StoreError>>,
+    signal: Mutex<ApplierSignal>,
     /// Wakes the applier, and those who wait for it.
-    called: Condvar,
+    wakeup: Condvar,
 }
 
 /// What is in memory only.
 #[derive(Debug, Default)]
-struct State {
+struct JournalState {
     overlay: Overlay,
     /// The number of the last batch.
     last: u64,
@@ -100,7 +100,7 @@ struct State {
 
 /// What the applier is asked for.
 #[derive(Debug, Default)]
-struct Calls {
+struct ApplierSignal {
     /// Something was committed that it has not seen.
     committed: bool,
     /// There is enough of it.
@@ -130,29 +130,29 @@ impl Journal {
     /// # Errors
     /// [`StoreError::Journal`] if the journal lost something and that is not accepted: then
     /// nothing was changed. Otherwise what the store and the system say.
-    pub fn open(below: Arc<dyn Store>, dir: &Dir, recover: Recover) -> Result<Self, StoreError> {
-        let Opened {
-            ledger,
+    pub fn open(base: Arc<dyn Store>, dir: &Dir, recover: Recover) -> Result<Self, StoreError> {
+        let OpenedJournal {
+            superblock,
             segments,
             damage,
-        } = opening::open(below.as_ref(), dir, recover)?;
-        let last = ledger.applied;
+        } = opening::open(base.as_ref(), dir, recover)?;
+        let last = superblock.applied;
         let inner = Arc::new(Inner {
-            keeper: Keeper::new(Arc::clone(&below), ledger),
-            below,
+            superblock: SuperblockWriter::new(Arc::clone(&base), superblock),
+            base,
             commits: Mutex::new(()),
             segments: Mutex::new(segments),
-            turns: Turns::default(),
-            state: RwLock::new(State {
+            group_commit: GroupCommit::default(),
+            state: RwLock::new(JournalState {
                 last,
-                ..State::default()
+                ..JournalState::default()
             }),
             durable: AtomicU64::new(last),
             flushes: AtomicU64::new(0),
             poison: RwLock::default(),
-            stuck: RwLock::default(),
-            calls: Mutex::default(),
-            called: Condvar::new(),
+            apply_error: RwLock::default(),
+            signal: Mutex::default(),
+            wakeup: Condvar::new(),
         });
         let thread = std::thread::Builder::new().name("applier".into());
         let shared = Arc::clone(&inner);
@@ -204,13 +204,13 @@ impl Inner {
         if let Some(value) = self.state.read().overlay.get(key) {
             return Ok(value.clone());
         }
-        self.below.get(key)
+        self.base.get(key)
     }
 
     fn scan(&self, range: Range<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
         // Held, so that nothing sinks below between the look here and the look there.
         let state = self.state.read();
-        state.overlay.scan(self.below.as_ref(), range, limit)
+        state.overlay.scan(self.base.as_ref(), range, limit)
     }
 
     /// The key that is not as a precondition demands.
@@ -230,29 +230,29 @@ impl Inner {
     fn wait_for_room(&self) -> Result<(), StoreError> {
         while self.state.read().overlay.bytes() > GATHERED_MAX {
             self.check_poison()?;
-            if let Some(reason) = &*self.stuck.read() {
+            if let Some(reason) = &*self.apply_error.read() {
                 return Err(reason.clone());
             }
-            let mut calls = self.calls.lock();
-            (calls.committed, calls.full) = (true, true);
-            self.called.notify_all();
-            self.called.wait_for(&mut calls, ROOM);
+            let mut signal = self.signal.lock();
+            (signal.committed, signal.full) = (true, true);
+            self.wakeup.notify_all();
+            self.wakeup.wait_for(&mut signal, ROOM);
         }
         Ok(())
     }
 
     /// Takes note that there is something to flush, and perhaps to apply.
-    fn call(&self, gathered: usize) {
-        let mut calls = self.calls.lock();
+    fn signal_applier(&self, gathered: usize) {
+        let mut signal = self.signal.lock();
         let full = gathered > GATHERED;
-        if !calls.committed || (full && !calls.full) {
-            calls.committed = true;
-            calls.full |= full;
-            self.called.notify_all();
+        if !signal.committed || (full && !signal.full) {
+            signal.committed = true;
+            signal.full |= full;
+            self.wakeup.notify_all();
         }
     }
 
-    fn commit(&self, batch: Batch) -> Result<Outcome, StoreError> {
+    fn commit(&self, batch: Batch) -> Result<CommitOutcome, StoreError> {
         batch.check()?;
         self.wait_for_room()?;
         let committing = self.commits.lock();
@@ -262,15 +262,15 @@ impl Inner {
         let looked_at = batch.preconditions.iter().filter(|_| !unchanged);
         for precondition in looked_at {
             if let Some(key) = self.conflict(precondition)? {
-                return Ok(Outcome::Conflict(key));
+                return Ok(CommitOutcome::Conflict(key));
             }
         }
-        let encoded = record::batch(&batch.changes);
+        let encoded = group::encode_batch(&batch.changes);
         let mut state = self.state.write();
         for change in batch.changes {
             match change {
-                Change::Put(key, value) => state.overlay.set(key, Some(value)),
-                Change::Delete(key) => state.overlay.set(key, None),
+                WriteOp::Put(key, value) => state.overlay.set(key, Some(value)),
+                WriteOp::Delete(key) => state.overlay.set(key, None),
             }
         }
         state.last += 1;
@@ -278,8 +278,8 @@ impl Inner {
         let gathered = state.overlay.bytes();
         drop(state);
         drop(committing);
-        self.call(gathered);
-        Ok(Outcome::Committed)
+        self.signal_applier(gathered);
+        Ok(CommitOutcome::Committed)
     }
 }
 
@@ -292,7 +292,7 @@ impl Store for Journal {
         self.inner.scan(range, limit)
     }
 
-    fn commit(&self, batch: Batch) -> Result<Outcome, StoreError> {
+    fn commit(&self, batch: Batch) -> Result<CommitOutcome, StoreError> {
         self.inner.commit(batch)
     }
 
@@ -304,8 +304,8 @@ impl Store for Journal {
     fn snapshot(&self) -> Result<Arc<dyn Store>, StoreError> {
         // Held, so that nothing sinks below between the look here and the look there.
         let state = self.inner.state.read();
-        let below = self.inner.below.snapshot()?;
-        Ok(Arc::new(Snapshot::new(state.overlay.copy(), below)))
+        let base = self.inner.base.snapshot()?;
+        Ok(Arc::new(JournalSnapshot::new(state.overlay.copy(), base)))
     }
 
     fn position(&self) -> u64 {
@@ -320,8 +320,8 @@ impl Store for Journal {
 impl Drop for Journal {
     /// Flushes and applies everything, so that the next opening finds nothing to do.
     fn drop(&mut self) {
-        self.inner.calls.lock().stop = true;
-        self.inner.called.notify_all();
+        self.inner.signal.lock().stop = true;
+        self.inner.wakeup.notify_all();
         if let Some(applier) = self.applier.lock().take() {
             // An applier that panicked has left everything in the segments.
             let _ended = applier.join();

@@ -134,19 +134,19 @@ impl Key {
     }
 
     /// The key.
-    pub(super) fn done(self) -> Vec<u8> {
+    pub(super) fn into_bytes(self) -> Vec<u8> {
         self.0
     }
 
     /// All keys that begin with this one, and are longer or equal.
-    pub(super) fn below(self) -> Range<Vec<u8>> {
-        let end = successor(self.0.clone());
+    pub(super) fn prefix_range(self) -> Range<Vec<u8>> {
+        let end = prefix_end(self.0.clone());
         self.0..end
     }
 }
 
 /// The first key behind all that begin with `prefix`.
-pub(super) fn successor(mut prefix: Vec<u8>) -> Vec<u8> {
+pub(super) fn prefix_end(mut prefix: Vec<u8>) -> Vec<u8> {
     while let Some(last) = prefix.pop() {
         if last < u8::MAX {
             prefix.push(last + 1);
@@ -157,15 +157,15 @@ pub(super) fn successor(mut prefix: Vec<u8>) -> Vec<u8> {
 }
 
 /// The first key behind `key` itself.
-pub(super) fn after(mut key: Vec<u8>) -> Vec<u8> {
+pub(super) fn next_key(mut key: Vec<u8>) -> Vec<u8> {
     key.push(0);
     key
 }
 
 /// Reads fields from the front of a key or value; nothing once something is missing.
-pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+pub(super) struct FieldReader<'a>(pub(super) &'a [u8]);
 
-impl<'a> Fields<'a> {
+impl<'a> FieldReader<'a> {
     pub(super) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (head, tail) = self.0.split_at_checked(count)?;
         self.0 = tail;
@@ -211,21 +211,21 @@ mod tests {
 
     #[test]
     fn a_successor_is_behind_everything_that_begins_so() {
-        assert_eq!(successor(vec![1, 2]), [1, 3]);
-        assert_eq!(successor(vec![1, 255]), [2]);
-        assert_eq!(successor(vec![255]), [255, 255]);
+        assert_eq!(prefix_end(vec![1, 2]), [1, 3]);
+        assert_eq!(prefix_end(vec![1, 255]), [2]);
+        assert_eq!(prefix_end(vec![255]), [255, 255]);
     }
 
     proptest! {
         #[test]
         fn keys_are_ordered_as_tags_are(a in "[A-Za-z0-9_][A-Za-z0-9_.-]{0,9}", b in "[A-Za-z0-9_][A-Za-z0-9_.-]{0,9}") {
-            let key = |tag: &str| Key::table(b'T').tag(&tag.parse().unwrap()).done();
+            let key = |tag: &str| Key::table(b'T').tag(&tag.parse().unwrap()).into_bytes();
             prop_assert_eq!(key(&a).cmp(&key(&b)), a.cmp(&b));
         }
 
         #[test]
         fn keys_are_ordered_as_the_hierarchy_is(a in "[a-z0-9]{1,2}([-.][a-z0-9])?(/[a-z0-9]{1,2}){0,3}", b in "[a-z0-9]{1,2}([-.][a-z0-9])?(/[a-z0-9]{1,2}){0,3}") {
-            let key = |name: &str| Key::table(b'N').namespace(&name.parse().unwrap()).done();
+            let key = |name: &str| Key::table(b'N').namespace(&name.parse().unwrap()).into_bytes();
             let components = |name: &str| name.split('/').map(str::to_owned).collect::<Vec<_>>();
             prop_assert_eq!(key(&a).cmp(&key(&b)), components(&a).cmp(&components(&b)));
         }
@@ -235,7 +235,7 @@ mod tests {
             // Tables begin with a letter, never with 255.
             let prefix = [&b"L"[..], &prefix].concat();
             let key = [&b"L"[..], &key].concat();
-            let range = Key(prefix.clone()).below();
+            let range = Key(prefix.clone()).prefix_range();
             prop_assert_eq!(range.contains(&key), key.starts_with(&prefix));
         }
     }

@@ -6,8 +6,10 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::key::{Fields, Key, after, successor};
-use super::record::{Blob, DigestId, Kept, Link, Repository, RepositoryId, TagRecord, Upload};
+use super::key::{FieldReader, Key, next_key, prefix_end};
+use super::record::{
+    Blob, DigestId, Link, LoggedBytes, Repository, RepositoryId, TagRecord, Upload,
+};
 use super::store::Store;
 use super::{Index, IndexError};
 use crate::digest::{Algorithm, Digest};
@@ -18,20 +20,20 @@ const PAGE: usize = 256;
 
 /// The rows of a table that can be read.
 #[derive(Debug)]
-pub struct Legible<T> {
+pub struct Readable<T> {
     /// These.
     pub rows: Vec<T>,
     /// Whether they are all.
-    pub whole: bool,
+    pub complete: bool,
 }
 
 /// Listings of repositories.
 impl Index {
     /// The range of everything below a name, or below none.
-    pub(super) fn children(parent: Option<&Namespace>) -> Range<Vec<u8>> {
+    pub(super) fn namespace_range(parent: Option<&Namespace>) -> Range<Vec<u8>> {
         match parent {
-            None => Key::table(b'N').below(),
-            Some(name) => Key::table(b'N').namespace(name).byte(0).below(),
+            None => Key::table(b'N').prefix_range(),
+            Some(name) => Key::table(b'N').namespace(name).byte(0).prefix_range(),
         }
     }
 
@@ -42,7 +44,7 @@ impl Index {
         last: Option<&str>,
         limit: usize,
     ) -> Result<Vec<String>, IndexError> {
-        let mut range = Self::children(parent);
+        let mut range = Self::namespace_range(parent);
         let skip = range.start.len();
         if let Some(last) = last {
             range.start = behind(&range.start, last.as_bytes());
@@ -65,9 +67,9 @@ impl Index {
         last: Option<&Namespace>,
         limit: usize,
     ) -> Result<Vec<(Namespace, Repository)>, IndexError> {
-        let mut range = Key::table(b'N').below();
+        let mut range = Key::table(b'N').prefix_range();
         if let Some(last) = last {
-            range.start = after(Key::table(b'N').namespace(last).done());
+            range.start = next_key(Key::table(b'N').namespace(last).into_bytes());
         }
         let rows = self.scan(&range, limit)?;
         rows.into_iter()
@@ -109,9 +111,9 @@ impl Index {
             // A digest that was ever listed keeps its number, even if its link is gone.
             let first = last.as_bytes().get(..8).unwrap_or_default();
             let prefix = [&range.start[..], first].concat();
-            range.start = match view.number_of(last)? {
-                Some(id) => after([&prefix[..], &id.0.to_be_bytes()].concat()),
-                None => successor(prefix),
+            range.start = match view.id_of(last)? {
+                Some(id) => next_key([&prefix[..], &id.0.to_be_bytes()].concat()),
+                None => prefix_end(prefix),
             };
         }
         let rows = self.scan(&range, limit)?;
@@ -133,25 +135,25 @@ impl Index {
         limit: usize,
     ) -> Result<Vec<(Tag, TagRecord)>, IndexError> {
         let mut view = self.view();
-        let rows = self.tag_names(repository, last, limit)?;
+        let rows = self.tags_with_ids(repository, last, limit)?;
         rows.into_iter()
-            .map(|(tag, stored)| Ok((tag, view.named(stored)?)))
+            .map(|(tag, stored)| Ok((tag, view.resolve_tag(stored)?)))
             .collect()
     }
 
     /// The same, with the manifests' numbers only: their digests would have to be looked up one
     /// by one.
-    pub fn tag_names(
+    pub fn tags_with_ids(
         &self,
         repository: RepositoryId,
         last: Option<&Tag>,
         limit: usize,
     ) -> Result<Vec<(Tag, TagRecord<DigestId>)>, IndexError> {
         let table = Key::table(b'T').repository(repository);
-        let mut range = table.clone().below();
+        let mut range = table.clone().prefix_range();
         let skip = range.start.len();
         if let Some(last) = last {
-            range.start = after(table.tag(last).done());
+            range.start = next_key(table.tag(last).into_bytes());
         }
         let rows = self.scan(&range, limit)?;
         rows.into_iter()
@@ -174,9 +176,9 @@ impl Index {
         limit: usize,
     ) -> Result<Vec<(UploadId, Upload)>, IndexError> {
         let table = Key::table(b'U').repository(repository);
-        let mut range = table.clone().below();
+        let mut range = table.clone().prefix_range();
         if let Some(last) = last {
-            range.start = after(table.upload(last).done());
+            range.start = next_key(table.upload(last).into_bytes());
         }
         let rows = self.scan(&range, limit)?;
         rows.into_iter()
@@ -200,7 +202,7 @@ impl Index {
             .repository(repository)
             .upload(id)
             .algorithm(algorithm);
-        let rows = self.scan(&key.below(), usize::MAX)?;
+        let rows = self.scan(&key.prefix_range(), usize::MAX)?;
         rows.into_iter()
             .map(|(key, value)| {
                 let offset = key.last_chunk().map(|offset| u64::from_be_bytes(*offset));
@@ -225,9 +227,9 @@ impl Index {
         let mut signed = BTreeSet::new();
         for table in [b'G', b'S'] {
             let table = Key::table(table).repository(repository);
-            let skip = table.clone().done().len();
-            for (key, _) in self.scan(&table.below(), usize::MAX)? {
-                let id = Fields(key.get(skip..).unwrap_or_default()).id();
+            let skip = table.clone().into_bytes().len();
+            for (key, _) in self.scan(&table.prefix_range(), usize::MAX)? {
+                let id = FieldReader(key.get(skip..).unwrap_or_default()).id();
                 signed.insert(self.digest(id.ok_or(IndexError::Record { key })?)?);
             }
         }
@@ -237,15 +239,15 @@ impl Index {
 
 /// When a hash state was written, and what it is.
 pub(super) fn decode_hash_state(value: &[u8]) -> Option<(u32, Vec<u8>)> {
-    let mut fields = Fields(value);
+    let mut fields = FieldReader(value);
     Some((fields.u32()?, fields.0.to_vec()))
 }
 
 /// What opening a store has to know, which must not fail for a row that fsck would mend.
 impl Index {
     /// The uploads of all repositories.
-    pub fn all_uploads(&self) -> Result<Legible<(RepositoryId, UploadId, Upload)>, IndexError> {
-        self.legible(b'U', |mut key, value| {
+    pub fn all_uploads(&self) -> Result<Readable<(RepositoryId, UploadId, Upload)>, IndexError> {
+        self.scan_readable(b'U', |mut key, value| {
             let repository = RepositoryId(key.u32()?);
             let id = UploadId::from_bytes(key.0.try_into().ok()?);
             Some((repository, id, Upload::decode(value)?))
@@ -253,32 +255,34 @@ impl Index {
     }
 
     /// The blobs that a crash may bring back to a number in staging, and the numbers.
-    pub fn unsettled(&self) -> Result<Legible<(Digest, u64)>, IndexError> {
-        self.legible(b'Y', |mut key, value| {
-            Some((key.digest()?, Fields(value).u64()?))
+    pub fn pending_publications(&self) -> Result<Readable<(Digest, u64)>, IndexError> {
+        self.scan_readable(b'Y', |mut key, value| {
+            Some((key.digest()?, FieldReader(value).u64()?))
         })
     }
 
     /// Staged bytes that are kept.
-    pub fn kept(&self) -> Result<Legible<Kept>, IndexError> {
-        self.legible(b'Z', |mut key, value| Kept::decode(key.u64()?, value))
+    pub fn logged_bytes(&self) -> Result<Readable<LoggedBytes>, IndexError> {
+        self.scan_readable(b'Z', |mut key, value| {
+            LoggedBytes::decode(key.u64()?, value)
+        })
     }
 
-    fn legible<T>(
+    fn scan_readable<T>(
         &self,
         table: u8,
-        decode: impl Fn(Fields<'_>, &[u8]) -> Option<T>,
-    ) -> Result<Legible<T>, IndexError> {
-        let (mut rows, mut whole) = (Vec::new(), true);
-        for (key, value) in self.scan(&Key::table(table).below(), usize::MAX)? {
-            if let Some(row) = decode(Fields(key.get(1..).unwrap_or_default()), &value) {
+        decode: impl Fn(FieldReader<'_>, &[u8]) -> Option<T>,
+    ) -> Result<Readable<T>, IndexError> {
+        let (mut rows, mut complete) = (Vec::new(), true);
+        for (key, value) in self.scan(&Key::table(table).prefix_range(), usize::MAX)? {
+            if let Some(row) = decode(FieldReader(key.get(1..).unwrap_or_default()), &value) {
                 rows.push(row);
             } else {
                 log::error!("{}", IndexError::Record { key });
-                whole = false;
+                complete = false;
             }
         }
-        Ok(Legible { rows, whole })
+        Ok(Readable { rows, complete })
     }
 }
 
@@ -286,8 +290,8 @@ impl Index {
 impl Index {
     /// The shards of an algorithm that have a directory.
     pub fn blob_shards(&self, algorithm: Algorithm) -> Result<Vec<u8>, IndexError> {
-        let mut range = Key::table(b'P').algorithm(algorithm).below();
-        range.start = after(range.start);
+        let mut range = Key::table(b'P').algorithm(algorithm).prefix_range();
+        range.start = next_key(range.start);
         let rows = self.scan(&range, usize::MAX)?;
         Ok(rows
             .into_iter()
@@ -313,21 +317,24 @@ impl Index {
         last: Option<&Digest>,
         limit: usize,
     ) -> Result<Vec<(Digest, Blob)>, IndexError> {
-        let mut range = Key::table(b'B').algorithm(algorithm).byte(shard).below();
+        let mut range = Key::table(b'B')
+            .algorithm(algorithm)
+            .byte(shard)
+            .prefix_range();
         if let Some(last) = last {
-            range.start = after(Key::table(b'B').digest(last).done());
+            range.start = next_key(Key::table(b'B').digest(last).into_bytes());
         }
         let mut found = Vec::new();
         while found.len() < limit {
             let rows = store.scan(&range.start..&range.end, PAGE)?;
             let Some((key, _)) = rows.last() else { break };
-            range.start = after(key.clone());
+            range.start = next_key(key.clone());
             for (key, value) in rows {
-                let digest = Fields(key.get(1..).unwrap_or_default()).digest();
+                let digest = FieldReader(key.get(1..).unwrap_or_default()).digest();
                 let row = digest
                     .zip(Blob::decode(&value))
                     .ok_or(IndexError::Record { key })?;
-                if row.1.present || row.1.kept {
+                if row.1.present || row.1.has_directory {
                     found.push(row);
                 }
             }

@@ -1,12 +1,12 @@
 //! Ownership: the directories that keep to whom they belong, and how that is written down (the
 //! table stands in `key.rs`).
 
-use super::key::Fields;
+use super::key::FieldReader;
 use super::record::RepositoryId;
 
 /// A directory that keeps to whom it belongs; what is below shows the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owned {
+pub enum OwnedDirectory {
     /// The top of the mount.
     Mountpoint,
     /// The top of the layout.
@@ -19,7 +19,7 @@ pub enum Owned {
     Repository(RepositoryId),
 }
 
-impl Owned {
+impl OwnedDirectory {
     /// The byte that stands for the kind.
     pub(super) fn kind(self) -> u8 {
         match self {
@@ -33,7 +33,7 @@ impl Owned {
 
     /// What a key says behind its table; nothing if that is none of these.
     pub(super) fn decode(key: &[u8]) -> Option<Self> {
-        let mut fields = Fields(key);
+        let mut fields = FieldReader(key);
         let owned = match fields.u8()? {
             1 => Self::Mountpoint,
             2 => Self::Root,
@@ -67,7 +67,7 @@ impl Ownership {
     }
 
     pub(super) fn decode(value: &[u8]) -> Option<Self> {
-        let mut fields = Fields(value);
+        let mut fields = FieldReader(value);
         let some = |id: u32| (id != Self::NONE).then_some(id);
         Some(Self {
             uid: some(fields.u32()?),

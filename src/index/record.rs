@@ -1,6 +1,6 @@
 //! Records: the facts as values, and how each is written down (the table stands in `key.rs`).
 
-use super::key::Fields;
+use super::key::FieldReader;
 use crate::digest::{Algorithm, Digest};
 
 /// The number of a repository, given out once.
@@ -36,9 +36,9 @@ fn position(algorithm: Algorithm) -> u32 {
 
 /// Which directories of a repository were made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Directories(pub(super) u16);
+pub struct RepositoryDirectories(pub(super) u16);
 
-impl Directories {
+impl RepositoryDirectories {
     /// Of its layers.
     pub const LAYERS: Self = Self(1);
     /// Of its revisions and tags.
@@ -86,7 +86,7 @@ pub struct Repository {
     /// Its number.
     pub id: RepositoryId,
     /// Which of its directories were made.
-    pub directories: Directories,
+    pub directories: RepositoryDirectories,
 }
 
 impl Repository {
@@ -99,11 +99,11 @@ impl Repository {
     }
 
     pub(super) fn decode(value: &[u8]) -> Option<Self> {
-        let mut fields = Fields(value);
+        let mut fields = FieldReader(value);
         let id = RepositoryId(fields.u32()?);
         Some(Self {
             id,
-            directories: Directories(fields.u16()?),
+            directories: RepositoryDirectories(fields.u16()?),
         })
     }
 }
@@ -120,7 +120,7 @@ pub struct Blob {
     /// Whether the bytes are there.
     pub present: bool,
     /// Whether its directory was made, or is left from bytes that were there.
-    pub kept: bool,
+    pub has_directory: bool,
     /// Whether the bytes are in the index.
     pub inline: bool,
     /// Whether the bytes were found to be others than its name says.
@@ -134,7 +134,7 @@ pub struct Blob {
 impl Blob {
     pub(super) fn encode(&self) -> Vec<u8> {
         let flags = u8::from(self.present)
-            | u8::from(self.kept) << 1
+            | u8::from(self.has_directory) << 1
             | u8::from(self.inline) << 2
             | u8::from(self.damaged) << 3;
         let mut value = self.id.0.to_be_bytes().to_vec();
@@ -145,14 +145,14 @@ impl Blob {
     }
 
     pub(super) fn decode(value: &[u8]) -> Option<Self> {
-        let mut fields = Fields(value);
+        let mut fields = FieldReader(value);
         let id = fields.id()?;
         let flags = fields.u8()?;
         let (size, created) = (fields.u64()?, fields.u32()?);
         Some(Self {
             id,
             present: flags & 1 != 0,
-            kept: flags & 2 != 0,
+            has_directory: flags & 2 != 0,
             inline: flags & 4 != 0,
             damaged: flags & 8 != 0,
             size,
@@ -228,7 +228,7 @@ impl<Manifest> Default for TagRecord<Manifest> {
 
 impl TagRecord<DigestId> {
     pub(super) fn decode(value: &[u8]) -> Option<Self> {
-        let mut fields = Fields(value);
+        let mut fields = FieldReader(value);
         Some(Self {
             directories: TagDirectories(fields.u8()?),
             current: fields.id().zip(fields.u32()),
@@ -238,22 +238,22 @@ impl TagRecord<DigestId> {
 
 /// Staged bytes that their file may not have after a crash.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
+pub struct LoggedBytes {
     /// The number under which they are staged.
     pub number: u64,
     /// Whose turn it was: another one each time that something is kept.
-    pub turn: u64,
+    pub generation: u64,
     /// All of them.
     pub bytes: Vec<u8>,
 }
 
-impl Kept {
+impl LoggedBytes {
     pub(super) fn decode(number: u64, value: &[u8]) -> Option<Self> {
-        let mut fields = Fields(value);
-        let (turn, bytes) = (fields.u64()?, fields.0.to_vec());
+        let mut fields = FieldReader(value);
+        let (generation, bytes) = (fields.u64()?, fields.0.to_vec());
         Some(Self {
             number,
-            turn,
+            generation,
             bytes,
         })
     }
@@ -278,20 +278,20 @@ pub struct Upload {
 
 impl Upload {
     /// Whether the directory of hash states of this algorithm was made.
-    pub fn keeps_hash_states(&self, algorithm: Algorithm) -> bool {
+    pub fn has_hash_states_directory(&self, algorithm: Algorithm) -> bool {
         self.algorithms & 1 << position(algorithm) != 0
     }
 
     /// With the directory of hash states of this algorithm.
     #[must_use]
-    pub fn with_hash_states(mut self, algorithm: Algorithm) -> Self {
+    pub fn with_hash_states_directory(mut self, algorithm: Algorithm) -> Self {
         self.algorithms |= 1 << position(algorithm);
         self
     }
 
     /// Without the directory of hash states of this algorithm.
     #[must_use]
-    pub fn without_hash_states(mut self, algorithm: Algorithm) -> Self {
+    pub fn without_hash_states_directory(mut self, algorithm: Algorithm) -> Self {
         self.algorithms &= !(1 << position(algorithm));
         self
     }
@@ -309,7 +309,7 @@ impl Upload {
     }
 
     pub(super) fn decode(value: &[u8]) -> Option<Self> {
-        let mut fields = Fields(value);
+        let mut fields = FieldReader(value);
         let flags = fields.u8()?;
         let (staging, updated) = (fields.u64()?, fields.u32()?);
         Some(Self {
@@ -325,7 +325,7 @@ impl Upload {
 
 /// What a manifest names something as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
+pub enum EdgeRole {
     /// Its configuration.
     Config,
     /// A layer.
@@ -336,7 +336,7 @@ pub enum Role {
     Subject,
 }
 
-impl Role {
+impl EdgeRole {
     const ALL: [Self; 4] = [Self::Config, Self::Layer, Self::Child, Self::Subject];
 
     /// The role that a byte stands for.

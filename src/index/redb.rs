@@ -16,16 +16,16 @@ use parking_lot::{Mutex, RwLock};
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition};
 
 use self::guard::{closing, guarded};
-use self::open::{Written, open};
+use self::open::{WriteTarget, open};
 use self::view::View;
-use super::recent::Recent;
-use super::store::{Batch, Change, Outcome, Pair, Precondition, Store, StoreError};
+use super::read_cache::ReadCache;
+use super::store::{Batch, CommitOutcome, Pair, Precondition, Store, StoreError, WriteOp};
 use crate::dir::Dir;
 
+mod copy_on_write;
 mod file;
 mod guard;
 mod open;
-mod unwritten;
 mod view;
 
 const TABLE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("facts");
@@ -38,7 +38,7 @@ pub struct Redb {
     dir: Dir,
     name: PathBuf,
     path: PathBuf,
-    written: Written,
+    target: WriteTarget,
     /// Nothing while it is opened again.
     database: RwLock<Option<Database>>,
     /// The newest committed state, shared by readers until the next commit.
@@ -79,7 +79,7 @@ impl Redb {
     /// [`StoreError::Format`] if a newer program has written it, [`StoreError::Engine`] if it
     /// is damaged, [`StoreError::System`] if the system refuses.
     pub fn open(dir: &Dir, name: impl AsRef<Path>) -> Result<Self, StoreError> {
-        Self::of(dir, name.as_ref(), Written::ToFile)
+        Self::of(dir, name.as_ref(), WriteTarget::File)
     }
 
     /// Opens the store kept in a file, which stays as it is: what is committed is kept in
@@ -87,8 +87,8 @@ impl Redb {
     ///
     /// # Errors
     /// As [`open`](Self::open); the file must be there.
-    pub fn open_unwritten(dir: &Dir, name: impl AsRef<Path>) -> Result<Self, StoreError> {
-        Self::of(dir, name.as_ref(), Written::ToMemory)
+    pub fn open_copy_on_write(dir: &Dir, name: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Self::of(dir, name.as_ref(), WriteTarget::Memory)
     }
 
     /// Reads every page of a file that nobody has open, and compares its checksum; the file
@@ -100,13 +100,13 @@ impl Redb {
         open::check(dir, name.as_ref())
     }
 
-    fn of(dir: &Dir, name: &Path, written: Written) -> Result<Self, StoreError> {
-        let database = open(dir, name, written)?;
+    fn of(dir: &Dir, name: &Path, target: WriteTarget) -> Result<Self, StoreError> {
+        let database = open(dir, name, target)?;
         Ok(Self {
             dir: dir.clone(),
             name: name.to_owned(),
             path: dir.shown(name),
-            written,
+            target,
             database: RwLock::new(Some(database)),
             view: RwLock::default(),
             changes: Mutex::default(),
@@ -127,7 +127,7 @@ impl Redb {
         let read = || -> Result<_, redb::Error> { Ok(database.begin_read()?.open_table(TABLE)?) };
         let view = View {
             table: guarded(read).map_err(|error| self.engine(&error))?,
-            recent: Recent::default(),
+            cache: ReadCache::default(),
         };
         Ok(Arc::clone(slot.insert(Arc::new(view))))
     }
@@ -190,19 +190,19 @@ impl Store for Redb {
         found.map_err(|error| self.engine(&error))
     }
 
-    fn commit(&self, batch: Batch) -> Result<Outcome, StoreError> {
+    fn commit(&self, batch: Batch) -> Result<CommitOutcome, StoreError> {
         batch.check()?;
         let mut changes = self.changes.lock();
         let outcome = self.change(&mut changes, |database| {
             let mut transaction = database.begin_write()?;
             transaction.set_durability(Durability::None)?;
             let outcome = apply(&mut transaction.open_table(TABLE)?, &batch)?;
-            if outcome == Outcome::Committed {
+            if outcome == CommitOutcome::Committed {
                 transaction.commit()?;
             }
             Ok(outcome)
         })?;
-        if outcome == Outcome::Committed {
+        if outcome == CommitOutcome::Committed {
             changes.volatile = true;
             *self.view.write() = None;
         }
@@ -214,7 +214,7 @@ impl Store for Redb {
     }
 
     fn snapshot(&self) -> Result<Arc<dyn Store>, StoreError> {
-        Ok(Arc::new(Snapshot {
+        Ok(Arc::new(RedbSnapshot {
             path: self.path.clone(),
             view: self.view()?,
         }))
@@ -229,11 +229,11 @@ impl Store for Redb {
         let (mut view, mut slot) = (self.view.write(), self.database.write());
         (*view, *slot) = (None, None);
         let until = Instant::now() + READERS_DONE;
-        let mut opened = open(&self.dir, &self.name, self.written);
+        let mut opened = open(&self.dir, &self.name, self.target);
         // Readers that began before still hold the file.
         while matches!(opened, Err(StoreError::Engine { .. })) && Instant::now() < until {
             std::thread::yield_now();
-            opened = open(&self.dir, &self.name, self.written);
+            opened = open(&self.dir, &self.name, self.target);
         }
         *slot = Some(opened?);
         *changes = Changes::default();
@@ -242,12 +242,12 @@ impl Store for Redb {
 }
 
 /// The table as of one moment, as a store of its own.
-struct Snapshot {
+struct RedbSnapshot {
     path: PathBuf,
     view: Arc<View>,
 }
 
-impl Store for Snapshot {
+impl Store for RedbSnapshot {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let found = self.view.get(key);
         found.map_err(|error| engine(&self.path, &error))
@@ -258,7 +258,7 @@ impl Store for Snapshot {
         found.map_err(|error| engine(&self.path, &error))
     }
 
-    fn commit(&self, _batch: Batch) -> Result<Outcome, StoreError> {
+    fn commit(&self, _batch: Batch) -> Result<CommitOutcome, StoreError> {
         Err(StoreError::Snapshot)
     }
 
@@ -278,7 +278,7 @@ impl Store for Snapshot {
 fn apply(
     table: &mut Table<'_, &'static [u8], &'static [u8]>,
     batch: &Batch,
-) -> Result<Outcome, redb::Error> {
+) -> Result<CommitOutcome, redb::Error> {
     for precondition in &batch.preconditions {
         let (holds, key) = match precondition {
             Precondition::Absent(key) => (table.get(key.as_slice())?.is_none(), key),
@@ -293,26 +293,26 @@ fn apply(
             }
         };
         if !holds {
-            return Ok(Outcome::Conflict(key.clone()));
+            return Ok(CommitOutcome::Conflict(key.clone()));
         }
     }
     for change in &batch.changes {
         match change {
-            Change::Put(key, value) => {
+            WriteOp::Put(key, value) => {
                 table.insert(key.as_slice(), value.as_slice())?;
             }
-            Change::Delete(key) => {
+            WriteOp::Delete(key) => {
                 table.remove(key.as_slice())?;
             }
         }
     }
-    Ok(Outcome::Committed)
+    Ok(CommitOutcome::Committed)
 }
 
 impl Drop for Redb {
     /// What is visible becomes durable. The engine writes once more when it is closed.
     fn drop(&mut self) {
-        if self.written == Written::ToMemory {
+        if self.target == WriteTarget::Memory {
             // The engine writes when it closes, and ends the process where a page that it then
             // reads is damaged. There is nothing to close: what is left goes with the process.
             std::mem::forget(self.database.get_mut().take());
@@ -333,9 +333,9 @@ impl Drop for Redb {
 }
 
 #[cfg(test)]
-mod cuts;
-#[cfg(test)]
 mod damage;
+#[cfg(test)]
+mod power_cuts;
 
 #[cfg(test)]
 mod tests {
@@ -345,7 +345,7 @@ mod tests {
 
     use super::open::FORMAT_KEY;
     use super::*;
-    use crate::index::store::Change;
+    use crate::index::store::WriteOp;
     use crate::index::store::contract::{change, put};
 
     #[test]
@@ -413,7 +413,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let dir = Dir::open(directory.path()).unwrap();
         let store = Redb::open(&dir, "index.redb").unwrap();
-        let put = Change::Put(FORMAT_KEY.to_vec(), 9_u32.to_be_bytes().to_vec());
+        let put = WriteOp::Put(FORMAT_KEY.to_vec(), 9_u32.to_be_bytes().to_vec());
         store
             .commit(Batch {
                 preconditions: vec![],

@@ -31,7 +31,7 @@ pub enum Precondition {
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum WriteOp {
     /// Sets a key.
     Put(Vec<u8>, Vec<u8>),
     /// Removes a key, which need not exist.
@@ -44,7 +44,7 @@ pub struct Batch {
     /// What must hold.
     pub preconditions: Vec<Precondition>,
     /// What changes, in this order.
-    pub changes: Vec<Change>,
+    pub changes: Vec<WriteOp>,
     /// The [position](Store::position) at which everything was as it must be, where somebody
     /// counts: if nothing was committed since, nobody needs to look again.
     pub as_of: Option<u64>,
@@ -60,8 +60,8 @@ impl Batch {
             Precondition::Empty(range) => range.start.len() + range.end.len(),
         });
         let changes = self.changes.iter().map(|one| match one {
-            Change::Put(key, value) => key.len() + value.len(),
-            Change::Delete(key) => key.len(),
+            WriteOp::Put(key, value) => key.len() + value.len(),
+            WriteOp::Delete(key) => key.len(),
         });
         let bytes = preconditions.chain(changes).sum();
         if operations > BATCH_OPERATIONS_MAX || bytes > BATCH_BYTES_MAX {
@@ -73,7 +73,7 @@ impl Batch {
 
 /// What became of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CommitOutcome {
     /// It is visible.
     Committed,
     /// Nothing changed: this key, or one in the range beginning here, was not as required.
@@ -142,7 +142,7 @@ pub trait Store: Send + Sync {
     fn scan(&self, range: Range<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError>;
 
     /// Makes all changes, if all preconditions hold.
-    fn commit(&self, batch: Batch) -> Result<Outcome, StoreError>;
+    fn commit(&self, batch: Batch) -> Result<CommitOutcome, StoreError>;
 
     /// Returns when everything committed before the call is durable; free if that is so.
     fn sync(&self) -> Result<(), StoreError>;
@@ -187,13 +187,13 @@ pub trait Store: Send + Sync {
                 Some(old) => Precondition::Equals(key.to_vec(), old),
                 None => Precondition::Absent(key.to_vec()),
             };
-            let put = Change::Put(key.to_vec(), end.to_be_bytes().to_vec());
+            let put = WriteOp::Put(key.to_vec(), end.to_be_bytes().to_vec());
             let batch = Batch {
                 preconditions: vec![precondition],
                 changes: vec![put],
                 as_of: None,
             };
-            if self.commit(batch)? == Outcome::Committed {
+            if self.commit(batch)? == CommitOutcome::Committed {
                 return Ok(start..end);
             }
         }
@@ -206,17 +206,17 @@ pub(crate) mod contract {
 
     use super::*;
 
-    pub(crate) fn put(key: &[u8], value: &[u8]) -> Change {
-        Change::Put(key.to_vec(), value.to_vec())
+    pub(crate) fn put(key: &[u8], value: &[u8]) -> WriteOp {
+        WriteOp::Put(key.to_vec(), value.to_vec())
     }
 
-    pub(crate) fn change(store: &dyn Store, changes: Vec<Change>) {
+    pub(crate) fn change(store: &dyn Store, changes: Vec<WriteOp>) {
         let batch = Batch {
             preconditions: vec![],
             changes,
             as_of: None,
         };
-        assert_eq!(store.commit(batch).unwrap(), Outcome::Committed);
+        assert_eq!(store.commit(batch).unwrap(), CommitOutcome::Committed);
     }
 
     fn keys(store: &dyn Store, from: &[u8], end: &[u8], limit: usize) -> Vec<Vec<u8>> {
@@ -284,7 +284,10 @@ pub(crate) mod contract {
                 changes: vec![put(b"z", b"")],
                 as_of: None,
             };
-            assert!(matches!(store.commit(batch).unwrap(), Outcome::Conflict(_)));
+            assert!(matches!(
+                store.commit(batch).unwrap(),
+                CommitOutcome::Conflict(_)
+            ));
             assert_eq!(store.get(b"z").unwrap(), None);
         }
         let preconditions = vec![
@@ -297,7 +300,7 @@ pub(crate) mod contract {
             changes: vec![put(b"z", b"")],
             as_of: None,
         };
-        assert_eq!(store.commit(batch).unwrap(), Outcome::Committed);
+        assert_eq!(store.commit(batch).unwrap(), CommitOutcome::Committed);
     }
 
     fn changes_apply_in_their_order(store: &dyn Store) {
@@ -305,7 +308,7 @@ pub(crate) mod contract {
             store,
             vec![put(b"a", b"1"), put(b"b", b"1"), put(b"c", b"1")],
         );
-        let delete = |key: &[u8]| Change::Delete(key.to_vec());
+        let delete = |key: &[u8]| WriteOp::Delete(key.to_vec());
         change(
             store,
             vec![
@@ -322,7 +325,7 @@ pub(crate) mod contract {
     }
 
     fn limits_are_enforced(store: &dyn Store) {
-        let many = vec![Change::Delete(b"a".to_vec()); BATCH_OPERATIONS_MAX + 1];
+        let many = vec![WriteOp::Delete(b"a".to_vec()); BATCH_OPERATIONS_MAX + 1];
         let large = vec![put(b"a", &vec![0; BATCH_BYTES_MAX])];
         for changes in [many, large] {
             let refused = store.commit(Batch {
@@ -348,7 +351,7 @@ pub(crate) mod contract {
         let changes = vec![
             put(b"a", b"2"),
             put(b"c", b"2"),
-            Change::Delete(b"b".to_vec()),
+            WriteOp::Delete(b"b".to_vec()),
         ];
         change(store, changes);
         store.sync().unwrap();

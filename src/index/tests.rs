@@ -5,7 +5,7 @@ use crate::digest::Algorithm;
 use crate::name::{LinkSet, Namespace, Tag, UploadId};
 
 fn stores(check: impl Fn(&Index)) {
-    check(&Index::new(Arc::new(Memory::default())));
+    check(&Index::new(Arc::new(MemoryStore::default())));
     let directory = tempfile::tempdir().unwrap();
     let dir = Dir::open(directory.path()).unwrap();
     check(&Index::new(Arc::new(
@@ -25,7 +25,7 @@ fn name(text: &str) -> Namespace {
 fn make(index: &Index, text: &str) -> RepositoryId {
     index
         .transact(|facts| {
-            facts.put_repository(&name(text), Directories::LAYERS)?;
+            facts.put_repository(&name(text), RepositoryDirectories::LAYERS)?;
             Ok::<_, IndexError>(facts.repository(&name(text))?.unwrap().id)
         })
         .unwrap()
@@ -133,7 +133,7 @@ fn tags_are_listed_in_the_order_of_their_bytes() {
         assert_eq!(all[0].1.current, Some((sha256(tags[0]), 1)));
         let page = index.tags(repository, Some(&all[2].0), 2).unwrap();
         assert_eq!(page, all[3..5]);
-        let names = index.tag_names(repository, Some(&all[2].0), 2).unwrap();
+        let names = index.tags_with_ids(repository, Some(&all[2].0), 2).unwrap();
         for ((name, stored), (tag, record)) in names.iter().zip(&page) {
             let (id, pushed) = stored.current.unwrap();
             let digest = index.digest(id).unwrap();
@@ -164,7 +164,11 @@ fn who_holds_and_names_a_manifest_is_known() {
         assert!(!index.is_revision(&manifest).unwrap());
         index
             .transact(|facts| {
-                facts.put_edges(&manifest, 0, &[(Role::Layer, layer), (Role::Config, layer)])?;
+                facts.put_edges(
+                    &manifest,
+                    0,
+                    &[(EdgeRole::Layer, layer), (EdgeRole::Config, layer)],
+                )?;
                 facts.put_manifest(&manifest, "a/b")
             })
             .unwrap();
@@ -172,23 +176,26 @@ fn who_holds_and_names_a_manifest_is_known() {
             index.view().manifest(&manifest).unwrap().as_deref(),
             Some("a/b")
         );
-        assert_eq!(index.named_by(&layer, &[Role::Layer]).unwrap(), [manifest]);
+        assert_eq!(
+            index.referenced_by(&layer, &[EdgeRole::Layer]).unwrap(),
+            [manifest]
+        );
         assert_eq!(
             index
-                .named_by(&layer, &[Role::Layer, Role::Config])
+                .referenced_by(&layer, &[EdgeRole::Layer, EdgeRole::Config])
                 .unwrap()
                 .len(),
             2
         );
         index
             .transact(|facts| {
-                facts.forget_manifest(&manifest)?;
-                facts.forget_edges(&manifest)
+                facts.remove_manifest(&manifest)?;
+                facts.remove_edges(&manifest)
             })
             .unwrap();
         assert!(
             index
-                .named_by(&layer, &[Role::Layer, Role::Config])
+                .referenced_by(&layer, &[EdgeRole::Layer, EdgeRole::Config])
                 .unwrap()
                 .is_empty()
         );
@@ -235,7 +242,7 @@ fn what_must_be_empty_is_so_until_the_commit() {
                         others.put_tag(repository, &tag, &TagRecord::default())
                     })?;
                 }
-                facts.put_repository(&name("a"), Directories::TAGS)?;
+                facts.put_repository(&name("a"), RepositoryDirectories::TAGS)?;
                 Ok::<_, IndexError>(empty)
             })
             .unwrap();
@@ -255,7 +262,7 @@ fn uploads_and_hash_states_are_kept_as_they_were_written() {
             updated: 9,
             ..Upload::default()
         };
-        let upload = upload.with_hash_states(Algorithm::Sha512);
+        let upload = upload.with_hash_states_directory(Algorithm::Sha512);
         index
             .transact(|facts| facts.put_upload(repository, &id, &upload))
             .unwrap();

@@ -13,13 +13,13 @@ pub(super) struct Touched(Mutex<(u32, HashSet<Vec<u8>>)>);
 
 impl Touched {
     /// Whether a row is known to have this second as its time.
-    pub(super) fn is(&self, row: &[u8], second: u32) -> bool {
+    pub(super) fn contains(&self, row: &[u8], second: u32) -> bool {
         let touched = self.0.lock();
         touched.0 == second && touched.1.contains(row)
     }
 
     /// Rows were committed with this second as their time.
-    pub(super) fn note(&self, rows: Vec<Vec<u8>>, second: u32) {
+    pub(super) fn insert(&self, rows: Vec<Vec<u8>>, second: u32) {
         if rows.is_empty() {
             return;
         }
@@ -31,7 +31,7 @@ impl Touched {
     }
 
     /// A row has another time, or none.
-    pub(super) fn forget(&self, row: &[u8]) {
+    pub(super) fn remove(&self, row: &[u8]) {
         self.0.lock().1.remove(row);
     }
 }

@@ -9,10 +9,10 @@ use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::IndexError;
+use super::interner::Interner;
 use super::key::Key;
-use super::numbers::Numbers;
 use super::record::Repository;
-use super::store::{Batch, Change, Precondition, Store};
+use super::store::{Batch, Precondition, Store, WriteOp};
 use super::touched::Touched;
 use crate::name::Namespace;
 
@@ -31,7 +31,7 @@ pub use time::{DirectoryTime, TimeKey};
 /// Facts, read and changed as one.
 pub struct Transaction<'a> {
     pub(super) store: &'a dyn Store,
-    numbers: &'a Numbers,
+    interner: &'a Interner,
     touched: &'a Touched,
     /// Rows of times that are set to now.
     touches: Vec<Vec<u8>>,
@@ -55,10 +55,10 @@ impl std::fmt::Debug for Transaction<'_> {
 }
 
 impl<'a> Transaction<'a> {
-    pub(super) fn new(store: &'a dyn Store, numbers: &'a Numbers, touched: &'a Touched) -> Self {
+    pub(super) fn new(store: &'a dyn Store, interner: &'a Interner, touched: &'a Touched) -> Self {
         Self {
             store,
-            numbers,
+            interner,
             touched,
             touches: Vec::new(),
             now: 0,
@@ -71,19 +71,23 @@ impl<'a> Transaction<'a> {
     }
 
     /// One whose changes will be committed.
-    pub(super) fn begin(store: &'a dyn Store, numbers: &'a Numbers, touched: &'a Touched) -> Self {
+    pub(super) fn begin(
+        store: &'a dyn Store,
+        interner: &'a Interner,
+        touched: &'a Touched,
+    ) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
             now: since.map_or(0, |since| {
                 u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
             }),
             began: Some(store.position()),
-            ..Self::new(store, numbers, touched)
+            ..Self::new(store, interner, touched)
         }
     }
 
     /// Rows of times that were set to now, and now.
-    pub(super) fn touches(&mut self) -> (Vec<Vec<u8>>, u32) {
+    pub(super) fn take_touched(&mut self) -> (Vec<Vec<u8>>, u32) {
         (std::mem::take(&mut self.touches), self.now)
     }
 
@@ -100,8 +104,8 @@ impl<'a> Transaction<'a> {
             .chain(self.empty.into_iter().map(Precondition::Empty))
             .collect();
         let changes = self.written.into_iter().map(|(key, value)| match value {
-            Some(value) => Change::Put(key, value),
-            None => Change::Delete(key),
+            Some(value) => WriteOp::Put(key, value),
+            None => WriteOp::Delete(key),
         });
         Some(Batch {
             preconditions,
@@ -116,23 +120,23 @@ impl<'a> Transaction<'a> {
             return Ok(value.clone());
         }
         let value = self.store.get(&key)?;
-        if !self.only_reads() {
+        if !self.is_read_only() {
             self.read.insert(key, value.clone());
         }
         Ok(value)
     }
 
     /// Whether nothing will be committed.
-    fn only_reads(&self) -> bool {
+    fn is_read_only(&self) -> bool {
         self.began.is_none()
     }
 
     fn put(&mut self, key: Key, value: Vec<u8>) {
-        self.written.insert(key.done(), Some(value));
+        self.written.insert(key.into_bytes(), Some(value));
     }
 
     fn delete(&mut self, key: Key) {
-        self.written.insert(key.done(), None);
+        self.written.insert(key.into_bytes(), None);
     }
 
     /// Reads a record and decodes it.
@@ -141,7 +145,7 @@ impl<'a> Transaction<'a> {
         key: Key,
         decode: impl FnOnce(&[u8]) -> Option<T>,
     ) -> Result<Option<T>, IndexError> {
-        let key = key.done();
+        let key = key.into_bytes();
         let Some(value) = self.get(key.clone())? else {
             return Ok(None);
         };

@@ -9,19 +9,19 @@
 
 use std::collections::HashMap;
 
-use super::key::{Fields, Key};
-use super::ownership::{Owned, Ownership};
-use super::record::{Blob, DigestId, Kept, Repository, RepositoryId, Role, Upload};
+use super::key::{FieldReader, Key};
+use super::ownership::{OwnedDirectory, Ownership};
+use super::record::{Blob, DigestId, EdgeRole, LoggedBytes, Repository, RepositoryId, Upload};
 use super::{DirectoryTime, Index, IndexError, Pair};
 use crate::digest::{Algorithm, Digest};
 use crate::name::Namespace;
 
+mod by_id;
 mod census;
-mod mend;
-mod numbered;
+mod repair;
 mod reverse;
 
-pub use census::{Census, Known};
+pub use census::{Census, CensusEntry};
 
 /// Rows that are read at once.
 const PAGE: usize = 4_096;
@@ -65,10 +65,10 @@ pub struct Flaw {
 }
 
 /// Hears of flaws.
-type Told<'a> = &'a mut dyn FnMut(Flaw);
+type FlawSink<'a> = &'a mut dyn FnMut(Flaw);
 
 /// Reads what stands in a key behind its repository; nothing if it is not there.
-type Rest = fn(&mut Fields<'_>) -> Option<()>;
+type KeySuffix = fn(&mut FieldReader<'_>) -> Option<()>;
 
 impl Index {
     /// Visits every row of a table.
@@ -81,65 +81,69 @@ impl Index {
     }
 
     /// Verifies every table; tells of each flaw, and gives what is known of every digest.
-    pub fn verify(&self, told: &mut dyn FnMut(Flaw)) -> Result<Census, IndexError> {
+    pub fn verify(&self, report: &mut dyn FnMut(Flaw)) -> Result<Census, IndexError> {
         let mut census = Census::default();
-        self.verify_digests(&mut census, told)?;
-        self.verify_repositories(&mut census, told)?;
-        self.verify_links(&mut census, told)?;
-        self.verify_manifests(&mut census, told)?;
-        self.verify_unsettled(told)?;
-        self.verify_uploads(&census, told)?;
-        self.verify_ownership(&census, told)?;
-        self.verify_times(&census, told)?;
-        self.verify_reverse(told)?;
+        self.verify_digests(&mut census, report)?;
+        self.verify_repositories(&mut census, report)?;
+        self.verify_links(&mut census, report)?;
+        self.verify_manifests(&mut census, report)?;
+        self.verify_pending(report)?;
+        self.verify_uploads(&census, report)?;
+        self.verify_ownership(&census, report)?;
+        self.verify_times(&census, report)?;
+        self.verify_reverse(report)?;
         Ok(census)
     }
 
-    fn verify_digests(&self, census: &mut Census, told: Told<'_>) -> Result<(), IndexError> {
+    fn verify_digests(&self, census: &mut Census, report: FlawSink<'_>) -> Result<(), IndexError> {
         self.each(b'B', |(key, value)| {
-            let digest = Fields(key.get(1..).unwrap_or_default()).digest();
+            let digest = FieldReader(key.get(1..).unwrap_or_default()).digest();
             match digest.zip(Blob::decode(&value)) {
-                Some((digest, blob)) if census.know(&digest, &blob) => {}
-                Some(_) => told(flaw(FlawKind::DigestWithoutNumber, key, value)),
-                None => told(flaw(FlawKind::RecordDamaged, key, value)),
+                Some((digest, blob)) if census.insert(&digest, &blob) => {}
+                Some(_) => report(flaw(FlawKind::DigestWithoutNumber, key, value)),
+                None => report(flaw(FlawKind::RecordDamaged, key, value)),
             }
             Ok(())
         })?;
         self.each(b'd', |(key, value)| {
-            let id = Fields(key.get(1..).unwrap_or_default()).id();
-            match id.zip(Fields(&value).digest()) {
-                Some((id, digest)) if census.number(id, &digest) => {}
-                Some(_) => told(flaw(FlawKind::NumberWithoutDigest, key, value)),
-                None => told(flaw(FlawKind::RecordDamaged, key, value)),
+            let id = FieldReader(key.get(1..).unwrap_or_default()).id();
+            match id.zip(FieldReader(&value).digest()) {
+                Some((id, digest)) if census.confirm(id, &digest) => {}
+                Some(_) => report(flaw(FlawKind::NumberWithoutDigest, key, value)),
+                None => report(flaw(FlawKind::RecordDamaged, key, value)),
             }
             Ok(())
         })?;
-        for id in census.unnumbered() {
-            let key = Key::table(b'd').id(id).done();
+        for id in census.unconfirmed() {
+            let key = Key::table(b'd').id(id).into_bytes();
             let kind = FlawKind::DigestWithoutNumber;
             let value = None;
-            told(Flaw { kind, key, value });
+            report(Flaw { kind, key, value });
         }
         self.each(b'K', |(key, value)| {
-            let id = Fields(key.get(1..).unwrap_or_default()).id();
+            let id = FieldReader(key.get(1..).unwrap_or_default()).id();
             let inline = id.and_then(|id| census.get(id)).map(|one| one.inline);
             match inline {
-                Some(true) => census.has_bytes(id.unwrap_or(DigestId(0))),
-                Some(false) | None => told(flaw(FlawKind::BytesWithoutBlob, key, value)),
+                Some(true) => census.mark_bytes(id.unwrap_or(DigestId(0))),
+                Some(false) | None => report(flaw(FlawKind::BytesWithoutBlob, key, value)),
             }
             Ok(())
         })
     }
 
-    fn verify_repositories(&self, census: &mut Census, told: Told<'_>) -> Result<(), IndexError> {
+    fn verify_repositories(
+        &self,
+        census: &mut Census,
+        report: FlawSink<'_>,
+    ) -> Result<(), IndexError> {
         let mut numbers: HashMap<RepositoryId, Namespace> = HashMap::new();
         self.each(b'n', |(key, value)| {
-            let id = Fields(key.get(1..).unwrap_or_default()).u32();
+            let id = FieldReader(key.get(1..).unwrap_or_default()).u32();
             let name = String::from_utf8(value.clone()).ok();
             let name = name.and_then(|name| name.parse().ok());
             match id.zip(name) {
                 Some((id, name)) => drop(numbers.insert(RepositoryId(id), name)),
-                None => told(flaw(FlawKind::RecordDamaged, key, value)),
+                None => report(flaw(FlawKind::RecordDamaged, key, value)),
             }
             Ok(())
         })?;
@@ -152,25 +156,25 @@ impl Index {
                         numbers.remove(&one.id);
                     } else {
                         let kind = FlawKind::RepositoryWithoutNumber;
-                        told(flaw(kind, key, value));
+                        report(flaw(kind, key, value));
                     }
                     census.repositories.insert(one.id, name);
                 }
-                None => told(flaw(FlawKind::RecordDamaged, key, value)),
+                None => report(flaw(FlawKind::RecordDamaged, key, value)),
             }
             Ok(())
         })?;
         for (id, name) in numbers {
-            let key = Key::table(b'n').repository(id).done();
+            let key = Key::table(b'n').repository(id).into_bytes();
             let value = name.as_str().as_bytes().to_vec();
-            told(flaw(FlawKind::NumberWithoutRepository, key, value));
+            report(flaw(FlawKind::NumberWithoutRepository, key, value));
         }
         Ok(())
     }
 
     /// Tables whose rows are about a repository and a digest.
-    fn verify_links(&self, census: &mut Census, told: Told<'_>) -> Result<(), IndexError> {
-        let tables: [(u8, Rest); 4] = [
+    fn verify_links(&self, census: &mut Census, report: FlawSink<'_>) -> Result<(), IndexError> {
+        let tables: [(u8, KeySuffix); 4] = [
             (b'L', nothing),
             (b'R', nothing),
             (b'I', skip_tag),
@@ -179,15 +183,15 @@ impl Index {
         for (table, rest) in tables {
             self.each(table, |(key, value)| {
                 if let Err(kind) = link(census, rest, &key, &value) {
-                    told(flaw(kind, key, value));
+                    report(flaw(kind, key, value));
                 }
                 Ok(())
             })?;
         }
-        let tables: [(u8, Rest); 3] = [(b'T', skip_tag), (b'G', nothing), (b'U', nothing)];
+        let tables: [(u8, KeySuffix); 3] = [(b'T', skip_tag), (b'G', nothing), (b'U', nothing)];
         for (table, rest) in tables {
             self.each(table, |(key, value)| {
-                let mut fields = Fields(key.get(1..).unwrap_or_default());
+                let mut fields = FieldReader(key.get(1..).unwrap_or_default());
                 let decoded = match table {
                     b'T' => tag_value(census, &value),
                     b'U' => Upload::decode(&value).map(drop),
@@ -198,79 +202,83 @@ impl Index {
                     Ok(()) => FlawKind::RecordDamaged,
                     Err(kind) => kind,
                 };
-                told(flaw(kind, key, value));
+                report(flaw(kind, key, value));
                 Ok(())
             })?;
         }
         Ok(())
     }
 
-    fn verify_manifests(&self, census: &mut Census, told: Told<'_>) -> Result<(), IndexError> {
+    fn verify_manifests(
+        &self,
+        census: &mut Census,
+        report: FlawSink<'_>,
+    ) -> Result<(), IndexError> {
         self.each(b'M', |(key, value)| {
-            let id = Fields(key.get(1..).unwrap_or_default()).id();
+            let id = FieldReader(key.get(1..).unwrap_or_default()).id();
             match id.filter(|_| std::str::from_utf8(&value).is_ok()) {
-                Some(id) if census.get(id).is_some() => census.is_manifest(id),
-                Some(_) => told(flaw(FlawKind::LinkOutOfPlace, key, value)),
-                None => told(flaw(FlawKind::RecordDamaged, key, value)),
+                Some(id) if census.get(id).is_some() => census.mark_manifest(id),
+                Some(_) => report(flaw(FlawKind::LinkOutOfPlace, key, value)),
+                None => report(flaw(FlawKind::RecordDamaged, key, value)),
             }
             Ok(())
         })?;
         self.each(b'E', |(key, value)| {
-            let manifest = Fields(key.get(1..).unwrap_or_default()).id();
-            let mut fields = Fields(&value);
-            let role = fields.u8().and_then(Role::of);
+            let manifest = FieldReader(key.get(1..).unwrap_or_default()).id();
+            let mut fields = FieldReader(&value);
+            let role = fields.u8().and_then(EdgeRole::of);
             match manifest.zip(role).zip(fields.id()) {
                 Some(((manifest, _), target)) if census.get(manifest).is_some() => {
                     if census.get(target).is_some() {
-                        census.use_of(target);
+                        census.mark_used(target);
                     } else {
-                        told(flaw(FlawKind::LinkOutOfPlace, key, value));
+                        report(flaw(FlawKind::LinkOutOfPlace, key, value));
                     }
                 }
-                Some(_) => told(flaw(FlawKind::LinkOutOfPlace, key, value)),
-                None => told(flaw(FlawKind::RecordDamaged, key, value)),
+                Some(_) => report(flaw(FlawKind::LinkOutOfPlace, key, value)),
+                None => report(flaw(FlawKind::RecordDamaged, key, value)),
             }
             Ok(())
         })
     }
 
-    fn verify_unsettled(&self, told: Told<'_>) -> Result<(), IndexError> {
+    fn verify_pending(&self, report: FlawSink<'_>) -> Result<(), IndexError> {
         self.each(b'Y', |(key, value)| {
-            let digest = Fields(key.get(1..).unwrap_or_default()).digest();
-            if digest.is_none() || Fields(&value).u64().is_none() {
-                told(flaw(FlawKind::RecordDamaged, key, value));
+            let digest = FieldReader(key.get(1..).unwrap_or_default()).digest();
+            if digest.is_none() || FieldReader(&value).u64().is_none() {
+                report(flaw(FlawKind::RecordDamaged, key, value));
             }
             Ok(())
         })?;
         self.each(b'Z', |(key, value)| {
-            let number = Fields(key.get(1..).unwrap_or_default()).u64();
-            if number.is_none_or(|number| Kept::decode(number, &value).is_none()) {
-                told(flaw(FlawKind::RecordDamaged, key, value));
+            let number = FieldReader(key.get(1..).unwrap_or_default()).u64();
+            if number.is_none_or(|number| LoggedBytes::decode(number, &value).is_none()) {
+                report(flaw(FlawKind::RecordDamaged, key, value));
             }
             Ok(())
         })
     }
 
-    fn verify_uploads(&self, census: &Census, told: Told<'_>) -> Result<(), IndexError> {
+    fn verify_uploads(&self, census: &Census, report: FlawSink<'_>) -> Result<(), IndexError> {
         self.each(b'H', |(key, value)| {
             let upload = key.get(1..21).unwrap_or_default();
             let there = self.store.get(&[b"U", upload].concat())?.is_some();
-            let mut fields = Fields(key.get(1..).unwrap_or_default());
+            let mut fields = FieldReader(key.get(1..).unwrap_or_default());
             let kind = match refers_to(census, nothing, &mut fields) {
                 Err(kind) => kind,
                 Ok(()) if !there => FlawKind::HashStateWithoutUpload,
                 Ok(()) => return Ok(()),
             };
-            told(flaw(kind, key, value));
+            report(flaw(kind, key, value));
             Ok(())
         })
     }
 
-    fn verify_ownership(&self, census: &Census, told: Told<'_>) -> Result<(), IndexError> {
+    fn verify_ownership(&self, census: &Census, report: FlawSink<'_>) -> Result<(), IndexError> {
         self.each(b'A', |(key, value)| {
-            let of = Owned::decode(key.get(1..).unwrap_or_default());
+            let of = OwnedDirectory::decode(key.get(1..).unwrap_or_default());
             let kind = match (of, Ownership::decode(&value)) {
-                (Some(Owned::Repository(id)), Some(_))
+                (Some(OwnedDirectory::Repository(id)), Some(_))
                     if !census.repositories.contains_key(&id) =>
                 {
                     FlawKind::RowWithoutRepository
@@ -278,14 +286,14 @@ impl Index {
                 (Some(_), Some(_)) => return Ok(()),
                 (None, _) | (_, None) => FlawKind::RecordDamaged,
             };
-            told(flaw(kind, key, value));
+            report(flaw(kind, key, value));
             Ok(())
         })
     }
 
-    fn verify_times(&self, census: &Census, told: Told<'_>) -> Result<(), IndexError> {
+    fn verify_times(&self, census: &Census, report: FlawSink<'_>) -> Result<(), IndexError> {
         self.each(b'W', |(key, value)| {
-            let mut fields = Fields(key.get(1..).unwrap_or_default());
+            let mut fields = FieldReader(key.get(1..).unwrap_or_default());
             let of = match fields.u8() {
                 Some(0) => fields.u8().map(drop).ok_or(FlawKind::RecordDamaged),
                 Some(1) => fields.algorithm().map(drop).ok_or(FlawKind::RecordDamaged),
@@ -297,7 +305,7 @@ impl Index {
                 Ok(()) => FlawKind::RecordDamaged,
                 Err(kind) => kind,
             };
-            told(flaw(kind, key, value));
+            report(flaw(kind, key, value));
             Ok(())
         })
     }
@@ -313,18 +321,22 @@ fn flaw(kind: FlawKind, key: Vec<u8>, value: Vec<u8>) -> Flaw {
 
 /// Behind the repository stands what is looked at elsewhere.
 #[expect(clippy::unnecessary_wraps, reason = "it is one of several")]
-fn nothing(_fields: &mut Fields<'_>) -> Option<()> {
+fn nothing(_fields: &mut FieldReader<'_>) -> Option<()> {
     Some(())
 }
 
 /// Passes over a tag and what ends it.
-fn skip_tag(fields: &mut Fields<'_>) -> Option<()> {
+fn skip_tag(fields: &mut FieldReader<'_>) -> Option<()> {
     let end = fields.0.iter().position(|byte| *byte == 0)?;
     fields.take(end + 1).map(drop)
 }
 
 /// Whether a key begins with a repository that exists, and goes on as it should.
-fn refers_to(census: &Census, rest: Rest, fields: &mut Fields<'_>) -> Result<(), FlawKind> {
+fn refers_to(
+    census: &Census,
+    rest: KeySuffix,
+    fields: &mut FieldReader<'_>,
+) -> Result<(), FlawKind> {
     let id = fields.u32().ok_or(FlawKind::RecordDamaged)?;
     if !census.repositories.contains_key(&RepositoryId(id)) {
         return Err(FlawKind::RowWithoutRepository);
@@ -333,8 +345,8 @@ fn refers_to(census: &Census, rest: Rest, fields: &mut Fields<'_>) -> Result<(),
 }
 
 /// Whether a link stands under its digest, and names one that is known.
-fn link(census: &mut Census, rest: Rest, key: &[u8], value: &[u8]) -> Result<(), FlawKind> {
-    let mut fields = Fields(key.get(1..).unwrap_or_default());
+fn link(census: &mut Census, rest: KeySuffix, key: &[u8], value: &[u8]) -> Result<(), FlawKind> {
+    let mut fields = FieldReader(key.get(1..).unwrap_or_default());
     refers_to(census, rest, &mut fields)?;
     let row = (fields.algorithm(), fields.u64(), fields.id());
     let (Some(algorithm), Some(prefix), Some(id)) = row else {
@@ -347,26 +359,26 @@ fn link(census: &mut Census, rest: Rest, key: &[u8], value: &[u8]) -> Result<(),
     if value.is_empty() {
         return Ok(());
     }
-    let mut fields = Fields(value);
+    let mut fields = FieldReader(value);
     fields.u32().ok_or(FlawKind::RecordDamaged)?;
     let target = match fields.0.len() {
         0 => id,
         _ => fields.id().ok_or(FlawKind::RecordDamaged)?,
     };
     census.get(target).ok_or(FlawKind::LinkOutOfPlace)?;
-    census.use_of(target);
+    census.mark_used(target);
     Ok(())
 }
 
 /// Whether a tag's value can be read, and names a digest that is known.
 fn tag_value(census: &mut Census, value: &[u8]) -> Option<()> {
-    let mut fields = Fields(value);
+    let mut fields = FieldReader(value);
     fields.u8()?;
     if fields.0.is_empty() {
         return Some(());
     }
     let (id, _pushed) = (fields.id()?, fields.u32()?);
     census.get(id)?;
-    census.use_of(id);
+    census.mark_used(id);
     Some(())
 }

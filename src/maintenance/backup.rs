@@ -20,7 +20,7 @@ use super::{Fault, FsckReport, Progress, Severity};
 use crate::blobs::{Blobs, BlobsError, Local, Way, who_else_writes};
 use crate::digest::Digest;
 use crate::dir::{Dir, FilePath};
-use crate::index::{INDEX_FILE, IndexError, JOURNAL_DIRECTORY, forget_journal};
+use crate::index::{INDEX_FILE, IndexError, JOURNAL_DIRECTORY, detach_journal};
 use crate::layout::Node;
 use crate::registry::{BACKUP_MARK, Error, Registry, Snapshot, Value, holds, is_backup};
 
@@ -360,7 +360,7 @@ fn copy_index(backup: &Dir, store: &Dir) -> Result<(), Error> {
     };
     copy().map_err(about(&store.shown(INDEX_COPY)))?;
     // Who looked into the backup has left it a journal, which does not come with it.
-    forget_journal(store, INDEX_COPY).map_err(IndexError::from)?;
+    detach_journal(store, INDEX_COPY).map_err(IndexError::from)?;
     let renamed = new.rename(&index, RenameFlags::empty());
     renamed.map_err(about(&store.shown(INDEX_FILE)))
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Progress;
 use crate::digest::Digest;
-use crate::index::{Census, DigestId, Flaw, RepositoryId, Role};
+use crate::index::{Census, DigestId, EdgeRole, Flaw, RepositoryId};
 use crate::name::{LinkSet, RepositoryName};
 use crate::registry::{Error, Registry, Snapshot};
 
@@ -258,7 +258,7 @@ impl Check<'_> {
         })?;
         self.report.links += (layers.len() + bare.len() + held.len()) as u64 + tags;
         for digest in bare {
-            let digest = index.digest_of(digest)?;
+            let digest = index.digest(digest)?;
             self.in_repository(
                 Fault::LayerWithoutBlob,
                 name,
@@ -270,7 +270,7 @@ impl Check<'_> {
             if !self.report.count(Fault::DanglingTag) {
                 continue;
             }
-            let target = index.digest_of(target)?;
+            let target = index.digest(target)?;
             self.report.findings.push(FsckFinding {
                 needed_by: vec![format!("{name}:{tag}")],
                 ..FsckFinding::new(
@@ -298,27 +298,27 @@ impl Check<'_> {
     ) -> Result<(), Error> {
         let index = self.snapshot.index();
         let Some(known) = self.census.get(target).filter(|known| known.present) else {
-            let digest = index.digest_of(id)?;
+            let digest = index.digest(id)?;
             let action = RepairAction::Unlink(name.clone(), digest);
             return self.in_repository(Fault::RevisionWithoutBlob, name, &digest, action);
         };
         if !known.manifest {
-            let digest = index.digest_of(target)?;
+            let digest = index.digest(target)?;
             return self.unlearned(name, &digest);
         }
-        for (role, named) in index.names_of(target)? {
+        for (role, named) in index.reference_ids(target)? {
             let there = match role {
-                Role::Config | Role::Layer => layers.contains(&named),
-                Role::Child => {
+                EdgeRole::Config | EdgeRole::Layer => layers.contains(&named),
+                EdgeRole::Child => {
                     let is_manifest = self.census.get(named).is_some_and(|one| one.manifest);
                     revisions.contains(&named) || (!is_manifest && layers.contains(&named))
                 }
-                Role::Subject => true,
+                EdgeRole::Subject => true,
             };
             if there {
                 continue;
             }
-            let (manifest, named) = (index.digest_of(id)?, index.digest_of(named)?);
+            let (manifest, named) = (index.digest(id)?, index.digest(named)?);
             if self.may_be_elsewhere(&manifest, &named)? {
                 continue;
             }

@@ -180,7 +180,7 @@ impl<'a> Inventory<'a> {
             last = Some(end.clone());
             // A directory on the way to others holds nothing.
             let named = page.into_iter().filter_map(|(name, one)| {
-                let made = one.directories != crate::index::Directories::default();
+                let made = one.directories != crate::index::RepositoryDirectories::default();
                 Some((one.id, name.repository().filter(|_| made)?))
             });
             found.extend(named);

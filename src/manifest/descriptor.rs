@@ -5,40 +5,40 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::fields::{self, Fields, array, object, text, wrong_type};
-use super::json::{Json, Shape, below};
+use super::json::{Json, JsonType, below};
+use super::object_fields::{self, ObjectFields, array, object, text, wrong_type};
 use super::uri::Uri;
-use super::{Named, Need, Reference, Refusal, Role, Rule};
+use super::{ManifestRule, Reference, ReferenceRole, ReferencedDigest, Refusal, Requirement};
 use crate::digest::{Algorithm, Digest};
 
 /// A descriptor whose fields are all of their form.
 pub(super) struct Descriptor {
     pub(super) media_type: String,
-    pub(super) named: Named,
+    pub(super) digest: ReferencedDigest,
     pub(super) size: u64,
     /// How many URLs it has.
     pub(super) urls: usize,
     /// The first of them that is not of http or https, or has a fragment: its place and itself.
-    pub(super) odd_url: Option<(usize, String)>,
+    pub(super) unfetchable_url: Option<(usize, String)>,
     pub(super) has_platform: bool,
     pub(super) pointer: String,
 }
 
 impl Descriptor {
-    pub(super) fn reference(self, role: Role, need: Need) -> Reference {
+    pub(super) fn reference(self, role: ReferenceRole, requirement: Requirement) -> Reference {
         Reference {
             role,
             media_type: self.media_type,
-            named: self.named,
+            digest: self.digest,
             size: Some(self.size),
             pointer: self.pointer,
-            need,
+            requirement,
         }
     }
 
     /// Where the URL stands that no registry would fetch from.
-    pub(super) fn odd_url_pointer(&self) -> String {
-        let at = self.odd_url.as_ref().map_or(0, |(at, _)| *at);
+    pub(super) fn unfetchable_url_pointer(&self) -> String {
+        let at = self.unfetchable_url.as_ref().map_or(0, |(at, _)| *at);
         format!("{}/urls/{at}", self.pointer)
     }
 }
@@ -60,21 +60,21 @@ pub(super) fn descriptor(value: Json<'_>, pointer: &str) -> Result<Descriptor, R
 
 /// Reads a descriptor; the places of refusals are within it.
 fn read(value: Json<'_>, pointer: &str) -> Result<Descriptor, Refusal> {
-    let fields = Fields::of(object(value, "a descriptor")?, fields::DESCRIPTOR)?;
+    let fields = ObjectFields::of(object(value, "a descriptor")?, object_fields::DESCRIPTOR)?;
     let media_type = fields.required("mediaType", media_type)?.into_owned();
-    let named = fields.required("digest", named)?;
+    let digest = fields.required("digest", named)?;
     let size = fields.required("size", size)?;
     fields.optional("artifactType", self::media_type)?;
     fields.optional("annotations", annotations)?;
-    fields.optional("data", |data| self::data(data, &named, size))?;
+    fields.optional("data", |data| self::data(data, &digest, size))?;
     let platform = fields.optional("platform", platform)?;
-    let (urls, odd_url) = fields.optional("urls", urls)?.unwrap_or_default();
+    let (urls, unfetchable_url) = fields.optional("urls", urls)?.unwrap_or_default();
     Ok(Descriptor {
         media_type,
-        named,
+        digest,
         size,
         urls,
-        odd_url,
+        unfetchable_url,
         has_platform: platform.is_some(),
         pointer: pointer.to_owned(),
     })
@@ -88,7 +88,7 @@ pub(super) fn media_type(value: Json<'_>) -> Result<Cow<'_, str>, Refusal> {
     }
     let expected = "a media type (RFC 6838)";
     Err(Refusal::new(
-        Rule::BadMediaType,
+        ManifestRule::BadMediaType,
         "",
         value.to_string(),
         expected,
@@ -114,19 +114,19 @@ fn restricted_name(name: &str) -> bool {
 }
 
 /// A digest, of an algorithm that we know or of another that the grammar admits.
-pub(super) fn named(value: Json<'_>) -> Result<Named, Refusal> {
+pub(super) fn named(value: Json<'_>) -> Result<ReferencedDigest, Refusal> {
     let text = text(value)?;
     if let Ok(digest) = text.parse() {
-        return Ok(Named::Digest(digest));
+        return Ok(ReferencedDigest::Known(digest));
     }
     let (algorithm, encoded) = text.split_once(':').unwrap_or_default();
     let known = Algorithm::from_name(algorithm).is_some();
     if !known && is_algorithm(algorithm) && is_encoded(encoded) {
-        return Ok(Named::Unknown(text.into_owned()));
+        return Ok(ReferencedDigest::UnknownAlgorithm(text.into_owned()));
     }
     let expected = "sha256: and 64 lower-case hex digits (or sha384:, sha512:)";
     Err(Refusal::new(
-        Rule::BadDigest,
+        ManifestRule::BadDigest,
         "",
         value.to_string(),
         expected,
@@ -148,20 +148,20 @@ fn is_encoded(text: &str) -> bool {
 }
 
 fn size(value: Json<'_>) -> Result<u64, Refusal> {
-    if value.shape() != Shape::Number {
+    if value.json_type() != JsonType::Number {
         return Err(wrong_type(value, "an integer"));
     }
     let size = value.integer().and_then(|size| u64::try_from(size).ok());
     size.ok_or_else(|| {
         let expected = "an integer of at least 0 that fits 63 bits";
-        Refusal::new(Rule::BadSize, "", value.to_string(), expected)
+        Refusal::new(ManifestRule::BadSize, "", value.to_string(), expected)
     })
 }
 
 /// Annotations are strings by strings.
 pub(super) fn annotations(value: Json<'_>) -> Result<(), Refusal> {
     let mut members = object(value, "an object of strings")?.members();
-    let wrong = members.find(|(_, value)| value.shape() != Shape::String);
+    let wrong = members.find(|(_, value)| value.json_type() != JsonType::String);
     wrong.map_or(Ok(()), |(key, value)| {
         let refusal = wrong_type(value, "a string");
         Err(refusal.under(&below("", &key)))
@@ -169,18 +169,18 @@ pub(super) fn annotations(value: Json<'_>) -> Result<(), Refusal> {
 }
 
 /// Embedded data must be just what the digest and size say.
-fn data(value: Json<'_>, named: &Named, size: u64) -> Result<(), Refusal> {
+fn data(value: Json<'_>, named: &ReferencedDigest, size: u64) -> Result<(), Refusal> {
     let mismatch = |value: String| {
         let expected = format!("base64 of the {size} bytes of {named}");
-        Refusal::new(Rule::DataMismatch, "", value, expected)
+        Refusal::new(ManifestRule::DataMismatch, "", value, expected)
     };
     let Ok(bytes) = STANDARD.decode(&*text(value)?) else {
         return Err(mismatch("not base64".into()));
     };
     let is = match named {
-        Named::Digest(digest) => Digest::of(digest.algorithm(), &bytes) == *digest,
+        ReferencedDigest::Known(digest) => Digest::of(digest.algorithm(), &bytes) == *digest,
         // What nobody here can compute nobody can doubt.
-        Named::Unknown(_) => true,
+        ReferencedDigest::UnknownAlgorithm(_) => true,
     };
     if bytes.len() as u64 != size || !is {
         return Err(mismatch(format!("{} other bytes", bytes.len())));
@@ -190,11 +190,11 @@ fn data(value: Json<'_>, named: &Named, size: u64) -> Result<(), Refusal> {
 
 /// A platform must say architecture and operating system.
 fn platform(value: Json<'_>) -> Result<(), Refusal> {
-    let fields = Fields::of(object(value, "an object")?, fields::PLATFORM)?;
+    let fields = ObjectFields::of(object(value, "an object")?, object_fields::PLATFORM)?;
     for key in ["architecture", "os"] {
         fields.optional(key, text)?.ok_or_else(|| {
             let place = below("", key);
-            Refusal::new(Rule::BadPlatform, place, "nothing", "a string")
+            Refusal::new(ManifestRule::BadPlatform, place, "nothing", "a string")
         })?;
     }
     for key in ["os.version", "variant"] {
@@ -227,7 +227,7 @@ fn urls(value: Json<'_>) -> Result<(usize, Option<(usize, String)>), Refusal> {
     let count = strings(value, |at, url| {
         let uri = Uri::of(url).ok_or_else(|| {
             let expected = "a URI (RFC 3986), with a host if it is of http or https";
-            Refusal::new(Rule::BadUrl, "", format!("{url:?}"), expected)
+            Refusal::new(ManifestRule::BadUrl, "", format!("{url:?}"), expected)
         })?;
         if odd.is_none() && (!uri.is_web() || uri.has_fragment()) {
             odd = Some((at, url.to_owned()));

@@ -10,7 +10,7 @@ use std::fmt;
 mod scan;
 mod text;
 
-pub(super) use scan::{DEPTH_MAX, Fault, FaultKind, Names, scan};
+pub(super) use scan::{DEPTH_MAX, DuplicateNames, SyntaxError, SyntaxErrorKind, scan};
 
 /// A value: its bytes in the document, which begin and end with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(super) struct Json<'a>(&'a [u8]);
 
 /// What a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(super) enum JsonType {
     Null,
     Bool,
     Number,
@@ -34,14 +34,14 @@ impl<'a> Json<'a> {
     }
 
     /// What it is.
-    pub(super) fn shape(self) -> Shape {
+    pub(super) fn json_type(self) -> JsonType {
         match self.0.first() {
-            Some(b'{') => Shape::Object,
-            Some(b'[') => Shape::Array,
-            Some(b'"') => Shape::String,
-            Some(b't' | b'f') => Shape::Bool,
-            Some(b'-' | b'0'..=b'9') => Shape::Number,
-            Some(_) | None => Shape::Null,
+            Some(b'{') => JsonType::Object,
+            Some(b'[') => JsonType::Array,
+            Some(b'"') => JsonType::String,
+            Some(b't' | b'f') => JsonType::Bool,
+            Some(b'-' | b'0'..=b'9') => JsonType::Number,
+            Some(_) | None => JsonType::Null,
         }
     }
 
@@ -54,7 +54,7 @@ impl<'a> Json<'a> {
     /// A number without a fraction and an exponent that fits 64 bits, as Go reads one into an
     /// integer; `None` if it is something else.
     pub(super) fn integer(self) -> Option<i64> {
-        let literal = (self.shape() == Shape::Number).then_some(self.0)?;
+        let literal = (self.json_type() == JsonType::Number).then_some(self.0)?;
         std::str::from_utf8(literal).ok()?.parse().ok()
     }
 
@@ -74,13 +74,13 @@ impl<'a> Json<'a> {
 /// Shows a value as it stands in a document; of what is large only how much there is.
 impl fmt::Display for Json<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.shape() {
-            Shape::Null | Shape::Bool | Shape::Number => {
+        match self.json_type() {
+            JsonType::Null | JsonType::Bool | JsonType::Number => {
                 f.write_str(&String::from_utf8_lossy(self.0))
             }
-            Shape::String => write!(f, "{:?}", self.text().unwrap_or_default()),
-            Shape::Array => write!(f, "an array of {}", self.elements().count()),
-            Shape::Object => write!(f, "an object of {}", self.members().count()),
+            JsonType::String => write!(f, "{:?}", self.text().unwrap_or_default()),
+            JsonType::Array => write!(f, "an array of {}", self.elements().count()),
+            JsonType::Object => write!(f, "an object of {}", self.members().count()),
         }
     }
 }

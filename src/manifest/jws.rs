@@ -15,9 +15,9 @@ use ring::signature::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::fields::{Fields, array};
 use super::json::below;
-use super::{Refusal, Rule, missing};
+use super::object_fields::{ObjectFields, array};
+use super::{ManifestRule, Refusal, missing};
 
 /// The key under which signatures stand.
 pub(super) const SIGNATURES: &str = "signatures";
@@ -26,7 +26,7 @@ const SIGNATURES_MAX: usize = 16;
 
 /// What was signed, and by what.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Signed {
+pub(super) struct VerifiedPayload {
     /// The document before it was signed.
     pub(super) payload: Vec<u8>,
     /// Each signature as distribution up to 2.4 kept it: a blob of its own.
@@ -36,14 +36,14 @@ pub(super) struct Signed {
 /// One signature. The order of its fields is that in which distribution writes them.
 #[derive(Debug, Serialize, Deserialize)]
 struct Signature {
-    header: Header,
+    header: JwsHeader,
     #[serde(rename = "signature")]
     value: String,
     protected: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Header {
+struct JwsHeader {
     #[serde(skip_serializing_if = "Option::is_none")]
     jwk: Option<Value>,
     alg: String,
@@ -53,7 +53,7 @@ struct Header {
 
 /// The header that is signed too.
 #[derive(Debug, Deserialize)]
-struct Protected {
+struct ProtectedHeader {
     #[serde(rename = "formatLength")]
     format_length: usize,
     #[serde(rename = "formatTail")]
@@ -61,14 +61,17 @@ struct Protected {
 }
 
 /// What is wrong with a signature, in words.
-struct Wrong(String);
+struct SignatureError(String);
 
-fn wrong(text: impl Into<String>) -> Wrong {
-    Wrong(text.into())
+fn signature_error(text: impl Into<String>) -> SignatureError {
+    SignatureError(text.into())
 }
 
 /// Verifies every signature of a document.
-pub(super) fn verify(document: &Fields<'_>, bytes: &[u8]) -> Result<Signed, Refusal> {
+pub(super) fn verify(
+    document: &ObjectFields<'_>,
+    bytes: &[u8],
+) -> Result<VerifiedPayload, Refusal> {
     let pointer = below("", SIGNATURES);
     let expected = "an array of signatures";
     let values = document.get(SIGNATURES).map(|value| array(value, expected));
@@ -76,12 +79,15 @@ pub(super) fn verify(document: &Fields<'_>, bytes: &[u8]) -> Result<Signed, Refu
         return Err(missing(&pointer, expected));
     };
     let count = values.elements().count();
-    let refused = |place: &str, Wrong(value): Wrong| {
+    let refused = |place: &str, SignatureError(value): SignatureError| {
         let expected = "a signature (RFC 7515) that verifies with the key beside it";
-        Refusal::new(Rule::BadSignature, place, value, expected)
+        Refusal::new(ManifestRule::BadSignature, place, value, expected)
     };
     if !(1..=SIGNATURES_MAX).contains(&count) {
-        return Err(refused(&pointer, wrong(format!("an array of {count}"))));
+        return Err(refused(
+            &pointer,
+            signature_error(format!("an array of {count}")),
+        ));
     }
     let signatures = read(bytes).map_err(|why| refused(&pointer, why))?;
     let mut payload = None;
@@ -89,42 +95,45 @@ pub(super) fn verify(document: &Fields<'_>, bytes: &[u8]) -> Result<Signed, Refu
         let place = format!("{pointer}/{at}");
         let signed = check(signature, bytes).map_err(|why| refused(&place, why))?;
         if payload.as_ref().is_some_and(|payload| *payload != signed) {
-            return Err(refused(&place, wrong("of another payload than the first")));
+            return Err(refused(
+                &place,
+                signature_error("of another payload than the first"),
+            ));
         }
         payload = Some(signed);
     }
     let signatures = signatures.iter().map(serde_json::to_vec);
-    Ok(Signed {
+    Ok(VerifiedPayload {
         payload: payload.unwrap_or_default(),
         signatures: signatures
             .collect::<Result<_, _>>()
-            .map_err(|error| refused(&pointer, wrong(error.to_string())))?,
+            .map_err(|error| refused(&pointer, signature_error(error.to_string())))?,
     })
 }
 
 /// The signatures of a document.
-fn read(bytes: &[u8]) -> Result<Vec<Signature>, Wrong> {
+fn read(bytes: &[u8]) -> Result<Vec<Signature>, SignatureError> {
     #[derive(Deserialize)]
-    struct Document {
+    struct SignedDocument {
         signatures: Vec<Signature>,
     }
-    let document: Document =
-        serde_json::from_slice(bytes).map_err(|error| wrong(format!("malformed: {error}")))?;
+    let document: SignedDocument = serde_json::from_slice(bytes)
+        .map_err(|error| signature_error(format!("malformed: {error}")))?;
     Ok(document.signatures)
 }
 
-fn decode(what: &str, text: &str) -> Result<Vec<u8>, Wrong> {
+fn decode(what: &str, text: &str) -> Result<Vec<u8>, SignatureError> {
     URL_SAFE_NO_PAD
         .decode(text.trim_end_matches('='))
-        .map_err(|error| wrong(format!("with a {what} that is not base64url: {error}")))
+        .map_err(|error| signature_error(format!("with a {what} that is not base64url: {error}")))
 }
 
 /// The payload that a signature is of, if it verifies.
-fn check(signature: &Signature, bytes: &[u8]) -> Result<Vec<u8>, Wrong> {
+fn check(signature: &Signature, bytes: &[u8]) -> Result<Vec<u8>, SignatureError> {
     let protected = protected(signature)?;
     let mut payload = bytes
         .get(..protected.format_length)
-        .ok_or_else(|| wrong("of a payload longer than the document"))?
+        .ok_or_else(|| signature_error("of a payload longer than the document"))?
         .to_vec();
     payload.extend(decode("formatTail", &protected.format_tail)?);
     let input = format!(
@@ -136,23 +145,23 @@ fn check(signature: &Signature, bytes: &[u8]) -> Result<Vec<u8>, Wrong> {
     if verifies(&signature.header, input.as_bytes(), &bytes)? {
         Ok(payload)
     } else {
-        Err(wrong("one that does not verify"))
+        Err(signature_error("one that does not verify"))
     }
 }
 
-fn protected(signature: &Signature) -> Result<Protected, Wrong> {
+fn protected(signature: &Signature) -> Result<ProtectedHeader, SignatureError> {
     let header = decode("protected header", &signature.protected)?;
     serde_json::from_slice(&header).map_err(|error| {
-        wrong(format!(
+        signature_error(format!(
             "with a protected header that is malformed: {error}"
         ))
     })
 }
 
 /// Whether a signature is good.
-fn verifies(header: &Header, input: &[u8], signature: &[u8]) -> Result<bool, Wrong> {
+fn verifies(header: &JwsHeader, input: &[u8], signature: &[u8]) -> Result<bool, SignatureError> {
     let jwk = header.jwk.as_ref().ok_or_else(|| {
-        wrong("without a key (jwk) beside it; chains of certificates are not read")
+        signature_error("without a key (jwk) beside it; chains of certificates are not read")
     })?;
     let field = |name: &str| jwk.get(name).and_then(Value::as_str).unwrap_or_default();
     let number = |name: &str| decode(name, field(name));
@@ -188,8 +197,8 @@ fn verifies(header: &Header, input: &[u8], signature: &[u8]) -> Result<bool, Wro
     Ok(key.verify(rsa, input, signature).is_ok())
 }
 
-fn unsupported(algorithm: &str) -> Wrong {
-    wrong(format!(
+fn unsupported(algorithm: &str) -> SignatureError {
+    signature_error(format!(
         "by {algorithm:?}, which is none of ES256, ES384, RS256, RS384, RS512"
     ))
 }

@@ -1,8 +1,8 @@
 //! Kinds: what a document is, told from its content alone.
 
-use super::fields::Fields;
-use super::json::{Json, Shape};
-use super::{Refusal, Rule};
+use super::json::{Json, JsonType};
+use super::object_fields::ObjectFields;
+use super::{ManifestRule, Refusal};
 
 /// What a manifest is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -93,28 +93,28 @@ impl Kind {
 }
 
 /// The keys by which some reader of manifests tells a kind.
-const TELLING: [&str; 5] = ["config", "layers", "manifests", "fsLayers", "history"];
+const KIND_KEYS: [&str; 5] = ["config", "layers", "manifests", "fsLayers", "history"];
 
 /// The kind of a document, which cannot be read as another.
-pub(super) fn classify(document: &Fields<'_>) -> Result<Kind, Refusal> {
-    let telling = |key: &&str| document.member(key).is_some();
-    let index = telling(&"manifests");
-    let image = TELLING
+pub(super) fn classify(document: &ObjectFields<'_>) -> Result<Kind, Refusal> {
+    let has_key = |key: &&str| document.member(key).is_some();
+    let index = has_key(&"manifests");
+    let image = KIND_KEYS
         .into_iter()
-        .find(|key| *key != "manifests" && telling(key));
+        .find(|key| *key != "manifests" && has_key(key));
     if let (true, Some(image)) = (index, image) {
         let value = format!("a document with both \"manifests\" and {image:?}");
         return Err(ambiguous(image, value, "one or the other"));
     }
-    let kind = claimed(document)?.ok_or_else(|| {
+    let kind = detect(document)?.ok_or_else(|| {
         let expected = "a mediaType, or manifests, or config and layers";
-        Refusal::new(Rule::UnknownKind, "", "of no known kind", expected)
+        Refusal::new(ManifestRule::UnknownKind, "", "of no known kind", expected)
     })?;
-    if let Some(key) = TELLING
+    if let Some(key) = KIND_KEYS
         .into_iter()
-        .find(|key| telling(key) && !kind.admits(key))
+        .find(|key| has_key(key) && !kind.admits(key))
     {
-        let own = TELLING.into_iter().filter(|key| kind.admits(key));
+        let own = KIND_KEYS.into_iter().filter(|key| kind.admits(key));
         let expected = own.collect::<Vec<_>>().join(" and ");
         let value = format!("a {} with {key:?}", kind.media_type());
         return Err(ambiguous(key, value, &expected));
@@ -124,22 +124,32 @@ pub(super) fn classify(document: &Fields<'_>) -> Result<Kind, Refusal> {
 }
 
 fn ambiguous(key: &str, value: String, expected: &str) -> Refusal {
-    Refusal::new(Rule::AmbiguousKind, format!("/{key}"), value, expected)
+    Refusal::new(
+        ManifestRule::AmbiguousKind,
+        format!("/{key}"),
+        value,
+        expected,
+    )
 }
 
 /// The kind that a document says or shows it is: by schema version, media type and shape, in
 /// this order, as distribution tells stored manifests.
-fn claimed(document: &Fields<'_>) -> Result<Option<Kind>, Refusal> {
+fn detect(document: &ObjectFields<'_>) -> Result<Option<Kind>, Refusal> {
     let said = document.get("mediaType").map(|value| {
         let known = value.text().and_then(|text| Kind::from_media_type(&text));
         known.ok_or_else(|| {
             let expected = "the media type of a Docker or OCI manifest or index";
             let shown = value.to_string();
-            Refusal::new(Rule::UnknownMediaType, "/mediaType", shown, expected)
+            Refusal::new(
+                ManifestRule::UnknownMediaType,
+                "/mediaType",
+                shown,
+                expected,
+            )
         })
     });
     let said = said.transpose()?;
-    let shape = |key: &str| document.get(key).map(Json::shape);
+    let shape = |key: &str| document.get(key).map(Json::json_type);
     let first = document.get("schemaVersion").and_then(Json::integer) == Some(1);
     if first && said.is_none_or(Kind::is_schema1) {
         let signed = document.get("signatures").is_some();
@@ -152,15 +162,16 @@ fn claimed(document: &Fields<'_>) -> Result<Option<Kind>, Refusal> {
     if said.is_some() {
         return Ok(said);
     }
-    if shape("manifests") == Some(Shape::Array) {
+    if shape("manifests") == Some(JsonType::Array) {
         return Ok(Some(Kind::OciIndex));
     }
-    let image = shape("config") == Some(Shape::Object) && shape("layers") == Some(Shape::Array);
+    let image =
+        shape("config") == Some(JsonType::Object) && shape("layers") == Some(JsonType::Array);
     Ok(image.then_some(Kind::OciManifest))
 }
 
 /// A document says the schema version of its kind.
-fn schema_version(document: &Fields<'_>, kind: Kind) -> Result<(), Refusal> {
+fn schema_version(document: &ObjectFields<'_>, kind: Kind) -> Result<(), Refusal> {
     let expected = kind.schema_version();
     let place = "/schemaVersion";
     match document.get("schemaVersion") {
@@ -168,7 +179,12 @@ fn schema_version(document: &Fields<'_>, kind: Kind) -> Result<(), Refusal> {
         None => Err(super::missing(place, &expected.to_string())),
         Some(other) => {
             let (value, expected) = (other.to_string(), expected.to_string());
-            Err(Refusal::new(Rule::SchemaVersion, place, value, expected))
+            Err(Refusal::new(
+                ManifestRule::SchemaVersion,
+                place,
+                value,
+                expected,
+            ))
         }
     }
 }

@@ -5,11 +5,11 @@ macro_rules! rules {
     ($($(#[doc = $text:literal])+ $rule:ident = $name:literal,)+) => {
         /// A rule that a manifest may break. The names are stable.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Rule {
+        pub enum ManifestRule {
             $($(#[doc = $text])+ $rule,)+
         }
 
-        impl Rule {
+        impl ManifestRule {
             /// The rule's name, for machines and people.
             pub fn name(self) -> &'static str {
                 match self {
@@ -80,7 +80,7 @@ rules! {
 #[error("{}: {} is {value}, expected {expected}", rule.name(), place(pointer))]
 pub struct Refusal {
     /// The rule it breaks.
-    pub rule: Rule,
+    pub rule: ManifestRule,
     /// Where, as a JSON pointer; empty for the document.
     pub pointer: String,
     /// What is there, shortened.
@@ -120,7 +120,7 @@ impl Refusal {
 
     /// A refusal by this rule.
     pub fn new(
-        rule: Rule,
+        rule: ManifestRule,
         pointer: impl AsRef<str>,
         value: impl AsRef<str>,
         expected: impl Into<String>,

@@ -7,10 +7,10 @@
 
 use super::descriptor::named;
 use super::document::Document;
-use super::fields::{self, Fields, array, object, text};
 use super::json::Json;
-use super::jws::{self, Signed};
-use super::{Need, Reference, Refusal, Role, Rule};
+use super::jws::{self, VerifiedPayload};
+use super::object_fields::{self, ObjectFields, array, object, text};
+use super::{ManifestRule, Reference, ReferenceRole, Refusal, Requirement};
 use crate::name::{RepositoryName, Tag};
 
 /// The media type of the layers, which the document does not say.
@@ -20,16 +20,21 @@ pub(super) const LAYER: &str = "application/vnd.docker.container.image.rootfs.di
 pub(super) fn signed(
     document: &Document<'_>,
     bytes: &[u8],
-) -> Result<(Vec<Reference>, Signed), Refusal> {
+) -> Result<(Vec<Reference>, VerifiedPayload), Refusal> {
     let signed = jws::verify(&document.fields, bytes)?;
-    let payload = Document::judged(&signed.payload)?;
+    let payload = Document::parse_strict(&signed.payload)?;
     let members = document.object.members();
     let outer = members.filter(|(key, _)| key != jws::SIGNATURES);
     if !outer.eq(payload.object.members()) {
         let value = "a payload that is another document";
         let expected = "the document without its signatures";
         let place = format!("/{}", jws::SIGNATURES);
-        return Err(Refusal::new(Rule::BadSignature, place, value, expected));
+        return Err(Refusal::new(
+            ManifestRule::BadSignature,
+            place,
+            value,
+            expected,
+        ));
     }
     let references = plain(&payload)?;
     Ok((references, signed))
@@ -37,7 +42,7 @@ pub(super) fn signed(
 
 /// Judges a document without signatures: what it references.
 pub(super) fn plain(document: &Document<'_>) -> Result<Vec<Reference>, Refusal> {
-    let fields = Fields::of(document.object, fields::SCHEMA1)?;
+    let fields = ObjectFields::of(document.object, object_fields::SCHEMA1)?;
     fields.required("name", |value| {
         let name = text(value)?.parse::<RepositoryName>();
         name.map_err(|_| bad_name(value, "a repository's name"))
@@ -63,25 +68,30 @@ pub(super) fn plain(document: &Document<'_>) -> Result<Vec<Reference>, Refusal> 
         let pointer = format!("/fsLayers/{at}");
         let sum = field(layer, &["blobSum"], named);
         Ok(Reference {
-            role: Role::Layer,
+            role: ReferenceRole::Layer,
             media_type: LAYER.to_owned(),
-            named: sum.map_err(|refusal| refusal.under(&pointer))?,
+            digest: sum.map_err(|refusal| refusal.under(&pointer))?,
             size: None,
             pointer,
-            need: Need::Blob,
+            requirement: Requirement::Blob,
         })
     });
     let references = references.collect::<Result<Vec<_>, Refusal>>()?;
     if references.len() != entries {
         let value = format!("{entries} for {} layers", references.len());
         let expected = "one entry for each layer";
-        return Err(Refusal::new(Rule::BadHistory, "/history", value, expected));
+        return Err(Refusal::new(
+            ManifestRule::BadHistory,
+            "/history",
+            value,
+            expected,
+        ));
     }
     Ok(references)
 }
 
 fn bad_name(value: Json<'_>, expected: &str) -> Refusal {
-    Refusal::new(Rule::BadName, "", value.to_string(), expected)
+    Refusal::new(ManifestRule::BadName, "", value.to_string(), expected)
 }
 
 /// Reads the one field of what must be an object.
@@ -91,5 +101,5 @@ fn field<'a, T>(
     read: impl FnOnce(Json<'a>) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
     let [only] = name;
-    Fields::of(object(value, "an object")?, name)?.required(only, read)
+    ObjectFields::of(object(value, "an object")?, name)?.required(only, read)
 }

@@ -11,53 +11,53 @@ use support::table;
 
 use table::{STOCK, bytes, filled, table};
 
-const SCHEMA1: Admission = Admission {
+const SCHEMA1: ParseOptions = ParseOptions {
     bytes_max: MANIFEST_BYTES_MAX,
     schema1: true,
 };
 
 fn judge(document: &str) -> Result<Manifest, Refusal> {
-    parse(document.as_bytes(), &Admission::default())
+    parse(document.as_bytes(), &ParseOptions::default())
 }
 
 /// References as the tables write them.
 fn references(manifest: &Manifest) -> String {
     let shown = manifest.references().iter().map(|one| {
         let role = match one.role {
-            Role::Config => "config",
-            Role::Layer => "layer",
-            Role::Child => "manifest",
-            Role::Subject => "subject",
+            ReferenceRole::Config => "config",
+            ReferenceRole::Layer => "layer",
+            ReferenceRole::Child => "manifest",
+            ReferenceRole::Subject => "subject",
         };
-        let need = match one.need {
-            Need::Blob => "b",
-            Need::Manifest => "m",
-            Need::Either => "e",
-            Need::Nothing => "n",
+        let requirement = match one.requirement {
+            Requirement::Blob => "b",
+            Requirement::Manifest => "m",
+            Requirement::Either => "e",
+            Requirement::Nothing => "n",
         };
         let size = one.size.map_or("-".into(), |size| size.to_string());
-        format!("{role}:{need}:{}:{size}", one.named)
+        format!("{role}:{requirement}:{}:{size}", one.digest)
     });
     shown.collect::<Vec<_>>().join(" ")
 }
 
 /// What a manifest is and names, as the table of those that are only understood writes it.
-fn named(manifest: &Understood) -> (String, String) {
+fn named(manifest: &ManifestSummary) -> (String, String) {
     let shown = manifest.references.iter().map(|one| {
         let role = match one.role {
-            Role::Config => "config",
-            Role::Layer => "layer",
-            Role::Child => "manifest",
-            Role::Subject => "subject",
+            ReferenceRole::Config => "config",
+            ReferenceRole::Layer => "layer",
+            ReferenceRole::Child => "manifest",
+            ReferenceRole::Subject => "subject",
         };
-        format!("{role}:{}", one.named)
+        format!("{role}:{}", one.digest)
     });
     let shown = shown.collect::<Vec<_>>().join(" ");
     (manifest.media_type.clone().into_owned(), shown)
 }
 
 fn understood(document: &[u8]) -> (String, String) {
-    named(&understand(document).expect("a manifest"))
+    named(&parse_lenient(document).expect("a manifest"))
 }
 
 fn refused_as(row: &[String], judged: Result<Manifest, Refusal>) {
@@ -101,7 +101,7 @@ fn every_valid_document_is_of_its_kind_and_names_what_it_names() {
         let manifest = judge(&row[2]).unwrap_or_else(|why| panic!("{}: {why}", row[2]));
         assert_eq!(manifest.media_type(), row[0], "{}", row[2]);
         assert_eq!(references(&manifest), row[1], "{}", row[2]);
-        assert_eq!(understood(row[2].as_bytes()), named(manifest.understood()));
+        assert_eq!(understood(row[2].as_bytes()), named(manifest.summary()));
         assert_eq!(manifest.payload(row[2].as_bytes()), row[2].as_bytes());
     }
     for row in table("missing.txt") {
@@ -119,10 +119,10 @@ fn every_valid_document_is_of_its_kind_and_names_what_it_names() {
 fn every_document_of_a_real_program_is_admitted() {
     for row in table("real.txt") {
         let document = bytes(&format!("real/{}", row[0]));
-        let manifest = parse(&document, &Admission::default()).unwrap();
+        let manifest = parse(&document, &ParseOptions::default()).unwrap();
         assert_eq!(manifest.media_type(), row[1], "{}", row[0]);
         assert_eq!(references(&manifest), row[2], "{}", row[0]);
-        assert_eq!(understood(&document), named(manifest.understood()));
+        assert_eq!(understood(&document), named(manifest.summary()));
     }
 }
 
@@ -138,9 +138,9 @@ fn what_is_not_admitted_is_understood_all_the_same() {
     let at = document.iter().position(|byte| *byte == b'?').unwrap();
     document[at] = 0xff;
     assert_eq!(understood(&document).1, filled("config:@c layer:@l"));
-    assert!(parse(&document, &Admission::default()).is_err());
+    assert!(parse(&document, &ParseOptions::default()).is_err());
     for none in ["{}", "[]", "7", "{", "", r#"{"a":[{"layers":[]}]}"#] {
-        assert_eq!(understand(none.as_bytes()), None, "{none}");
+        assert_eq!(parse_lenient(none.as_bytes()), None, "{none}");
     }
 }
 
@@ -173,8 +173,11 @@ fn work_is_bounded_by_length_and_depth_and_not_by_a_count_of_values() {
     let nested = |levels: usize| with(&format!("{}{}", "[".repeat(levels), "]".repeat(levels)));
     judge(&nested(9_999)).unwrap();
     let refusal = judge(&nested(10_000)).unwrap_err();
-    assert_eq!((refusal.rule, &*refusal.pointer), (Rule::TooDeep, "/x"));
-    assert_eq!(understand(nested(10_000).as_bytes()), None);
+    assert_eq!(
+        (refusal.rule, &*refusal.pointer),
+        (ManifestRule::TooDeep, "/x")
+    );
+    assert_eq!(parse_lenient(nested(10_000).as_bytes()), None);
     let objects = with(&format!(
         "{}1{}",
         "{\"a\":".repeat(9_999),
@@ -188,7 +191,7 @@ fn work_is_bounded_by_length_and_depth_and_not_by_a_count_of_values() {
     let refusal = judge(&twice).unwrap_err();
     assert_eq!(
         (refusal.rule, &*refusal.pointer),
-        (Rule::DuplicateKey, "/x/77")
+        (ManifestRule::DuplicateKey, "/x/77")
     );
 }
 
@@ -201,7 +204,10 @@ fn schema_1_is_judged_where_it_is_accepted_and_refused_elsewhere() {
                 let manifest = judged.unwrap_or_else(|why| panic!("{}: {why}", row[2]));
                 assert_eq!(references(&manifest), row[1], "{}", row[2]);
                 assert_eq!(manifest.kind(), Kind::Schema1);
-                assert_eq!(judge(&row[2]).unwrap_err().rule, Rule::Schema1Refused);
+                assert_eq!(
+                    judge(&row[2]).unwrap_err().rule,
+                    ManifestRule::Schema1Refused
+                );
             }
             "reference-missing" => assert!(judged.is_ok()),
             _ => refused_as(&row, judged),
@@ -262,12 +268,12 @@ fn a_damaged_signed_document_is_refused() {
         assert!(document.contains(from), "{from}");
         let damaged = document.replacen(from, to, 1);
         let refusal = parse(damaged.as_bytes(), &SCHEMA1).expect_err(from);
-        assert_eq!(refusal.rule, Rule::BadSignature, "{refusal}");
+        assert_eq!(refusal.rule, ManifestRule::BadSignature, "{refusal}");
         assert!(refusal.value.contains(says), "{refusal}");
     }
     // skopeo writes no name into a directory; registries demand one.
     let nameless = parse(&bytes("schema1/skopeo-dir-v2s1.json"), &SCHEMA1).unwrap_err();
-    assert_eq!(nameless.rule, Rule::BadName);
+    assert_eq!(nameless.rule, ManifestRule::BadName);
     let es512 = parse(&bytes("schema1/es512.json"), &SCHEMA1).unwrap_err();
     assert!(es512.value.contains("ES512"), "{es512}");
     assert_eq!(assemble(b"{}", &[b"x".to_vec()]), None);
@@ -290,15 +296,18 @@ fn an_empty_configuration_without_artifact_type_is_only_unwise() {
 
 #[test]
 fn large_and_odd_bytes_are_refused() {
-    let rule = |bytes: &[u8]| parse(bytes, &Admission::default()).unwrap_err().rule;
-    assert_eq!(rule(&vec![b' '; MANIFEST_BYTES_MAX + 1]), Rule::TooLarge);
-    assert_eq!(rule(&[0xff, 0xfe]), Rule::NotJson);
-    assert_eq!(rule(b"\xef\xbb\xbf{}"), Rule::NotJson);
-    assert_eq!(rule("[".repeat(100_000).as_bytes()), Rule::TooDeep);
+    let rule = |bytes: &[u8]| parse(bytes, &ParseOptions::default()).unwrap_err().rule;
+    assert_eq!(
+        rule(&vec![b' '; MANIFEST_BYTES_MAX + 1]),
+        ManifestRule::TooLarge
+    );
+    assert_eq!(rule(&[0xff, 0xfe]), ManifestRule::NotJson);
+    assert_eq!(rule(b"\xef\xbb\xbf{}"), ManifestRule::NotJson);
+    assert_eq!(rule("[".repeat(100_000).as_bytes()), ManifestRule::TooDeep);
     let stock = filled(STOCK);
     let wide = |bytes: fn(u16) -> [u8; 2]| stock.encode_utf16().flat_map(bytes).collect::<Vec<_>>();
-    assert_eq!(rule(&wide(u16::to_le_bytes)), Rule::NotJson);
-    assert_eq!(rule(&wide(u16::to_be_bytes)), Rule::NotJson);
+    assert_eq!(rule(&wide(u16::to_le_bytes)), ManifestRule::NotJson);
+    assert_eq!(rule(&wide(u16::to_be_bytes)), ManifestRule::NotJson);
     for odd in [
         b"\0".as_slice(),
         b"\x0b",
@@ -307,16 +316,22 @@ fn large_and_odd_bytes_are_refused() {
         b"\xc2\xa0",
         b"\xff",
     ] {
-        assert_eq!(rule(&[odd, stock.as_bytes()].concat()), Rule::NotJson);
-        assert_eq!(rule(&[stock.as_bytes(), odd].concat()), Rule::NotJson);
+        assert_eq!(
+            rule(&[odd, stock.as_bytes()].concat()),
+            ManifestRule::NotJson
+        );
+        assert_eq!(
+            rule(&[stock.as_bytes(), odd].concat()),
+            ManifestRule::NotJson
+        );
     }
     for byte in ['\0', '\u{1}', '\n', '\u{1f}'] {
         let document = stock.replacen('{', &format!("{{\"a\":\"{byte}\","), 1);
-        assert_eq!(rule(document.as_bytes()), Rule::NotJson);
+        assert_eq!(rule(document.as_bytes()), ManifestRule::NotJson);
     }
     let unclosed = format!("{{\"a\":{}}}", "[".repeat(100));
-    assert_eq!(rule(unclosed.as_bytes()), Rule::NotJson);
-    let small = Admission {
+    assert_eq!(rule(unclosed.as_bytes()), ManifestRule::NotJson);
+    let small = ParseOptions {
         bytes_max: 10,
         schema1: false,
     };
@@ -330,8 +345,8 @@ fn large_and_odd_bytes_are_refused() {
 #[test]
 fn a_schema_1_document_is_understood_though_refused() {
     for document in ["schema1/es256.json", "schema1/skopeo-dir-v2s1.json"].map(bytes) {
-        let refusal = parse(&document, &Admission::default()).unwrap_err();
-        assert_eq!(refusal.rule, Rule::Schema1Refused);
+        let refusal = parse(&document, &ParseOptions::default()).unwrap_err();
+        assert_eq!(refusal.rule, ManifestRule::Schema1Refused);
         let (media_type, named) = understood(&document);
         assert_eq!(media_type, Kind::Schema1.media_type());
         assert!(named.starts_with("layer:sha256:"), "{named}");

@@ -21,8 +21,8 @@ impl<'a> Uri<'a> {
             Some(rest) => {
                 let path = rest.find('/').unwrap_or(rest.len());
                 let (authority, path) = rest.split_at(path);
-                let needs_host = uri.is_web();
-                is_authority(authority, needs_host) && is_of(path, b":@/")
+                let host_required = uri.is_web();
+                is_authority(authority, host_required) && is_of(path, b":@/")
             }
             None => !uri.is_web() && is_of(rest, b":@/"),
         };
@@ -56,7 +56,7 @@ fn is_scheme(text: &str) -> bool {
 }
 
 /// `[userinfo@]host[:port]`.
-fn is_authority(text: &str, needs_host: bool) -> bool {
+fn is_authority(text: &str, host_required: bool) -> bool {
     let (user, host) = text.rsplit_once('@').unwrap_or(("", text));
     let (host, port) = match host.strip_prefix('[') {
         Some(literal) => {
@@ -70,7 +70,7 @@ fn is_authority(text: &str, needs_host: bool) -> bool {
         }
         None => host.split_once(':').unwrap_or((host, "")),
     };
-    is_of(user, b":") && is_of(host, b"") && is_port(port) && !(needs_host && host.is_empty())
+    is_of(user, b":") && is_of(host, b"") && is_port(port) && !(host_required && host.is_empty())
 }
 
 fn is_port(text: &str) -> bool {

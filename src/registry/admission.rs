@@ -8,13 +8,16 @@ use super::references::stored_manifest;
 use super::{Audit, Error, ReferenceCheck, Registry};
 use crate::digest::Digest;
 use crate::index::{Blob, Link, RepositoryId, Transaction};
-use crate::manifest::{Manifest, Named, Need, Reference, Refusal, Rule, Understood, understand};
+use crate::manifest::{
+    Manifest, ManifestRule, ManifestSummary, Reference, ReferencedDigest, Refusal, Requirement,
+    parse_lenient,
+};
 use crate::name::{LinkSet, RepositoryName};
 
 /// The result of auditing a stored manifest.
 pub(super) struct Audited {
     /// The references and media type of the document, or `None` if it is not a manifest.
-    pub(super) understood: Option<Understood>,
+    pub(super) understood: Option<ManifestSummary>,
     /// The first rule that the document breaks.
     pub(super) finding: Option<Refusal>,
 }
@@ -91,7 +94,7 @@ impl Admission<'_> {
     pub(super) fn audit(self, name: &RepositoryName, digest: &Digest) -> Result<Audited, Error> {
         let policy = &self.0.policy;
         let bytes = stored_manifest(self.0, digest)?;
-        let understood = bytes.as_deref().and_then(understand);
+        let understood = bytes.as_deref().and_then(parse_lenient);
         if policy.audit == Audit::Off {
             return Ok(Audited {
                 understood,
@@ -110,12 +113,12 @@ impl Admission<'_> {
             None => {
                 let value = format!("a link to {digest}");
                 let expected = "the bytes of a manifest, stored first";
-                let rule = Rule::ReferenceMissing;
+                let rule = ManifestRule::ReferenceMissing;
                 Some(Refusal::new(rule, "", value, expected))
             }
         };
         match (policy.audit, finding) {
-            (Audit::Enforce, Some(refusal)) if refusal.rule != Rule::ReferenceMissing => {
+            (Audit::Enforce, Some(refusal)) if refusal.rule != ManifestRule::ReferenceMissing => {
                 Err(Error::Refused {
                     repository: name.clone(),
                     refusal: Box::new(refusal),
@@ -135,16 +138,16 @@ fn held(
     repository: RepositoryId,
     reference: &Reference,
 ) -> Result<Result<(), Refusal>, Error> {
-    let sets: &[LinkSet] = match reference.need {
-        Need::Blob => &[LinkSet::Layers],
-        Need::Manifest => &[LinkSet::Revisions],
-        Need::Either => &[LinkSet::Layers, LinkSet::Revisions],
-        Need::Nothing => return Ok(Ok(())),
+    let sets: &[LinkSet] = match reference.requirement {
+        Requirement::Blob => &[LinkSet::Layers],
+        Requirement::Manifest => &[LinkSet::Revisions],
+        Requirement::Either => &[LinkSet::Layers, LinkSet::Revisions],
+        Requirement::Nothing => return Ok(Ok(())),
     };
-    let digest = match &reference.named {
-        Named::Digest(digest) => digest,
-        Named::Unknown(text) => {
-            let (rule, place) = (Rule::UnknownAlgorithm, &reference.pointer);
+    let digest = match &reference.digest {
+        ReferencedDigest::Known(digest) => digest,
+        ReferencedDigest::UnknownAlgorithm(text) => {
+            let (rule, place) = (ManifestRule::UnknownAlgorithm, &reference.pointer);
             let expected = "sha256, sha384 or sha512: regfs cannot verify other algorithms";
             return Ok(Err(Refusal::new(rule, place, text, expected)));
         }
@@ -165,21 +168,26 @@ fn held(
 fn fits(reference: &Reference, blob: Option<&Blob>) -> Result<(), Refusal> {
     let pointer = &*reference.pointer;
     let Some(blob) = blob else {
-        let what = match reference.need {
-            Need::Manifest => "a manifest",
-            Need::Either => "a layer or a manifest",
-            Need::Blob | Need::Nothing => "a layer",
+        let what = match reference.requirement {
+            Requirement::Manifest => "a manifest",
+            Requirement::Either => "a layer or a manifest",
+            Requirement::Blob | Requirement::Nothing => "a layer",
         };
-        let value = reference.named.to_string();
+        let value = reference.digest.to_string();
         let expected = format!("{what} that the repository has: store it first");
-        let rule = Rule::ReferenceMissing;
+        let rule = ManifestRule::ReferenceMissing;
         return Err(Refusal::new(rule, pointer, value, expected));
     };
     match reference.size {
         Some(size) if size != blob.size => {
-            let value = format!("{size} bytes of {}", reference.named);
+            let value = format!("{size} bytes of {}", reference.digest);
             let expected = format!("{} bytes, which is what is stored", blob.size);
-            Err(Refusal::new(Rule::ReferenceSize, pointer, value, expected))
+            Err(Refusal::new(
+                ManifestRule::ReferenceSize,
+                pointer,
+                value,
+                expected,
+            ))
         }
         Some(_) | None => Ok(()),
     }

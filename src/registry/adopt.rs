@@ -15,7 +15,7 @@ use crate::digest::Digest;
 use crate::dir::Dir;
 use crate::index::EDGES_AT_ONCE;
 use crate::layout::Node;
-use crate::manifest::{Understood, understand};
+use crate::manifest::{ManifestSummary, parse_lenient};
 use crate::name::{LinkSet, RepositoryName, UploadId};
 use crate::printable::printable;
 
@@ -64,7 +64,7 @@ enum Pending {
     /// What a manifest names.
     Manifest {
         digest: Digest,
-        manifest: Box<Understood>,
+        manifest: Box<ManifestSummary>,
     },
 }
 
@@ -251,7 +251,7 @@ impl Adopter<'_> {
             return Ok(());
         }
         let bytes = stored_manifest(registry, digest)?;
-        let Some(manifest) = bytes.as_deref().and_then(understand) else {
+        let Some(manifest) = bytes.as_deref().and_then(parse_lenient) else {
             return Ok(());
         };
         if manifest.references.len() > EDGES_AT_ONCE {

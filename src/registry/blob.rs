@@ -5,7 +5,7 @@ use parking_lot::{MutexGuard, RwLockWriteGuard};
 use super::references::{forget_references, index_references};
 use super::{Error, Registry, Removal, now};
 use crate::digest::Digest;
-use crate::index::{Blob, Role};
+use crate::index::{Blob, EdgeRole};
 
 /// One digest, locked: nobody else publishes or removes its bytes until this is dropped.
 pub struct LockedBlob<'a> {
@@ -44,7 +44,7 @@ impl Registry {
             let blob = facts.blob(digest)?.filter(|blob| blob.present);
             let blob = blob.ok_or(Error::Missing)?;
             if blob.created != when {
-                facts.date_blob(digest, &blob, when);
+                facts.set_blob_created(digest, &blob, when);
             }
             Ok(())
         })
@@ -159,7 +159,7 @@ impl LockedBlob<'_> {
         let was_manifest = registry.index.transact(|tx| {
             tx.put_blob_directory(digest, now())?;
             let was_manifest = tx.manifest(digest)?.is_some();
-            tx.forget_manifest(digest)?;
+            tx.remove_manifest(digest)?;
             Ok::<_, Error>(was_manifest)
         })?;
         drop(no_new_references);
@@ -181,12 +181,12 @@ impl LockedBlob<'_> {
         if index.is_revision(digest)? {
             return Ok(Some(*digest));
         }
-        let roles: &[Role] = if index.view().manifest(digest)?.is_some() {
-            &[Role::Config, Role::Layer]
+        let roles: &[EdgeRole] = if index.view().manifest(digest)?.is_some() {
+            &[EdgeRole::Config, EdgeRole::Layer]
         } else {
-            &[Role::Config, Role::Layer, Role::Child]
+            &[EdgeRole::Config, EdgeRole::Layer, EdgeRole::Child]
         };
-        for manifest in index.named_by(digest, roles)? {
+        for manifest in index.referenced_by(digest, roles)? {
             if index.is_revision(&manifest)? {
                 return Ok(Some(manifest));
             }

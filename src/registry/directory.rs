@@ -9,7 +9,7 @@
 //! It is not a tree of its own: each directory is a flag or a row of the record it belongs to.
 
 use super::{Error, Registry};
-use crate::index::{Directories, Repository, TagRecord, Transaction, Upload};
+use crate::index::{Repository, RepositoryDirectories, TagRecord, Transaction, Upload};
 use crate::layout::Node;
 use crate::name::{LinkSet, RepositoryName, Tag, UploadId};
 
@@ -122,10 +122,8 @@ fn begins_to_imply(facts: &mut Transaction<'_>, directory: &Node) -> Result<bool
         return Ok(false);
     };
     let found = repository(facts, name)?;
-    Ok(
-        !found.directories.contains(Directories::LAYERS)
-            && !facts.has_links(found.id, set, None)?,
-    )
+    Ok(!found.directories.contains(RepositoryDirectories::LAYERS)
+        && !facts.has_links(found.id, set, None)?)
 }
 
 /// Makes a directory and all that lead to it, as far as they were not made.
@@ -140,10 +138,10 @@ pub(super) fn ensure(facts: &mut Transaction<'_>, directory: &Node) -> Result<()
 }
 
 /// The flag of a repository's record that stands for a directory.
-pub(super) fn flag(set: &LinkSet) -> Option<Directories> {
+pub(super) fn flag(set: &LinkSet) -> Option<RepositoryDirectories> {
     match set {
-        LinkSet::Layers => Some(Directories::LAYERS),
-        LinkSet::Revisions => Some(Directories::REVISIONS),
+        LinkSet::Layers => Some(RepositoryDirectories::LAYERS),
+        LinkSet::Revisions => Some(RepositoryDirectories::REVISIONS),
         LinkSet::TagIndex(_) | LinkSet::Signatures(_) => None,
     }
 }

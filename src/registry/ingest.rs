@@ -9,8 +9,8 @@ use super::link::link;
 use super::references::{record_manifest, record_references};
 use super::{Bytes, Error, Registry, now};
 use crate::digest::{Algorithm, Digest};
-use crate::index::{Directories, RepositoryId, TagDirectories, Transaction};
-use crate::manifest::{Manifest, Refusal, Rule};
+use crate::index::{RepositoryDirectories, RepositoryId, TagDirectories, Transaction};
+use crate::manifest::{Manifest, ManifestRule, Refusal};
 use crate::name::{LinkSet, RepositoryName, Tag};
 
 /// Where a manifest goes, besides its repository.
@@ -63,7 +63,7 @@ impl Registry {
         let held = self.lock_all(&digests);
         let new = |part: &&Part<'_>| part.set != LinkSet::Layers || !self.holds(name, part);
         let new: Vec<&Part<'_>> = parts.iter().filter(new).collect();
-        record_references(&self.index, &digest, manifest.understood())?;
+        record_references(&self.index, &digest, manifest.summary())?;
         let bytes = new
             .iter()
             .map(|part| (Bytes::Held(part.bytes), part.digest));
@@ -80,7 +80,7 @@ impl Registry {
                 }
             }
             link_manifest(facts, name, &digest, destination.tag.as_ref())?;
-            record_manifest(facts, &digest, manifest.understood())
+            record_manifest(facts, &digest, manifest.summary())
         })?;
         drop(held);
         let links = parts.iter().map(|part| (part.set.clone(), part.digest));
@@ -110,7 +110,7 @@ fn digest(
     match expected.filter(|expected| *expected != digest) {
         None => Ok(digest),
         Some(expected) => {
-            let (rule, value) = (Rule::DigestMismatch, digest.to_string());
+            let (rule, value) = (ManifestRule::DigestMismatch, digest.to_string());
             let expected = format!("{expected}, as the path says");
             Err(Refusal::new(rule, "", value, expected))
         }
@@ -148,10 +148,10 @@ fn link_part(
 ) -> Result<(), Error> {
     let algorithm = part.digest.algorithm();
     if let LinkSet::Signatures(revision) = &part.set {
-        facts.keep_signatures(id, revision, None)?;
-        facts.keep_signatures(id, revision, Some(algorithm))?;
+        facts.put_signatures_directory(id, revision, None)?;
+        facts.put_signatures_directory(id, revision, Some(algorithm))?;
     } else {
-        let layers = Directories::LAYERS;
+        let layers = RepositoryDirectories::LAYERS;
         mark(facts, name, layers.with(layers.of(algorithm)))?;
     }
     link(facts, id, &part.set, &part.digest)
@@ -164,12 +164,12 @@ fn link_manifest(
     digest: &Digest,
     tag: Option<&Tag>,
 ) -> Result<(), Error> {
-    let mut directories = Directories::LAYERS
-        .with(Directories::MANIFESTS)
-        .with(Directories::REVISIONS)
-        .with(Directories::REVISIONS.of(digest.algorithm()));
+    let mut directories = RepositoryDirectories::LAYERS
+        .with(RepositoryDirectories::MANIFESTS)
+        .with(RepositoryDirectories::REVISIONS)
+        .with(RepositoryDirectories::REVISIONS.of(digest.algorithm()));
     if tag.is_some() {
-        directories = directories.with(Directories::TAGS);
+        directories = directories.with(RepositoryDirectories::TAGS);
     }
     mark(facts, name, directories)?;
     let id = repository(facts, name)?.id;

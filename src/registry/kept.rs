@@ -24,11 +24,11 @@ impl Uploads<'_> {
         }
         draft.sync()?;
         let number = draft.id();
-        if self.0.index.view().kept(number)?.is_some() {
+        if self.0.index.view().logged_bytes(number)?.is_some() {
             // It has grown. What was kept of it must not come back.
             self.0
                 .index
-                .transact(|facts| facts.forget_kept(number).map_err(Error::from))?;
+                .transact(|facts| facts.remove_logged_bytes(number).map_err(Error::from))?;
         }
         Ok(())
     }
@@ -45,7 +45,7 @@ impl Registry {
         let kept = draft.keep(KEPT_BYTES_MAX, &mut |bytes| {
             let turn = self.settling.turns.fetch_add(1, Ordering::Relaxed);
             done = self.index.transact(|facts| {
-                facts.keep(draft.id(), turn, bytes);
+                facts.put_logged_bytes(draft.id(), turn, bytes);
                 Ok(())
             });
             self.unsettled(1);
@@ -57,9 +57,9 @@ impl Registry {
     /// Gives back to their files the bytes that were kept when the store was last closed, or
     /// cut off; those of `unsettled` became blobs. Whether all that was kept can be read.
     pub(super) fn give_back_kept(&self, unsettled: &[(Digest, u64)]) -> Result<bool, Error> {
-        let kept = self.index.kept()?;
+        let kept = self.index.logged_bytes()?;
         if kept.rows.is_empty() {
-            return Ok(kept.whole);
+            return Ok(kept.complete);
         }
         let blobs = unsettled.iter().map(|(digest, number)| (*number, digest));
         let blobs: HashMap<u64, &Digest> = blobs.collect();
@@ -73,7 +73,7 @@ impl Registry {
             self.blobs.give_back(one.number, blob, &one.bytes)?;
         }
         super::settling::settle(&self.index, self.blobs.as_ref())?;
-        Ok(kept.whole)
+        Ok(kept.complete)
     }
 }
 
@@ -94,7 +94,7 @@ mod tests {
     use crate::{blobs, index};
 
     /// A registry of which facts and bytes can crash.
-    struct Crashing(Arc<index::Memory>, Arc<blobs::Memory>);
+    struct Crashing(Arc<index::MemoryStore>, Arc<blobs::Memory>);
 
     impl Crashing {
         fn open(&self) -> Registry {
@@ -111,7 +111,7 @@ mod tests {
     }
 
     /// A registry whose facts can crash, and whose bytes are files.
-    fn in_files(facts: &Arc<index::Memory>, directory: &Path) -> Registry {
+    fn in_files(facts: &Arc<index::MemoryStore>, directory: &Path) -> Registry {
         let bytes = Arc::new(blobs::Local::open(&Dir::open(directory).unwrap()).unwrap());
         Registry::new(facts.clone(), bytes, Policy::default()).unwrap()
     }
@@ -155,12 +155,12 @@ mod tests {
             registry.uploads().sync(&staging).unwrap();
             registry.uploads().sync(&staging).unwrap();
             registry.sync().unwrap();
-            assert_eq!(registry.index.kept().unwrap().rows.len(), kept);
+            assert_eq!(registry.index.logged_bytes().unwrap().rows.len(), kept);
             staging.write_at(0, b"not synced").unwrap();
             drop(staging);
             registry = crashing.crash(registry);
             assert_eq!(content(&registry, &upload), *bytes);
-            assert!(registry.index.kept().unwrap().rows.is_empty());
+            assert!(registry.index.logged_bytes().unwrap().rows.is_empty());
         }
         drop(staging);
     }
@@ -234,21 +234,21 @@ mod tests {
             .uploads()
             .remove_data(&upload.0, &upload.1)
             .unwrap();
-        assert!(registry.index.kept().unwrap().rows.is_empty());
+        assert!(registry.index.logged_bytes().unwrap().rows.is_empty());
         let bytes = vec![1; 20_000];
         let digest = Digest::of(Algorithm::Sha256, &bytes);
         registry
             .publish(crate::registry::Bytes::Held(&bytes), &digest)
             .unwrap();
-        assert_eq!(registry.index.kept().unwrap().rows.len(), 1);
+        assert_eq!(registry.index.logged_bytes().unwrap().rows.len(), 1);
         registry.remove_blob(&digest).unwrap();
-        assert!(registry.index.kept().unwrap().rows.is_empty());
+        assert!(registry.index.logged_bytes().unwrap().rows.is_empty());
     }
 
     #[test]
     fn what_is_kept_of_a_blob_stays_when_another_publishes_the_same_at_the_second_try() {
         let directory = tempfile::tempdir().unwrap();
-        let facts = Arc::new(index::Memory::default());
+        let facts = Arc::new(index::MemoryStore::default());
         let open = || in_files(&facts, directory.path());
         let make = |registry: &Registry, name: &RepositoryName| {
             for directory in [
@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn a_store_is_opened_again_though_there_is_no_room_for_a_copy_of_an_upload() {
         let disk = SmallDisk::new(8 << 20);
-        let facts = Arc::new(index::Memory::default());
+        let facts = Arc::new(index::MemoryStore::default());
         let open = || in_files(&facts, disk.path());
         let registry = open();
         let (name, id) = upload();
@@ -319,7 +319,7 @@ mod tests {
     #[test]
     fn what_was_moved_in_is_somewhere_when_the_import_is_killed() {
         let directory = tempfile::tempdir().unwrap();
-        let facts = Arc::new(index::Memory::default());
+        let facts = Arc::new(index::MemoryStore::default());
         let layer = vec![5; 20_000];
         let digest = Digest::of(Algorithm::Sha256, &layer);
         let file = directory.path().join("data");

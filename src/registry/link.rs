@@ -11,7 +11,7 @@ use super::{Error, Registry, now};
 use crate::digest::Digest;
 use crate::index::{Link, RepositoryId, TagDirectories, TagRecord, Transaction};
 use crate::layout::Node;
-use crate::manifest::{Refusal, Understood};
+use crate::manifest::{ManifestSummary, Refusal};
 use crate::name::{LinkSet, RepositoryName, Tag};
 
 /// The links of repositories, for those who change them.
@@ -63,7 +63,7 @@ impl Links<'_> {
         set: &LinkSet,
         digest: &Digest,
         target: &Digest,
-        manifest: Option<&Understood>,
+        manifest: Option<&ManifestSummary>,
     ) -> Result<(), Error> {
         let _nothing_goes = self.0.needs.read();
         self.0.index.transact(|facts| {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::{Error, Policy, Registry};
 use crate::blobs::{Local, Unwritten};
 use crate::dir::Dir;
-use crate::index::{INDEX_FILE, IndexError, Recover, check_embedded, open_embedded, read_embedded};
+use crate::index::{
+    INDEX_FILE, IndexError, Recover, check_embedded, open_embedded, open_embedded_read_only,
+};
 
 /// What a store's directory may hold before it is one. A disk that was just formatted holds
 /// `lost+found`.
@@ -78,7 +80,7 @@ pub(super) fn open_unwritten(
     policy: Policy,
     recover: Recover,
 ) -> Result<Registry, Error> {
-    let (facts, damage) = read_embedded(store, recover).map_err(IndexError::from)?;
+    let (facts, damage) = open_embedded_read_only(store, recover).map_err(IndexError::from)?;
     let blobs = Unwritten::open(store)?;
     let registry = Registry::new(facts, Arc::new(blobs), policy)?;
     *registry.damage.lock() = damage;

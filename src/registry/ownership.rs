@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use super::directory::make_in;
 use super::{DirectoryTree, Error, Registry};
 pub use crate::index::Ownership;
-use crate::index::{Directories, Owned, Transaction};
+use crate::index::{OwnedDirectory, RepositoryDirectories, Transaction};
 use crate::layout::Node;
 use crate::name::Namespace;
 
@@ -47,15 +47,18 @@ impl Owner {
 
 /// The directory as the index has it; nothing of a repository that is not there, or is there for
 /// others below it alone, and of other directories, which keep nothing.
-pub(super) fn owned(facts: &mut Transaction<'_>, of: &Owner) -> Result<Option<Owned>, Error> {
+pub(super) fn owned(
+    facts: &mut Transaction<'_>,
+    of: &Owner,
+) -> Result<Option<OwnedDirectory>, Error> {
     Ok(match of {
-        Owner::Mountpoint => Some(Owned::Mountpoint),
-        Owner::Layout(Node::Root) => Some(Owned::Root),
-        Owner::Layout(Node::Blobs) => Some(Owned::Blobs),
-        Owner::Layout(Node::Repositories) => Some(Owned::Repositories),
+        Owner::Mountpoint => Some(OwnedDirectory::Mountpoint),
+        Owner::Layout(Node::Root) => Some(OwnedDirectory::Root),
+        Owner::Layout(Node::Blobs) => Some(OwnedDirectory::Blobs),
+        Owner::Layout(Node::Repositories) => Some(OwnedDirectory::Repositories),
         Owner::Layout(Node::Namespace(name)) => {
             let found = facts.repository(name)?;
-            found.map(|found| Owned::Repository(found.id))
+            found.map(|found| OwnedDirectory::Repository(found.id))
         }
         Owner::Layout(_) => None,
     })
@@ -82,7 +85,7 @@ impl DirectoryTree<'_> {
                 if !facts.has_namespaces(Some(name))? {
                     return Err(Error::Missing);
                 }
-                facts.put_repository(name, Directories::default())?;
+                facts.put_repository(name, RepositoryDirectories::default())?;
             }
             let owned = owned(facts, of)?.ok_or(Error::Missing)?;
             facts.put_ownership(owned, ownership);
@@ -160,7 +163,7 @@ mod tests {
         let name: Namespace = "team".parse().unwrap();
         registry.directories().make_owned(&name, SOMEBODY).unwrap();
         let repository = registry.index.view().repository(&name).unwrap();
-        let owned = Owned::Repository(repository.unwrap().id);
+        let owned = OwnedDirectory::Repository(repository.unwrap().id);
         let directory = Node::Namespace(name.clone());
         registry.directories().remove(&directory).unwrap();
         let left = registry.index.transact(|facts| {
@@ -173,7 +176,7 @@ mod tests {
         census.unwrap();
         let kinds: Vec<_> = found.iter().map(|flaw| flaw.kind).collect();
         assert_eq!(kinds, [FlawKind::RowWithoutRepository]);
-        assert!(registry.index.mend(&found[0]).unwrap());
+        assert!(registry.index.repair(&found[0]).unwrap());
         registry
             .index
             .verify(&mut |flaw| panic!("{flaw:?}"))

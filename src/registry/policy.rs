@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::manifest::{self, Admission, MANIFEST_BYTES_MAX, Manifest, Refusal};
+use crate::manifest::{self, MANIFEST_BYTES_MAX, Manifest, ParseOptions, Refusal};
 
 /// Whether bytes that a manifest still names may be removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -124,7 +124,7 @@ impl Policy {
     /// # Errors
     /// The first rule that the document breaks.
     pub fn validate(&self, document: &[u8]) -> Result<Manifest, Refusal> {
-        let admission = Admission {
+        let admission = ParseOptions {
             bytes_max: self.manifest_bytes_max,
             schema1: self.schema1 == Schema1::Accept,
         };

@@ -10,7 +10,7 @@ use super::references::index_references;
 use super::{Error, Registry, Staging, now};
 use crate::blobs::{BlobsError, Published, Survives, Vouched};
 use crate::digest::{Algorithm, Digest};
-use crate::index::{Directories, Transaction, Upload};
+use crate::index::{RepositoryDirectories, Transaction, Upload};
 use crate::name::{LinkSet, RepositoryName, UploadId};
 
 /// Largest blob that is kept in the index, in bytes. Measured (`scripts/measure inline`), the
@@ -89,8 +89,8 @@ impl Registry {
                 has_data: false,
                 ..record
             };
-            if facts.unsettled(digest)? != Some(number) {
-                facts.forget_kept(number)?;
+            if facts.pending_publication(digest)? != Some(number) {
+                facts.remove_logged_bytes(number)?;
             }
             Ok(facts.put_upload(repository.id, id, &record)?)
         })?;
@@ -132,10 +132,10 @@ impl Registry {
                         Ready::File(published, draft) => {
                             facts.put_blob(digest, published.len, now())?;
                             if published.survives != Survives::ByDigest {
-                                facts.put_unsettled(digest, *draft);
+                                facts.put_pending_publication(digest, *draft);
                             }
                             if published.survives == Survives::ByNumber {
-                                facts.forget_kept(*draft)?;
+                                facts.remove_logged_bytes(*draft)?;
                             }
                         }
                         Ready::Known => {}
@@ -241,7 +241,7 @@ impl Registry {
             .link(name, &LinkSet::Layers, &digest)
             .is_err();
         self.publish_with(bytes, &digest, |facts| {
-            let layers = Directories::LAYERS;
+            let layers = RepositoryDirectories::LAYERS;
             mark(facts, name, layers.with(layers.of(digest.algorithm())))?;
             let id = repository(facts, name)?.id;
             link(facts, id, &LinkSet::Layers, &digest)

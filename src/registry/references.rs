@@ -6,7 +6,9 @@
 use super::{Audit, Error, Registry};
 use crate::digest::Digest;
 use crate::index::{self, EDGES_AT_ONCE, Index, Transaction};
-use crate::manifest::{MANIFEST_BYTES_MAX, Reference, Role, Understood, understand};
+use crate::manifest::{
+    MANIFEST_BYTES_MAX, ManifestSummary, Reference, ReferenceRole, parse_lenient,
+};
 
 /// Returns the bytes of a stored blob; `None` if the blob is missing, or longer than a manifest
 /// may be.
@@ -31,7 +33,7 @@ pub(super) fn index_references(registry: &Registry, digest: &Digest) -> Result<(
         return Ok(());
     }
     let bytes = stored_manifest(registry, digest)?.unwrap_or_default();
-    let Some(understood) = understand(&bytes) else {
+    let Some(understood) = parse_lenient(&bytes) else {
         return Ok(());
     };
     let late = registry.policy.validate(&bytes).err();
@@ -47,7 +49,7 @@ pub(super) fn index_references(registry: &Registry, digest: &Digest) -> Result<(
 pub(super) fn record_references(
     index: &Index,
     digest: &Digest,
-    manifest: &Understood,
+    manifest: &ManifestSummary,
 ) -> Result<(), Error> {
     if index.view().manifest(digest)?.is_some() {
         return Ok(());
@@ -62,22 +64,22 @@ pub(super) fn record_references(
 
 /// Removes the record of which digests a manifest names, once the manifest itself is removed.
 pub(super) fn forget_references(index: &Index, digest: &Digest) -> Result<(), Error> {
-    while index.transact(|tx| Ok::<_, Error>(tx.forget_edges(digest)?))? {}
+    while index.transact(|tx| Ok::<_, Error>(tx.remove_edges(digest)?))? {}
     Ok(())
 }
 
 /// Returns the digests that a manifest names; a digest of an unknown algorithm is left out.
-pub(super) fn references(manifest: &Understood) -> Vec<(index::Role, Digest)> {
-    let known = |one: &Reference| Some((role(one.role), *one.named.digest()?));
+pub(super) fn references(manifest: &ManifestSummary) -> Vec<(index::EdgeRole, Digest)> {
+    let known = |one: &Reference| Some((role(one.role), *one.digest.known()?));
     manifest.references.iter().filter_map(known).collect()
 }
 
-fn role(role: Role) -> index::Role {
+fn role(role: ReferenceRole) -> index::EdgeRole {
     match role {
-        Role::Config => index::Role::Config,
-        Role::Layer => index::Role::Layer,
-        Role::Child => index::Role::Child,
-        Role::Subject => index::Role::Subject,
+        ReferenceRole::Config => index::EdgeRole::Config,
+        ReferenceRole::Layer => index::EdgeRole::Layer,
+        ReferenceRole::Child => index::EdgeRole::Child,
+        ReferenceRole::Subject => index::EdgeRole::Subject,
     }
 }
 
@@ -85,7 +87,7 @@ fn role(role: Role) -> index::Role {
 pub(super) fn record_manifest(
     tx: &mut Transaction<'_>,
     digest: &Digest,
-    manifest: &Understood,
+    manifest: &ManifestSummary,
 ) -> Result<(), Error> {
     if tx.manifest(digest)?.is_none() {
         tx.put_manifest(digest, &manifest.media_type)?;

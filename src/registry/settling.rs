@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use super::{Error, Registry};
 use crate::blobs::{Blobs, BlobsError};
 use crate::digest::Digest;
-use crate::index::{Index, Legible};
+use crate::index::{Index, Readable};
 
 /// Blobs and kept drafts that are settled at once: what opening after a crash has to look at.
 const UNSETTLED: usize = 256;
@@ -78,7 +78,7 @@ impl Registry {
     /// Settles a blob whose fact is about to go while its bytes stay: no number will bring them
     /// back then.
     pub(super) fn settle_one(&self, digest: &Digest) -> Result<(), Error> {
-        if self.index.view().unsettled(digest)?.is_some() {
+        if self.index.view().pending_publication(digest)?.is_some() {
             self.blobs.settle()?;
         }
         Ok(())
@@ -86,8 +86,8 @@ impl Registry {
 
     /// Moves bytes again to where their digest says, which a crash has brought back. The blobs
     /// that are not settled, and their numbers.
-    pub(super) fn finish_publications(&self) -> Result<Legible<(Digest, u64)>, Error> {
-        let unsettled = self.index.unsettled()?;
+    pub(super) fn finish_publications(&self) -> Result<Readable<(Digest, u64)>, Error> {
+        let unsettled = self.index.pending_publications()?;
         for (digest, number) in &unsettled.rows {
             match self.blobs.finish(*number, digest) {
                 // Removed since, or lost: reading it says so, and fsck.
@@ -101,14 +101,17 @@ impl Registry {
 
 /// Makes durable where blobs are and what is staged, and takes back what the facts said of it.
 pub(super) fn settle(index: &Index, blobs: &dyn Blobs) -> Result<(), Error> {
-    let (unsettled, kept) = (index.unsettled()?.rows, index.kept()?.rows);
+    let (unsettled, kept) = (
+        index.pending_publications()?.rows,
+        index.logged_bytes()?.rows,
+    );
     if unsettled.is_empty() && kept.is_empty() {
         return Ok(());
     }
     blobs.settle()?;
     for some in unsettled.chunks(AT_ONCE) {
         index.transact(|facts| {
-            let settled = |(digest, number): &_| facts.settled(digest, *number);
+            let settled = |(digest, number): &_| facts.complete_publication(digest, *number);
             some.iter().try_for_each(settled).map_err(Error::from)
         })?;
     }
@@ -116,10 +119,10 @@ pub(super) fn settle(index: &Index, blobs: &dyn Blobs) -> Result<(), Error> {
         index.transact(|facts| {
             // It may have been written again meanwhile.
             if facts
-                .kept(one.number)?
-                .is_some_and(|now| now.turn == one.turn)
+                .logged_bytes(one.number)?
+                .is_some_and(|now| now.generation == one.generation)
             {
-                facts.forget_kept(one.number)?;
+                facts.remove_logged_bytes(one.number)?;
             }
             Ok::<_, Error>(())
         })?;
@@ -131,14 +134,14 @@ pub(super) fn settle(index: &Index, blobs: &dyn Blobs) -> Result<(), Error> {
 mod tests {
     use super::*;
     use crate::digest::Algorithm;
-    use crate::index::{Batch, Change, Store as _};
+    use crate::index::{Batch, Store as _, WriteOp};
     use crate::registry::publish::INLINE_BYTES_MAX;
     use crate::registry::{Bytes, Policy};
     use crate::{blobs, index};
 
     #[test]
     fn a_crash_undoes_no_publication_settled_or_not() {
-        let facts = Arc::new(index::Memory::default());
+        let facts = Arc::new(index::MemoryStore::default());
         let bytes = Arc::new(blobs::Memory::default());
         let open = || Registry::new(facts.clone(), bytes.clone(), Policy::default()).unwrap();
         let mut published = Vec::new();
@@ -160,13 +163,13 @@ mod tests {
         for digest in &published {
             assert!(!registry.read_blob(digest).unwrap().is_empty());
         }
-        let left = registry.index.unsettled().unwrap().rows.len();
+        let left = registry.index.pending_publications().unwrap().rows.len();
         assert!(left < published.len(), "{left} were never settled");
     }
 
     #[test]
     fn a_row_that_cannot_be_read_keeps_nobody_from_opening_and_costs_no_bytes() {
-        let facts = Arc::new(index::Memory::default());
+        let facts = Arc::new(index::MemoryStore::default());
         let bytes = Arc::new(blobs::Memory::default());
         let open = || Registry::new(facts.clone(), bytes.clone(), Policy::default()).unwrap();
         let change = |change| {
@@ -179,10 +182,10 @@ mod tests {
         };
         bytes.draft(7).unwrap();
         for table in [b"U?", b"Y?", b"Z?"] {
-            change(Change::Put(table.to_vec(), Vec::new()));
+            change(WriteOp::Put(table.to_vec(), Vec::new()));
             open().settle().unwrap();
             assert_eq!(bytes.drafts().unwrap(), [7]);
-            change(Change::Delete(table.to_vec()));
+            change(WriteOp::Delete(table.to_vec()));
         }
         open();
         assert!(bytes.drafts().unwrap().is_empty());

@@ -161,7 +161,7 @@ impl Snapshot<'_> {
     }
 
     fn kept(&self, algorithm: Algorithm) -> Result<bool, Error> {
-        Ok(self.index.view().blob_algorithm_kept(algorithm)?)
+        Ok(self.index.view().has_blob_algorithm(algorithm)?)
     }
 
     fn shard<E: From<Error>>(

@@ -135,7 +135,7 @@ impl Uploads<'_> {
             }
             let replaced = target.has_data.then_some(target.staging);
             if let Some(number) = replaced {
-                facts.forget_kept(number)?;
+                facts.remove_logged_bytes(number)?;
             }
             (target.has_data, target.staging, target.updated) = (true, source.staging, now());
             (source.has_data, source.updated) = (false, now());
@@ -173,7 +173,7 @@ impl Uploads<'_> {
                 return Err(Error::Missing);
             }
             record.has_data = false;
-            Ok(facts.forget_kept(record.staging)?)
+            Ok(facts.remove_logged_bytes(record.staging)?)
         })?;
         self.0.open_uploads.close(record.staging);
         self.0.sync_always()?;
@@ -216,7 +216,7 @@ impl Uploads<'_> {
         let bytes = note(bytes)?;
         self.0.index.transact(|facts| {
             let (repository, record) = upload(facts, name, id)?;
-            if !record.keeps_hash_states(algorithm) {
+            if !record.has_hash_states_directory(algorithm) {
                 return Err(Error::Missing);
             }
             let known = facts.hash_state(repository.id, id, algorithm, offset)?;
@@ -346,7 +346,7 @@ impl Registry {
             }
             named.push(record.staging);
         }
-        if !uploads.whole || !others_whole {
+        if !uploads.complete || !others_whole {
             log::error!("nothing is removed from staging: repair the store with regfs fsck");
             return Ok(());
         }

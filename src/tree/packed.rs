@@ -11,7 +11,7 @@ pub struct Packed(Form);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Form {
-    Node(layout::Packed),
+    Node(layout::CompactNode),
     Aside(Box<Place>),
 }
 

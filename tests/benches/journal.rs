@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use regfs::dir::Dir;
-use regfs::index::{Batch, Change, Recover, Store, open_embedded};
+use regfs::index::{Batch, Recover, Store, WriteOp, open_embedded};
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
@@ -27,7 +27,7 @@ fn in_process(directory: &Path, writers: usize, seconds: f64) -> std::io::Result
                     let number = NEXT.fetch_add(1, Ordering::Relaxed);
                     let put = |at: u64| {
                         let key = [&b"b"[..], &(number * 5 + at).to_be_bytes()].concat();
-                        Change::Put(key, vec![0; 40])
+                        WriteOp::Put(key, vec![0; 40])
                     };
                     let batch = Batch {
                         preconditions: Vec::new(),

@@ -10,7 +10,9 @@ use std::time::Instant;
 
 use regfs::digest::{Algorithm, Digest};
 use regfs::dir::Dir;
-use regfs::index::{Directories, Index, IndexError, Link, Recover, StoreError, open_embedded};
+use regfs::index::{
+    Index, IndexError, Link, Recover, RepositoryDirectories, StoreError, open_embedded,
+};
 use regfs::name::LinkSet;
 
 /// Links that are made in one transaction.
@@ -38,7 +40,7 @@ fn fill(store: &Path, links: u32, bytes: bool) -> Result<(), IndexError> {
             for number in first..(first + AT_ONCE).min(links) {
                 let name = format!("team{}/app{}", number / 100_000, number / REPOSITORY);
                 let Ok(name) = name.parse() else { continue };
-                facts.put_repository(&name, Directories::LAYERS)?;
+                facts.put_repository(&name, RepositoryDirectories::LAYERS)?;
                 let Some(repository) = facts.repository(&name)? else {
                     continue;
                 };

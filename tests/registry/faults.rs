@@ -264,9 +264,9 @@ pub(crate) fn check(registry: &Registry, done: &Acknowledged, maybe_removed: &Di
 }
 
 /// Runs a life in which `arm` makes the n-th write fail; whether any did.
-fn fail(arm: impl Fn(&index::Memory, &blobs::Memory, u64), n: u64) -> bool {
+fn fail(arm: impl Fn(&index::MemoryStore, &blobs::Memory, u64), n: u64) -> bool {
     let (store, bytes) = (
-        Arc::new(index::Memory::default()),
+        Arc::new(index::MemoryStore::default()),
         Arc::new(blobs::Memory::default()),
     );
     let open = || {

@@ -16,7 +16,7 @@ use super::table::{STOCK, bytes, filled, table};
 
 /// Facts and bytes that outlive the registries over them.
 struct Machine {
-    facts: Arc<index::Memory>,
+    facts: Arc<index::MemoryStore>,
     bytes: Arc<blobs::Memory>,
 }
 

@@ -83,7 +83,7 @@ fn path_of(file: &str, up: usize) -> String {
 
 /// The tree under test, over stores that outlive it.
 struct Mount {
-    store: Arc<index::Memory>,
+    store: Arc<index::MemoryStore>,
     bytes: Arc<blobs::Memory>,
     plain: tempfile::TempDir,
     tree: Option<Tree>,

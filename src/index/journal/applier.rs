@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::overlay::Layer;
 use super::{Inner, segment};
 use crate::index::store::{
-    BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, Batch, Change, Outcome, Store, StoreError,
+    BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, Batch, CommitOutcome, Store, StoreError, WriteOp,
 };
 
 /// How long something committed stays volatile that nobody syncs.
@@ -19,57 +19,57 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Applies changes in order, and with the last of them what says so; durable when it returns.
 pub(super) fn apply(
-    below: &dyn Store,
-    changes: impl Iterator<Item = Change>,
-    end: Change,
+    base: &dyn Store,
+    changes: impl Iterator<Item = WriteOp>,
+    end: WriteOp,
 ) -> Result<(), StoreError> {
     let mut batch = Batch::default();
     let mut bytes = 0;
     for change in changes {
         let len = match &change {
-            Change::Put(key, value) => key.len() + value.len(),
-            Change::Delete(key) => key.len(),
+            WriteOp::Put(key, value) => key.len() + value.len(),
+            WriteOp::Delete(key) => key.len(),
         };
         // The last batch has room for what says that it was the last.
         let full =
             batch.changes.len() + 2 > BATCH_OPERATIONS_MAX || bytes + len + 1024 > BATCH_BYTES_MAX;
         if full {
-            commit(below, std::mem::take(&mut batch))?;
+            commit(base, std::mem::take(&mut batch))?;
             bytes = 0;
         }
         bytes += len;
         batch.changes.push(change);
     }
     batch.changes.push(end);
-    commit(below, batch)?;
-    below.sync()
+    commit(base, batch)?;
+    base.sync()
 }
 
-fn commit(below: &dyn Store, batch: Batch) -> Result<(), StoreError> {
-    match below.commit(batch)? {
-        Outcome::Committed => Ok(()),
+fn commit(base: &dyn Store, batch: Batch) -> Result<(), StoreError> {
+    match base.commit(batch)? {
+        CommitOutcome::Committed => Ok(()),
         // It has no preconditions that could fail.
-        Outcome::Conflict(key) => Err(StoreError::Engine {
+        CommitOutcome::Conflict(key) => Err(StoreError::Engine {
             path: "the index".into(),
             reason: format!("a change of {key:02x?} was not taken"),
         }),
     }
 }
 
-pub(super) fn changes(layer: &Layer) -> impl Iterator<Item = Change> {
+pub(super) fn changes(layer: &Layer) -> impl Iterator<Item = WriteOp> {
     layer.iter().map(|(key, value)| match value {
-        Some(value) => Change::Put(key.clone(), value.clone()),
-        None => Change::Delete(key.clone()),
+        Some(value) => WriteOp::Put(key.clone(), value.clone()),
+        None => WriteOp::Delete(key.clone()),
     })
 }
 
 /// The newest value of each key in changes that follow each other.
-pub(super) fn newest(changes: Vec<Change>) -> Layer {
+pub(super) fn newest(changes: Vec<WriteOp>) -> Layer {
     let mut layer = Layer::new();
     for change in changes {
         match change {
-            Change::Put(key, value) => drop(layer.insert(key, Some(value))),
-            Change::Delete(key) => drop(layer.insert(key, None)),
+            WriteOp::Put(key, value) => drop(layer.insert(key, Some(value))),
+            WriteOp::Delete(key) => drop(layer.insert(key, None)),
         }
     }
     layer
@@ -91,10 +91,10 @@ impl Inner {
                 }
                 // Without a segment to write to: what is below is durable as well.
             }
-            match self.sink(left.take(), stop) {
-                Ok(()) => *self.stuck.write() = None,
+            match self.apply_pending(left.take(), stop) {
+                Ok(()) => *self.apply_error.write() = None,
                 Err((error, frozen)) => {
-                    if self.stuck.write().replace(error.clone()).is_none() {
+                    if self.apply_error.write().replace(error.clone()).is_none() {
                         log::error!("the index cannot take what is in its journal: {error}");
                     }
                     left = Some(frozen);
@@ -103,7 +103,7 @@ impl Inner {
                     }
                 }
             }
-            self.called.notify_all();
+            self.wakeup.notify_all();
             if stop {
                 return;
             }
@@ -116,12 +116,12 @@ impl Inner {
     /// Waits until something must be flushed, and then until it must be applied; whether it is
     /// the last time.
     fn wait_for_work(&self) -> bool {
-        let mut calls = self.calls.lock();
-        while !calls.committed && !calls.stop {
-            self.called.wait(&mut calls);
+        let mut signal = self.signal.lock();
+        while !signal.committed && !signal.stop {
+            self.wakeup.wait(&mut signal);
         }
         let (since, mut flushed) = (Instant::now(), false);
-        while !calls.full && !calls.stop {
+        while !signal.full && !signal.stop {
             let until = if flushed {
                 APPLIED_WITHIN
             } else {
@@ -129,34 +129,34 @@ impl Inner {
             };
             let left = until.saturating_sub(since.elapsed());
             if !left.is_zero() {
-                self.called.wait_for(&mut calls, left);
+                self.wakeup.wait_for(&mut signal, left);
                 continue;
             }
             if flushed {
                 break;
             }
             flushed = true;
-            drop(calls);
+            drop(signal);
             let last = self.state.read().last;
             // If it fails, the store is poisoned, and the caller finds that too.
             let _poisoned = self.flush(last);
-            calls = self.calls.lock();
+            signal = self.signal.lock();
         }
-        (calls.committed, calls.full) = (false, false);
-        calls.stop
+        (signal.committed, signal.full) = (false, false);
+        signal.stop
     }
 
     fn pause(&self) {
-        let mut calls = self.calls.lock();
-        calls.committed = true;
-        if !calls.stop {
-            self.called.wait_for(&mut calls, RETRY);
+        let mut signal = self.signal.lock();
+        signal.committed = true;
+        if !signal.stop {
+            self.wakeup.wait_for(&mut signal, RETRY);
         }
     }
 
     /// Moves what is in memory below: what was left of the last time, then the rest. At the
     /// end it says that the store was closed well.
-    fn sink(
+    fn apply_pending(
         &self,
         left: Option<(Arc<Layer>, u64)>,
         end: bool,
@@ -169,13 +169,13 @@ impl Inner {
         if layer.is_empty() && !end {
             return Ok(());
         }
-        let applied = self.below.recover().and_then(|()| {
+        let applied = self.base.recover().and_then(|()| {
             let segments = self.segments.lock();
-            let (recorded, durable) = (segments.recorded(last), segments.reached());
+            let (entries, durable) = (segments.entries(last), segments.reached());
             drop(segments);
-            self.keeper.commit(changes(&layer), |ledger| {
-                (ledger.applied, ledger.durable) = (last, durable);
-                (ledger.segments, ledger.closed) = (recorded, end && !again);
+            self.superblock.commit(changes(&layer), |superblock| {
+                (superblock.applied, superblock.durable) = (last, durable);
+                (superblock.segments, superblock.closed) = (entries, end && !again);
             })
         });
         if let Err(error) = applied {
@@ -184,7 +184,11 @@ impl Inner {
         self.state.write().overlay.thaw();
         // It is below now, durably, whether or not it was in a segment before.
         self.segments.lock().release(last);
-        if again { self.sink(None, end) } else { Ok(()) }
+        if again {
+            self.apply_pending(None, end)
+        } else {
+            Ok(())
+        }
     }
 
     /// Makes the segment that will be needed next, so that nobody waits for it.
@@ -192,7 +196,7 @@ impl Inner {
         let wanted = self.segments.lock().wants();
         if let Some(unmade) = wanted {
             let made = segment::make(&unmade)?;
-            self.record(&made);
+            self.record_segment(&made);
             self.segments.lock().take(made);
         }
         Ok(())

@@ -14,7 +14,7 @@ pub enum JournalFaultKind {
     /// The journal ends before a batch that the index knows to have been in it.
     EndsEarly,
     /// Index and journal are not of one store, or not of one time.
-    OfAnotherTime,
+    ForeignJournal,
 }
 
 /// One thing that is wrong with a journal.

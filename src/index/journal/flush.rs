@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
-use super::segment::Unwritten;
+use super::segment::AppendError;
 use super::{Inner, Segment, system};
 use crate::index::store::StoreError;
 
@@ -22,13 +22,14 @@ impl Inner {
             state.last
         };
         let append = || self.append(batches.take());
-        self.turns.until(target, durable, begin, append)
+        self.group_commit
+            .flush_through(target, durable, begin, append)
     }
 
     /// Records a segment that was made. While the store below cannot be written the segment is
     /// used all the same: what is in it is safe, and only its loss would go unnoticed.
-    pub(super) fn record(&self, segment: &Segment) {
-        if let Err(error) = self.keeper.record(segment.number) {
+    pub(super) fn record_segment(&self, segment: &Segment) {
+        if let Err(error) = self.superblock.record_segment(segment.number) {
             log::warn!("a segment of the journal is not recorded yet: {error}");
         }
     }
@@ -37,16 +38,16 @@ impl Inner {
     fn append(&self, mut batches: Vec<Vec<u8>>) -> Result<(), StoreError> {
         self.check_poison()?;
         let durable = self.durable.load(Ordering::Acquire);
-        let made = |segment: &Segment| self.record(segment);
+        let made = |segment: &Segment| self.record_segment(segment);
         let (done, appended) = self.segments.lock().append(&batches, durable + 1, &made);
         self.flushes.fetch_add(1, Ordering::Relaxed);
         self.durable.store(durable + done as u64, Ordering::Release);
         match appended {
             Ok(()) => Ok(()),
-            Err(Unwritten::Failed(error)) => {
+            Err(AppendError::Failed(error)) => {
                 Err(self.poison(format!("the journal was not written: {error}")))
             }
-            Err(Unwritten::NoRoom(error)) => {
+            Err(AppendError::NoRoom(error)) => {
                 // They wait for the applier to free a segment, or for space.
                 let mut left = batches.split_off(done);
                 let mut state = self.state.write();

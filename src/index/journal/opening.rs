@@ -7,9 +7,9 @@ use std::sync::Arc;
 use rustix::fs::{FileType, Mode, RenameFlags};
 
 use super::damage::JournalDamage;
-use super::ledger::{self, Ledger, Recorded};
-use super::recovery::{self, Found};
+use super::recovery::{self, JournalContents};
 use super::segment::{SEGMENT_BYTES, Segments};
+use super::superblock::{self, SegmentEntry, Superblock};
 use super::{applier, system};
 use crate::dir::Dir;
 use crate::index::store::{Store, StoreError};
@@ -28,8 +28,12 @@ pub enum Recover {
 ///
 /// # Errors
 /// [`StoreError::Journal`] if something is wrong and that is not accepted.
-fn find(dir: &Dir, ledger: &Ledger, recover: Recover) -> Result<Found, StoreError> {
-    let found = recovery::find(dir, ledger, SEGMENT_BYTES).map_err(system)?;
+fn find(
+    dir: &Dir,
+    superblock: &Superblock,
+    recover: Recover,
+) -> Result<JournalContents, StoreError> {
+    let found = recovery::find(dir, superblock, SEGMENT_BYTES).map_err(system)?;
     match &found.damage {
         Some(damage) if recover == Recover::Refuse => {
             Err(StoreError::Journal(Arc::new(damage.clone())))
@@ -48,57 +52,57 @@ fn find(dir: &Dir, ledger: &Ledger, recover: Recover) -> Result<Found, StoreErro
 /// # Errors
 /// As [`Journal::open`].
 pub(in crate::index) fn replay(
-    below: &dyn Store,
+    base: &dyn Store,
     dir: &Dir,
     recover: Recover,
 ) -> Result<Option<JournalDamage>, StoreError> {
-    let ledger = Ledger::read(below)?.unwrap_or_default();
-    if ledger.set_aside {
+    let superblock = Superblock::read(base)?.unwrap_or_default();
+    if superblock.set_aside {
         return Ok(None);
     }
-    let found = find(dir, &ledger, recover)?;
+    let found = find(dir, &superblock, recover)?;
     let layer = applier::newest(found.changes);
-    applier::apply(below, applier::changes(&layer), ledger.change())?;
+    applier::apply(base, applier::changes(&layer), superblock.change())?;
     Ok(found.damage)
 }
 
 /// Applies what a journal holds to the store below, and brings the ledger to a new epoch, in
 /// which nothing of it is needed.
 fn recover_into(
-    below: &dyn Store,
+    base: &dyn Store,
     dir: &Dir,
     recover: Recover,
-) -> Result<(Ledger, Option<JournalDamage>), StoreError> {
-    let old = Ledger::read(below)?.unwrap_or_default();
+) -> Result<(Superblock, Option<JournalDamage>), StoreError> {
+    let old = Superblock::read(base)?.unwrap_or_default();
     if old.set_aside {
         set_aside(dir, old.epoch).map_err(system)?;
     }
     let found = find(dir, &old, recover)?;
     let layer = applier::newest(found.changes);
-    let sound = |one: &&Recorded| found.sound.contains(&one.number);
-    let mut ledger = Ledger {
+    let sound = |one: &&SegmentEntry| found.sound.contains(&one.number);
+    let mut superblock = Superblock {
         applied: found.last,
         epoch: found.epoch.max(old.epoch).saturating_add(1),
-        id: Some(old.id.unwrap_or_else(ledger::new_id)),
+        id: Some(old.id.unwrap_or_else(superblock::new_id)),
         durable: 0,
         closed: false,
         set_aside: found.damage.is_some(),
         segments: old.segments.iter().filter(sound).copied().collect(),
     };
-    if ledger.set_aside {
-        ledger.segments.clear();
+    if superblock.set_aside {
+        superblock.segments.clear();
     }
-    applier::apply(below, applier::changes(&layer), ledger.change())?;
+    applier::apply(base, applier::changes(&layer), superblock.change())?;
     // Not before what could be read of it is in the store below.
-    if ledger.set_aside {
-        set_aside(dir, ledger.epoch).map_err(system)?;
+    if superblock.set_aside {
+        set_aside(dir, superblock.epoch).map_err(system)?;
     }
-    Ok((ledger, found.damage))
+    Ok((superblock, found.damage))
 }
 
 /// A journal that was opened.
-pub(super) struct Opened {
-    pub(super) ledger: Ledger,
+pub(super) struct OpenedJournal {
+    pub(super) superblock: Superblock,
     pub(super) segments: Segments,
     /// What was wrong and accepted.
     pub(super) damage: Option<JournalDamage>,
@@ -106,18 +110,27 @@ pub(super) struct Opened {
 
 /// Applies what a journal holds to the store below, and begins a new epoch, in segments that are
 /// recorded.
-pub(super) fn open(below: &dyn Store, dir: &Dir, recover: Recover) -> Result<Opened, StoreError> {
-    let (mut ledger, damage) = recover_into(below, dir, recover)?;
-    let id = ledger.id.unwrap_or_default();
-    let segments = Segments::open(dir, id, ledger.epoch, SEGMENT_BYTES).map_err(system)?;
-    let there = segments.recorded(ledger.applied);
-    let known = |one: &Recorded| ledger.segments.iter().any(|old| old.number == one.number);
-    if ledger.set_aside || !there.iter().all(known) {
-        (ledger.set_aside, ledger.segments) = (false, there);
-        applier::apply(below, std::iter::empty(), ledger.change())?;
+pub(super) fn open(
+    base: &dyn Store,
+    dir: &Dir,
+    recover: Recover,
+) -> Result<OpenedJournal, StoreError> {
+    let (mut superblock, damage) = recover_into(base, dir, recover)?;
+    let id = superblock.id.unwrap_or_default();
+    let segments = Segments::open(dir, id, superblock.epoch, SEGMENT_BYTES).map_err(system)?;
+    let there = segments.entries(superblock.applied);
+    let known = |one: &SegmentEntry| {
+        superblock
+            .segments
+            .iter()
+            .any(|old| old.number == one.number)
+    };
+    if superblock.set_aside || !there.iter().all(known) {
+        (superblock.set_aside, superblock.segments) = (false, there);
+        applier::apply(base, std::iter::empty(), superblock.change())?;
     }
-    Ok(Opened {
-        ledger,
+    Ok(OpenedJournal {
+        superblock,
         segments,
         damage,
     })

@@ -67,34 +67,34 @@ impl Overlay {
     /// At most `limit` pairs of a range, through both layers and the store below.
     pub(super) fn scan(
         &self,
-        below: &dyn Store,
+        base: &dyn Store,
         range: Range<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Pair>, StoreError> {
         if range.start >= range.end || limit == 0 {
             return Ok(Vec::new());
         }
-        let mut above = Merged::new(self, &range).peekable();
+        let mut above = MergedLayers::new(self, &range).peekable();
         if above.peek().is_none() {
-            return below.scan(range, limit);
+            return base.scan(range, limit);
         }
-        let mut below = Pages::new(below, &range, limit);
+        let mut base = PagedScan::new(base, &range, limit);
         let mut pairs = Vec::new();
         while pairs.len() < limit {
-            let lower = below.peek()?;
+            let lower = base.peek()?;
             let Some((key, value)) = above.peek() else {
-                match below.next() {
+                match base.next() {
                     Some(pair) => pairs.push(pair),
                     None => break,
                 }
                 continue;
             };
             if lower.is_some_and(|lower| lower < key.as_slice()) {
-                pairs.extend(below.next());
+                pairs.extend(base.next());
                 continue;
             }
             if lower.is_some_and(|lower| lower == key.as_slice()) {
-                below.next();
+                base.next();
             }
             if let Some(value) = value {
                 pairs.push(((*key).clone(), value.clone()));
@@ -105,15 +105,15 @@ impl Overlay {
     }
 }
 
-type Row<'a> = (&'a Vec<u8>, &'a Option<Vec<u8>>);
+type OverlayEntry<'a> = (&'a Vec<u8>, &'a Option<Vec<u8>>);
 
 /// The rows of both layers in the order of their keys, the active one before the frozen.
-struct Merged<'a> {
+struct MergedLayers<'a> {
     active: Peekable<btree_map::Range<'a, Vec<u8>, Option<Vec<u8>>>>,
     frozen: Peekable<btree_map::Range<'a, Vec<u8>, Option<Vec<u8>>>>,
 }
 
-impl<'a> Merged<'a> {
+impl<'a> MergedLayers<'a> {
     fn new(overlay: &'a Overlay, range: &Range<&[u8]>) -> Self {
         let bounds = (Bound::Included(range.start), Bound::Excluded(range.end));
         Self {
@@ -123,10 +123,10 @@ impl<'a> Merged<'a> {
     }
 }
 
-impl<'a> Iterator for Merged<'a> {
-    type Item = Row<'a>;
+impl<'a> Iterator for MergedLayers<'a> {
+    type Item = OverlayEntry<'a>;
 
-    fn next(&mut self) -> Option<Row<'a>> {
+    fn next(&mut self) -> Option<OverlayEntry<'a>> {
         let (Some((active, _)), Some((frozen, _))) = (self.active.peek(), self.frozen.peek())
         else {
             return self.active.next().or_else(|| self.frozen.next());
@@ -142,7 +142,7 @@ impl<'a> Iterator for Merged<'a> {
 }
 
 /// The pairs of the store below, page by page.
-struct Pages<'a> {
+struct PagedScan<'a> {
     store: &'a dyn Store,
     start: Vec<u8>,
     end: &'a [u8],
@@ -151,7 +151,7 @@ struct Pages<'a> {
     done: bool,
 }
 
-impl<'a> Pages<'a> {
+impl<'a> PagedScan<'a> {
     fn new(store: &'a dyn Store, range: &Range<&'a [u8]>, limit: usize) -> Self {
         Self {
             store,

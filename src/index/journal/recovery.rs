@@ -12,20 +12,20 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 
 use super::damage::{JournalDamage, JournalFault, JournalFaultKind};
-use super::ledger::Ledger;
-use super::record::{ALIGNMENT, Group};
-use super::segment::{self, Header, START};
+use super::group::{ALIGNMENT, Group};
+use super::segment::{self, START, SegmentHeader};
+use super::superblock::Superblock;
 use crate::dir::Dir;
-use crate::index::store::Change;
+use crate::index::store::WriteOp;
 
 /// Bytes that are read at once: what is lost with a sector that cannot be read.
 const READ_BYTES: usize = 4 * ALIGNMENT;
 
 /// What was found in a journal.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct JournalContents {
     /// Changes in their order, without a gap, from the first that the store below lacks.
-    pub(super) changes: Vec<Change>,
+    pub(super) changes: Vec<WriteOp>,
     /// The number of the last batch.
     pub(super) last: u64,
     /// The newest epoch of any group.
@@ -37,40 +37,40 @@ pub(super) struct Found {
 }
 
 /// A group that the store below lacks: its first batch, its last, and its changes.
-struct Needed {
+struct UnappliedGroup {
     first: u64,
     last: u64,
-    changes: Option<Vec<Change>>,
+    changes: Option<Vec<WriteOp>>,
 }
 
 /// A look through a journal.
-struct Search<'a> {
+struct JournalScan<'a> {
     dir: &'a Dir,
-    ledger: &'a Ledger,
+    superblock: &'a Superblock,
     /// Bytes of a segment.
     size: usize,
-    needed: Vec<Needed>,
+    needed: Vec<UnappliedGroup>,
     /// The last batch of any group of this epoch.
     end: u64,
     /// Groups that a damaged one stands before.
     behind: u64,
-    found: Found,
+    found: JournalContents,
     faults: Vec<JournalFault>,
 }
 
 /// Reads what the store below lacks, from segments of `size` bytes; nothing is needed of a journal that was closed well.
-pub(super) fn find(dir: &Dir, ledger: &Ledger, size: usize) -> io::Result<Found> {
-    let mut search = Search {
+pub(super) fn find(dir: &Dir, superblock: &Superblock, size: usize) -> io::Result<JournalContents> {
+    let mut search = JournalScan {
         dir,
-        ledger,
+        superblock,
         size,
         needed: Vec::new(),
         end: 0,
         behind: 0,
-        found: Found {
-            last: ledger.applied,
-            epoch: ledger.epoch,
-            ..Found::default()
+        found: JournalContents {
+            last: superblock.applied,
+            epoch: superblock.epoch,
+            ..JournalContents::default()
         },
         faults: Vec::new(),
     };
@@ -78,19 +78,19 @@ pub(super) fn find(dir: &Dir, ledger: &Ledger, size: usize) -> io::Result<Found>
     for (name, number) in &files {
         search.file(name, *number)?;
     }
-    if !ledger.closed {
-        for one in &ledger.segments {
+    if !superblock.closed {
+        for one in &superblock.segments {
             if !files.values().any(|number| *number == Some(one.number)) {
                 search.missing(one.number, one.begin);
             }
         }
     }
     search.replay();
-    search.judge();
+    search.conclude();
     Ok(search.found)
 }
 
-impl Search<'_> {
+impl JournalScan<'_> {
     fn fault(&mut self, kind: JournalFaultKind, name: impl AsRef<Path>, detail: String) {
         let path = self.dir.shown(name).display().to_string();
         self.faults.push(JournalFault { kind, path, detail });
@@ -115,33 +115,33 @@ impl Search<'_> {
         let file = self.dir.open_file(name, OFlags::RDONLY, Mode::empty())?;
         let len = file.metadata()?.len();
         let bytes = self.read(name, &file, len);
-        let recorded = self.ledger.segments.iter().copied();
-        let recorded = recorded.into_iter().find(|one| Some(one.number) == number);
+        let entries = self.superblock.segments.iter().copied();
+        let entries = entries.into_iter().find(|one| Some(one.number) == number);
         let whole = len == self.size as u64;
-        let header = Header::read(&bytes);
+        let header = SegmentHeader::read(&bytes);
         // Those of format 1 are in no ledger: any of them may have been in use.
-        let in_use = recorded.is_some() || self.ledger.id.is_none();
-        if in_use && !whole && !self.ledger.closed {
-            let held = Self::held(recorded.map_or(0, |one| one.begin));
+        let in_use = entries.is_some() || self.superblock.id.is_none();
+        if in_use && !whole && !self.superblock.closed {
+            let held = Self::held(entries.map_or(0, |one| one.begin));
             let detail = format!(
                 "the segment has {len} bytes instead of {}; {held}",
                 self.size
             );
             self.fault(JournalFaultKind::SegmentDamaged, name, detail);
         }
-        if let Some(recorded) = recorded.filter(|_| whole) {
-            let expected = Header {
-                id: self.ledger.id.unwrap_or_default(),
-                number: recorded.number,
+        if let Some(entries) = entries.filter(|_| whole) {
+            let expected = SegmentHeader {
+                id: self.superblock.id.unwrap_or_default(),
+                number: entries.number,
             };
             match header {
-                Some(header) if header == expected => self.found.sound.push(recorded.number),
-                Some(_) if !self.ledger.closed => {
+                Some(header) if header == expected => self.found.sound.push(entries.number),
+                Some(_) if !self.superblock.closed => {
                     let detail = "the segment is of another journal".into();
-                    self.fault(JournalFaultKind::OfAnotherTime, name, detail);
+                    self.fault(JournalFaultKind::ForeignJournal, name, detail);
                 }
-                None if !self.ledger.closed => {
-                    let held = Self::held(recorded.begin);
+                None if !self.superblock.closed => {
+                    let held = Self::held(entries.begin);
                     let detail = format!("the header of the segment cannot be read; {held}");
                     self.fault(JournalFaultKind::SegmentDamaged, name, detail);
                 }
@@ -164,7 +164,7 @@ impl Search<'_> {
                 failed.get_or_insert(error);
             }
         }
-        if let Some(error) = failed.filter(|_| !self.ledger.closed) {
+        if let Some(error) = failed.filter(|_| !self.superblock.closed) {
             let detail = format!("the segment cannot be read: {error}");
             self.fault(JournalFaultKind::SegmentDamaged, name, detail);
         }
@@ -172,37 +172,37 @@ impl Search<'_> {
     }
 
     /// Takes the groups of a file that are needed, and looks at what else is in it.
-    fn groups(&mut self, name: &Path, bytes: &[u8], header: Option<Header>) {
-        let old = self.ledger.id.is_none();
+    fn groups(&mut self, name: &Path, bytes: &[u8], header: Option<SegmentHeader>) {
+        let old = self.superblock.id.is_none();
         let start = if old { 0 } else { START };
-        self.look_for_others(name, bytes, header);
-        let ours = |group: &Group<'_>| group.id == self.ledger.id;
+        self.check_foreign(name, bytes, header);
+        let ours = |group: &Group<'_>| group.id == self.superblock.id;
         let at = |place: usize| bytes.get(place..).and_then(Group::read).filter(ours);
         let (mut place, mut last, mut newest) = (start, None, 0);
         let mut groups = Vec::new();
-        while let Some(group) = at(place).filter(|group| group.epoch == self.ledger.epoch) {
+        while let Some(group) = at(place).filter(|group| group.epoch == self.superblock.epoch) {
             if last.is_some_and(|last| group.first != last + 1) {
                 break;
             }
             (place, last) = (place + group.len(), Some(group.last()));
             groups.push(group);
         }
-        let after = last.unwrap_or_default().max(self.ledger.applied);
+        let after = last.unwrap_or_default().max(self.superblock.applied);
         let (mut behind, mut beyond) = (0, None);
         for place in (place..bytes.len()).step_by(ALIGNMENT) {
             let Some(group) = at(place) else { continue };
             if !old {
                 newest = newest.max(group.epoch);
             }
-            if group.epoch == self.ledger.epoch && group.first > after {
+            if group.epoch == self.superblock.epoch && group.first > after {
                 (behind, beyond) = (behind + 1, beyond.or(Some(place)));
                 self.end = self.end.max(group.last());
             }
         }
         for group in &groups {
             self.end = self.end.max(group.last());
-            if group.last() > self.ledger.applied {
-                self.needed.push(Needed {
+            if group.last() > self.superblock.applied {
+                self.needed.push(UnappliedGroup {
                     first: group.first,
                     last: group.last(),
                     changes: group.changes(),
@@ -218,26 +218,26 @@ impl Search<'_> {
             self.fault(JournalFaultKind::SegmentDamaged, name, detail);
         }
         // A group is written only when the store below has its epoch.
-        if newest > self.ledger.epoch {
+        if newest > self.superblock.epoch {
             let detail = "the segment is newer than the index".into();
-            self.fault(JournalFaultKind::OfAnotherTime, name, detail);
+            self.fault(JournalFaultKind::ForeignJournal, name, detail);
         }
     }
 
     /// Looks whether a file belongs to another index. Only where a file begins it is known
     /// that what looks like a group is one.
-    fn look_for_others(&mut self, name: &Path, bytes: &[u8], header: Option<Header>) {
+    fn check_foreign(&mut self, name: &Path, bytes: &[u8], header: Option<SegmentHeader>) {
         let start = if header.is_some() { START } else { 0 };
         let Some(first) = bytes.get(start..).and_then(Group::read) else {
             return;
         };
-        let theirs = header.is_some_and(|header| Some(header.id) != self.ledger.id)
+        let theirs = header.is_some_and(|header| Some(header.id) != self.superblock.id)
             && first.id == header.map(|header| header.id);
-        let newer = first.id.is_none() && first.epoch > self.ledger.epoch;
+        let newer = first.id.is_none() && first.epoch > self.superblock.epoch;
         if theirs || newer {
             self.found.epoch = self.found.epoch.max(first.epoch);
             let detail = "the segment holds commits of another index".into();
-            self.fault(JournalFaultKind::OfAnotherTime, name, detail);
+            self.fault(JournalFaultKind::ForeignJournal, name, detail);
         }
     }
 
@@ -263,11 +263,11 @@ impl Search<'_> {
     }
 
     /// Sums up.
-    fn judge(&mut self) {
-        let known = if self.ledger.closed {
+    fn conclude(&mut self) {
+        let known = if self.superblock.closed {
             0
         } else {
-            self.ledger.durable
+            self.superblock.durable
         };
         if self.end < known {
             let end = match self.end {

@@ -8,7 +8,7 @@
 //! header   "RGS1" crc4 id8 number4, then zeros up to the first group
 //! ```
 //!
-//! `crc4` is the CRC-32C of what follows it, `id8` the journal's (`ledger.rs`), `number4` that of
+//! `crc4` is the CRC-32C of what follows it, `id8` the journal's (`superblock.rs`), `number4` that of
 //! the name. Segments of format 1 have no header; they get one when they are used again.
 
 use std::collections::VecDeque;
@@ -19,10 +19,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
-use super::ledger::Recorded;
-use super::record::{self, ALIGNMENT};
+use super::group::{self, ALIGNMENT};
+use super::superblock::SegmentEntry;
 use crate::dir::Dir;
-use crate::index::placing::place;
+use crate::index::durable_rename::durable_rename;
 
 /// Bytes of a segment.
 pub(super) const SEGMENT_BYTES: usize = 8 << 20;
@@ -39,14 +39,14 @@ const ZEROS: usize = 1 << 20;
 
 /// What a segment begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Header {
+pub(super) struct SegmentHeader {
     /// The journal's.
     pub(super) id: u64,
     /// The number in the name.
     pub(super) number: u32,
 }
 
-impl Header {
+impl SegmentHeader {
     /// The header of a segment; nothing if it has none.
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; HEADER] = bytes.first_chunk()?;
@@ -118,7 +118,7 @@ pub(super) struct Segments {
 
 /// Why something was not written.
 #[derive(Debug)]
-pub(super) enum Unwritten {
+pub(super) enum AppendError {
     /// There was no segment for it; the disk was not asked to keep anything.
     NoRoom(io::Error),
     /// Nobody knows what the disk has kept of it.
@@ -184,8 +184,8 @@ impl Segments {
             }
             let mut bytes = [0; HEADER];
             file.read_exact_at(&mut bytes, 0)?;
-            let header = Header { id, number };
-            if Header::read(&bytes) != Some(header) {
+            let header = SegmentHeader { id, number };
+            if SegmentHeader::read(&bytes) != Some(header) {
                 file.write_all_at(&header.encode(), 0)?;
                 file.sync_data()?;
             }
@@ -199,9 +199,9 @@ impl Segments {
     }
 
     /// Every segment, as the ledger has it when batch `applied` is in the store below.
-    pub(super) fn recorded(&self, applied: u64) -> Vec<Recorded> {
+    pub(super) fn entries(&self, applied: u64) -> Vec<SegmentEntry> {
         let all = self.full.iter().chain(&self.current).chain(&self.free);
-        let recorded = all.map(|segment| Recorded {
+        let entries = all.map(|segment| SegmentEntry {
             number: segment.number,
             begin: if segment.last > applied {
                 segment.begin
@@ -209,7 +209,7 @@ impl Segments {
                 0
             },
         });
-        recorded.collect()
+        entries.collect()
     }
 
     /// The last batch that is durable in segments of this epoch and that they must reach from
@@ -227,18 +227,18 @@ impl Segments {
         batches: &[Vec<u8>],
         first: u64,
         made: &dyn Fn(&Segment),
-    ) -> (usize, Result<(), Unwritten>) {
+    ) -> (usize, Result<(), AppendError>) {
         let mut rest = batches;
         let mut done = 0;
         while !rest.is_empty() {
             let mut len = 0;
             let fitting = rest.iter().take_while(|batch| {
                 len += batch.len();
-                record::group_len(len) <= self.size - START
+                group::group_len(len) <= self.size - START
             });
             let (now, later) = rest.split_at(fitting.count().max(1));
             let first = first + done as u64;
-            let group = record::group(now, first, self.epoch, self.id);
+            let group = group::encode_group(now, first, self.epoch, self.id);
             if let Err(why) = self.append_group(&group, first, first + now.len() as u64 - 1, made) {
                 return (done, Err(why));
             }
@@ -254,11 +254,11 @@ impl Segments {
         first: u64,
         last: u64,
         made: &dyn Fn(&Segment),
-    ) -> Result<(), Unwritten> {
+    ) -> Result<(), AppendError> {
         let size = self.size;
         let fits = |segment: &Segment| segment.position + group.len() <= size;
         if !self.current.as_ref().is_some_and(fits) {
-            let free = self.take_free(made).map_err(Unwritten::NoRoom)?;
+            let free = self.take_free(made).map_err(AppendError::NoRoom)?;
             self.full.extend(self.current.replace(free));
         }
         let Some(segment) = &mut self.current else {
@@ -268,7 +268,7 @@ impl Segments {
             segment.file.write_all_at(group, segment.position as u64)?;
             segment.file.sync_data()
         };
-        write().map_err(Unwritten::Failed)?;
+        write().map_err(AppendError::Failed)?;
         if segment.begin == 0 {
             segment.begin = first;
         }
@@ -288,13 +288,13 @@ impl Segments {
     }
 
     /// A segment to make, of a number that nobody else takes.
-    fn reserve(&mut self) -> Unmade {
+    fn reserve(&mut self) -> SegmentPlan {
         let number = self.next;
         self.next = self.next.saturating_add(1);
-        Unmade {
+        SegmentPlan {
             dir: self.dir.clone(),
             size: self.size,
-            header: Header {
+            header: SegmentHeader {
                 id: self.id,
                 number,
             },
@@ -324,7 +324,7 @@ impl Segments {
     }
 
     /// The segment that should be made before it is needed, if there is no spare.
-    pub(super) fn wants(&mut self) -> Option<Unmade> {
+    pub(super) fn wants(&mut self) -> Option<SegmentPlan> {
         self.free.is_empty().then(|| self.reserve())
     }
 
@@ -336,14 +336,14 @@ impl Segments {
 
 /// A segment that is to be made.
 #[derive(Debug)]
-pub(super) struct Unmade {
+pub(super) struct SegmentPlan {
     dir: Dir,
     size: usize,
-    header: Header,
+    header: SegmentHeader,
 }
 
 /// Makes a segment: whole, or not at all.
-pub(super) fn make(unmade: &Unmade) -> io::Result<Segment> {
+pub(super) fn make(unmade: &SegmentPlan) -> io::Result<Segment> {
     let name = name(unmade.header.number);
     let new = name.with_extension(UNMADE);
     make_as(unmade, &new, &name).inspect_err(|_| {
@@ -352,7 +352,7 @@ pub(super) fn make(unmade: &Unmade) -> io::Result<Segment> {
     })
 }
 
-fn make_as(unmade: &Unmade, new: &Path, name: &Path) -> io::Result<Segment> {
+fn make_as(unmade: &SegmentPlan, new: &Path, name: &Path) -> io::Result<Segment> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC;
     let file = unmade.dir.open_file(new, flags, Mode::RUSR | Mode::WUSR)?;
     let zeros = vec![0; ZEROS];
@@ -362,7 +362,7 @@ fn make_as(unmade: &Unmade, new: &Path, name: &Path) -> io::Result<Segment> {
     }
     file.write_all_at(&unmade.header.encode(), 0)?;
     file.sync_all()?;
-    place(&unmade.dir, new, name)?;
+    durable_rename(&unmade.dir, new, name)?;
     Ok(Segment::new(file, unmade.header.number))
 }
 
@@ -376,7 +376,7 @@ impl Segments {
         made: &dyn Fn(&Segment),
         written: &dyn Fn(usize) -> bool,
     ) {
-        let group = record::group(batches, first, self.epoch, self.id);
+        let group = group::encode_group(batches, first, self.epoch, self.id);
         let size = self.size;
         let fits = |segment: &Segment| segment.position + group.len() <= size;
         if !self.current.as_ref().is_some_and(fits) {

@@ -4,37 +4,37 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::overlay::Overlay;
-use crate::index::store::{Batch, Outcome, Pair, Store, StoreError};
+use crate::index::store::{Batch, CommitOutcome, Pair, Store, StoreError};
 
 /// Everything as of one moment.
-pub(super) struct Snapshot(Arc<Parts>);
+pub(super) struct JournalSnapshot(Arc<SnapshotState>);
 
-struct Parts {
+struct SnapshotState {
     overlay: Overlay,
-    below: Arc<dyn Store>,
+    base: Arc<dyn Store>,
 }
 
-impl Snapshot {
+impl JournalSnapshot {
     /// What was in memory, in front of what was below at that moment.
-    pub(super) fn new(overlay: Overlay, below: Arc<dyn Store>) -> Self {
-        Self(Arc::new(Parts { overlay, below }))
+    pub(super) fn new(overlay: Overlay, base: Arc<dyn Store>) -> Self {
+        Self(Arc::new(SnapshotState { overlay, base }))
     }
 }
 
-impl Store for Snapshot {
+impl Store for JournalSnapshot {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         match self.0.overlay.get(key) {
             Some(value) => Ok(value.clone()),
-            None => self.0.below.get(key),
+            None => self.0.base.get(key),
         }
     }
 
     fn scan(&self, range: Range<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
-        let below = self.0.below.as_ref();
-        self.0.overlay.scan(below, range, limit)
+        let base = self.0.base.as_ref();
+        self.0.overlay.scan(base, range, limit)
     }
 
-    fn commit(&self, _batch: Batch) -> Result<Outcome, StoreError> {
+    fn commit(&self, _batch: Batch) -> Result<CommitOutcome, StoreError> {
         Err(StoreError::Snapshot)
     }
 

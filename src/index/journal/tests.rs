@@ -7,25 +7,25 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
-use super::ledger::Ledger;
 use super::segment::SEGMENT_BYTES;
+use super::superblock::Superblock;
 use super::*;
 use crate::index::store::contract::{change, put};
-use crate::index::{Memory, Redb, store};
+use crate::index::{MemoryStore, Redb, store};
 use crate::small_disk::SmallDisk;
 
-type Model = BTreeMap<Vec<u8>, Vec<u8>>;
+type JournalModel = BTreeMap<Vec<u8>, Vec<u8>>;
 /// Keys with their new values, in batches, in groups.
 type Groups = Vec<Vec<Vec<(u8, Option<u8>)>>>;
 
 /// Opens a journal in a directory, which is made if it is not there.
-fn open(below: Arc<dyn Store>, directory: &Path) -> Result<Journal, StoreError> {
+fn open(base: Arc<dyn Store>, directory: &Path) -> Result<Journal, StoreError> {
     fs::create_dir_all(directory).unwrap();
-    Journal::open(below, &Dir::open(directory).unwrap(), Recover::Refuse)
+    Journal::open(base, &Dir::open(directory).unwrap(), Recover::Refuse)
 }
 
 fn memory() -> Arc<dyn Store> {
-    Arc::new(Memory::default())
+    Arc::new(MemoryStore::default())
 }
 
 fn all(store: &dyn Store) -> Vec<Pair> {
@@ -65,22 +65,22 @@ fn it_keeps_the_contract() {
         let name = number.fetch_add(1, Ordering::Relaxed).to_string();
         let path = directory.path().join(&name);
         fs::create_dir(&path).unwrap();
-        let below = Arc::new(Redb::open(&Dir::open(&path).unwrap(), "index.redb").unwrap());
-        Arc::new(open(below, &path.join("journal")).unwrap())
+        let base = Arc::new(Redb::open(&Dir::open(&path).unwrap(), "index.redb").unwrap());
+        Arc::new(open(base, &path.join("journal")).unwrap())
     });
 }
 
 #[test]
 fn a_clean_stop_leaves_everything_below() {
     let directory = tempfile::tempdir().unwrap();
-    let below = memory();
-    let journal = open(Arc::clone(&below), directory.path()).unwrap();
+    let base = memory();
+    let journal = open(Arc::clone(&base), directory.path()).unwrap();
     for number in 0..1000_u32 {
         change(&journal, vec![put(&number.to_be_bytes(), b"x")]);
     }
     let before = all(&journal);
     drop(journal);
-    assert_eq!(all(below.as_ref()), before);
+    assert_eq!(all(base.as_ref()), before);
 }
 
 #[test]
@@ -90,17 +90,17 @@ fn what_was_synced_outlives_the_process_though_nothing_is_below() {
     let first = memory();
     let journal = open(Arc::clone(&first), &path).unwrap();
     // What a store has below that was opened once.
-    let below = Memory::default();
-    let ledger = Ledger::read(first.as_ref()).unwrap().unwrap();
-    change(&below, vec![ledger.change()]);
+    let base = MemoryStore::default();
+    let superblock = Superblock::read(first.as_ref()).unwrap().unwrap();
+    change(&base, vec![superblock.change()]);
     change(&journal, vec![put(b"a", b"1"), put(b"b", b"1")]);
     change(
         &journal,
-        vec![put(b"a", b"2"), Change::Delete(b"b".to_vec())],
+        vec![put(b"a", b"2"), WriteOp::Delete(b"b".to_vec())],
     );
     journal.sync().unwrap();
     copy(&path, &image);
-    let again = open(Arc::new(below), &image).unwrap();
+    let again = open(Arc::new(base), &image).unwrap();
     assert_eq!(all(&again), [(b"a".to_vec(), b"2".to_vec())]);
     drop(again);
     drop(journal);
@@ -133,8 +133,8 @@ fn what_nobody_syncs_is_flushed_a_moment_later() {
 #[test]
 fn segments_are_used_again_and_memory_stays_bounded() {
     let directory = tempfile::tempdir().unwrap();
-    let below = memory();
-    let journal = open(Arc::clone(&below), directory.path()).unwrap();
+    let base = memory();
+    let journal = open(Arc::clone(&base), directory.path()).unwrap();
     let value = vec![7; 500_000];
     for number in 0..400_u32 {
         change(&journal, vec![put(&[1, (number % 50) as u8], &value)]);
@@ -149,7 +149,7 @@ fn segments_are_used_again_and_memory_stays_bounded() {
     );
     assert_eq!(all(&journal).len(), 50);
     drop(journal);
-    assert_eq!(all(below.as_ref()).len(), 50);
+    assert_eq!(all(base.as_ref()).len(), 50);
 }
 
 #[test]
@@ -177,9 +177,9 @@ fn a_failed_flush_poisons_and_what_was_durable_stays_readable() {
 #[test]
 fn a_store_below_that_takes_nothing_is_told_and_nothing_is_lost() {
     let directory = tempfile::tempdir().unwrap();
-    let below = Arc::new(Memory::default());
-    let journal = open(Arc::clone(&below) as _, directory.path()).unwrap();
-    below.fail_after(1);
+    let base = Arc::new(MemoryStore::default());
+    let journal = open(Arc::clone(&base) as _, directory.path()).unwrap();
+    base.fail_after(1);
     change(&journal, vec![put(b"a", b"1")]);
     journal.sync().unwrap();
     let value = vec![0; 900_000];
@@ -203,16 +203,16 @@ fn a_store_below_that_takes_nothing_is_told_and_nothing_is_lost() {
     journal.sync().unwrap();
     drop(journal);
     // As after a crash: below has nothing, the segments have everything that was synced.
-    below.crash();
-    let again = open(below, directory.path()).unwrap();
+    base.crash();
+    let again = open(base, directory.path()).unwrap();
     assert_eq!(again.get(b"a").unwrap().unwrap(), b"1");
 }
 
 #[test]
 fn readers_and_writers_at_once_see_whole_batches() {
     let directory = tempfile::tempdir().unwrap();
-    let below = Arc::new(Redb::open(&Dir::open(directory.path()).unwrap(), "index.redb").unwrap());
-    let journal = open(below, &directory.path().join("journal")).unwrap();
+    let base = Arc::new(Redb::open(&Dir::open(directory.path()).unwrap(), "index.redb").unwrap());
+    let journal = open(base, &directory.path().join("journal")).unwrap();
     let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         let readers: Vec<_> = (0..2)
@@ -236,8 +236,8 @@ fn readers_and_writers_at_once_see_whole_batches() {
             change(&journal, puts.collect());
             if round % 100 == 0 {
                 journal.sync().unwrap();
-                journal.inner.calls.lock().full = true;
-                journal.inner.called.notify_all();
+                journal.inner.signal.lock().full = true;
+                journal.inner.wakeup.notify_all();
             }
         }
         stop.store(true, Ordering::Relaxed);
@@ -252,28 +252,28 @@ fn readers_and_writers_at_once_see_whole_batches() {
 struct Cut {
     directory: tempfile::TempDir,
     /// What is there after each batch that was flushed, and after the one that was not.
-    flushed: Model,
-    maybe: Model,
+    flushed: JournalModel,
+    maybe: JournalModel,
 }
 
 /// Writes groups by hand, and tears the last.
 fn cut(groups: &Groups, torn: &[bool], stale: u8) -> Cut {
     let directory = tempfile::tempdir().unwrap();
     let mut bytes = vec![0; 1 << 18];
-    let header = segment::Header { id: 5, number: 0 };
+    let header = segment::SegmentHeader { id: 5, number: 0 };
     let header = header.encode();
     bytes[..header.len()].copy_from_slice(&header);
     // What an earlier use of the segment, in this epoch and in another, has left in it.
     if stale > 0 {
-        let old = vec![record::batch(&[put(b"old", b"old")])];
+        let old = vec![group::encode_batch(&[put(b"old", b"old")])];
         for (at, epoch) in [(0, 6), (usize::from(stale), 7)] {
-            let group = record::group(&old, 1, epoch, 5);
-            let at = segment::START + at * record::ALIGNMENT;
+            let group = group::encode_group(&old, 1, epoch, 5);
+            let at = segment::START + at * group::ALIGNMENT;
             bytes[at..at + group.len()].copy_from_slice(&group);
         }
     }
     let (mut position, mut number) = (segment::START, 100);
-    let (mut flushed, mut maybe) = (Model::new(), Model::new());
+    let (mut flushed, mut maybe) = (JournalModel::new(), JournalModel::new());
     for (index, group) in groups.iter().enumerate() {
         let last = index + 1 == groups.len();
         let mut batches = Vec::new();
@@ -282,7 +282,7 @@ fn cut(groups: &Groups, torn: &[bool], stale: u8) -> Cut {
                 .iter()
                 .map(|(key, value)| match value {
                     Some(value) => put(&[*key], &[*value; 900]),
-                    None => Change::Delete(vec![*key]),
+                    None => WriteOp::Delete(vec![*key]),
                 })
                 .collect();
             for (key, value) in batch {
@@ -291,9 +291,9 @@ fn cut(groups: &Groups, torn: &[bool], stale: u8) -> Cut {
                     None => maybe.remove(&vec![*key]),
                 };
             }
-            batches.push(record::batch(&changes));
+            batches.push(group::encode_batch(&changes));
         }
-        let group = record::group(&batches, number, 7, 5);
+        let group = group::encode_group(&batches, number, 7, 5);
         number += batches.len() as u64;
         for (sector, bytes_of) in group.chunks(512).enumerate() {
             let written = !last
@@ -320,23 +320,23 @@ fn cut(groups: &Groups, torn: &[bool], stale: u8) -> Cut {
 }
 
 /// What a store has below on a disk that was cut.
-fn ledger_of_cut() -> Ledger {
-    Ledger {
+fn ledger_of_cut() -> Superblock {
+    Superblock {
         applied: 99,
         epoch: 7,
         id: Some(5),
-        ..Ledger::default()
+        ..Superblock::default()
     }
 }
 
-fn recovered(directory: &Path) -> (Model, bool) {
+fn recovered(directory: &Path) -> (JournalModel, bool) {
     let dir = Dir::open(directory).unwrap();
     let found = recovery::find(&dir, &ledger_of_cut(), SEGMENT_BYTES).unwrap();
-    let mut model = Model::new();
+    let mut model = JournalModel::new();
     for change in found.changes {
         match change {
-            Change::Put(key, value) => drop(model.insert(key, value)),
-            Change::Delete(key) => drop(model.remove(&key)),
+            WriteOp::Put(key, value) => drop(model.insert(key, value)),
+            WriteOp::Delete(key) => drop(model.remove(&key)),
         }
     }
     (model, found.damage.is_some())
@@ -386,8 +386,8 @@ proptest! {
         steps in prop::collection::vec((0..4_u8, 0..16_u8, any::<u8>()), 1..80),
         from in 0..16_u8, to in 0..17_u8, limit in 0..20_usize,
     ) {
-        let below = Memory::default();
-        let (mut overlay, mut model) = (Overlay::default(), Model::new());
+        let base = MemoryStore::default();
+        let (mut overlay, mut model) = (Overlay::default(), JournalModel::new());
         for (kind, key, value) in steps {
             match kind {
                 0 | 1 => {
@@ -402,8 +402,8 @@ proptest! {
                     // Frozen, applied half-way by who reads meanwhile, and thawed.
                     let layer = overlay.freeze();
                     for (key, value) in layer.iter() {
-                        let change = value.clone().map_or(Change::Delete(key.clone()), |value| Change::Put(key.clone(), value));
-                        below.commit(Batch { preconditions: vec![], changes: vec![change], as_of: None }).unwrap();
+                        let change = value.clone().map_or(WriteOp::Delete(key.clone()), |value| WriteOp::Put(key.clone(), value));
+                        base.commit(Batch { preconditions: vec![], changes: vec![change], as_of: None }).unwrap();
                     }
                     if value % 2 == 0 {
                         overlay.thaw();
@@ -411,7 +411,7 @@ proptest! {
                 }
             }
             let range = &[from][..]..&[to][..];
-            let shown = overlay.scan(&below, range.clone(), limit).unwrap();
+            let shown = overlay.scan(&base, range.clone(), limit).unwrap();
             let expected: Vec<_> = model.iter().filter(|(key, _)| range.contains(&key.as_slice())).take(limit).map(|(key, value)| (key.clone(), value.clone())).collect();
             prop_assert_eq!(shown, expected);
         }
@@ -426,10 +426,10 @@ fn damaged_segments_are_an_error_and_kept_aside_once_that_is_accepted() {
     let mut bytes = fs::read(&path).unwrap();
     bytes[segment::START + 10] ^= 1;
     fs::write(&path, &bytes).unwrap();
-    let below = Memory::default();
-    change(&below, vec![ledger_of_cut().change()]);
-    let below: Arc<dyn Store> = Arc::new(below);
-    let refused = open(Arc::clone(&below), cut.directory.path()).unwrap_err();
+    let base = MemoryStore::default();
+    change(&base, vec![ledger_of_cut().change()]);
+    let base: Arc<dyn Store> = Arc::new(base);
+    let refused = open(Arc::clone(&base), cut.directory.path()).unwrap_err();
     let StoreError::Journal(damage) = refused else {
         panic!("{refused}");
     };
@@ -437,18 +437,13 @@ fn damaged_segments_are_an_error_and_kept_aside_once_that_is_accepted() {
     assert!(damage.to_string().contains("000000.segment"), "{damage}");
     assert_eq!(fs::read(&path).unwrap(), bytes);
     let dir = Dir::open(cut.directory.path()).unwrap();
-    let journal = Journal::open(Arc::clone(&below), &dir, Recover::Accept).unwrap();
+    let journal = Journal::open(Arc::clone(&base), &dir, Recover::Accept).unwrap();
     assert_eq!(journal.damage(), Some(damage.as_ref()));
     assert!(all(&journal).is_empty());
     let kept = cut.directory.path().join("damaged-7/000000.segment");
     assert_eq!(fs::read(kept).unwrap(), bytes);
     drop(journal);
-    assert!(
-        open(below, cut.directory.path())
-            .unwrap()
-            .damage()
-            .is_none()
-    );
+    assert!(open(base, cut.directory.path()).unwrap().damage().is_none());
 }
 
 /// Writes numbers to two tables at once, and takes old ones out, until told to stop.
@@ -460,16 +455,16 @@ fn write_twins(store: &dyn Store, stop: &std::sync::atomic::AtomicBool) -> u32 {
         for table in [b'a', b'z'] {
             // Elsewhere in the order, as digests are.
             let place = number.wrapping_mul(0x9e37_79b9);
-            changes.push(Change::Put(key(table, place), vec![7; 40]));
+            changes.push(WriteOp::Put(key(table, place), vec![7; 40]));
             let old = number.wrapping_sub(2_000).wrapping_mul(0x9e37_79b9);
-            changes.push(Change::Delete(key(table, old)));
+            changes.push(WriteOp::Delete(key(table, old)));
         }
         let batch = Batch {
             preconditions: vec![],
             changes,
             as_of: None,
         };
-        assert_eq!(store.commit(batch).unwrap(), Outcome::Committed);
+        assert_eq!(store.commit(batch).unwrap(), CommitOutcome::Committed);
         if number.is_multiple_of(97) {
             store.sync().unwrap();
         }
@@ -543,25 +538,25 @@ fn soon_full(bytes: usize) -> (SmallDisk, PathBuf, Arc<dyn Store>) {
 
 #[test]
 fn a_segment_that_could_not_be_made_takes_no_room() {
-    let (disk, path, below) = soon_full(14 << 20);
-    let journal = open(Arc::clone(&below), &path).unwrap();
+    let (disk, path, base) = soon_full(14 << 20);
+    let journal = open(Arc::clone(&base), &path).unwrap();
     let before = disk.free();
     change(&journal, vec![put(b"a", b"1")]);
     journal.sync().unwrap();
     // A spare one is made when what is in the first is applied.
-    wait(|| below.get(b"a").unwrap().is_some());
+    wait(|| base.get(b"a").unwrap().is_some());
     wait(|| disk.free() + 4096 >= before);
     drop(journal);
     // As if it had been killed while it made one.
     fs::write(path.join("000009.new"), vec![0; 1 << 20]).unwrap();
-    drop(open(below, &path).unwrap());
+    drop(open(base, &path).unwrap());
     assert!(disk.free() + 4096 >= before);
 }
 
 #[test]
 fn a_journal_of_one_segment_goes_on_when_all_of_it_is_below() {
-    let (disk, path, below) = soon_full(9 << 20);
-    let journal = open(Arc::clone(&below), &path).unwrap();
+    let (disk, path, base) = soon_full(9 << 20);
+    let journal = open(Arc::clone(&base), &path).unwrap();
     // The rest of the disk is somebody else's.
     let _full = fs::write(disk.path().join("else"), vec![1; 2 << 20]);
     for number in 1..=40 {
@@ -569,12 +564,12 @@ fn a_journal_of_one_segment_goes_on_when_all_of_it_is_below() {
         wait(|| journal.sync().is_ok());
     }
     drop(journal);
-    let journal = open(below, &path).unwrap();
+    let journal = open(base, &path).unwrap();
     assert_eq!(all(&journal).len(), 40);
 }
 
 /// A store that panics when it is to take something, as an engine may on damaged pages.
-struct Panicking(Memory);
+struct Panicking(MemoryStore);
 
 impl Store for Panicking {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
@@ -585,8 +580,8 @@ impl Store for Panicking {
         self.0.scan(range, limit)
     }
 
-    fn commit(&self, batch: Batch) -> Result<Outcome, StoreError> {
-        let bad = |one: &Change| matches!(one, Change::Put(key, _) if key == b"a");
+    fn commit(&self, batch: Batch) -> Result<CommitOutcome, StoreError> {
+        let bad = |one: &WriteOp| matches!(one, WriteOp::Put(key, _) if key == b"a");
         assert!(!batch.changes.iter().any(bad), "it is to panic");
         self.0.commit(batch)
     }
@@ -603,8 +598,8 @@ impl Store for Panicking {
 #[test]
 fn nobody_waits_for_an_applier_that_panicked() {
     let directory = tempfile::tempdir().unwrap();
-    let below = Arc::new(Panicking(Memory::default()));
-    let journal = open(below, directory.path()).unwrap();
+    let base = Arc::new(Panicking(MemoryStore::default()));
+    let journal = open(base, directory.path()).unwrap();
     change(&journal, vec![put(b"a", b"1")]);
     let large = || Batch {
         changes: vec![put(b"b", &vec![0; 900_000])],

@@ -36,7 +36,7 @@ fn whole(dir: &Dir) -> Vec<u8> {
 fn must_be_told(dir: &Dir, what: &str) -> bool {
     let checked = Redb::check(dir, "index.redb");
     let read = || -> Result<Vec<Pair>, StoreError> {
-        let store = Redb::open_unwritten(dir, "index.redb")?;
+        let store = Redb::open_copy_on_write(dir, "index.redb")?;
         store.scan(&[0, 0][..]..&[1][..], usize::MAX)
     };
     let read = read();
@@ -101,13 +101,13 @@ fn a_database_that_was_not_closed_is_read_where_nothing_may_be_written() {
     // As a process leaves it that is killed.
     fs::copy(dir.shown("index.redb"), dir.shown("killed.redb")).unwrap();
     let before = fs::read(dir.shown("killed.redb")).unwrap();
-    let unwritten = Redb::open_unwritten(&dir, "killed.redb").unwrap();
+    let unwritten = Redb::open_copy_on_write(&dir, "killed.redb").unwrap();
     assert_eq!(unwritten.get(b"a").unwrap().unwrap(), b"1");
     change(&unwritten, vec![put(b"b", b"2")]);
     unwritten.sync().unwrap();
     assert_eq!(unwritten.get(b"b").unwrap().unwrap(), b"2");
     drop(unwritten);
     assert!(fs::read(dir.shown("killed.redb")).unwrap() == before);
-    assert!(Redb::open_unwritten(&dir, "none.redb").is_err());
+    assert!(Redb::open_copy_on_write(&dir, "none.redb").is_err());
     assert!(!dir.shown("none.redb").exists());
 }

@@ -11,12 +11,12 @@ use std::sync::Arc;
 use redb::{Builder, Database, ReadableDatabase};
 use rustix::fs::{Mode, OFlags};
 
+use super::copy_on_write::CopyOnWriteFile;
 use super::file::DatabaseFile;
 use super::guard::guarded;
-use super::unwritten::UnwrittenFile;
 use super::{TABLE, durable, engine};
 use crate::dir::Dir;
-use crate::index::placing::place;
+use crate::index::durable_rename::durable_rename;
 use crate::index::store::StoreError;
 
 /// The key under which the format of all others is written.
@@ -41,22 +41,22 @@ pub(super) fn builder() -> Builder {
 
 /// Where what is written goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Written {
+pub(super) enum WriteTarget {
     /// Into the file, which is made if it is not there.
-    ToFile,
+    File,
     /// Into memory; the file must be there, and stays as it is.
-    ToMemory,
+    Memory,
 }
 
 /// Opens a database.
-pub(super) fn open(dir: &Dir, name: &Path, written: Written) -> Result<Database, StoreError> {
+pub(super) fn open(dir: &Dir, name: &Path, target: WriteTarget) -> Result<Database, StoreError> {
     let path = dir.shown(name);
-    let flags = match written {
-        Written::ToFile => OFlags::RDWR,
-        Written::ToMemory => OFlags::RDONLY,
+    let flags = match target {
+        WriteTarget::File => OFlags::RDWR,
+        WriteTarget::Memory => OFlags::RDONLY,
     };
     let file = match dir.open_file(name, flags, Mode::empty()) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && written == Written::ToFile => {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && target == WriteTarget::File => {
             create(dir, name)?;
             dir.open_file(name, flags, Mode::empty())
         }
@@ -67,9 +67,9 @@ pub(super) fn open(dir: &Dir, name: &Path, written: Written) -> Result<Database,
         // It would be made a new one.
         return Err(engine(&path, &"it is empty: restore a backup"));
     }
-    let opened = guarded(|| match written {
-        Written::ToFile => builder().create_with_backend(DatabaseFile::new(file)?),
-        Written::ToMemory => builder().create_with_backend(UnwrittenFile::new(file)?),
+    let opened = guarded(|| match target {
+        WriteTarget::File => builder().create_with_backend(DatabaseFile::new(file)?),
+        WriteTarget::Memory => builder().create_with_backend(CopyOnWriteFile::new(file)?),
     });
     let database = opened.map_err(|error| engine(&path, &error))?;
     // Not closed if it is damaged, as closing writes.
@@ -80,7 +80,7 @@ pub(super) fn open(dir: &Dir, name: &Path, written: Written) -> Result<Database,
 
 /// Reads every page of a database whose file stays as it is, and compares its checksum.
 pub(super) fn check(dir: &Dir, name: &Path) -> Result<(), StoreError> {
-    let mut database = ManuallyDrop::new(open(dir, name, Written::ToMemory)?);
+    let mut database = ManuallyDrop::new(open(dir, name, WriteTarget::Memory)?);
     let path = dir.shown(name);
     let whole = guarded(|| database.check_integrity()).map_err(|error| engine(&path, &error))?;
     if whole {
@@ -107,7 +107,7 @@ fn create(dir: &Dir, name: &Path) -> Result<(), StoreError> {
     };
     guarded(write).map_err(|error| engine(&dir.shown(&new), &error))?;
     made.sync_all().map_err(system)?;
-    place(dir, &new, name).map_err(system)
+    durable_rename(dir, &new, name).map_err(system)
 }
 
 /// Says durably that the format is the newest.

@@ -5,18 +5,18 @@ use std::ops::Range;
 use redb::ReadOnlyTable;
 
 use super::guard::guarded;
-use crate::index::recent::Recent;
+use crate::index::read_cache::ReadCache;
 use crate::index::store::Pair;
 
 /// The table as of one moment, and what was read of it lately.
 pub(super) struct View {
     pub(super) table: ReadOnlyTable<&'static [u8], &'static [u8]>,
-    pub(super) recent: Recent,
+    pub(super) cache: ReadCache,
 }
 
 impl View {
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, redb::StorageError> {
-        self.recent.get(key, || {
+        self.cache.get(key, || {
             guarded(|| Ok(self.table.get(key)?.map(|value| value.value().to_vec())))
         })
     }
@@ -26,7 +26,7 @@ impl View {
         range: Range<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Pair>, redb::StorageError> {
-        if range.start >= range.end || self.recent.is_empty(&range) {
+        if range.start >= range.end || self.cache.is_empty(&range) {
             return Ok(Vec::new());
         }
         let pairs: Vec<Pair> = guarded(|| {
@@ -37,7 +37,7 @@ impl View {
             pairs.collect::<Result<_, redb::StorageError>>()
         })?;
         if limit > 0 {
-            self.recent.listed(&range, &pairs);
+            self.cache.listed(&range, &pairs);
         }
         Ok(pairs)
     }

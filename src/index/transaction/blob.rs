@@ -3,7 +3,7 @@
 use super::{TimeKey, Transaction};
 use crate::digest::{Algorithm, Digest};
 use crate::index::IndexError;
-use crate::index::key::{Fields, Key};
+use crate::index::key::{FieldReader, Key};
 use crate::index::record::{Blob, DigestId};
 
 impl Transaction<'_> {
@@ -14,24 +14,24 @@ impl Transaction<'_> {
 
     /// The digest of a number.
     pub fn digest(&mut self, id: DigestId) -> Result<Digest, IndexError> {
-        if let Some(digest) = self.numbers.digest(id) {
+        if let Some(digest) = self.interner.digest(id) {
             return Ok(digest);
         }
         let key = Key::table(b'd').id(id);
-        let known = key.clone().done();
-        let digest = self.record(key, |value| Fields(value).digest())?;
+        let known = key.clone().into_bytes();
+        let digest = self.record(key, |value| FieldReader(value).digest())?;
         if let Some(digest) = digest.filter(|_| !self.written.contains_key(&known)) {
-            self.numbers.remember(&digest, id);
+            self.interner.remember(&digest, id);
         }
         digest.ok_or(IndexError::Record { key: known })
     }
 
     /// The number of a digest that is known.
-    pub(in crate::index) fn number_of(
+    pub(in crate::index) fn id_of(
         &mut self,
         digest: &Digest,
     ) -> Result<Option<DigestId>, IndexError> {
-        if let Some(id) = self.numbers.number(digest) {
+        if let Some(id) = self.interner.id(digest) {
             return Ok(Some(id));
         }
         let Some(blob) = self.blob(digest)? else {
@@ -39,49 +39,51 @@ impl Transaction<'_> {
         };
         if !self
             .written
-            .contains_key(&Key::table(b'B').digest(digest).done())
+            .contains_key(&Key::table(b'B').digest(digest).into_bytes())
         {
-            self.numbers.remember(digest, blob.id);
+            self.interner.remember(digest, blob.id);
         }
         Ok(Some(blob.id))
     }
 
     /// The number of a digest, which becomes known if it was not.
-    pub(super) fn interned(&mut self, digest: &Digest) -> Result<DigestId, IndexError> {
-        match self.number_of(digest)? {
+    pub(super) fn intern(&mut self, digest: &Digest) -> Result<DigestId, IndexError> {
+        match self.id_of(digest)? {
             Some(id) => Ok(id),
-            None => Ok(self.intern(digest)?.id),
+            None => Ok(self.intern_record(digest)?.id),
         }
     }
 
     /// The record of a digest, which becomes known if it was not.
-    pub(super) fn intern(&mut self, digest: &Digest) -> Result<Blob, IndexError> {
+    pub(super) fn intern_record(&mut self, digest: &Digest) -> Result<Blob, IndexError> {
         if let Some(blob) = self.blob(digest)? {
             return Ok(blob);
         }
-        let id = DigestId(self.number(b'd')?);
+        let id = DigestId(self.allocate_id(b'd')?);
         // A counter that was set back would have this one overwrite another's bytes.
         let number = Key::table(b'd').id(id);
-        if self.get(number.clone().done())?.is_some() {
-            return Err(IndexError::Record { key: number.done() });
+        if self.get(number.clone().into_bytes())?.is_some() {
+            return Err(IndexError::Record {
+                key: number.into_bytes(),
+            });
         }
         let blob = Blob {
             id,
             present: false,
-            kept: false,
+            has_directory: false,
             inline: false,
             damaged: false,
             size: 0,
             created: 0,
         };
-        let value = Key::table(0).digest(digest).done().split_off(1);
+        let value = Key::table(0).digest(digest).into_bytes().split_off(1);
         self.put(number, value);
         self.put(Key::table(b'B').digest(digest), blob.encode());
         Ok(blob)
     }
 
-    pub(super) fn number(&mut self, counter: u8) -> Result<u32, IndexError> {
-        self.numbers.next(self.store, counter)
+    pub(super) fn allocate_id(&mut self, counter: u8) -> Result<u32, IndexError> {
+        self.interner.allocate(self.store, counter)
     }
 
     /// The bytes of a digest are there, among the blobs.
@@ -91,7 +93,7 @@ impl Transaction<'_> {
 
     /// The bytes of a digest are there, but a crash may bring them back to this number in
     /// staging.
-    pub fn put_unsettled(&mut self, digest: &Digest, staging: u64) {
+    pub fn put_pending_publication(&mut self, digest: &Digest, staging: u64) {
         self.put(
             Key::table(b'Y').digest(digest),
             staging.to_be_bytes().to_vec(),
@@ -99,25 +101,33 @@ impl Transaction<'_> {
     }
 
     /// The number in staging to which a crash may bring the bytes of a digest back.
-    pub fn unsettled(&mut self, digest: &Digest) -> Result<Option<u64>, IndexError> {
+    pub fn pending_publication(&mut self, digest: &Digest) -> Result<Option<u64>, IndexError> {
         let key = Key::table(b'Y').digest(digest);
-        self.record(key, |value| Fields(value).u64())
+        self.record(key, |value| FieldReader(value).u64())
     }
 
     /// No crash will bring the bytes of a digest back to this number any more.
-    pub fn settled(&mut self, digest: &Digest, staging: u64) -> Result<(), IndexError> {
-        if self.unsettled(digest)? == Some(staging) {
+    pub fn complete_publication(
+        &mut self,
+        digest: &Digest,
+        staging: u64,
+    ) -> Result<(), IndexError> {
+        if self.pending_publication(digest)? == Some(staging) {
             self.delete(Key::table(b'Y').digest(digest));
         }
         Ok(())
     }
 
     /// The bytes of a digest go: no number brings them back.
-    fn forget_unsettled(&mut self, blob: &Blob, digest: &Digest) -> Result<(), IndexError> {
+    fn cancel_pending_publication(
+        &mut self,
+        blob: &Blob,
+        digest: &Digest,
+    ) -> Result<(), IndexError> {
         if blob.present
-            && let Some(staging) = self.unsettled(digest)?
+            && let Some(staging) = self.pending_publication(digest)?
         {
-            self.forget_kept(staging)?;
+            self.remove_logged_bytes(staging)?;
             self.delete(Key::table(b'Y').digest(digest));
         }
         Ok(())
@@ -131,15 +141,15 @@ impl Transaction<'_> {
         now: u32,
     ) -> Result<(), IndexError> {
         self.put_present(digest, bytes.len() as u64, now, true)?;
-        let id = self.interned(digest)?;
+        let id = self.intern(digest)?;
         self.put(Key::table(b'K').id(id), bytes.to_vec());
         Ok(())
     }
 
     /// The bytes of a digest that are here.
     pub fn inline(&mut self, digest: &Digest) -> Result<Option<Vec<u8>>, IndexError> {
-        match self.number_of(digest)? {
-            Some(id) => self.get(Key::table(b'K').id(id).done()),
+        match self.id_of(digest)? {
+            Some(id) => self.get(Key::table(b'K').id(id).into_bytes()),
             None => Ok(None),
         }
     }
@@ -151,19 +161,19 @@ impl Transaction<'_> {
         now: u32,
         inline: bool,
     ) -> Result<(), IndexError> {
-        let blob = self.intern(digest)?;
-        self.forget_unsettled(&blob, digest)?;
-        if !blob.kept {
+        let blob = self.intern_record(digest)?;
+        self.cancel_pending_publication(&blob, digest)?;
+        if !blob.has_directory {
             self.touch(TimeKey::shard(digest.algorithm(), digest.shard()));
         }
         if !blob.present {
             // What was set of its directory is over, even in the same second.
-            self.forget_directory_time(TimeKey::blob(digest))?;
+            self.remove_directory_time(TimeKey::blob(digest))?;
         }
         let created = if blob.present { blob.created } else { now };
         let blob = Blob {
             present: true,
-            kept: true,
+            has_directory: true,
             inline,
             damaged: false,
             size,
@@ -171,14 +181,14 @@ impl Transaction<'_> {
             ..blob
         };
         self.put(Key::table(b'B').digest(digest), blob.encode());
-        self.keep_blob_algorithm(digest.algorithm())?;
-        self.keep_blob_shard(digest.algorithm(), digest.shard())
+        self.put_blob_algorithm(digest.algorithm())?;
+        self.put_blob_shard(digest.algorithm(), digest.shard())
     }
 
     /// When the bytes of a digest were last read and found right, or wrong.
     pub fn verified(&mut self, digest: &Digest) -> Result<Option<u32>, IndexError> {
-        match self.number_of(digest)? {
-            Some(id) => self.record(Key::table(b'V').id(id), |value| Fields(value).u32()),
+        match self.id_of(digest)? {
+            Some(id) => self.record(Key::table(b'V').id(id), |value| FieldReader(value).u32()),
             None => Ok(None),
         }
     }
@@ -190,7 +200,7 @@ impl Transaction<'_> {
         now: u32,
         damaged: bool,
     ) -> Result<(), IndexError> {
-        let blob = self.intern(digest)?;
+        let blob = self.intern_record(digest)?;
         if blob.present && blob.damaged != damaged {
             let blob = Blob { damaged, ..blob };
             self.put(Key::table(b'B').digest(digest), blob.encode());
@@ -200,21 +210,21 @@ impl Transaction<'_> {
     }
 
     /// The bytes of a digest are there since another time.
-    pub fn date_blob(&mut self, digest: &Digest, blob: &Blob, created: u32) {
+    pub fn set_blob_created(&mut self, digest: &Digest, blob: &Blob, created: u32) {
         let blob = Blob { created, ..*blob };
         self.put(Key::table(b'B').digest(digest), blob.encode());
     }
 
     /// The bytes of a digest are not there, but their directory is.
     pub fn put_blob_directory(&mut self, digest: &Digest, now: u32) -> Result<(), IndexError> {
-        let blob = self.intern(digest)?;
-        self.forget_unsettled(&blob, digest)?;
+        let blob = self.intern_record(digest)?;
+        self.cancel_pending_publication(&blob, digest)?;
         if blob.inline {
             self.delete(Key::table(b'K').id(blob.id));
         }
         let blob = Blob {
             present: false,
-            kept: true,
+            has_directory: true,
             inline: false,
             damaged: false,
             size: 0,
@@ -227,11 +237,11 @@ impl Transaction<'_> {
 
     /// Neither the bytes of a digest nor their directory are there.
     pub fn remove_blob(&mut self, digest: &Digest) -> Result<(), IndexError> {
-        let blob = self.intern(digest)?;
-        self.forget_unsettled(&blob, digest)?;
+        let blob = self.intern_record(digest)?;
+        self.cancel_pending_publication(&blob, digest)?;
         let blob = Blob {
             present: false,
-            kept: false,
+            has_directory: false,
             inline: false,
             damaged: false,
             size: 0,
@@ -243,22 +253,27 @@ impl Transaction<'_> {
     }
 
     /// Whether the directory of an algorithm's blobs was made.
-    pub fn blob_algorithm_kept(&mut self, algorithm: Algorithm) -> Result<bool, IndexError> {
+    pub fn has_blob_algorithm(&mut self, algorithm: Algorithm) -> Result<bool, IndexError> {
         Ok(self
-            .get(Key::table(b'P').algorithm(algorithm).done())?
+            .get(Key::table(b'P').algorithm(algorithm).into_bytes())?
             .is_some())
     }
 
     /// Whether the directory of a shard was made.
-    pub fn blob_shard_kept(&mut self, algorithm: Algorithm, shard: u8) -> Result<bool, IndexError> {
+    pub fn has_blob_shard(&mut self, algorithm: Algorithm, shard: u8) -> Result<bool, IndexError> {
         Ok(self
-            .get(Key::table(b'P').algorithm(algorithm).byte(shard).done())?
+            .get(
+                Key::table(b'P')
+                    .algorithm(algorithm)
+                    .byte(shard)
+                    .into_bytes(),
+            )?
             .is_some())
     }
 
     /// Makes the directory of an algorithm's blobs.
-    pub fn keep_blob_algorithm(&mut self, algorithm: Algorithm) -> Result<(), IndexError> {
-        if !self.blob_algorithm_kept(algorithm)? {
+    pub fn put_blob_algorithm(&mut self, algorithm: Algorithm) -> Result<(), IndexError> {
+        if !self.has_blob_algorithm(algorithm)? {
             self.put(Key::table(b'P').algorithm(algorithm), Vec::new());
             self.touch(TimeKey::blobs(algorithm));
         }
@@ -266,8 +281,8 @@ impl Transaction<'_> {
     }
 
     /// Makes the directory of a shard.
-    pub fn keep_blob_shard(&mut self, algorithm: Algorithm, shard: u8) -> Result<(), IndexError> {
-        if !self.blob_shard_kept(algorithm, shard)? {
+    pub fn put_blob_shard(&mut self, algorithm: Algorithm, shard: u8) -> Result<(), IndexError> {
+        if !self.has_blob_shard(algorithm, shard)? {
             self.put(
                 Key::table(b'P').algorithm(algorithm).byte(shard),
                 Vec::new(),
@@ -279,22 +294,22 @@ impl Transaction<'_> {
     }
 
     /// Removes the directory of an algorithm's blobs.
-    pub fn forget_blob_algorithm(&mut self, algorithm: Algorithm) -> Result<(), IndexError> {
+    pub fn remove_blob_algorithm(&mut self, algorithm: Algorithm) -> Result<(), IndexError> {
         self.delete(Key::table(b'P').algorithm(algorithm));
         Ok(())
     }
 
     /// Removes the directory of a shard.
-    pub fn forget_blob_shard(&mut self, algorithm: Algorithm, shard: u8) -> Result<(), IndexError> {
+    pub fn remove_blob_shard(&mut self, algorithm: Algorithm, shard: u8) -> Result<(), IndexError> {
         self.delete(Key::table(b'P').algorithm(algorithm).byte(shard));
         Ok(())
     }
 
     /// Whether no shard of an algorithm has a directory, until the commit.
     pub fn require_no_blob_shards(&mut self, algorithm: Algorithm) -> Result<bool, IndexError> {
-        let prefix = Key::table(b'P').algorithm(algorithm).done();
+        let prefix = Key::table(b'P').algorithm(algorithm).into_bytes();
         self.require_empty(
-            crate::index::key::after(prefix.clone())..crate::index::key::successor(prefix),
+            crate::index::key::next_key(prefix.clone())..crate::index::key::prefix_end(prefix),
         )
     }
 

@@ -3,7 +3,7 @@
 use super::Transaction;
 use crate::digest::{Algorithm, Digest};
 use crate::index::IndexError;
-use crate::index::key::{Fields, Key};
+use crate::index::key::{FieldReader, Key};
 use crate::index::record::{Link, RepositoryId};
 use crate::name::LinkSet;
 use std::ops::Range;
@@ -20,7 +20,7 @@ impl Transaction<'_> {
             LinkSet::Revisions => Key::table(b'R').repository(repository),
             LinkSet::TagIndex(tag) => Key::table(b'I').repository(repository).tag(tag),
             LinkSet::Signatures(revision) => {
-                let Some(id) = self.number_of(revision)? else {
+                let Some(id) = self.id_of(revision)? else {
                     return Ok(None);
                 };
                 Key::table(b'S').repository(repository).id(id)
@@ -39,8 +39,8 @@ impl Transaction<'_> {
             return Ok(None);
         };
         Ok(Some(match algorithm {
-            None => key.below(),
-            Some(algorithm) => key.algorithm(algorithm).below(),
+            None => key.prefix_range(),
+            Some(algorithm) => key.algorithm(algorithm).prefix_range(),
         }))
     }
 
@@ -51,13 +51,13 @@ impl Transaction<'_> {
         set: &LinkSet,
         digest: &Digest,
     ) -> Result<Option<Link>, IndexError> {
-        let Some(id) = self.number_of(digest)? else {
+        let Some(id) = self.id_of(digest)? else {
             return Ok(None);
         };
         let Some(key) = self.set(repository, set)? else {
             return Ok(None);
         };
-        let key = key.prefix(digest).id(id).done();
+        let key = key.prefix(digest).id(id).into_bytes();
         let Some(value) = self.get(key.clone())? else {
             return Ok(None);
         };
@@ -71,7 +71,7 @@ impl Transaction<'_> {
         value: &[u8],
         digest: &Digest,
     ) -> Result<Link, IndexError> {
-        let mut fields = Fields(value);
+        let mut fields = FieldReader(value);
         if value.is_empty() {
             return Ok(Link::Directory);
         }
@@ -94,9 +94,9 @@ impl Transaction<'_> {
         link: &Link,
     ) -> Result<(), IndexError> {
         if let LinkSet::Signatures(revision) = set {
-            self.intern(revision)?;
+            self.intern_record(revision)?;
         }
-        let id = self.interned(digest)?;
+        let id = self.intern(digest)?;
         let Some(key) = self.set(repository, set)? else {
             return Ok(());
         };
@@ -105,7 +105,7 @@ impl Transaction<'_> {
             Link::Linked { target, pushed } => {
                 let mut value = pushed.to_be_bytes().to_vec();
                 if target != digest {
-                    value.extend(self.interned(target)?.0.to_be_bytes());
+                    value.extend(self.intern(target)?.0.to_be_bytes());
                 }
                 value
             }
@@ -128,7 +128,7 @@ impl Transaction<'_> {
         set: &LinkSet,
         digest: &Digest,
     ) -> Result<(), IndexError> {
-        let Some(id) = self.number_of(digest)? else {
+        let Some(id) = self.id_of(digest)? else {
             return Ok(());
         };
         let Some(key) = self.set(repository, set)? else {

@@ -2,14 +2,14 @@
 
 use super::Transaction;
 use crate::digest::Digest;
-use crate::index::key::{Fields, Key};
-use crate::index::record::Role;
+use crate::index::key::{FieldReader, Key};
+use crate::index::record::EdgeRole;
 use crate::index::{EDGES_AT_ONCE, IndexError};
 
 impl Transaction<'_> {
     /// The media type of a manifest that is known as one.
     pub fn manifest(&mut self, digest: &Digest) -> Result<Option<String>, IndexError> {
-        let Some(id) = self.number_of(digest)? else {
+        let Some(id) = self.id_of(digest)? else {
             return Ok(None);
         };
         let key = Key::table(b'M').id(id);
@@ -18,7 +18,7 @@ impl Transaction<'_> {
 
     /// A digest is known as a manifest of this media type.
     pub fn put_manifest(&mut self, digest: &Digest, media_type: &str) -> Result<(), IndexError> {
-        let id = self.interned(digest)?;
+        let id = self.intern(digest)?;
         self.put(Key::table(b'M').id(id), media_type.as_bytes().to_vec());
         Ok(())
     }
@@ -29,11 +29,11 @@ impl Transaction<'_> {
         &mut self,
         digest: &Digest,
         first: u32,
-        edges: &[(Role, Digest)],
+        edges: &[(EdgeRole, Digest)],
     ) -> Result<(), IndexError> {
-        let id = self.interned(digest)?;
+        let id = self.intern(digest)?;
         for (position, (role, target)) in (first..).zip(edges) {
-            let target = self.interned(target)?;
+            let target = self.intern(target)?;
             let value = [&[role.byte()][..], &target.0.to_be_bytes()].concat();
             self.put(
                 Key::table(b'E').id(id).bytes(&position.to_be_bytes()),
@@ -48,8 +48,8 @@ impl Transaction<'_> {
     }
 
     /// A digest is not known as a manifest any more.
-    pub fn forget_manifest(&mut self, digest: &Digest) -> Result<(), IndexError> {
-        if let Some(id) = self.number_of(digest)? {
+    pub fn remove_manifest(&mut self, digest: &Digest) -> Result<(), IndexError> {
+        if let Some(id) = self.id_of(digest)? {
             self.delete(Key::table(b'M').id(id));
         }
         Ok(())
@@ -57,15 +57,15 @@ impl Transaction<'_> {
 
     /// Forgets what a manifest names, as much as fits into one transaction; whether that was
     /// all there is to forget, or the caller must come again.
-    pub fn forget_edges(&mut self, digest: &Digest) -> Result<bool, IndexError> {
-        let Some(id) = self.number_of(digest)? else {
+    pub fn remove_edges(&mut self, digest: &Digest) -> Result<bool, IndexError> {
+        let Some(id) = self.id_of(digest)? else {
             return Ok(false);
         };
-        let range = Key::table(b'E').id(id).below();
+        let range = Key::table(b'E').id(id).prefix_range();
         let rows = self.store.scan(&range.start..&range.end, EDGES_AT_ONCE)?;
         let more = rows.len() == EDGES_AT_ONCE;
         for (key, value) in rows {
-            let mut fields = Fields(&value);
+            let mut fields = FieldReader(&value);
             if let (Some(role), Some(target)) = (fields.u8(), fields.id()) {
                 self.delete(Key::table(b'e').id(target).byte(role).id(id));
             }

@@ -2,9 +2,9 @@
 
 use super::Transaction;
 use crate::index::IndexError;
-use crate::index::key::{Key, after};
-use crate::index::ownership::Owned;
-use crate::index::record::{Directories, Repository, RepositoryId};
+use crate::index::key::{Key, next_key};
+use crate::index::ownership::OwnedDirectory;
+use crate::index::record::{Repository, RepositoryDirectories, RepositoryId};
 use crate::name::Namespace;
 
 impl Transaction<'_> {
@@ -16,7 +16,7 @@ impl Transaction<'_> {
             return Ok(*found);
         }
         let found = self.record(Key::table(b'N').namespace(name), Repository::decode)?;
-        if self.only_reads() {
+        if self.is_read_only() {
             self.last = Some((name.clone(), found));
         }
         Ok(found)
@@ -26,7 +26,7 @@ impl Transaction<'_> {
     pub fn put_repository(
         &mut self,
         name: &Namespace,
-        directories: Directories,
+        directories: RepositoryDirectories,
     ) -> Result<(), IndexError> {
         let known = self.repository(name)?;
         if known.is_some_and(|known| known.directories == directories) {
@@ -34,7 +34,7 @@ impl Transaction<'_> {
         }
         let id = match known {
             Some(known) => known.id,
-            None => RepositoryId(self.number(b'n')?),
+            None => RepositoryId(self.allocate_id(b'n')?),
         };
         if known.is_none() {
             self.put(
@@ -52,7 +52,7 @@ impl Transaction<'_> {
         if let Some(repository) = self.repository(name)? {
             self.delete(Key::table(b'N').namespace(name));
             self.delete(Key::table(b'n').repository(repository.id));
-            self.forget_ownership(Owned::Repository(repository.id));
+            self.remove_ownership(OwnedDirectory::Repository(repository.id));
         }
         Ok(())
     }
@@ -66,7 +66,7 @@ impl Transaction<'_> {
     ) -> Result<Vec<Namespace>, IndexError> {
         let own = self.repository(name)?;
         let mut found: Vec<Namespace> = own.iter().map(|_| name.clone()).collect();
-        let range = crate::index::Index::children(Some(name));
+        let range = crate::index::Index::namespace_range(Some(name));
         let rows = self.store.scan(&range.start..&range.end, limit + 1)?;
         let mut behind = range.start;
         for (key, value) in rows {
@@ -75,7 +75,7 @@ impl Transaction<'_> {
             let name = text.ok().and_then(|text| text.parse().ok());
             found.push(name.ok_or_else(|| IndexError::Record { key: key.clone() })?);
             self.empty.push(behind..key.clone());
-            behind = after(key.clone());
+            behind = next_key(key.clone());
             self.read.insert(key, Some(value));
         }
         self.empty.push(behind..range.end);
@@ -90,12 +90,12 @@ impl Transaction<'_> {
         new: &Namespace,
     ) -> Result<(), IndexError> {
         let key = Key::table(b'N').namespace(old);
-        let Some(value) = self.get(key.clone().done())? else {
+        let Some(value) = self.get(key.clone().into_bytes())? else {
             return Ok(());
         };
         let known = Repository::decode(&value);
         let id = known.ok_or_else(|| IndexError::Record {
-            key: key.clone().done(),
+            key: key.clone().into_bytes(),
         })?;
         self.delete(key);
         self.put(Key::table(b'N').namespace(new), value);
@@ -106,11 +106,11 @@ impl Transaction<'_> {
 
     /// Whether there is any repository below a name.
     pub fn has_namespaces(&mut self, name: Option<&Namespace>) -> Result<bool, IndexError> {
-        self.any(&crate::index::Index::children(name))
+        self.any(&crate::index::Index::namespace_range(name))
     }
 
     /// Whether there is no repository below a name, until the commit.
     pub fn require_no_namespaces(&mut self, name: &Namespace) -> Result<bool, IndexError> {
-        self.require_empty(crate::index::Index::children(Some(name)))
+        self.require_empty(crate::index::Index::namespace_range(Some(name)))
     }
 }

@@ -20,35 +20,35 @@ impl Transaction<'_> {
         repository: RepositoryId,
         revision: &Digest,
     ) -> Result<Key, IndexError> {
-        let id = self.interned(revision)?;
+        let id = self.intern(revision)?;
         Ok(Key::table(b'G').repository(repository).id(id))
     }
 
     /// Whether the directory of a revision's signatures was made, or of an algorithm in it.
-    pub fn signatures_kept(
+    pub fn has_signatures_directory(
         &mut self,
         repository: RepositoryId,
         revision: &Digest,
         algorithm: Option<Algorithm>,
     ) -> Result<bool, IndexError> {
-        if self.number_of(revision)?.is_none() {
+        if self.id_of(revision)?.is_none() {
             return Ok(false);
         }
         let key = row(self.signatures(repository, revision)?, algorithm);
-        Ok(self.get(key.done())?.is_some())
+        Ok(self.get(key.into_bytes())?.is_some())
     }
 
     /// Whether no revision of a repository has signatures or directories for some, which saves
     /// who only reads from asking of each. Who changes something must.
-    pub fn surely_without_signatures(
+    pub fn known_without_signatures(
         &mut self,
         repository: RepositoryId,
     ) -> Result<bool, IndexError> {
-        if !self.only_reads() {
+        if !self.is_read_only() {
             return Ok(false);
         }
         for table in [b'G', b'S'] {
-            if self.any(&Key::table(table).repository(repository).below())? {
+            if self.any(&Key::table(table).repository(repository).prefix_range())? {
                 return Ok(false);
             }
         }
@@ -56,7 +56,7 @@ impl Transaction<'_> {
     }
 
     /// Makes the directory of a revision's signatures, or of an algorithm in it.
-    pub fn keep_signatures(
+    pub fn put_signatures_directory(
         &mut self,
         repository: RepositoryId,
         revision: &Digest,
@@ -68,7 +68,7 @@ impl Transaction<'_> {
     }
 
     /// Removes the directory of a revision's signatures, or of an algorithm in it.
-    pub fn forget_signatures(
+    pub fn remove_signatures_directory(
         &mut self,
         repository: RepositoryId,
         revision: &Digest,

@@ -15,13 +15,13 @@ impl Transaction<'_> {
     ) -> Result<Option<TagRecord>, IndexError> {
         let key = Key::table(b'T').repository(repository).tag(tag);
         match self.record(key, TagRecord::decode)? {
-            Some(stored) => self.named(stored).map(Some),
+            Some(stored) => self.resolve_tag(stored).map(Some),
             None => Ok(None),
         }
     }
 
     /// A tag as it is stored, with the digest of its manifest.
-    pub(in crate::index) fn named(
+    pub(in crate::index) fn resolve_tag(
         &mut self,
         stored: TagRecord<DigestId>,
     ) -> Result<TagRecord, IndexError> {
@@ -42,10 +42,10 @@ impl Transaction<'_> {
         tag: &Tag,
         record: &TagRecord,
     ) -> Result<(), IndexError> {
-        self.forget_tag_target(repository, tag)?;
+        self.remove_tag_target(repository, tag)?;
         let mut value = vec![record.directories.0];
         if let Some((digest, pushed)) = &record.current {
-            let id = self.interned(digest)?;
+            let id = self.intern(digest)?;
             value.extend(id.0.to_be_bytes());
             value.extend(pushed.to_be_bytes());
             let reverse = Key::table(b't').id(id).repository(repository);
@@ -57,14 +57,14 @@ impl Transaction<'_> {
 
     /// Removes a tag.
     pub fn remove_tag(&mut self, repository: RepositoryId, tag: &Tag) -> Result<(), IndexError> {
-        self.forget_tag_target(repository, tag)?;
+        self.remove_tag_target(repository, tag)?;
         self.delete(Key::table(b'T').repository(repository).tag(tag));
         Ok(())
     }
 
-    fn forget_tag_target(&mut self, repository: RepositoryId, tag: &Tag) -> Result<(), IndexError> {
+    fn remove_tag_target(&mut self, repository: RepositoryId, tag: &Tag) -> Result<(), IndexError> {
         if let Some((digest, _)) = self.tag(repository, tag)?.and_then(|record| record.current) {
-            let id = self.interned(&digest)?;
+            let id = self.intern(&digest)?;
             let reverse = Key::table(b't').id(id).repository(repository);
             self.delete(reverse.bytes(tag.as_str().as_bytes()));
         }
@@ -73,6 +73,6 @@ impl Transaction<'_> {
 
     /// Whether a repository has no tags, until the commit.
     pub fn require_no_tags(&mut self, repository: RepositoryId) -> Result<bool, IndexError> {
-        self.require_empty(Key::table(b'T').repository(repository).below())
+        self.require_empty(Key::table(b'T').repository(repository).prefix_range())
     }
 }

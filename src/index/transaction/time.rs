@@ -6,7 +6,7 @@
 use super::Transaction;
 use crate::digest::{Algorithm, Digest};
 use crate::index::IndexError;
-use crate::index::key::{Fields, Key, after, successor};
+use crate::index::key::{FieldReader, Key, next_key, prefix_end};
 use crate::index::record::RepositoryId;
 use crate::name::{Tag, UploadId};
 
@@ -94,7 +94,7 @@ impl DirectoryTime {
     }
 
     pub(in crate::index) fn decode(value: &[u8]) -> Option<Self> {
-        let mut fields = Fields(value);
+        let mut fields = FieldReader(value);
         let changed = fields.u32()?;
         let basis = if fields.0.is_empty() {
             0
@@ -108,7 +108,7 @@ impl DirectoryTime {
 impl Transaction<'_> {
     /// The time of a directory, if one is kept.
     pub fn directory_time(&self, of: &TimeKey) -> Result<Option<DirectoryTime>, IndexError> {
-        let key = of.0.clone().done();
+        let key = of.0.clone().into_bytes();
         let value = match self.written.get(&key) {
             Some(written) => written.clone(),
             None => self.store.get(&key)?,
@@ -120,22 +120,22 @@ impl Transaction<'_> {
 
     /// Whether a time is kept of any directory below one.
     pub fn has_times_below(&self, of: &TimeKey) -> Result<bool, IndexError> {
-        let key = of.0.clone().done();
-        self.any(&(after(key.clone())..successor(key)))
+        let key = of.0.clone().into_bytes();
+        self.any(&(next_key(key.clone())..prefix_end(key)))
     }
 
     /// Sets the time of a directory.
     pub fn put_directory_time(&mut self, of: TimeKey, time: DirectoryTime) {
-        let key = of.0.done();
-        self.touched.forget(&key);
+        let key = of.0.into_bytes();
+        self.touched.remove(&key);
         self.touches.retain(|touched| *touched != key);
         self.written.insert(key, Some(time.encode()));
     }
 
     /// The entries of a directory change now.
     pub fn touch(&mut self, of: TimeKey) {
-        let key = of.0.done();
-        if self.touched.is(&key, self.now) {
+        let key = of.0.into_bytes();
+        if self.touched.contains(&key, self.now) {
             return;
         }
         let time = DirectoryTime {
@@ -147,9 +147,9 @@ impl Transaction<'_> {
     }
 
     /// The time of a directory is not kept any more.
-    pub fn forget_directory_time(&mut self, of: TimeKey) -> Result<(), IndexError> {
-        let key = of.0.done();
-        self.touched.forget(&key);
+    pub fn remove_directory_time(&mut self, of: TimeKey) -> Result<(), IndexError> {
+        let key = of.0.into_bytes();
+        self.touched.remove(&key);
         self.touches.retain(|touched| *touched != key);
         if self.written.contains_key(&key) || self.store.get(&key)?.is_some() {
             self.written.insert(key, None);

@@ -4,7 +4,7 @@ use super::Transaction;
 use crate::digest::Algorithm;
 use crate::index::IndexError;
 use crate::index::key::Key;
-use crate::index::record::{Kept, RepositoryId, Upload};
+use crate::index::record::{LoggedBytes, RepositoryId, Upload};
 use crate::name::UploadId;
 
 impl Transaction<'_> {
@@ -46,7 +46,7 @@ impl Transaction<'_> {
 
     /// Whether a repository has no uploads, until the commit.
     pub fn require_no_uploads(&mut self, repository: RepositoryId) -> Result<bool, IndexError> {
-        self.require_empty(Key::table(b'U').repository(repository).below())
+        self.require_empty(Key::table(b'U').repository(repository).prefix_range())
     }
 
     /// When a hash state was written, and what it is.
@@ -89,19 +89,24 @@ impl Transaction<'_> {
 
     /// Keeps the bytes of a number in staging, whatever a crash leaves of their file. Each time
     /// has its own turn.
-    pub fn keep(&mut self, number: u64, turn: u64, bytes: &[u8]) {
-        self.put(Key::kept(number), [&turn.to_be_bytes(), bytes].concat());
+    pub fn put_logged_bytes(&mut self, number: u64, generation: u64, bytes: &[u8]) {
+        self.put(
+            Key::logged_bytes(number),
+            [&generation.to_be_bytes(), bytes].concat(),
+        );
     }
 
     /// The bytes of a number in staging, if they are kept.
-    pub fn kept(&mut self, number: u64) -> Result<Option<Kept>, IndexError> {
-        self.record(Key::kept(number), |value| Kept::decode(number, value))
+    pub fn logged_bytes(&mut self, number: u64) -> Result<Option<LoggedBytes>, IndexError> {
+        self.record(Key::logged_bytes(number), |value| {
+            LoggedBytes::decode(number, value)
+        })
     }
 
     /// The bytes of a number in staging are not kept any more, if they were.
-    pub fn forget_kept(&mut self, number: u64) -> Result<(), IndexError> {
-        if self.kept(number)?.is_some() {
-            self.delete(Key::kept(number));
+    pub fn remove_logged_bytes(&mut self, number: u64) -> Result<(), IndexError> {
+        if self.logged_bytes(number)?.is_some() {
+            self.delete(Key::logged_bytes(number));
         }
         Ok(())
     }
@@ -115,14 +120,14 @@ impl Transaction<'_> {
     ) -> Result<bool, IndexError> {
         let key = Key::table(b'H').repository(repository).upload(id);
         self.require_empty(match algorithm {
-            None => key.below(),
-            Some(algorithm) => key.algorithm(algorithm).below(),
+            None => key.prefix_range(),
+            Some(algorithm) => key.algorithm(algorithm).prefix_range(),
         })
     }
 }
 
 impl Key {
-    fn kept(number: u64) -> Self {
+    fn logged_bytes(number: u64) -> Self {
         Self::table(b'Z').bytes(&number.to_be_bytes())
     }
 

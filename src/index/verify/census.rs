@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use hashbrown::HashMap as Pages;
+use hashbrown::HashMap as FastMap;
 
 use super::{Algorithm, Blob, Digest, DigestId, Namespace, RepositoryId};
 
 /// What is known of a digest.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Known {
+pub struct CensusEntry {
     /// Its algorithm.
     pub algorithm: Algorithm,
     /// Its first bytes.
@@ -28,7 +28,7 @@ const PRESENT: u8 = 1 << 2;
 const INLINE: u8 = 1 << 3;
 const MANIFEST: u8 = 1 << 4;
 const USED: u8 = 1 << 5;
-const NUMBERED: u8 = 1 << 6;
+const CONFIRMED: u8 = 1 << 6;
 const BYTES: u8 = 1 << 7;
 /// Bits of the algorithm; 0 where no digest has the number.
 const ALGORITHM: u8 = 3;
@@ -38,14 +38,14 @@ const ALGORITHM: u8 = 3;
 pub struct Census {
     /// By the number divided by [`ROWS`]. A row that is damaged costs a page, whatever number it
     /// says.
-    pages: Pages<u32, Box<Page>>,
+    pages: FastMap<u32, Box<CensusPage>>,
     /// Every repository and directory on the way to one, by its number.
     pub repositories: HashMap<RepositoryId, Namespace>,
 }
 
 /// Digests whose numbers follow each other.
 #[derive(Debug)]
-struct Page {
+struct CensusPage {
     prefixes: [u64; ROWS as usize],
     flags: [u8; ROWS as usize],
 }
@@ -65,9 +65,9 @@ fn prefix(digest: &Digest) -> u64 {
 
 impl Census {
     /// Takes note of a digest; whether no other has its number.
-    pub(super) fn know(&mut self, digest: &Digest, blob: &Blob) -> bool {
+    pub(super) fn insert(&mut self, digest: &Digest, blob: &Blob) -> bool {
         let page = self.pages.entry(blob.id.0 / ROWS).or_insert_with(|| {
-            Box::new(Page {
+            Box::new(CensusPage {
                 prefixes: [0; ROWS as usize],
                 flags: [0; ROWS as usize],
             })
@@ -88,13 +88,13 @@ impl Census {
     }
 
     /// Takes note of a number's digest; whether it is the one that has this number.
-    pub(super) fn number(&mut self, id: DigestId, digest: &Digest) -> bool {
+    pub(super) fn confirm(&mut self, id: DigestId, digest: &Digest) -> bool {
         let known = self.get(id);
         let same = known.is_some_and(|known| {
             (known.algorithm, known.prefix) == (digest.algorithm(), prefix(digest))
         });
         if same {
-            self.set(id, NUMBERED);
+            self.set(id, CONFIRMED);
         }
         same
     }
@@ -106,24 +106,24 @@ impl Census {
         }
     }
 
-    pub(super) fn is_manifest(&mut self, id: DigestId) {
+    pub(super) fn mark_manifest(&mut self, id: DigestId) {
         self.set(id, MANIFEST);
     }
 
-    pub(super) fn use_of(&mut self, id: DigestId) {
+    pub(super) fn mark_used(&mut self, id: DigestId) {
         self.set(id, USED);
     }
 
-    pub(super) fn has_bytes(&mut self, id: DigestId) {
+    pub(super) fn mark_bytes(&mut self, id: DigestId) {
         self.set(id, BYTES);
     }
 
     /// What is known of a number's digest.
-    pub fn get(&self, id: DigestId) -> Option<Known> {
+    pub fn get(&self, id: DigestId) -> Option<CensusEntry> {
         let page = self.pages.get(&(id.0 / ROWS))?;
         let flags = *page.flags.get(place(id))?;
         let algorithm = crate::index::key::algorithm_of(flags & ALGORITHM)?;
-        Some(Known {
+        Some(CensusEntry {
             algorithm,
             prefix: *page.prefixes.get(place(id))?,
             present: flags & PRESENT != 0,
@@ -146,8 +146,8 @@ impl Census {
     }
 
     /// Digests to which their number does not lead.
-    pub(super) fn unnumbered(&self) -> Vec<DigestId> {
-        self.having(0, NUMBERED).collect()
+    pub(super) fn unconfirmed(&self) -> Vec<DigestId> {
+        self.having(0, CONFIRMED).collect()
     }
 
     /// Digests whose bytes should be in the index and are not.
@@ -180,14 +180,14 @@ mod tests {
             let blob = Blob {
                 id: DigestId(*id),
                 present: true,
-                kept: false,
+                has_directory: false,
                 inline: false,
                 damaged: false,
                 size: 1,
                 created: 1,
             };
-            assert!(census.know(&digest, &blob));
-            assert!(!census.know(&digest, &blob), "the number is taken");
+            assert!(census.insert(&digest, &blob));
+            assert!(!census.insert(&digest, &blob), "the number is taken");
         }
         assert!(census.pages.len() <= ids.len());
         let unused: Vec<u32> = census.unused().map(|id| id.0).collect();

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::{Flaw, FlawKind, Told, flaw, skip_tag};
-use crate::index::key::{Fields, Key};
+use super::{Flaw, FlawKind, FlawSink, flaw, skip_tag};
+use crate::index::key::{FieldReader, Key};
 use crate::index::record::{DigestId, RepositoryId};
 use crate::index::{Index, IndexError};
 
@@ -40,14 +40,14 @@ impl Direction {
 
     /// The reverse key that a row asks for, if it asks for one.
     fn wanted(self, key: &[u8], value: &[u8]) -> Option<Vec<u8>> {
-        let mut fields = Fields(key.get(1..)?);
-        let mut value = Fields(value);
+        let mut fields = FieldReader(key.get(1..)?);
+        let mut value = FieldReader(value);
         match self {
             Self::Revisions => {
                 let repository = RepositoryId(fields.u32()?);
                 let id = DigestId(u32::from_be_bytes(*key.last_chunk()?));
                 value.u32()?;
-                Some(Key::table(b'r').id(id).repository(repository).done())
+                Some(Key::table(b'r').id(id).repository(repository).into_bytes())
             }
             Self::Tags => {
                 let repository = RepositoryId(fields.u32()?);
@@ -57,12 +57,18 @@ impl Direction {
                 value.u8()?;
                 let id = value.id()?;
                 let key = Key::table(b't').id(id).repository(repository);
-                Some(key.bytes(tag).done())
+                Some(key.bytes(tag).into_bytes())
             }
             Self::Edges => {
                 let manifest = fields.id()?;
                 let (role, target) = (value.u8()?, value.id()?);
-                Some(Key::table(b'e').id(target).byte(role).id(manifest).done())
+                Some(
+                    Key::table(b'e')
+                        .id(target)
+                        .byte(role)
+                        .id(manifest)
+                        .into_bytes(),
+                )
             }
         }
     }
@@ -76,7 +82,7 @@ fn sum(total: &mut u64, key: &[u8]) {
 
 impl Index {
     /// Verifies every reverse table.
-    pub(super) fn verify_reverse(&self, told: Told<'_>) -> Result<(), IndexError> {
+    pub(super) fn verify_reverse(&self, report: FlawSink<'_>) -> Result<(), IndexError> {
         for direction in Direction::ALL {
             let (mut wanted, mut there) = (0, 0);
             self.each_wanted(direction, |key| {
@@ -88,7 +94,7 @@ impl Index {
                 Ok(())
             })?;
             if wanted != there {
-                self.compare(direction, told)?;
+                self.compare(direction, report)?;
             }
         }
         Ok(())
@@ -121,11 +127,11 @@ impl Index {
     }
 
     /// Finds what differs.
-    fn compare(&self, direction: Direction, told: Told<'_>) -> Result<(), IndexError> {
+    fn compare(&self, direction: Direction, report: FlawSink<'_>) -> Result<(), IndexError> {
         let mut wanted = BTreeSet::new();
         self.each_wanted(direction, |key| {
             if self.store.get(&key)?.is_none() {
-                told(Flaw {
+                report(Flaw {
                     kind: FlawKind::ReverseMissing,
                     key: key.clone(),
                     value: None,
@@ -136,7 +142,7 @@ impl Index {
         })?;
         self.each(direction.reverse(), |(key, value)| {
             if !wanted.contains(&key) {
-                told(flaw(FlawKind::ReverseStale, key, value));
+                report(flaw(FlawKind::ReverseStale, key, value));
             }
             Ok(())
         })

@@ -4,7 +4,7 @@ use super::bytes::Files;
 use super::{Check, Fault, FsckFinding, LISTED_MAX, RepairAction};
 use crate::digest::Digest;
 use crate::index::DigestId;
-use crate::manifest::{Need, understand};
+use crate::manifest::{Requirement, parse_lenient};
 use crate::name::RepositoryName;
 use crate::registry::{Error, stored_manifest};
 
@@ -111,10 +111,10 @@ impl Check<'_> {
         let index = self.snapshot.index();
         let mut wrong = Vec::new();
         for id in self.census.without_bytes() {
-            wrong.push((index.digest_of(id)?, "its bytes are gone"));
+            wrong.push((index.digest(id)?, "its bytes are gone"));
         }
         for id in self.census.with_bytes() {
-            let digest = index.digest_of(id)?;
+            let digest = index.digest(id)?;
             let bytes = index.view().inline(&digest)?.unwrap_or_default();
             if Digest::of(digest.algorithm(), &bytes) != digest {
                 wrong.push((digest, "its bytes are not what its name says"));
@@ -138,7 +138,7 @@ impl Check<'_> {
             return Ok(());
         };
         let known = self.registry.queries().media_type(digest)?.is_some();
-        if known || understand(&bytes).is_none() {
+        if known || parse_lenient(&bytes).is_none() {
             return Ok(());
         }
         if !self.report.count(Fault::EdgesMissing) {
@@ -164,11 +164,13 @@ impl Check<'_> {
             Err(Error::Corrupt { .. }) => return Ok(true),
             bytes => bytes?,
         };
-        let Some(manifest) = understand(&bytes) else {
+        let Some(manifest) = parse_lenient(&bytes) else {
             return Ok(true);
         };
         let mut references = manifest.references.iter();
-        Ok(references.any(|one| one.named.digest() == Some(named) && one.need == Need::Nothing))
+        Ok(references.any(|one| {
+            one.digest.known() == Some(named) && one.requirement == Requirement::Nothing
+        }))
     }
 
     /// Blobs that nothing names: what collection would remove.
@@ -176,7 +178,7 @@ impl Check<'_> {
         let unused: Vec<DigestId> = self.census.unused().collect();
         let count = unused.len() as u64;
         for id in unused.into_iter().take(LISTED_MAX) {
-            let digest = self.snapshot.index().digest_of(id)?;
+            let digest = self.snapshot.index().digest(id)?;
             self.report.findings.push(FsckFinding::new(
                 Fault::BlobWithoutLink,
                 digest.to_string(),

@@ -179,7 +179,7 @@ impl Fault {
             JournalFaultKind::SegmentDamaged => Self::JournalSegmentDamaged,
             JournalFaultKind::CommitMissing => Self::JournalCommitMissing,
             JournalFaultKind::EndsEarly => Self::JournalEndsEarly,
-            JournalFaultKind::OfAnotherTime => Self::JournalOfAnotherTime,
+            JournalFaultKind::ForeignJournal => Self::JournalOfAnotherTime,
         }
     }
 

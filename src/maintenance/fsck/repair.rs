@@ -56,7 +56,7 @@ pub(super) fn repair(registry: &Registry, finding: &FsckFinding) -> Result<bool,
             *registry.journal_damage() = None;
             Ok(true)
         }
-        RepairAction::Mend(flaw) => Ok(registry.index().mend(flaw)?),
+        RepairAction::Mend(flaw) => Ok(registry.index().repair(flaw)?),
         RepairAction::Learn(digest) => {
             registry.lock_blob(digest).index_references()?;
             Ok(true)

@@ -11,16 +11,16 @@ pub(in crate::manifest) const DEPTH_MAX: usize = 10_000;
 
 /// Whether an object may have two members of one name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::manifest) enum Names {
+pub(in crate::manifest) enum DuplicateNames {
     /// No: readers differ in which of them counts.
-    Unique,
+    Refuse,
     /// Yes.
-    Any,
+    Allow,
 }
 
 /// What is wrong with a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::manifest) enum FaultKind {
+pub(in crate::manifest) enum SyntaxErrorKind {
     /// Something else stands where this is expected.
     Unexpected(&'static str),
     /// More levels than [`DEPTH_MAX`].
@@ -31,8 +31,8 @@ pub(in crate::manifest) enum FaultKind {
 
 /// A fault, and where it is.
 #[derive(Debug)]
-pub(in crate::manifest) struct Fault {
-    pub(in crate::manifest) kind: FaultKind,
+pub(in crate::manifest) struct SyntaxError {
+    pub(in crate::manifest) kind: SyntaxErrorKind,
     /// Which byte of the document it is.
     pub(in crate::manifest) at: usize,
     /// The names and positions that lead to it.
@@ -50,16 +50,16 @@ struct Container {
 }
 
 /// Checks that a document is one JSON value.
-pub(in crate::manifest) fn scan(document: &[u8], names: Names) -> Result<(), Fault> {
+pub(in crate::manifest) fn scan(document: &[u8], names: DuplicateNames) -> Result<(), SyntaxError> {
     let mut scanner = Scanner {
         document,
         at: 0,
         open: Vec::new(),
         names: Vec::new(),
-        hashes: (names == Names::Unique).then(RandomState::new),
+        hashes: (names == DuplicateNames::Refuse).then(RandomState::new),
     };
     scanner.value()?;
-    while scanner.goes_on()? {
+    while scanner.next_value()? {
         scanner.value()?;
     }
     Ok(())
@@ -97,11 +97,11 @@ impl Scanner<'_> {
         self.pass(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
     }
 
-    fn unexpected<T>(&self, expected: &'static str) -> Result<T, Fault> {
-        Err(self.fault(FaultKind::Unexpected(expected)))
+    fn unexpected<T>(&self, expected: &'static str) -> Result<T, SyntaxError> {
+        Err(self.fault(SyntaxErrorKind::Unexpected(expected)))
     }
 
-    fn fault(&self, kind: FaultKind) -> Fault {
+    fn fault(&self, kind: SyntaxErrorKind) -> SyntaxError {
         let steps = self.open.iter().map(|one| {
             if one.is_array {
                 one.place.to_string()
@@ -109,7 +109,7 @@ impl Scanner<'_> {
                 self.name(one.place).into_owned()
             }
         });
-        Fault {
+        SyntaxError {
             kind,
             at: self.at,
             path: steps.collect(),
@@ -117,7 +117,7 @@ impl Scanner<'_> {
     }
 
     /// Reads values down to the first that contains no other.
-    fn value(&mut self) -> Result<(), Fault> {
+    fn value(&mut self) -> Result<(), SyntaxError> {
         loop {
             self.space();
             match self.peek() {
@@ -146,9 +146,9 @@ impl Scanner<'_> {
         }
     }
 
-    fn open(&mut self, is_array: bool) -> Result<(), Fault> {
+    fn open(&mut self, is_array: bool) -> Result<(), SyntaxError> {
         if self.open.len() >= DEPTH_MAX {
-            return Err(self.fault(FaultKind::TooDeep));
+            return Err(self.fault(SyntaxErrorKind::TooDeep));
         }
         self.at += 1;
         self.open.push(Container {
@@ -161,7 +161,7 @@ impl Scanner<'_> {
     }
 
     /// Reads the name of a member, and the colon behind it.
-    fn member(&mut self) -> Result<(), Fault> {
+    fn member(&mut self) -> Result<(), SyntaxError> {
         self.space();
         let start = self.at;
         if self.peek() != Some(b'"') {
@@ -194,7 +194,7 @@ impl Scanner<'_> {
     }
 
     /// Reads what stands behind a value; whether another one follows.
-    fn goes_on(&mut self) -> Result<bool, Fault> {
+    fn next_value(&mut self) -> Result<bool, SyntaxError> {
         loop {
             self.space();
             let Some(is_array) = self.open.last().map(|one| one.is_array) else {
@@ -226,14 +226,14 @@ impl Scanner<'_> {
         }
     }
 
-    fn close(&mut self) -> Result<(), Fault> {
+    fn close(&mut self) -> Result<(), SyntaxError> {
         let first = self.open.last().map_or(0, |object| object.names);
         if let Some(twice) = self.duplicate(first) {
             if let Some(object) = self.open.last_mut() {
                 object.place = twice;
             }
             self.at = twice;
-            return Err(self.fault(FaultKind::DuplicateName));
+            return Err(self.fault(SyntaxErrorKind::DuplicateName));
         }
         self.names.truncate(first);
         self.open.pop();
@@ -254,7 +254,7 @@ impl Scanner<'_> {
         equal.min()
     }
 
-    fn string(&mut self) -> Result<(), Fault> {
+    fn string(&mut self) -> Result<(), SyntaxError> {
         self.at += 1;
         loop {
             self.pass(|byte| byte >= b' ' && byte != b'"' && byte != b'\\');
@@ -270,7 +270,7 @@ impl Scanner<'_> {
         }
     }
 
-    fn escape(&mut self) -> Result<(), Fault> {
+    fn escape(&mut self) -> Result<(), SyntaxError> {
         self.at += 1;
         match self.peek() {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
@@ -291,7 +291,7 @@ impl Scanner<'_> {
         }
     }
 
-    fn number(&mut self) -> Result<(), Fault> {
+    fn number(&mut self) -> Result<(), SyntaxError> {
         self.eat(b'-');
         if !self.eat(b'0') {
             self.digits()?;
@@ -308,7 +308,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    fn digits(&mut self) -> Result<(), Fault> {
+    fn digits(&mut self) -> Result<(), SyntaxError> {
         let first = self.at;
         self.pass(|byte| byte.is_ascii_digit());
         if self.at == first {
@@ -317,7 +317,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    fn literal(&mut self, literal: &[u8]) -> Result<(), Fault> {
+    fn literal(&mut self, literal: &[u8]) -> Result<(), SyntaxError> {
         let rest = self.document.get(self.at..).unwrap_or_default();
         if !rest.starts_with(literal) {
             return self.unexpected("a value");

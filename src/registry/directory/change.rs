@@ -7,7 +7,7 @@ use super::changed::{came, goes, of_flags};
 use super::{flag, repository, tag, upload};
 use crate::digest::{Algorithm, Digest};
 use crate::index::{
-    Directories, Link, RepositoryId, TagDirectories, TagRecord, Transaction, Upload,
+    Link, RepositoryDirectories, RepositoryId, TagDirectories, TagRecord, Transaction, Upload,
 };
 use crate::layout::Node;
 use crate::name::{LinkSet, RepositoryName, Tag};
@@ -15,15 +15,15 @@ use crate::name::{LinkSet, RepositoryName, Tag};
 /// Makes the directory.
 pub(super) fn make(facts: &mut Transaction<'_>, directory: &Node) -> Result<(), Error> {
     match directory {
-        Node::BlobAlgorithm(algorithm) => facts.keep_blob_algorithm(*algorithm)?,
-        Node::BlobShard(algorithm, shard) => facts.keep_blob_shard(*algorithm, *shard)?,
+        Node::BlobAlgorithm(algorithm) => facts.put_blob_algorithm(*algorithm)?,
+        Node::BlobShard(algorithm, shard) => facts.put_blob_shard(*algorithm, *shard)?,
         Node::BlobDirectory(digest) => facts.put_blob_directory(digest, now())?,
         Node::Namespace(namespace) => {
-            facts.put_repository(namespace, Directories::default())?;
+            facts.put_repository(namespace, RepositoryDirectories::default())?;
         }
-        Node::Manifests(name) => mark(facts, name, Directories::MANIFESTS)?,
-        Node::Tags(name) => mark(facts, name, Directories::TAGS)?,
-        Node::Uploads(name) => mark(facts, name, Directories::UPLOADS)?,
+        Node::Manifests(name) => mark(facts, name, RepositoryDirectories::MANIFESTS)?,
+        Node::Tags(name) => mark(facts, name, RepositoryDirectories::TAGS)?,
+        Node::Uploads(name) => mark(facts, name, RepositoryDirectories::UPLOADS)?,
         Node::Tag(name, label) => {
             let repository = repository(facts, name)?;
             facts.put_tag(repository.id, label, &TagRecord::default())?;
@@ -65,7 +65,11 @@ pub(super) fn make(facts: &mut Transaction<'_>, directory: &Node) -> Result<(), 
         }
         Node::HashStatesAlgorithm(name, id, algorithm) => {
             let (repository, record) = upload(facts, name, id)?;
-            facts.put_upload(repository.id, id, &record.with_hash_states(*algorithm))?;
+            facts.put_upload(
+                repository.id,
+                id,
+                &record.with_hash_states_directory(*algorithm),
+            )?;
         }
         // Directories that are always there, and files.
         _ => return Err(Error::Exists),
@@ -77,7 +81,7 @@ pub(super) fn make(facts: &mut Transaction<'_>, directory: &Node) -> Result<(), 
 pub(in crate::registry) fn mark(
     facts: &mut Transaction<'_>,
     name: &RepositoryName,
-    flags: Directories,
+    flags: RepositoryDirectories,
 ) -> Result<(), Error> {
     let directories = repository(facts, name)?.directories;
     if directories.contains(flags) {
@@ -96,7 +100,7 @@ pub(in crate::registry) fn mark(
 fn unmark(
     facts: &mut Transaction<'_>,
     name: &RepositoryName,
-    flags: Directories,
+    flags: RepositoryDirectories,
 ) -> Result<(), Error> {
     let repository = repository(facts, name)?;
     Ok(facts.put_repository(name.namespace(), repository.directories.without(flags))?)
@@ -145,7 +149,7 @@ fn mark_links(
         }
         LinkSet::Signatures(revision) => {
             let repository = repository(facts, name)?;
-            Ok(facts.keep_signatures(repository.id, revision, algorithm)?)
+            Ok(facts.put_signatures_directory(repository.id, revision, algorithm)?)
         }
     }
 }
@@ -156,11 +160,11 @@ pub(super) fn remove(facts: &mut Transaction<'_>, directory: &Node) -> Result<()
     match directory {
         Node::BlobAlgorithm(algorithm) => {
             empty(facts.require_no_blob_shards(*algorithm)?)?;
-            facts.forget_blob_algorithm(*algorithm)?;
+            facts.remove_blob_algorithm(*algorithm)?;
         }
         Node::BlobShard(algorithm, shard) => {
             empty(facts.require_no_blobs(*algorithm, *shard)?)?;
-            facts.forget_blob_shard(*algorithm, *shard)?;
+            facts.remove_blob_shard(*algorithm, *shard)?;
         }
         Node::BlobDirectory(digest) => {
             empty(facts.blob(digest)?.is_none_or(|blob| !blob.present))?;
@@ -168,27 +172,28 @@ pub(super) fn remove(facts: &mut Transaction<'_>, directory: &Node) -> Result<()
         }
         Node::Namespace(namespace) => {
             let record = facts.repository(namespace)?;
-            let bare = record.is_none_or(|record| record.directories == Directories::default());
+            let bare =
+                record.is_none_or(|record| record.directories == RepositoryDirectories::default());
             empty(bare && facts.require_no_namespaces(namespace)?)?;
             facts.remove_repository(namespace)?;
         }
         Node::Manifests(name) => {
             let repository = repository(facts, name)?;
-            let held = Directories::TAGS.with(Directories::REVISIONS);
+            let held = RepositoryDirectories::TAGS.with(RepositoryDirectories::REVISIONS);
             empty(!repository.directories.intersects(held))?;
             empty(facts.require_no_links(repository.id, &LinkSet::Revisions, None)?)?;
             empty(facts.require_no_tags(repository.id)?)?;
-            unmark(facts, name, Directories::MANIFESTS)?;
+            unmark(facts, name, RepositoryDirectories::MANIFESTS)?;
         }
         Node::Tags(name) => {
             let repository = repository(facts, name)?;
             empty(facts.require_no_tags(repository.id)?)?;
-            unmark(facts, name, Directories::TAGS)?;
+            unmark(facts, name, RepositoryDirectories::TAGS)?;
         }
         Node::Uploads(name) => {
             let repository = repository(facts, name)?;
             empty(facts.require_no_uploads(repository.id)?)?;
-            unmark(facts, name, Directories::UPLOADS)?;
+            unmark(facts, name, RepositoryDirectories::UPLOADS)?;
         }
         Node::Tag(name, label) => {
             let (repository, record) = tag(facts, name, label)?;
@@ -225,7 +230,7 @@ pub(super) fn remove(facts: &mut Transaction<'_>, directory: &Node) -> Result<()
             empty(
                 !Algorithm::ALL
                     .iter()
-                    .any(|one| record.keeps_hash_states(*one)),
+                    .any(|one| record.has_hash_states_directory(*one)),
             )?;
             empty(facts.require_no_hash_states(repository.id, id, None)?)?;
             facts.put_upload(
@@ -240,7 +245,11 @@ pub(super) fn remove(facts: &mut Transaction<'_>, directory: &Node) -> Result<()
         Node::HashStatesAlgorithm(name, id, algorithm) => {
             let (repository, record) = upload(facts, name, id)?;
             empty(facts.require_no_hash_states(repository.id, id, Some(*algorithm))?)?;
-            facts.put_upload(repository.id, id, &record.without_hash_states(*algorithm))?;
+            facts.put_upload(
+                repository.id,
+                id,
+                &record.without_hash_states_directory(*algorithm),
+            )?;
         }
         // Directories that are always there, and files.
         _ => return Err(Error::NotEmpty),
@@ -278,10 +287,10 @@ fn unmark_links(
         }
         LinkSet::Signatures(revision) => {
             for below in Algorithm::ALL {
-                let kept = facts.signatures_kept(repository.id, revision, Some(below))?;
+                let kept = facts.has_signatures_directory(repository.id, revision, Some(below))?;
                 empty(algorithm.is_some() || !kept)?;
             }
-            Ok(facts.forget_signatures(repository.id, revision, algorithm)?)
+            Ok(facts.remove_signatures_directory(repository.id, revision, algorithm)?)
         }
     }
 }
@@ -293,7 +302,7 @@ fn unsigned(
     revision: &Digest,
 ) -> Result<bool, Error> {
     let signatures = LinkSet::Signatures(*revision);
-    Ok(!facts.signatures_kept(repository, revision, None)?
+    Ok(!facts.has_signatures_directory(repository, revision, None)?
         && facts.require_no_links(repository, &signatures, None)?)
 }
 

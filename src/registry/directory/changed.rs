@@ -199,7 +199,7 @@ pub(super) fn set_time(
     if let Some(key) = key(facts, directory)?
         && !is_written(directory)
     {
-        facts.forget_directory_time(key)?;
+        facts.remove_directory_time(key)?;
         if last_change(facts, directory, basis)? == changed {
             return Ok(());
         }
@@ -256,7 +256,7 @@ pub(in crate::registry) fn set_started(
 /// Forgets the time of a directory, or of the start of an upload.
 pub(in crate::registry) fn forget(facts: &mut Transaction<'_>, node: &Node) -> Result<(), Error> {
     if let Some(key) = key(facts, node)? {
-        facts.forget_directory_time(key)?;
+        facts.remove_directory_time(key)?;
     }
     Ok(())
 }
@@ -273,8 +273,8 @@ pub(in crate::registry) fn any_below(
 }
 
 /// Directories of a repository by the flag that stands for each.
-pub(super) fn of_flags(name: &RepositoryName) -> Vec<(crate::index::Directories, Node)> {
-    use crate::index::Directories as Flags;
+pub(super) fn of_flags(name: &RepositoryName) -> Vec<(crate::index::RepositoryDirectories, Node)> {
+    use crate::index::RepositoryDirectories as Flags;
     let mut found = vec![
         (Flags::MANIFESTS, Node::Manifests(name.clone())),
         (Flags::TAGS, Node::Tags(name.clone())),

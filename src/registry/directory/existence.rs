@@ -5,7 +5,7 @@
 use super::super::Error;
 use super::{flag, repository, tag, upload};
 use crate::digest::Algorithm;
-use crate::index::{Directories, Link, Repository, TagDirectories, Transaction};
+use crate::index::{Link, Repository, RepositoryDirectories, TagDirectories, Transaction};
 use crate::layout::Node;
 use crate::name::{LinkSet, RepositoryName};
 
@@ -27,7 +27,7 @@ pub(in crate::registry) fn made(
 ) -> Result<bool, Error> {
     let found = match directory {
         Node::Namespace(namespace) => Ok(facts.repository(namespace)?.is_some()),
-        Node::Manifests(name) => flagged(facts, name, Directories::MANIFESTS),
+        Node::Manifests(name) => flagged(facts, name, RepositoryDirectories::MANIFESTS),
         Node::Links(name, set) => {
             repository(facts, name).and_then(|repository| links_made(facts, repository, set, None))
         }
@@ -46,7 +46,7 @@ pub(in crate::registry) fn made(
 fn flagged(
     facts: &mut Transaction<'_>,
     name: &RepositoryName,
-    flag: Directories,
+    flag: RepositoryDirectories,
 ) -> Result<bool, Error> {
     Ok(repository(facts, name)?.directories.contains(flag))
 }
@@ -56,11 +56,11 @@ fn existing(facts: &mut Transaction<'_>, directory: &Node) -> Result<Option<u32>
     let when = |exists: bool| exists.then_some(0);
     Ok(match directory {
         Node::Root | Node::Blobs | Node::Repositories => Some(0),
-        Node::BlobAlgorithm(algorithm) => when(facts.blob_algorithm_kept(*algorithm)?),
-        Node::BlobShard(algorithm, shard) => when(facts.blob_shard_kept(*algorithm, *shard)?),
+        Node::BlobAlgorithm(algorithm) => when(facts.has_blob_algorithm(*algorithm)?),
+        Node::BlobShard(algorithm, shard) => when(facts.has_blob_shard(*algorithm, *shard)?),
         Node::BlobDirectory(digest) => facts
             .blob(digest)?
-            .filter(|blob| blob.present || blob.kept)
+            .filter(|blob| blob.present || blob.has_directory)
             .map(|blob| blob.created),
         Node::Namespace(namespace) => {
             when(facts.repository(namespace)?.is_some() || facts.has_namespaces(Some(namespace))?)
@@ -68,12 +68,14 @@ fn existing(facts: &mut Transaction<'_>, directory: &Node) -> Result<Option<u32>
         Node::Manifests(name) => {
             let repository = repository(facts, name)?;
             when(
-                repository.directories.contains(Directories::MANIFESTS)
+                repository
+                    .directories
+                    .contains(RepositoryDirectories::MANIFESTS)
                     || facts.has_links(repository.id, &LinkSet::Revisions, None)?,
             )
         }
-        Node::Tags(name) => when(flagged(facts, name, Directories::TAGS)?),
-        Node::Uploads(name) => when(flagged(facts, name, Directories::UPLOADS)?),
+        Node::Tags(name) => when(flagged(facts, name, RepositoryDirectories::TAGS)?),
+        Node::Uploads(name) => when(flagged(facts, name, RepositoryDirectories::UPLOADS)?),
         Node::Tag(name, label) => {
             let (_, record) = tag(facts, name, label)?;
             Some(record.current.map_or(0, |(_, pushed)| pushed))
@@ -104,7 +106,7 @@ fn existing(facts: &mut Transaction<'_>, directory: &Node) -> Result<Option<u32>
         Node::HashStatesAlgorithm(name, id, algorithm) => {
             let (_, upload) = upload(facts, name, id)?;
             upload
-                .keeps_hash_states(*algorithm)
+                .has_hash_states_directory(*algorithm)
                 .then_some(upload.updated)
         }
         Node::BlobData(_)
@@ -124,7 +126,7 @@ fn links_exist(
     algorithm: Option<Algorithm>,
 ) -> Result<bool, Error> {
     let repository = repository(facts, name)?;
-    if matches!(set, LinkSet::Signatures(_)) && facts.surely_without_signatures(repository.id)? {
+    if matches!(set, LinkSet::Signatures(_)) && facts.known_without_signatures(repository.id)? {
         return Ok(false);
     }
     if links_made(facts, repository, set, algorithm)? {
@@ -162,7 +164,7 @@ fn links_made(
                 .contains(algorithm.map_or(TagDirectories::INDEX, TagDirectories::index_of))
         }
         LinkSet::Signatures(revision) => {
-            facts.signatures_kept(repository.id, revision, algorithm)?
+            facts.has_signatures_directory(repository.id, revision, algorithm)?
         }
     })
 }

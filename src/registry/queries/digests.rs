@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::Queries;
 use crate::digest::Digest;
-use crate::index::{RepositoryId, Role};
+use crate::index::{EdgeRole, RepositoryId};
 use crate::manifest::{self, Kind};
 use crate::name::{LinkSet, RepositoryName, Tag};
 use crate::registry::Error;
@@ -21,8 +21,13 @@ impl Queries<'_> {
                 Kind::from_media_type(&media_type).map_or("manifest", Kind::name),
             ));
         }
-        for (role, name) in [(Role::Config, "config"), (Role::Layer, "layer")] {
-            if !self.registry.index.named_by(digest, &[role])?.is_empty() {
+        for (role, name) in [(EdgeRole::Config, "config"), (EdgeRole::Layer, "layer")] {
+            if !self
+                .registry
+                .index
+                .referenced_by(digest, &[role])?
+                .is_empty()
+            {
                 return Ok(Some(name));
             }
         }
@@ -31,7 +36,7 @@ impl Queries<'_> {
 
     /// What a manifest names, and as what, in its own order.
     pub fn references(&mut self, manifest: &Digest) -> Result<Vec<(&'static str, Digest)>, Error> {
-        let named = self.registry.index.names(manifest)?.into_iter();
+        let named = self.registry.index.references(manifest)?.into_iter();
         named
             .map(|(role, digest)| Ok((self.role_name(role, &digest)?, digest)))
             .collect()
@@ -39,8 +44,8 @@ impl Queries<'_> {
 
     /// What a manifest uses a digest as. What an index names is a blob if its bytes are here and
     /// nobody takes them for a manifest.
-    fn role_name(&mut self, role: Role, digest: &Digest) -> Result<&'static str, Error> {
-        let is_blob = role == Role::Child
+    fn role_name(&mut self, role: EdgeRole, digest: &Digest) -> Result<&'static str, Error> {
+        let is_blob = role == EdgeRole::Child
             && self.registry.queries().has_blob(digest)?
             && self.media_type(digest)?.is_none()
             && !self.registry.index.is_revision(digest)?;
@@ -53,7 +58,10 @@ impl Queries<'_> {
         digest: &Digest,
         repository: Option<&RepositoryName>,
     ) -> Result<Vec<Digest>, Error> {
-        let mut referrers = self.registry.index.named_by(digest, &[Role::Subject])?;
+        let mut referrers = self
+            .registry
+            .index
+            .referenced_by(digest, &[EdgeRole::Subject])?;
         let mut failed = None;
         referrers.retain(|referrer| {
             let held = match repository {
@@ -90,8 +98,8 @@ impl Queries<'_> {
             if !climb || seen.len() > ROWS_MAX || found.len() > ROWS_MAX {
                 continue;
             }
-            let needing = [Role::Config, Role::Layer, Role::Child];
-            for above in self.registry.index.named_by(&next, &needing)? {
+            let needing = [EdgeRole::Config, EdgeRole::Layer, EdgeRole::Child];
+            for above in self.registry.index.referenced_by(&next, &needing)? {
                 if seen.insert(above) {
                     queue.push_back(above);
                 }

@@ -55,7 +55,7 @@ impl Queries<'_> {
         limit: usize,
     ) -> Result<Vec<(Tag, SystemTime)>, Error> {
         let repository = self.number(name)?;
-        let rows = self.registry.index.tag_names(repository, last, limit)?;
+        let rows = self.registry.index.tags_with_ids(repository, last, limit)?;
         let told = rows
             .into_iter()
             .map(|(tag, record)| (tag, record.current.map_or(0, |(_, pushed)| pushed)));

@@ -3,23 +3,26 @@
 use super::PAGE;
 use crate::digest::{Algorithm, Digest};
 use crate::index::{
-    Directories, Index, Link, Repository, RepositoryId, TagDirectories, TagRecord, Upload,
+    Index, Link, Repository, RepositoryDirectories, RepositoryId, TagDirectories, TagRecord, Upload,
 };
 use crate::layout::Node;
 use crate::name::{LinkSet, RepositoryName, Tag, UploadId};
 use crate::registry::{Error, Fact, Value};
 
 /// The directories of a repository that were made.
-pub(super) fn directories(name: &RepositoryName, made: Directories) -> Vec<Node> {
+pub(super) fn directories(name: &RepositoryName, made: RepositoryDirectories) -> Vec<Node> {
     let sets = [
-        (Directories::LAYERS, LinkSet::Layers),
-        (Directories::REVISIONS, LinkSet::Revisions),
+        (RepositoryDirectories::LAYERS, LinkSet::Layers),
+        (RepositoryDirectories::REVISIONS, LinkSet::Revisions),
     ];
     let mut found = Vec::new();
     for (flag, directory) in [
-        (Directories::MANIFESTS, Node::Manifests(name.clone())),
-        (Directories::TAGS, Node::Tags(name.clone())),
-        (Directories::UPLOADS, Node::Uploads(name.clone())),
+        (
+            RepositoryDirectories::MANIFESTS,
+            Node::Manifests(name.clone()),
+        ),
+        (RepositoryDirectories::TAGS, Node::Tags(name.clone())),
+        (RepositoryDirectories::UPLOADS, Node::Uploads(name.clone())),
     ] {
         found.extend(made.contains(flag).then_some(directory));
     }
@@ -97,7 +100,7 @@ impl One<'_> {
             let set = LinkSet::Signatures(revision);
             let mut view = self.index.view();
             let mut kept = |algorithm| {
-                let kept = view.signatures_kept(self.id(), &revision, algorithm);
+                let kept = view.has_signatures_directory(self.id(), &revision, algorithm);
                 kept.map_err(Error::from)
             };
             if kept(None)? {
@@ -195,7 +198,7 @@ impl One<'_> {
             visit((Node::HashStates(name(), id), Value::Directory))?;
         }
         for algorithm in Algorithm::ALL {
-            if upload.keeps_hash_states(algorithm) {
+            if upload.has_hash_states_directory(algorithm) {
                 let directory = Node::HashStatesAlgorithm(name(), id, algorithm);
                 visit((directory, Value::Directory))?;
             }

@@ -37,31 +37,31 @@ fn step() -> impl Strategy<Value = Step> {
 /// A journal that is driven step by step.
 struct Driven {
     directory: tempfile::TempDir,
-    below: Arc<dyn Store>,
-    keeper: Keeper,
+    base: Arc<dyn Store>,
+    superblock: SuperblockWriter,
     segments: Segments,
     /// The last batch that is durable.
     durable: u64,
     /// The last batch that is below.
     applied: u64,
     /// What the applier saw, and what it wrote.
-    seen: Option<(u64, Vec<ledger::Recorded>, u64)>,
+    seen: Option<(u64, Vec<superblock::SegmentEntry>, u64)>,
     written: Option<u64>,
 }
 
 fn batch(number: u64, len: u16) -> Vec<u8> {
-    record::batch(&[put(&number.to_be_bytes(), &vec![1; usize::from(len)])])
+    group::encode_batch(&[put(&number.to_be_bytes(), &vec![1; usize::from(len)])])
 }
 
 impl Driven {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let below = memory();
-        let (keeper, segments, durable) = Self::open(&below, directory.path(), 0, 0).unwrap();
+        let base = memory();
+        let (superblock, segments, durable) = Self::open(&base, directory.path(), 0, 0).unwrap();
         Self {
             directory,
-            below,
-            keeper,
+            base,
+            superblock,
             segments,
             durable,
             applied: durable,
@@ -72,13 +72,13 @@ impl Driven {
 
     /// What opening does, with small segments; everything durable must be found.
     fn open(
-        below: &Arc<dyn Store>,
+        base: &Arc<dyn Store>,
         path: &Path,
         durable: u64,
         may: u64,
-    ) -> Result<(Keeper, Segments, u64), TestCaseError> {
+    ) -> Result<(SuperblockWriter, Segments, u64), TestCaseError> {
         let dir = Dir::open(path).unwrap();
-        let old = Ledger::read(below.as_ref()).unwrap().unwrap_or_default();
+        let old = Superblock::read(base.as_ref()).unwrap().unwrap_or_default();
         let found = recovery::find(&dir, &old, SIZE).unwrap();
         prop_assert!(found.damage.is_none(), "{:?} {old:?}", found.damage);
         prop_assert!(found.last >= durable && found.last <= may.max(durable));
@@ -86,27 +86,27 @@ impl Driven {
             .changes
             .iter()
             .map(|change| match change {
-                Change::Put(key, _) => u64::from_be_bytes(key[..].try_into().unwrap()),
-                other @ Change::Delete(_) => panic!("{other:?}"),
+                WriteOp::Put(key, _) => u64::from_be_bytes(key[..].try_into().unwrap()),
+                other @ WriteOp::Delete(_) => panic!("{other:?}"),
             })
             .collect();
         let needed: Vec<u64> = (old.applied + 1..=found.last).collect();
         prop_assert!(numbers.ends_with(&needed), "{numbers:?} {needed:?}");
-        let mut ledger = Ledger {
+        let mut superblock = Superblock {
             applied: found.last,
             epoch: found.epoch + 1,
             id: Some(old.id.unwrap_or(77)),
-            ..Ledger::default()
+            ..Superblock::default()
         };
-        let sound = |one: &&ledger::Recorded| found.sound.contains(&one.number);
-        ledger.segments = old.segments.iter().filter(sound).copied().collect();
-        prop_assert_eq!(ledger.segments.len(), old.segments.len());
-        change(below.as_ref(), vec![ledger.change()]);
-        let segments = Segments::open(&dir, 77, ledger.epoch, SIZE).unwrap();
-        ledger.segments = segments.recorded(found.last);
-        change(below.as_ref(), vec![ledger.change()]);
-        let keeper = Keeper::new(Arc::clone(below), ledger);
-        Ok((keeper, segments, found.last))
+        let sound = |one: &&superblock::SegmentEntry| found.sound.contains(&one.number);
+        superblock.segments = old.segments.iter().filter(sound).copied().collect();
+        prop_assert_eq!(superblock.segments.len(), old.segments.len());
+        change(base.as_ref(), vec![superblock.change()]);
+        let segments = Segments::open(&dir, 77, superblock.epoch, SIZE).unwrap();
+        superblock.segments = segments.entries(found.last);
+        change(base.as_ref(), vec![superblock.change()]);
+        let superblock = SuperblockWriter::new(Arc::clone(base), superblock);
+        Ok((superblock, segments, found.last))
     }
 
     fn step(&mut self, step: Step) -> Result<(), TestCaseError> {
@@ -114,8 +114,8 @@ impl Driven {
             Step::Append(count, len) => {
                 let numbers = self.durable + 1..=self.durable + u64::from(count);
                 let batches: Vec<_> = numbers.map(|number| batch(number, len)).collect();
-                let keeper = &self.keeper;
-                let made = |made: &Segment| keeper.record(made.number).unwrap();
+                let superblock = &self.superblock;
+                let made = |made: &Segment| superblock.record_segment(made.number).unwrap();
                 let (done, appended) = self.segments.append(&batches, self.durable + 1, &made);
                 appended.unwrap();
                 self.durable += done as u64;
@@ -125,15 +125,15 @@ impl Driven {
                 let applied = self.durable.saturating_sub(u64::from(before));
                 let applied = applied.max(self.applied);
                 let durable = self.segments.reached();
-                self.seen = Some((applied, self.segments.recorded(applied), durable));
+                self.seen = Some((applied, self.segments.entries(applied), durable));
             }
             Step::Look(_) => {}
             Step::Commit => {
-                if let Some((applied, recorded, durable)) = self.seen.take() {
-                    self.keeper
-                        .commit(std::iter::empty(), |ledger| {
-                            (ledger.applied, ledger.durable) = (applied, durable);
-                            ledger.segments = recorded;
+                if let Some((applied, entries, durable)) = self.seen.take() {
+                    self.superblock
+                        .commit(std::iter::empty(), |superblock| {
+                            (superblock.applied, superblock.durable) = (applied, durable);
+                            superblock.segments = entries;
                         })
                         .unwrap();
                     (self.written, self.applied) = (Some(applied), applied);
@@ -147,7 +147,7 @@ impl Driven {
             Step::Spare => {
                 if let Some(unmade) = self.segments.wants() {
                     let made = segment::make(&unmade).unwrap();
-                    self.keeper.record(made.number).unwrap();
+                    self.superblock.record_segment(made.number).unwrap();
                     self.segments.take(made);
                 }
             }
@@ -158,15 +158,15 @@ impl Driven {
 
     fn crash(&mut self, len: u16, mask: u64) -> Result<(), TestCaseError> {
         let batches = [batch(self.durable + 1, len)];
-        let keeper = &self.keeper;
-        let made = |made: &Segment| keeper.record(made.number).unwrap();
+        let superblock = &self.superblock;
+        let made = |made: &Segment| superblock.record_segment(made.number).unwrap();
         let written = |sector: usize| mask >> (sector % 64) & 1 == 1;
         self.segments
             .tear_for_test(&batches, self.durable + 1, &made, &written);
         (self.seen, self.written) = (None, None);
         let path = self.directory.path();
-        (self.keeper, self.segments, self.durable) =
-            Self::open(&self.below, path, self.durable, self.durable + 1)?;
+        (self.superblock, self.segments, self.durable) =
+            Self::open(&self.base, path, self.durable, self.durable + 1)?;
         self.applied = self.durable;
         Ok(())
     }
@@ -190,7 +190,7 @@ proptest! {
 /// A store that was killed: what is below, and the directory of its journal.
 struct Killed {
     directory: tempfile::TempDir,
-    ledger: Ledger,
+    superblock: Superblock,
 }
 
 impl Killed {
@@ -210,29 +210,32 @@ impl Killed {
             directory.path().join("used"),
             directory.path().join("journal"),
         );
-        let below = memory();
-        let journal = open(Arc::clone(&below), &path).unwrap();
-        let mut ledger = Ledger::read(below.as_ref()).unwrap().unwrap();
+        let base = memory();
+        let journal = open(Arc::clone(&base), &path).unwrap();
+        let mut superblock = Superblock::read(base.as_ref()).unwrap().unwrap();
         for number in 1..=groups {
             change(&journal, vec![put(&[number], &[number])]);
             journal.sync().unwrap();
         }
         if later {
-            wait(|| below.get(&[groups]).unwrap().is_some());
+            wait(|| base.get(&[groups]).unwrap().is_some());
             wait(|| fs::read_dir(&path).unwrap().count() > 1);
             wait(|| {
-                ledger = Ledger::read(below.as_ref()).unwrap().unwrap();
-                ledger.segments.len() > 1
+                superblock = Superblock::read(base.as_ref()).unwrap().unwrap();
+                superblock.segments.len() > 1
             });
             // The next change is applied when the journal has two segments.
             change(&journal, vec![put(&[groups + 1], b"1")]);
-            wait(|| below.get(&[groups + 1]).unwrap().is_some());
-            ledger = Ledger::read(below.as_ref()).unwrap().unwrap();
-            assert!(ledger.durable > 0);
+            wait(|| base.get(&[groups + 1]).unwrap().is_some());
+            superblock = Superblock::read(base.as_ref()).unwrap().unwrap();
+            assert!(superblock.durable > 0);
         }
         copy(&path, &image);
         drop(journal);
-        Self { directory, ledger }
+        Self {
+            directory,
+            superblock,
+        }
     }
 
     fn journal(&self) -> PathBuf {
@@ -258,11 +261,11 @@ impl Killed {
     }
 
     fn open(&self, recover: Recover) -> Result<Journal, StoreError> {
-        let below = Memory::default();
-        change(&below, vec![self.ledger.change()]);
+        let base = MemoryStore::default();
+        change(&base, vec![self.superblock.change()]);
         fs::create_dir_all(self.journal()).unwrap();
         let dir = Dir::open(&self.journal()).unwrap();
-        Journal::open(Arc::new(below), &dir, recover)
+        Journal::open(Arc::new(base), &dir, recover)
     }
 
     /// What opening says is wrong; nothing on the disk is changed by that.
@@ -276,13 +279,13 @@ impl Killed {
         let text = damage.to_string();
         assert!(text.contains(self.journal().to_str().unwrap()), "{text}");
         // It goes on with what there is, and is clean from then on.
-        let below = Arc::new(Memory::default());
-        change(below.as_ref(), vec![self.ledger.change()]);
+        let base = Arc::new(MemoryStore::default());
+        change(base.as_ref(), vec![self.superblock.change()]);
         let dir = Dir::open(&self.journal()).unwrap();
-        let journal = Journal::open(below.clone(), &dir, Recover::Accept).unwrap();
+        let journal = Journal::open(base.clone(), &dir, Recover::Accept).unwrap();
         change(&journal, vec![put(b"new", b"1")]);
         drop(journal);
-        let journal = Journal::open(below, &dir, Recover::Refuse).unwrap();
+        let journal = Journal::open(base, &dir, Recover::Refuse).unwrap();
         assert!(journal.get(b"new").unwrap().is_some());
         (
             damage.faults.iter().map(|one| one.kind).collect(),
@@ -331,7 +334,7 @@ fn a_torn_tail_is_no_damage() {
 #[test]
 fn a_journal_that_ends_before_what_the_index_has_is_told() {
     let killed = Killed::later(3);
-    let groups = usize::try_from(killed.ledger.durable).unwrap();
+    let groups = usize::try_from(killed.superblock.durable).unwrap();
     killed.write(segment::START, &vec![0; 4096 * groups]);
     let (faults, lost) = killed.faults();
     assert_eq!(faults, [JournalFaultKind::EndsEarly]);
@@ -340,52 +343,52 @@ fn a_journal_that_ends_before_what_the_index_has_is_told() {
 
 #[test]
 fn an_index_or_a_journal_of_another_time_or_store_is_told() {
-    use JournalFaultKind::OfAnotherTime;
+    use JournalFaultKind::ForeignJournal;
     // An index from before the journal was opened last.
     let mut killed = Killed::at_once(3);
-    killed.ledger.epoch -= 1;
-    assert_eq!(killed.faults().0, [OfAnotherTime]);
+    killed.superblock.epoch -= 1;
+    assert_eq!(killed.faults().0, [ForeignJournal]);
     // The same, and it had been closed well.
     let mut killed = Killed::at_once(3);
-    (killed.ledger.epoch, killed.ledger.closed) = (killed.ledger.epoch - 1, true);
-    assert_eq!(killed.faults().0, [OfAnotherTime]);
+    (killed.superblock.epoch, killed.superblock.closed) = (killed.superblock.epoch - 1, true);
+    assert_eq!(killed.faults().0, [ForeignJournal]);
     // The index of another store, of a backup, and of format 1.
-    for ledger in [
-        Killed::at_once(1).ledger,
-        Ledger::default(),
-        Ledger {
+    for superblock in [
+        Killed::at_once(1).superblock,
+        Superblock::default(),
+        Superblock {
             applied: 5,
             epoch: 3,
-            ..Ledger::default()
+            ..Superblock::default()
         },
     ] {
         let mut killed = Killed::at_once(3);
-        killed.ledger = ledger;
-        assert!(killed.faults().0.contains(&OfAnotherTime));
+        killed.superblock = superblock;
+        assert!(killed.faults().0.contains(&ForeignJournal));
     }
     // A journal from before what the index has.
     let mut killed = Killed::at_once(3);
-    killed.ledger.durable = 5;
+    killed.superblock.durable = 5;
     assert_eq!(killed.faults(), (vec![JournalFaultKind::EndsEarly], 2));
     // An index from before what the journal has let go.
     let mut killed = Killed::at_once(3);
     killed.write(segment::START, &[0; 4096]);
-    killed.ledger.applied = 0;
+    killed.superblock.applied = 0;
     assert!(!killed.faults().0.is_empty());
 }
 
 #[test]
 fn nothing_is_needed_of_a_journal_that_was_closed_well() {
     let directory = tempfile::tempdir().unwrap();
-    let below = memory();
-    let journal = open(Arc::clone(&below), directory.path()).unwrap();
+    let base = memory();
+    let journal = open(Arc::clone(&base), directory.path()).unwrap();
     change(&journal, vec![put(b"a", b"1")]);
     drop(journal);
-    assert!(Ledger::read(below.as_ref()).unwrap().unwrap().closed);
+    assert!(Superblock::read(base.as_ref()).unwrap().unwrap().closed);
     for row in fs::read_dir(directory.path()).unwrap() {
         fs::remove_file(row.unwrap().path()).unwrap();
     }
-    let journal = open(Arc::clone(&below), directory.path()).unwrap();
+    let journal = open(Arc::clone(&base), directory.path()).unwrap();
     assert_eq!(journal.get(b"a").unwrap().unwrap(), b"1");
-    assert!(!Ledger::read(below.as_ref()).unwrap().unwrap().closed);
+    assert!(!Superblock::read(base.as_ref()).unwrap().unwrap().closed);
 }

@@ -19,14 +19,14 @@ const ROWS_MAX: usize = 256;
 
 /// What is remembered.
 #[derive(Debug, Default)]
-pub(super) struct Recent {
+pub(super) struct ReadCache {
     /// Values by key; nothing where it is known that there is none.
     records: Mutex<HashMap<Vec<u8>, Option<Vec<u8>>>>,
     /// The ends of ranges in which there is nothing, by their starts.
     empty: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
 }
 
-impl Recent {
+impl ReadCache {
     /// The value of a key, if that is remembered, or what `read` finds.
     pub(super) fn get<E>(
         &self,
@@ -80,26 +80,26 @@ mod tests {
 
     #[test]
     fn what_was_read_or_listed_is_not_read_again() {
-        let recent = Recent::default();
+        let cache = ReadCache::default();
         assert_eq!(
-            recent.get(b"a", || Ok::<_, ()>(Some(vec![1]))),
+            cache.get(b"a", || Ok::<_, ()>(Some(vec![1]))),
             Ok(Some(vec![1]))
         );
-        assert_eq!(recent.get(b"b", || Ok::<_, ()>(None)), Ok(None));
+        assert_eq!(cache.get(b"b", || Ok::<_, ()>(None)), Ok(None));
         let range = |start: &'static str| start.as_bytes()..&b"z"[..];
-        recent.listed(&range("c"), &[(b"c".to_vec(), vec![3])]);
-        recent.listed(&range("d"), &[]);
-        assert!(recent.is_empty(&range("d")) && !recent.is_empty(&range("c")));
+        cache.listed(&range("c"), &[(b"c".to_vec(), vec![3])]);
+        cache.listed(&range("d"), &[]);
+        assert!(cache.is_empty(&range("d")) && !cache.is_empty(&range("c")));
         let never = || -> Read { Err(()) };
-        assert_eq!(recent.get(b"a", never), Ok(Some(vec![1])));
-        assert_eq!(recent.get(b"b", never), Ok(None));
-        assert_eq!(recent.get(b"c", never), Ok(Some(vec![3])));
-        assert_eq!(recent.get(b"d", never), Err(()));
+        assert_eq!(cache.get(b"a", never), Ok(Some(vec![1])));
+        assert_eq!(cache.get(b"b", never), Ok(None));
+        assert_eq!(cache.get(b"c", never), Ok(Some(vec![3])));
+        assert_eq!(cache.get(b"d", never), Err(()));
         let large = vec![0; VALUE_BYTES_MAX + 1];
         assert_eq!(
-            recent.get(b"d", || Ok::<_, ()>(Some(large.clone()))),
+            cache.get(b"d", || Ok::<_, ()>(Some(large.clone()))),
             Ok(Some(large))
         );
-        assert_eq!(recent.get(b"d", never), Err(()));
+        assert_eq!(cache.get(b"d", never), Err(()));
     }
 }

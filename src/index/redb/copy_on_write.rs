@@ -15,14 +15,14 @@ const BLOCK: u64 = 4096;
 
 /// A file that stays as it is.
 #[derive(Debug)]
-pub(super) struct UnwrittenFile {
+pub(super) struct CopyOnWriteFile {
     file: File,
-    state: RwLock<State>,
+    state: RwLock<BufferedWrites>,
 }
 
 /// What was written.
 #[derive(Debug)]
-struct State {
+struct BufferedWrites {
     /// Bytes that the engine sees, and as many of them as are still the file's own.
     len: u64,
     own: u64,
@@ -30,10 +30,10 @@ struct State {
     blocks: BTreeMap<u64, Vec<u8>>,
 }
 
-impl UnwrittenFile {
+impl CopyOnWriteFile {
     pub(super) fn new(file: File) -> io::Result<Self> {
         let len = file.metadata()?.len();
-        let state = RwLock::new(State {
+        let state = RwLock::new(BufferedWrites {
             len,
             own: len,
             blocks: BTreeMap::new(),
@@ -69,7 +69,7 @@ fn parts(offset: u64, len: usize) -> impl Iterator<Item = (u64, usize, std::ops:
     })
 }
 
-impl StorageBackend for UnwrittenFile {
+impl StorageBackend for CopyOnWriteFile {
     fn len(&self) -> io::Result<u64> {
         Ok(self.state.read().len)
     }
@@ -148,7 +148,7 @@ mod tests {
             let original: Vec<u8> = (0..=250_u8).cycle().take(10_000).collect();
             let file = tempfile::tempfile().unwrap();
             file.write_all_at(&original, 0).unwrap();
-            let unwritten = UnwrittenFile::new(file.try_clone().unwrap()).unwrap();
+            let unwritten = CopyOnWriteFile::new(file.try_clone().unwrap()).unwrap();
             let mut model = original.clone();
             for (number, (kind, at, len)) in steps.into_iter().enumerate() {
                 let place = usize::try_from(at).unwrap();

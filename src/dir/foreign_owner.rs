@@ -9,12 +9,12 @@ use rustix::fs::{Gid, OFlags, Stat, Uid, fchown, fstat};
 
 /// A user other than root.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Keeper {
+pub(super) struct ForeignOwner {
     uid: Uid,
     gid: Gid,
 }
 
-impl Keeper {
+impl ForeignOwner {
     /// The owner of a directory, if it is another one than we, and we may give files away.
     pub(super) fn of(stat: &Stat) -> Option<Self> {
         let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
@@ -23,7 +23,7 @@ impl Keeper {
     }
 
     /// Gives what we have just made to its owner: it is root's, and nothing is in it.
-    pub(super) fn give(self, made: impl AsFd) -> io::Result<()> {
+    pub(super) fn chown_new(self, made: impl AsFd) -> io::Result<()> {
         if fstat(&made)?.st_uid == 0 {
             fchown(&made, Some(self.uid), Some(self.gid))?;
         }
@@ -32,7 +32,7 @@ impl Keeper {
 
     /// Looks at a file that was opened: one that is written may have no other name, since that
     /// may be of a file which only root may write.
-    pub(super) fn admit(self, file: &File, stat: &Stat, flags: OFlags) -> io::Result<()> {
+    pub(super) fn check_opened(self, file: &File, stat: &Stat, flags: OFlags) -> io::Result<()> {
         if !flags.intersects(OFlags::WRONLY | OFlags::RDWR) {
             return Ok(());
         }
@@ -41,7 +41,7 @@ impl Keeper {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
         }
         if flags.contains(OFlags::CREATE) && stat.st_size == 0 {
-            self.give(file)?;
+            self.chown_new(file)?;
         }
         Ok(())
     }

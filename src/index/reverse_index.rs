@@ -1,7 +1,7 @@
 //! Reverse facts: who holds, tags and names a digest.
 
-use super::key::{Fields, Key};
-use super::record::{DigestId, RepositoryId, Role};
+use super::key::{FieldReader, Key};
+use super::record::{DigestId, EdgeRole, RepositoryId};
 use super::{Index, IndexError};
 use crate::digest::Digest;
 use crate::name::{Namespace, Tag};
@@ -9,21 +9,25 @@ use crate::name::{Namespace, Tag};
 impl Index {
     /// Whether any repository holds this digest as a revision.
     pub fn is_revision(&self, digest: &Digest) -> Result<bool, IndexError> {
-        let Some(id) = self.view().number_of(digest)? else {
+        let Some(id) = self.view().id_of(digest)? else {
             return Ok(false);
         };
-        let range = Key::table(b'r').id(id).below();
+        let range = Key::table(b'r').id(id).prefix_range();
         Ok(!self.scan(&range, 1)?.is_empty())
     }
 
     /// The manifests that name this digest in one of these roles.
-    pub fn named_by(&self, digest: &Digest, roles: &[Role]) -> Result<Vec<Digest>, IndexError> {
-        let Some(id) = self.view().number_of(digest)? else {
+    pub fn referenced_by(
+        &self,
+        digest: &Digest,
+        roles: &[EdgeRole],
+    ) -> Result<Vec<Digest>, IndexError> {
+        let Some(id) = self.view().id_of(digest)? else {
             return Ok(Vec::new());
         };
         let mut manifests = Vec::new();
         for role in roles {
-            let range = Key::table(b'e').id(id).byte(role.byte()).below();
+            let range = Key::table(b'e').id(id).byte(role.byte()).prefix_range();
             for (key, _) in self.scan(&range, usize::MAX)? {
                 let id = key.last_chunk().map(|id| DigestId(u32::from_be_bytes(*id)));
                 manifests.push(self.digest(id.ok_or(IndexError::Record { key })?)?);
@@ -33,15 +37,15 @@ impl Index {
     }
 
     /// What a manifest names, in its own order; nothing of what is no manifest.
-    pub fn names(&self, manifest: &Digest) -> Result<Vec<(Role, Digest)>, IndexError> {
-        let Some(id) = self.view().number_of(manifest)? else {
+    pub fn references(&self, manifest: &Digest) -> Result<Vec<(EdgeRole, Digest)>, IndexError> {
+        let Some(id) = self.view().id_of(manifest)? else {
             return Ok(Vec::new());
         };
-        let rows = self.scan(&Key::table(b'E').id(id).below(), usize::MAX)?;
+        let rows = self.scan(&Key::table(b'E').id(id).prefix_range(), usize::MAX)?;
         rows.into_iter()
             .map(|(key, value)| {
-                let mut fields = Fields(&value);
-                let role = fields.u8().and_then(Role::of);
+                let mut fields = FieldReader(&value);
+                let role = fields.u8().and_then(EdgeRole::of);
                 let (role, id) = role.zip(fields.id()).ok_or(IndexError::Record { key })?;
                 Ok((role, self.digest(id)?))
             })
@@ -55,18 +59,18 @@ impl Index {
         repository: Option<RepositoryId>,
         limit: usize,
     ) -> Result<Vec<(RepositoryId, Tag)>, IndexError> {
-        let Some(id) = self.view().number_of(digest)? else {
+        let Some(id) = self.view().id_of(digest)? else {
             return Ok(Vec::new());
         };
         let all = Key::table(b't').id(id);
-        let skip = all.clone().done().len();
+        let skip = all.clone().into_bytes().len();
         let range = repository
             .map_or(all.clone(), |one| all.repository(one))
-            .below();
+            .prefix_range();
         let rows = self.scan(&range, limit)?;
         rows.into_iter()
             .map(|(key, _)| {
-                let mut fields = Fields(key.get(skip..).unwrap_or_default());
+                let mut fields = FieldReader(key.get(skip..).unwrap_or_default());
                 let repository = fields.u32().map(RepositoryId);
                 let tag = std::str::from_utf8(fields.0).ok();
                 let tag = tag.and_then(|tag| tag.parse().ok());
@@ -77,7 +81,7 @@ impl Index {
 
     /// The name of a repository's number, while the repository exists.
     pub fn repository_name(&self, id: RepositoryId) -> Result<Option<Namespace>, IndexError> {
-        let key = Key::table(b'n').repository(id).done();
+        let key = Key::table(b'n').repository(id).into_bytes();
         let Some(value) = self.store.get(&key)? else {
             return Ok(None);
         };

@@ -9,35 +9,37 @@
 use std::borrow::Cow;
 
 use super::descriptor::is_media_type;
-use super::document::readable;
-use super::fields::is_taken_for;
-use super::json::{Json, Shape};
-use super::{Kind, Named, Need, Reference, Role, Understood, schema1};
+use super::document::parse_lenient_object;
+use super::json::{Json, JsonType};
+use super::object_fields::go_field_matches;
+use super::{
+    Kind, ManifestSummary, Reference, ReferenceRole, ReferencedDigest, Requirement, schema1,
+};
 
 /// Longest media type that is no known manifest's and is recorded, in bytes.
 const MEDIA_TYPE_MAX: usize = 255;
 
 /// Reads a manifest as registries do; `None` if it is not one for anybody.
-pub fn understand(bytes: &[u8]) -> Option<Understood> {
-    let mut document = Document::default();
-    for (name, value) in readable(bytes)?.members() {
+pub fn parse_lenient(bytes: &[u8]) -> Option<ManifestSummary> {
+    let mut document = LenientDocument::default();
+    for (name, value) in parse_lenient_object(bytes)?.members() {
         document.decode(&name, value);
     }
-    document.understood()
+    document.into_summary()
 }
 
 /// What the fields of every kind of manifest hold.
 #[derive(Default)]
-struct Document<'a> {
+struct LenientDocument<'a> {
     schema_version: i64,
     media_type: Cow<'a, str>,
-    config: Option<Descriptor<'a>>,
-    layers: Slice<'a>,
-    manifests: Slice<'a>,
+    config: Option<LenientDescriptor<'a>>,
+    layers: GoSlice<'a>,
+    manifests: GoSlice<'a>,
     /// Of the artifact manifests that OCI had before image-spec 1.1.
-    blobs: Slice<'a>,
-    fs_layers: Slice<'a>,
-    subject: Option<Descriptor<'a>>,
+    blobs: GoSlice<'a>,
+    fs_layers: GoSlice<'a>,
+    subject: Option<LenientDescriptor<'a>>,
 }
 
 /// The field of a descriptor in which its digest is.
@@ -47,7 +49,7 @@ const BLOB_SUM: &str = "blobSum";
 
 /// What the fields of a descriptor hold, or of a schema 1 layer.
 #[derive(Clone, Default)]
-struct Descriptor<'a> {
+struct LenientDescriptor<'a> {
     media_type: Cow<'a, str>,
     digest: Cow<'a, str>,
     size: i64,
@@ -57,8 +59,8 @@ struct Descriptor<'a> {
 /// A slice as Go decodes an array into it: the elements of an earlier array stay behind the end
 /// of a shorter one, and are decoded into by a longer one.
 #[derive(Default)]
-struct Slice<'a> {
-    elements: Vec<Descriptor<'a>>,
+struct GoSlice<'a> {
+    elements: Vec<LenientDescriptor<'a>>,
     len: Option<usize>,
 }
 
@@ -75,22 +77,22 @@ fn set_integer(field: &mut i64, value: Json<'_>) {
 }
 
 /// Decodes into what a pointer leads to; null takes the pointer away.
-fn set_pointer<'a>(field: &mut Option<Descriptor<'a>>, value: Json<'a>) {
-    match value.shape() {
-        Shape::Null => *field = None,
-        Shape::Object => field.get_or_insert_default().decode(value, DIGEST),
-        Shape::Bool | Shape::Number | Shape::String | Shape::Array => {}
+fn set_pointer<'a>(field: &mut Option<LenientDescriptor<'a>>, value: Json<'a>) {
+    match value.json_type() {
+        JsonType::Null => *field = None,
+        JsonType::Object => field.get_or_insert_default().decode(value, DIGEST),
+        JsonType::Bool | JsonType::Number | JsonType::String | JsonType::Array => {}
     }
 }
 
-impl<'a> Document<'a> {
+impl<'a> LenientDocument<'a> {
     fn decode(&mut self, name: &str, value: Json<'a>) {
-        let is = |field: &str| is_taken_for(name, field);
+        let is = |field: &str| go_field_matches(name, field);
         if is("schemaVersion") {
             set_integer(&mut self.schema_version, value);
         } else if is("mediaType") {
             set_text(&mut self.media_type, value);
-        } else if is("config") && value.shape() == Shape::Object {
+        } else if is("config") && value.json_type() == JsonType::Object {
             self.config.get_or_insert_default().decode(value, DIGEST);
         } else if is("layers") {
             self.layers.decode(value, DIGEST);
@@ -105,43 +107,73 @@ impl<'a> Document<'a> {
         }
     }
 
-    fn understood(self) -> Option<Understood> {
+    fn into_summary(self) -> Option<ManifestSummary> {
         let kind = self.media_type();
         let mut references = Vec::new();
-        let mut name = |role, pointer: String, one: &Descriptor<'a>, need| {
-            references.extend(one.reference(role, pointer, need));
+        let mut name = |role, pointer: String, one: &LenientDescriptor<'a>, requirement| {
+            references.extend(one.reference(role, pointer, requirement));
         };
         if let Some(config) = &self.config {
-            name(Role::Config, "/config".into(), config, config.blob());
+            name(
+                ReferenceRole::Config,
+                "/config".into(),
+                config,
+                config.blob(),
+            );
         }
         for (at, layer) in self.layers.iter().enumerate() {
-            name(Role::Layer, format!("/layers/{at}"), layer, layer.blob());
+            name(
+                ReferenceRole::Layer,
+                format!("/layers/{at}"),
+                layer,
+                layer.blob(),
+            );
         }
         for (at, child) in self.manifests.iter().enumerate() {
-            let need = match Kind::from_media_type(&child.media_type) {
-                Some(_) => Need::Manifest,
-                None => Need::Either,
+            let requirement = match Kind::from_media_type(&child.media_type) {
+                Some(_) => Requirement::Manifest,
+                None => Requirement::Either,
             };
-            name(Role::Child, format!("/manifests/{at}"), child, need);
+            name(
+                ReferenceRole::Child,
+                format!("/manifests/{at}"),
+                child,
+                requirement,
+            );
         }
         for (at, blob) in self.blobs.iter().enumerate() {
-            name(Role::Layer, format!("/blobs/{at}"), blob, blob.blob());
+            name(
+                ReferenceRole::Layer,
+                format!("/blobs/{at}"),
+                blob,
+                blob.blob(),
+            );
         }
         for (at, layer) in self.fs_layers.iter().enumerate() {
-            let layer = Descriptor {
+            let layer = LenientDescriptor {
                 media_type: schema1::LAYER.into(),
                 digest: layer.digest.clone(),
-                ..Descriptor::default()
+                ..LenientDescriptor::default()
             };
-            name(Role::Layer, format!("/fsLayers/{at}"), &layer, Need::Blob);
+            name(
+                ReferenceRole::Layer,
+                format!("/fsLayers/{at}"),
+                &layer,
+                Requirement::Blob,
+            );
         }
         if let Some(subject) = &self.subject {
-            name(Role::Subject, "/subject".into(), subject, Need::Nothing);
+            name(
+                ReferenceRole::Subject,
+                "/subject".into(),
+                subject,
+                Requirement::Nothing,
+            );
         }
         // What has but a field that no kind of ours has is served as what registries assume.
         let assumed = Cow::Borrowed(Kind::OciManifest.media_type());
         let assumed = (!references.is_empty()).then_some(assumed);
-        Some(Understood {
+        Some(ManifestSummary {
             media_type: kind.or(assumed)?,
             references,
         })
@@ -168,18 +200,18 @@ impl<'a> Document<'a> {
     }
 }
 
-impl<'a> Slice<'a> {
+impl<'a> GoSlice<'a> {
     fn decode(&mut self, value: Json<'a>, digest: &str) {
-        if value.shape() == Shape::Null {
+        if value.json_type() == JsonType::Null {
             *self = Self::default();
         }
-        if value.shape() != Shape::Array {
+        if value.json_type() != JsonType::Array {
             return;
         }
         let mut len = 0;
         for element in value.elements() {
             if len == self.elements.len() {
-                self.elements.push(Descriptor::default());
+                self.elements.push(LenientDescriptor::default());
             }
             if let Some(descriptor) = self.elements.get_mut(len) {
                 descriptor.decode(element, digest);
@@ -192,51 +224,56 @@ impl<'a> Slice<'a> {
         self.len = Some(len);
     }
 
-    fn iter(&self) -> impl Iterator<Item = &Descriptor<'a>> {
+    fn iter(&self) -> impl Iterator<Item = &LenientDescriptor<'a>> {
         self.elements.iter().take(self.len.unwrap_or_default())
     }
 }
 
-impl<'a> Descriptor<'a> {
+impl<'a> LenientDescriptor<'a> {
     fn decode(&mut self, value: Json<'a>, digest: &str) {
         for (name, value) in value.members() {
-            let is = |field: &str| is_taken_for(&name, field);
+            let is = |field: &str| go_field_matches(&name, field);
             if is("mediaType") {
                 set_text(&mut self.media_type, value);
             } else if is(digest) {
                 set_text(&mut self.digest, value);
             } else if is("size") {
                 set_integer(&mut self.size, value);
-            } else if is("urls") && matches!(value.shape(), Shape::Null | Shape::Array) {
+            } else if is("urls") && matches!(value.json_type(), JsonType::Null | JsonType::Array) {
                 self.urls = value.elements().count();
             }
         }
     }
 
     /// Whether the blob must be here: registries let one be elsewhere that has URLs.
-    fn blob(&self) -> Need {
+    fn blob(&self) -> Requirement {
         let elsewhere = [".foreign.", ".nondistributable."];
         if self.urls > 0 || elsewhere.iter().any(|one| self.media_type.contains(one)) {
-            Need::Nothing
+            Requirement::Nothing
         } else {
-            Need::Blob
+            Requirement::Blob
         }
     }
 
     /// What it names; nothing if it has no digest.
-    fn reference(&self, role: Role, pointer: String, need: Need) -> Option<Reference> {
-        let named = match self.digest.parse() {
-            Ok(digest) => Named::Digest(digest),
+    fn reference(
+        &self,
+        role: ReferenceRole,
+        pointer: String,
+        requirement: Requirement,
+    ) -> Option<Reference> {
+        let digest = match self.digest.parse() {
+            Ok(digest) => ReferencedDigest::Known(digest),
             Err(_) if self.digest.is_empty() => return None,
-            Err(_) => Named::Unknown(self.digest.clone().into_owned()),
+            Err(_) => ReferencedDigest::UnknownAlgorithm(self.digest.clone().into_owned()),
         };
         Some(Reference {
             role,
             media_type: self.media_type.clone().into_owned(),
-            named,
+            digest,
             size: u64::try_from(self.size).ok().filter(|size| *size > 0),
             pointer,
-            need,
+            requirement,
         })
     }
 }

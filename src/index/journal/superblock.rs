@@ -21,10 +21,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::applier::apply;
-use crate::index::store::{Change, Store, StoreError};
+use crate::index::store::{Store, StoreError, WriteOp};
 
 /// Where the ledger stands in the store below.
-pub(in crate::index) const LEDGER_KEY: &[u8] = b"\0journal";
+pub(in crate::index) const SUPERBLOCK_KEY: &[u8] = b"\0journal";
 const CLOSED: u8 = 1;
 const SET_ASIDE: u8 = 2;
 /// Bytes of a segment's entry.
@@ -32,7 +32,7 @@ const ENTRY: usize = 12;
 
 /// A segment, as the ledger has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Recorded {
+pub(super) struct SegmentEntry {
     /// The number in its name.
     pub(super) number: u32,
     /// The first batch in it, or 0 if there was none.
@@ -41,7 +41,7 @@ pub(super) struct Recorded {
 
 /// What the store below says of its journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Ledger {
+pub(super) struct Superblock {
     /// The last batch that is below.
     pub(super) applied: u64,
     /// The epoch of the groups behind it.
@@ -55,16 +55,16 @@ pub(super) struct Ledger {
     /// Whether the files in the directory are to be set aside.
     pub(super) set_aside: bool,
     /// The segments.
-    pub(super) segments: Vec<Recorded>,
+    pub(super) segments: Vec<SegmentEntry>,
 }
 
-impl Ledger {
+impl Superblock {
     /// The ledger of a store; nothing if it has none.
     ///
     /// # Errors
     /// [`StoreError::Engine`] if the row is damaged, and what the store says.
-    pub(super) fn read(below: &dyn Store) -> Result<Option<Self>, StoreError> {
-        let Some(value) = below.get(LEDGER_KEY)? else {
+    pub(super) fn read(base: &dyn Store) -> Result<Option<Self>, StoreError> {
+        let Some(value) = base.get(SUPERBLOCK_KEY)? else {
             return Ok(None);
         };
         let damaged = || StoreError::Engine {
@@ -77,13 +77,13 @@ impl Ledger {
     fn decode(value: &[u8]) -> Option<Self> {
         let (applied, rest) = number(value)?;
         let (epoch, rest) = number(rest)?;
-        let mut ledger = Self {
+        let mut superblock = Self {
             applied,
             epoch,
             ..Self::default()
         };
         if rest.is_empty() {
-            return Some(ledger);
+            return Some(superblock);
         }
         let (id, rest) = number(rest)?;
         let (durable, rest) = number(rest)?;
@@ -92,16 +92,16 @@ impl Ledger {
         if !entries.remainder().is_empty() || flags & !(CLOSED | SET_ASIDE) != 0 {
             return None;
         }
-        (ledger.id, ledger.durable) = (Some(id), durable);
-        (ledger.closed, ledger.set_aside) = (flags & CLOSED != 0, flags & SET_ASIDE != 0);
+        (superblock.id, superblock.durable) = (Some(id), durable);
+        (superblock.closed, superblock.set_aside) = (flags & CLOSED != 0, flags & SET_ASIDE != 0);
         for entry in entries {
             let (segment, begin) = entry.split_first_chunk()?;
-            ledger.segments.push(Recorded {
+            superblock.segments.push(SegmentEntry {
                 number: u32::from_be_bytes(*segment),
                 begin: number(begin)?.0,
             });
         }
-        Some(ledger)
+        Some(superblock)
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -121,8 +121,8 @@ impl Ledger {
     }
 
     /// The change that writes it.
-    pub(super) fn change(&self) -> Change {
-        Change::Put(LEDGER_KEY.to_vec(), self.encode())
+    pub(super) fn change(&self) -> WriteOp {
+        WriteOp::Put(SUPERBLOCK_KEY.to_vec(), self.encode())
     }
 }
 
@@ -138,16 +138,16 @@ pub(super) fn new_id() -> u64 {
 }
 
 /// The ledger of an open journal, and the store that keeps it.
-pub(super) struct Keeper {
-    below: Arc<dyn Store>,
-    ledger: Mutex<Ledger>,
+pub(super) struct SuperblockWriter {
+    base: Arc<dyn Store>,
+    superblock: Mutex<Superblock>,
 }
 
-impl Keeper {
-    pub(super) fn new(below: Arc<dyn Store>, ledger: Ledger) -> Self {
+impl SuperblockWriter {
+    pub(super) fn new(base: Arc<dyn Store>, superblock: Superblock) -> Self {
         Self {
-            below,
-            ledger: Mutex::new(ledger),
+            base,
+            superblock: Mutex::new(superblock),
         }
     }
 
@@ -155,27 +155,27 @@ impl Keeper {
     /// of the ledger; durable when this returns.
     pub(super) fn commit(
         &self,
-        changes: impl Iterator<Item = Change>,
-        update: impl FnOnce(&mut Ledger),
+        changes: impl Iterator<Item = WriteOp>,
+        update: impl FnOnce(&mut Superblock),
     ) -> Result<(), StoreError> {
-        let mut ledger = self.ledger.lock();
-        let mut new = ledger.clone();
+        let mut superblock = self.superblock.lock();
+        let mut new = superblock.clone();
         update(&mut new);
         // One that was made since the caller looked.
-        for old in &ledger.segments {
+        for old in &superblock.segments {
             if !new.segments.iter().any(|one| one.number == old.number) {
                 new.segments.push(*old);
             }
         }
-        apply(self.below.as_ref(), changes, new.change())?;
-        *ledger = new;
+        apply(self.base.as_ref(), changes, new.change())?;
+        *superblock = new;
         Ok(())
     }
 
     /// Records a segment that was made; durable when this returns.
-    pub(super) fn record(&self, number: u32) -> Result<(), StoreError> {
-        let made = Recorded { number, begin: 0 };
-        self.commit(std::iter::empty(), |ledger| ledger.segments.push(made))
+    pub(super) fn record_segment(&self, number: u32) -> Result<(), StoreError> {
+        let made = SegmentEntry { number, begin: 0 };
+        self.commit(std::iter::empty(), |new| new.segments.push(made))
     }
 }
 
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_and_what_is_cut_is_not() {
-        let ledger = Ledger {
+        let superblock = Superblock {
             applied: 1,
             epoch: 2,
             id: Some(3),
@@ -193,19 +193,19 @@ mod tests {
             closed: true,
             set_aside: true,
             segments: vec![
-                Recorded {
+                SegmentEntry {
                     number: 5,
                     begin: 6,
                 },
-                Recorded {
+                SegmentEntry {
                     number: 7,
                     begin: 0,
                 },
             ],
         };
-        let bytes = ledger.encode();
-        assert_eq!(Ledger::decode(&bytes), Some(ledger));
-        let whole = |len: usize| Ledger::decode(&bytes[..len]).is_some();
+        let bytes = superblock.encode();
+        assert_eq!(Superblock::decode(&bytes), Some(superblock));
+        let whole = |len: usize| Superblock::decode(&bytes[..len]).is_some();
         let whole: Vec<usize> = (0..bytes.len()).filter(|len| whole(*len)).collect();
         // That of format 1, one without segments, and one with the first of them.
         assert_eq!(whole, [16, 33, 45]);

@@ -6,8 +6,8 @@
 
 use std::borrow::Cow;
 
-use super::json::{Json, Shape, below};
-use super::{Refusal, Rule};
+use super::json::{Json, JsonType, below};
+use super::{ManifestRule, Refusal};
 
 /// What some reader reads of a document, whatever its kind.
 pub(super) const DOCUMENT: &[&str] = &[
@@ -47,12 +47,12 @@ pub(super) const PLATFORM: &[&str] = &[
 ];
 
 /// The values of an object's fields.
-pub(super) struct Fields<'a> {
+pub(super) struct ObjectFields<'a> {
     names: &'static [&'static str],
     values: Vec<Option<Json<'a>>>,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> ObjectFields<'a> {
     /// Reads an object that has no two members of one name; another value has no fields.
     ///
     /// # Errors
@@ -60,7 +60,10 @@ impl<'a> Fields<'a> {
     pub(super) fn of(object: Json<'a>, names: &'static [&'static str]) -> Result<Self, Refusal> {
         let mut values = vec![None; names.len()];
         for (name, value) in object.members() {
-            let Some(at) = names.iter().position(|field| is_taken_for(&name, field)) else {
+            let Some(at) = names
+                .iter()
+                .position(|field| go_field_matches(&name, field))
+            else {
                 continue;
             };
             let field = names.get(at).copied().unwrap_or_default();
@@ -69,7 +72,12 @@ impl<'a> Fields<'a> {
                     format!("{field:?}, for which readers in Go take it, or no such key");
                 let shown = format!("the key {name:?}");
                 let place = below("", &name);
-                return Err(Refusal::new(Rule::AmbiguousKey, place, shown, expected));
+                return Err(Refusal::new(
+                    ManifestRule::AmbiguousKey,
+                    place,
+                    shown,
+                    expected,
+                ));
             }
             if let Some(slot) = values.get_mut(at) {
                 *slot = Some(value);
@@ -87,7 +95,7 @@ impl<'a> Fields<'a> {
     /// The value of a field; nothing if there is none, or it is null.
     pub(super) fn get(&self, name: &str) -> Option<Json<'a>> {
         self.member(name)
-            .filter(|value| value.shape() != Shape::Null)
+            .filter(|value| value.json_type() != JsonType::Null)
     }
 
     /// Reads a field that must be there.
@@ -113,7 +121,7 @@ impl<'a> Fields<'a> {
 
 /// Whether Go's decoder takes a name for this field, which is of ASCII: without regard to case,
 /// by Unicode's simple folding.
-pub(super) fn is_taken_for(name: &str, field: &str) -> bool {
+pub(super) fn go_field_matches(name: &str, field: &str) -> bool {
     name == field
         || name
             .chars()
@@ -131,7 +139,7 @@ fn folded(one: char) -> char {
 }
 
 pub(super) fn wrong_type(value: Json<'_>, expected: &str) -> Refusal {
-    Refusal::new(Rule::WrongType, "", value.to_string(), expected)
+    Refusal::new(ManifestRule::WrongType, "", value.to_string(), expected)
 }
 
 /// A string.
@@ -141,16 +149,16 @@ pub(super) fn text(value: Json<'_>) -> Result<Cow<'_, str>, Refusal> {
 
 /// Refuses what is not an object.
 pub(super) fn object<'a>(value: Json<'a>, expected: &str) -> Result<Json<'a>, Refusal> {
-    of_shape(value, Shape::Object, expected)
+    of_type(value, JsonType::Object, expected)
 }
 
 /// Refuses what is not an array.
 pub(super) fn array<'a>(value: Json<'a>, expected: &str) -> Result<Json<'a>, Refusal> {
-    of_shape(value, Shape::Array, expected)
+    of_type(value, JsonType::Array, expected)
 }
 
-fn of_shape<'a>(value: Json<'a>, shape: Shape, expected: &str) -> Result<Json<'a>, Refusal> {
-    if value.shape() == shape {
+fn of_type<'a>(value: Json<'a>, shape: JsonType, expected: &str) -> Result<Json<'a>, Refusal> {
+    if value.json_type() == shape {
         Ok(value)
     } else {
         Err(wrong_type(value, expected))

@@ -1,30 +1,30 @@
 //! Mending: flaws that verification found, taken out of the index row by row.
 
 use super::{Flaw, FlawKind};
-use crate::index::key::{Fields, algorithm_byte};
-use crate::index::store::{Batch, Change, Outcome, Precondition};
+use crate::index::key::{FieldReader, algorithm_byte};
+use crate::index::store::{Batch, CommitOutcome, Precondition, WriteOp};
 use crate::index::{Index, IndexError};
 
 impl Index {
     /// Mends a flaw, if it is as it was found; whether it could be. A row that cannot be right
     /// is removed, a reverse that is missing is written.
-    pub fn mend(&self, flaw: &Flaw) -> Result<bool, IndexError> {
-        let mended = self.mend_row(flaw);
-        self.numbers.forget();
+    pub fn repair(&self, flaw: &Flaw) -> Result<bool, IndexError> {
+        let mended = self.repair_row(flaw);
+        self.interner.clear();
         mended
     }
 
-    fn mend_row(&self, flaw: &Flaw) -> Result<bool, IndexError> {
+    fn repair_row(&self, flaw: &Flaw) -> Result<bool, IndexError> {
         let (precondition, change) = match (&flaw.value, flaw.kind) {
             (None, FlawKind::ReverseMissing) => (
                 Precondition::Absent(flaw.key.clone()),
-                Change::Put(flaw.key.clone(), Vec::new()),
+                WriteOp::Put(flaw.key.clone(), Vec::new()),
             ),
-            (None, FlawKind::DigestWithoutNumber) => return self.mend_number(&flaw.key),
+            (None, FlawKind::DigestWithoutNumber) => return self.repair_id(&flaw.key),
             (None, _) => return Ok(false),
             (Some(value), _) => (
                 Precondition::Equals(flaw.key.clone(), value.clone()),
-                Change::Delete(flaw.key.clone()),
+                WriteOp::Delete(flaw.key.clone()),
             ),
         };
         let batch = Batch {
@@ -32,12 +32,12 @@ impl Index {
             changes: vec![change],
             as_of: None,
         };
-        Ok(self.store.commit(batch)? == Outcome::Committed)
+        Ok(self.store.commit(batch)? == CommitOutcome::Committed)
     }
 
     /// Writes the digest of a number that a known digest has.
-    fn mend_number(&self, key: &[u8]) -> Result<bool, IndexError> {
-        let wanted = Fields(key.get(1..).unwrap_or_default()).id();
+    fn repair_id(&self, key: &[u8]) -> Result<bool, IndexError> {
+        let wanted = FieldReader(key.get(1..).unwrap_or_default()).id();
         let mut found = None;
         self.each_blob(|digest, blob| {
             if Some(blob.id) == wanted {
@@ -52,9 +52,9 @@ impl Index {
         value.extend_from_slice(digest.as_bytes());
         let batch = Batch {
             preconditions: vec![Precondition::Absent(key.to_vec())],
-            changes: vec![Change::Put(key.to_vec(), value)],
+            changes: vec![WriteOp::Put(key.to_vec(), value)],
             as_of: None,
         };
-        Ok(self.store.commit(batch)? == Outcome::Committed)
+        Ok(self.store.commit(batch)? == CommitOutcome::Committed)
     }
 }

@@ -1,10 +1,10 @@
 //! Facts by number: what a repository holds, without the digests themselves, for who goes
 //! through all of them.
 
-use super::{Fields, Key, PAGE, skip_tag};
+use super::{FieldReader, Key, PAGE, skip_tag};
 use crate::digest::Digest;
-use crate::index::key::after;
-use crate::index::record::{Blob, DigestId, RepositoryId, Role};
+use crate::index::key::next_key;
+use crate::index::record::{Blob, DigestId, EdgeRole, RepositoryId};
 use crate::index::{Index, IndexError, Pair};
 use crate::name::{LinkSet, Tag};
 
@@ -15,12 +15,12 @@ impl Index {
         key: Key,
         mut visit: impl FnMut(Pair) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut range = key.below();
+        let mut range = key.prefix_range();
         loop {
             let page = self.scan(&range, PAGE)?;
             let full = page.len() == PAGE;
             if let Some((last, _)) = page.last() {
-                range.start = after(last.clone());
+                range.start = next_key(last.clone());
             }
             page.into_iter().try_for_each(&mut visit)?;
             if !full {
@@ -42,7 +42,7 @@ impl Index {
         };
         self.rows(key, |(key, value)| {
             let id = key.last_chunk().map(|id| DigestId(u32::from_be_bytes(*id)));
-            let mut fields = Fields(&value);
+            let mut fields = FieldReader(&value);
             if let (Some(id), Some(_pushed)) = (id, fields.u32()) {
                 visit(id, fields.id().unwrap_or(id));
             }
@@ -59,11 +59,11 @@ impl Index {
     ) -> Result<(), IndexError> {
         self.rows(Key::table(b'T').repository(repository), |(key, value)| {
             let rest = key.get(5..).unwrap_or_default();
-            let mut fields = Fields(rest);
+            let mut fields = FieldReader(rest);
             let end = skip_tag(&mut fields).and_then(|()| rest.len().checked_sub(1));
             let tag = end.and_then(|end| std::str::from_utf8(rest.get(..end)?).ok());
             let tag = tag.and_then(|tag| tag.parse().ok());
-            let mut value = Fields(&value);
+            let mut value = FieldReader(&value);
             let id = value.u8().and_then(|_| value.id());
             if let Some((tag, id)) = tag.zip(id) {
                 visit(tag, id);
@@ -73,11 +73,14 @@ impl Index {
     }
 
     /// What a manifest names, by number.
-    pub fn names_of(&self, manifest: DigestId) -> Result<Vec<(Role, DigestId)>, IndexError> {
-        let rows = self.scan(&Key::table(b'E').id(manifest).below(), usize::MAX)?;
+    pub fn reference_ids(
+        &self,
+        manifest: DigestId,
+    ) -> Result<Vec<(EdgeRole, DigestId)>, IndexError> {
+        let rows = self.scan(&Key::table(b'E').id(manifest).prefix_range(), usize::MAX)?;
         let rows = rows.into_iter().filter_map(|(_, value)| {
-            let mut fields = Fields(&value);
-            Some((Role::of(fields.u8()?)?, fields.id()?))
+            let mut fields = FieldReader(&value);
+            Some((EdgeRole::of(fields.u8()?)?, fields.id()?))
         });
         Ok(rows.collect())
     }
@@ -93,7 +96,7 @@ impl Index {
         mut visit: impl FnMut(Digest, Blob) -> Result<(), E>,
     ) -> Result<(), E> {
         self.rows(Key::table(b'B'), |(key, value)| {
-            let digest = Fields(key.get(1..).unwrap_or_default()).digest();
+            let digest = FieldReader(key.get(1..).unwrap_or_default()).digest();
             match digest.zip(Blob::decode(&value)) {
                 Some((digest, blob)) => visit(digest, blob),
                 None => Ok(()),

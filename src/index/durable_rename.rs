@@ -8,7 +8,7 @@ use rustix::fs::RenameFlags;
 use crate::dir::Dir;
 
 /// Renames a file of a directory, in the place of one that is there; durable when this returns.
-pub(super) fn place(dir: &Dir, new: &Path, name: &Path) -> io::Result<()> {
+pub(super) fn durable_rename(dir: &Dir, new: &Path, name: &Path) -> io::Result<()> {
     dir.rename(new, dir, name, RenameFlags::empty())?;
     dir.sync()
 }

@@ -15,10 +15,10 @@
 //! `crc4` is the CRC-32C of what follows it, to the end of the batches. `first8` is the number of
 //! the first batch; numbers count up by one without a gap. `epoch8` changes whenever a journal
 //! is opened, so that what was left in a segment by an earlier use is never taken for the
-//! continuation of a later one. `id8` is the journal's own (`ledger.rs`), and known to nobody who
+//! continuation of a later one. `id8` is the journal's own (`superblock.rs`), and known to nobody who
 //! stores something: no content of a blob can pass for a group.
 
-use crate::index::store::Change;
+use crate::index::store::WriteOp;
 
 /// Where groups begin, and what is written at least, in bytes.
 pub(super) const ALIGNMENT: usize = 4096;
@@ -33,16 +33,16 @@ const PUT: u8 = 1;
 const DELETE: u8 = 2;
 
 /// A batch as it is written.
-pub(super) fn batch(changes: &[Change]) -> Vec<u8> {
+pub(super) fn encode_batch(changes: &[WriteOp]) -> Vec<u8> {
     let mut bytes = vec![0; 4];
     for change in changes {
         match change {
-            Change::Put(key, value) => {
+            WriteOp::Put(key, value) => {
                 bytes.push(PUT);
                 field(&mut bytes, key);
                 field(&mut bytes, value);
             }
-            Change::Delete(key) => {
+            WriteOp::Delete(key) => {
                 bytes.push(DELETE);
                 field(&mut bytes, key);
             }
@@ -66,7 +66,7 @@ fn field(bytes: &mut Vec<u8>, field: &[u8]) {
 }
 
 /// A group of batches, of which the first has this number.
-pub(super) fn group(batches: &[Vec<u8>], first: u64, epoch: u64, id: u64) -> Vec<u8> {
+pub(super) fn encode_group(batches: &[Vec<u8>], first: u64, epoch: u64, id: u64) -> Vec<u8> {
     let len: usize = batches.iter().map(Vec::len).sum();
     let mut bytes = Vec::with_capacity((HEADER + len).next_multiple_of(ALIGNMENT));
     bytes.extend(MAGIC);
@@ -109,7 +109,7 @@ pub(super) struct Group<'a> {
 impl<'a> Group<'a> {
     /// The group that begins here, if there is a whole one.
     pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
-        let mut fields = Fields(bytes);
+        let mut fields = GroupReader(bytes);
         let old = match fields.take(4)? {
             magic if magic == MAGIC => false,
             magic if magic == OLD_MAGIC => true,
@@ -147,8 +147,8 @@ impl<'a> Group<'a> {
 
     /// The changes of its batches, one behind the other; nothing if they are not of their form,
     /// which no writer of ours makes.
-    pub(super) fn changes(&self) -> Option<Vec<Change>> {
-        let mut body = Fields(self.body);
+    pub(super) fn changes(&self) -> Option<Vec<WriteOp>> {
+        let mut body = GroupReader(self.body);
         let mut all = Vec::new();
         for _ in 0..self.count {
             let len = usize::try_from(body.u32()?).ok()?;
@@ -158,14 +158,14 @@ impl<'a> Group<'a> {
     }
 }
 
-fn changes(bytes: &[u8]) -> Option<Vec<Change>> {
-    let mut fields = Fields(bytes);
+fn changes(bytes: &[u8]) -> Option<Vec<WriteOp>> {
+    let mut fields = GroupReader(bytes);
     let mut changes = Vec::new();
     while let Some(kind) = fields.take(1) {
         let key = fields.field()?;
         changes.push(match kind {
-            [PUT] => Change::Put(key, fields.field()?),
-            [DELETE] => Change::Delete(key),
+            [PUT] => WriteOp::Put(key, fields.field()?),
+            [DELETE] => WriteOp::Delete(key),
             _ => return None,
         });
     }
@@ -173,9 +173,9 @@ fn changes(bytes: &[u8]) -> Option<Vec<Change>> {
 }
 
 /// Bytes, read from the front.
-struct Fields<'a>(&'a [u8]);
+struct GroupReader<'a>(&'a [u8]);
 
-impl<'a> Fields<'a> {
+impl<'a> GroupReader<'a> {
     fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(len)?;
         self.0 = rest;

@@ -9,16 +9,16 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::store::{Batch, Change, Outcome, Pair, Precondition, Store, StoreError};
+use super::store::{Batch, CommitOutcome, Pair, Precondition, Store, StoreError, WriteOp};
 
 /// A store that lives as long as the process.
 #[derive(Debug, Default)]
-pub struct Memory {
-    state: Mutex<State>,
+pub struct MemoryStore {
+    state: Mutex<MemoryState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct MemoryState {
     visible: BTreeMap<Vec<u8>, Vec<u8>>,
     durable: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Commits and syncs until one fails; nothing: none will.
@@ -28,7 +28,7 @@ struct State {
     frozen: bool,
 }
 
-impl State {
+impl MemoryState {
     /// Counts down one write; the one that reaches zero fails, and all after it.
     fn write(&mut self) -> Result<(), StoreError> {
         if let Some(left) = &mut self.countdown {
@@ -54,7 +54,7 @@ impl State {
     }
 }
 
-impl Memory {
+impl MemoryStore {
     /// Loses what was not synced, as a power cut would, and heals what was made to fail.
     pub fn crash(&self) {
         let mut state = self.state.lock();
@@ -70,7 +70,7 @@ impl Memory {
     }
 }
 
-impl Store for Memory {
+impl Store for MemoryStore {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.state.lock().visible.get(key).cloned())
     }
@@ -89,7 +89,7 @@ impl Store for Memory {
             .collect())
     }
 
-    fn commit(&self, batch: Batch) -> Result<Outcome, StoreError> {
+    fn commit(&self, batch: Batch) -> Result<CommitOutcome, StoreError> {
         batch.check()?;
         let mut state = self.state.lock();
         if state.frozen {
@@ -100,20 +100,20 @@ impl Store for Memory {
             .iter()
             .find_map(|one| state.conflict(one))
         {
-            return Ok(Outcome::Conflict(key));
+            return Ok(CommitOutcome::Conflict(key));
         }
         state.write()?;
         for change in batch.changes {
             match change {
-                Change::Put(key, value) => {
+                WriteOp::Put(key, value) => {
                     state.visible.insert(key, value);
                 }
-                Change::Delete(key) => {
+                WriteOp::Delete(key) => {
                     state.visible.remove(&key);
                 }
             }
         }
-        Ok(Outcome::Committed)
+        Ok(CommitOutcome::Committed)
     }
 
     fn sync(&self) -> Result<(), StoreError> {
@@ -124,10 +124,10 @@ impl Store for Memory {
     }
 
     fn snapshot(&self) -> Result<Arc<dyn Store>, StoreError> {
-        let state = State {
+        let state = MemoryState {
             visible: self.state.lock().visible.clone(),
             frozen: true,
-            ..State::default()
+            ..MemoryState::default()
         };
         Ok(Arc::new(Self {
             state: Mutex::new(state),
@@ -141,12 +141,12 @@ mod tests {
 
     #[test]
     fn it_keeps_the_contract() {
-        super::super::store::contract::all(&|| Arc::new(Memory::default()));
+        super::super::store::contract::all(&|| Arc::new(MemoryStore::default()));
     }
 
     #[test]
     fn a_crash_forgets_what_was_not_synced() {
-        let store = Memory::default();
+        let store = MemoryStore::default();
         store.allocate(b"a", 1).unwrap();
         store.sync().unwrap();
         store.allocate(b"b", 1).unwrap();

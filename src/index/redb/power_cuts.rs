@@ -18,11 +18,11 @@ const CUTS: usize = 300;
 /// Syncs of one run.
 const SYNCS: u64 = 60;
 
-type Model = BTreeMap<Vec<u8>, Vec<u8>>;
+type TableState = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// What was done to a disk.
 #[derive(Clone, Debug)]
-enum Done {
+enum DiskOp {
     Wrote(usize, Vec<u8>),
     Resized(usize),
     Flushed,
@@ -34,7 +34,7 @@ enum Done {
 
 /// A disk that remembers what was done to it.
 #[derive(Clone, Debug, Default)]
-struct Disk(Arc<Mutex<(Vec<u8>, Vec<Done>)>>);
+struct Disk(Arc<Mutex<(Vec<u8>, Vec<DiskOp>)>>);
 
 fn place(number: u64) -> usize {
     usize::try_from(number).unwrap()
@@ -56,12 +56,12 @@ impl StorageBackend for Disk {
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut state = self.0.lock();
         state.0.resize(place(len), 0);
-        state.1.push(Done::Resized(place(len)));
+        state.1.push(DiskOp::Resized(place(len)));
         Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.lock().1.push(Done::Flushed);
+        self.0.lock().1.push(DiskOp::Flushed);
         Ok(())
     }
 
@@ -69,7 +69,7 @@ impl StorageBackend for Disk {
         let mut state = self.0.lock();
         let from = place(offset);
         state.0[from..from + data.len()].copy_from_slice(data);
-        state.1.push(Done::Wrote(from, data.to_vec()));
+        state.1.push(DiskOp::Wrote(from, data.to_vec()));
         Ok(())
     }
 }
@@ -89,7 +89,7 @@ fn store(disk: &Disk) -> Redb {
     Redb {
         dir: Dir::open(&std::env::temp_dir()).unwrap(),
         name: "simulated".into(),
-        written: Written::ToFile,
+        target: WriteTarget::File,
         path: "simulated".into(),
         database: RwLock::new(Some(database)),
         view: RwLock::default(),
@@ -98,10 +98,10 @@ fn store(disk: &Disk) -> Redb {
 }
 
 /// Commits and syncs; what was done to the disk, and every state that was synced.
-fn run(random: &mut Random) -> (Vec<Done>, Vec<Model>) {
+fn run(random: &mut Random) -> (Vec<DiskOp>, Vec<TableState>) {
     let disk = Disk::default();
     let store = store(&disk);
-    let (mut model, mut states) = (Model::new(), Vec::new());
+    let (mut model, mut states) = (TableState::new(), Vec::new());
     for number in 0..SYNCS {
         for _ in 0..=random.below(3) {
             let mut changes = Vec::new();
@@ -109,7 +109,7 @@ fn run(random: &mut Random) -> (Vec<Done>, Vec<Model>) {
                 let key = random.below(400).to_be_bytes().to_vec();
                 if random.below(4) == 0 {
                     model.remove(&key);
-                    changes.push(Change::Delete(key));
+                    changes.push(WriteOp::Delete(key));
                 } else {
                     let len = place(random.below(90));
                     let value = number.to_be_bytes().repeat(1 + len);
@@ -121,11 +121,11 @@ fn run(random: &mut Random) -> (Vec<Done>, Vec<Model>) {
                 changes,
                 ..Batch::default()
             };
-            assert_eq!(store.commit(batch).unwrap(), Outcome::Committed);
+            assert_eq!(store.commit(batch).unwrap(), CommitOutcome::Committed);
         }
-        disk.0.lock().1.push(Done::Began(states.len()));
+        disk.0.lock().1.push(DiskOp::Began(states.len()));
         store.sync().unwrap();
-        disk.0.lock().1.push(Done::Returned(states.len()));
+        disk.0.lock().1.push(DiskOp::Returned(states.len()));
         states.push(model.clone());
     }
     let done = disk.0.lock().1.clone();
@@ -133,9 +133,9 @@ fn run(random: &mut Random) -> (Vec<Done>, Vec<Model>) {
 }
 
 /// Does to an image what was done to a disk, as far as chance has it.
-fn replay(image: &mut Vec<u8>, done: &Done, mut happens: impl FnMut() -> bool) {
+fn replay(image: &mut Vec<u8>, done: &DiskOp, mut happens: impl FnMut() -> bool) {
     match done {
-        Done::Wrote(offset, bytes) => {
+        DiskOp::Wrote(offset, bytes) => {
             for (number, sector) in bytes.chunks(SECTOR).enumerate() {
                 let from = offset + number * SECTOR;
                 if happens() {
@@ -144,15 +144,15 @@ fn replay(image: &mut Vec<u8>, done: &Done, mut happens: impl FnMut() -> bool) {
                 }
             }
         }
-        Done::Resized(len) if happens() => image.resize(*len, 0),
-        Done::Resized(_) | Done::Flushed | Done::Began(_) | Done::Returned(_) => {}
+        DiskOp::Resized(len) if happens() => image.resize(*len, 0),
+        DiskOp::Resized(_) | DiskOp::Flushed | DiskOp::Began(_) | DiskOp::Returned(_) => {}
     }
 }
 
 /// Cuts the power at one moment; whether it lay behind the first sync.
-fn cut(done: &[Done], at: usize, states: &[Model], random: &mut Random) -> bool {
+fn cut(done: &[DiskOp], at: usize, states: &[TableState], random: &mut Random) -> bool {
     let done = &done[..at];
-    let flushed = done.iter().rposition(|one| matches!(one, Done::Flushed));
+    let flushed = done.iter().rposition(|one| matches!(one, DiskOp::Flushed));
     let (durable, rest) = done.split_at(flushed.map_or(0, |at| at + 1));
     let mut image = Vec::new();
     for one in durable {
@@ -165,8 +165,8 @@ fn cut(done: &[Done], at: usize, states: &[Model], random: &mut Random) -> bool 
     }
     let number = |returned: bool| {
         done.iter().rev().find_map(|one| match one {
-            Done::Returned(number) if returned => Some(*number),
-            Done::Began(number) if !returned => Some(*number),
+            DiskOp::Returned(number) if returned => Some(*number),
+            DiskOp::Began(number) if !returned => Some(*number),
             _ => None,
         })
     };
@@ -176,7 +176,7 @@ fn cut(done: &[Done], at: usize, states: &[Model], random: &mut Random) -> bool 
     let disk = Disk(Arc::new(Mutex::new((image, Vec::new()))));
     let store = store(&disk);
     let there = store.scan(&[0][..]..&[255; 9][..], usize::MAX).unwrap();
-    let there: Model = there.into_iter().collect();
+    let there: TableState = there.into_iter().collect();
     let begun = number(false).map_or(synced, |begun| begun.max(synced));
     assert!(
         there == states[synced] || there == states[begun],
@@ -206,8 +206,8 @@ fn after_a_power_cut_everything_synced_is_there_and_nothing_by_halves() {
 fn a_disk_that_does_not_flush_is_caught() {
     let mut random = Random(7);
     let (done, states) = run(&mut random);
-    let never = |one: &Done| !matches!(one, Done::Flushed);
-    let done: Vec<Done> = done.into_iter().filter(never).collect();
+    let never = |one: &DiskOp| !matches!(one, DiskOp::Flushed);
+    let done: Vec<DiskOp> = done.into_iter().filter(never).collect();
     let caught = (0..50).any(|_| {
         let at = done.len() / 2 + place(random.below(done.len() as u64 / 2));
         let mut random = Random(random.below(1 << 30));

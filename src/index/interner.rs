@@ -19,30 +19,30 @@ use crate::digest::Digest;
 const BLOCK: u64 = 64;
 
 /// Digests remembered with their numbers; forgotten all at once when full.
-const KNOWN_MAX: usize = 1 << 15;
+const INTERNED_MAX: usize = 1 << 15;
 
 /// Numbers to give out, and digests' numbers.
 #[derive(Debug, Default)]
-pub(super) struct Numbers {
+pub(super) struct Interner {
     /// What is left of the blocks that were taken, by counter.
     blocks: Mutex<HashMap<u8, Range<u64>>>,
-    known: RwLock<Known>,
+    interned: RwLock<InternedDigests>,
 }
 
 /// Digests and numbers, both ways.
 #[derive(Debug, Default)]
-struct Known {
+struct InternedDigests {
     digests: HashMap<DigestId, Digest>,
-    numbers: HashMap<Digest, DigestId>,
+    ids: HashMap<Digest, DigestId>,
 }
 
-impl Numbers {
+impl Interner {
     /// The next number of a counter.
-    pub(super) fn next(&self, store: &dyn Store, counter: u8) -> Result<u32, IndexError> {
+    pub(super) fn allocate(&self, store: &dyn Store, counter: u8) -> Result<u32, IndexError> {
         let mut blocks = self.blocks.lock();
         let block = blocks.entry(counter).or_default();
         if block.is_empty() {
-            *block = store.allocate(&Key::table(b'C').byte(counter).done(), BLOCK)?;
+            *block = store.allocate(&Key::table(b'C').byte(counter).into_bytes(), BLOCK)?;
         }
         let number = block.next().and_then(|number| u32::try_from(number).ok());
         number.ok_or(IndexError::Exhausted)
@@ -50,27 +50,27 @@ impl Numbers {
 
     /// The digest of a number, if it is remembered.
     pub(super) fn digest(&self, id: DigestId) -> Option<Digest> {
-        self.known.read().digests.get(&id).copied()
+        self.interned.read().digests.get(&id).copied()
     }
 
     /// The number of a digest, if it is remembered.
-    pub(super) fn number(&self, digest: &Digest) -> Option<DigestId> {
-        self.known.read().numbers.get(digest).copied()
+    pub(super) fn id(&self, digest: &Digest) -> Option<DigestId> {
+        self.interned.read().ids.get(digest).copied()
     }
 
     /// Remembers a digest and its number, as they are committed.
     pub(super) fn remember(&self, digest: &Digest, id: DigestId) {
-        let mut known = self.known.write();
-        if known.digests.len() >= KNOWN_MAX {
-            *known = Known::default();
+        let mut interned = self.interned.write();
+        if interned.digests.len() >= INTERNED_MAX {
+            *interned = InternedDigests::default();
         }
-        known.digests.insert(id, *digest);
-        known.numbers.insert(*digest, id);
+        interned.digests.insert(id, *digest);
+        interned.ids.insert(*digest, id);
     }
 
     /// Forgets all digests: what is committed was found wrong, and mended.
-    pub(super) fn forget(&self) {
-        *self.known.write() = Known::default();
+    pub(super) fn clear(&self) {
+        *self.interned.write() = InternedDigests::default();
     }
 }
 
@@ -83,21 +83,21 @@ mod tests {
     use super::*;
     use crate::digest::Algorithm;
     use crate::index::store::contract::{change, put};
-    use crate::index::{Index, Memory};
+    use crate::index::{Index, MemoryStore};
 
     #[test]
     fn a_damaged_counter_gives_no_number() {
         for damaged in [&[0xff; 8][..], &[0; 3]] {
-            let store = Memory::default();
+            let store = MemoryStore::default();
             change(&store, vec![put(b"Cd", damaged)]);
-            let number = Numbers::default().next(&store, b'd');
+            let number = Interner::default().allocate(&store, b'd');
             assert!(matches!(number, Err(IndexError::Store(_))), "{number:?}");
         }
     }
 
     #[test]
     fn a_number_that_a_digest_has_goes_to_no_other() {
-        let store = Arc::new(Memory::default());
+        let store = Arc::new(MemoryStore::default());
         let publish = |bytes: &[u8]| {
             let digest = Digest::of(Algorithm::Sha256, bytes);
             let index = Index::new(store.clone());
@@ -115,15 +115,15 @@ mod tests {
 
     #[test]
     fn no_number_is_given_out_twice() {
-        let store = Memory::default();
+        let store = MemoryStore::default();
         let mut given = BTreeSet::new();
         for _ in 0..3 {
             // As after a restart: what was left of a block is passed over.
-            let numbers = Numbers::default();
+            let ids = Interner::default();
             for _ in 0..=BLOCK {
-                assert!(given.insert(numbers.next(&store, b'd').unwrap()));
+                assert!(given.insert(ids.allocate(&store, b'd').unwrap()));
             }
         }
-        assert!(Numbers::default().next(&store, b'n').unwrap() > 0);
+        assert!(Interner::default().allocate(&store, b'n').unwrap() > 0);
     }
 }

@@ -10,10 +10,10 @@ use crate::name::{LinkSet, RepositoryName, Tag};
 
 /// A node in little room. Two are equal if their nodes are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Packed(Form);
+pub struct CompactNode(CompactForm);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Form {
+enum CompactForm {
     /// `blobs/sha256/<2 hex>/<hex>`, or `data` below.
     Blob { digest: [u8; 32], data: bool },
     /// A layer's link by sha256, or its directory.
@@ -36,14 +36,14 @@ enum Form {
         link: bool,
     },
     /// A tag and what is fixed below it.
-    Tag(RepositoryName, Tag, Part),
+    Tag(RepositoryName, Tag, TagPart),
     /// Any other.
     Aside(Box<Node>),
 }
 
 /// The tag's directory and what is fixed below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Part {
+enum TagPart {
     Directory,
     Current,
     CurrentLink,
@@ -51,34 +51,36 @@ enum Part {
     IndexAlgorithm(Algorithm),
 }
 
-impl From<&Node> for Packed {
+impl From<&Node> for CompactNode {
     fn from(node: &Node) -> Self {
         let tag = |repository: &RepositoryName, tag: &Tag, part| {
-            Form::Tag(repository.clone(), tag.clone(), part)
+            CompactForm::Tag(repository.clone(), tag.clone(), part)
         };
         let form = match node {
             Node::BlobDirectory(digest) => blob(digest, false),
             Node::BlobData(digest) => blob(digest, true),
             Node::LinkDirectory(repository, set, digest) => link(repository, set, digest, false),
             Node::Link(repository, set, digest) => link(repository, set, digest, true),
-            Node::Tag(repository, label) => Some(tag(repository, label, Part::Directory)),
-            Node::Current(repository, label) => Some(tag(repository, label, Part::Current)),
-            Node::CurrentLink(repository, label) => Some(tag(repository, label, Part::CurrentLink)),
+            Node::Tag(repository, label) => Some(tag(repository, label, TagPart::Directory)),
+            Node::Current(repository, label) => Some(tag(repository, label, TagPart::Current)),
+            Node::CurrentLink(repository, label) => {
+                Some(tag(repository, label, TagPart::CurrentLink))
+            }
             Node::Links(repository, LinkSet::TagIndex(label)) => {
-                Some(tag(repository, label, Part::Index))
+                Some(tag(repository, label, TagPart::Index))
             }
             Node::LinksAlgorithm(repository, LinkSet::TagIndex(label), algorithm) => {
-                Some(tag(repository, label, Part::IndexAlgorithm(*algorithm)))
+                Some(tag(repository, label, TagPart::IndexAlgorithm(*algorithm)))
             }
             _ => None,
         };
-        Self(form.unwrap_or_else(|| Form::Aside(Box::new(node.clone()))))
+        Self(form.unwrap_or_else(|| CompactForm::Aside(Box::new(node.clone()))))
     }
 }
 
-fn blob(digest: &Digest, data: bool) -> Option<Form> {
+fn blob(digest: &Digest, data: bool) -> Option<CompactForm> {
     match digest {
-        Digest::Sha256(bytes) => Some(Form::Blob {
+        Digest::Sha256(bytes) => Some(CompactForm::Blob {
             digest: *bytes,
             data,
         }),
@@ -86,23 +88,28 @@ fn blob(digest: &Digest, data: bool) -> Option<Form> {
     }
 }
 
-fn link(repository: &RepositoryName, set: &LinkSet, digest: &Digest, link: bool) -> Option<Form> {
+fn link(
+    repository: &RepositoryName,
+    set: &LinkSet,
+    digest: &Digest,
+    link: bool,
+) -> Option<CompactForm> {
     let Digest::Sha256(digest) = *digest else {
         return None;
     };
     let repository = repository.clone();
     Some(match set {
-        LinkSet::Layers => Form::Layer {
+        LinkSet::Layers => CompactForm::Layer {
             repository,
             digest,
             link,
         },
-        LinkSet::Revisions => Form::Revision {
+        LinkSet::Revisions => CompactForm::Revision {
             repository,
             digest,
             link,
         },
-        LinkSet::TagIndex(tag) => Form::Index {
+        LinkSet::TagIndex(tag) => CompactForm::Index {
             repository,
             tag: tag.clone(),
             digest,
@@ -122,10 +129,10 @@ fn unpack(repository: &RepositoryName, set: LinkSet, digest: [u8; 32], link: boo
     }
 }
 
-impl From<&Packed> for Node {
-    fn from(packed: &Packed) -> Self {
-        match &packed.0 {
-            Form::Blob { digest, data } => {
+impl From<&CompactNode> for Node {
+    fn from(compact_node: &CompactNode) -> Self {
+        match &compact_node.0 {
+            CompactForm::Blob { digest, data } => {
                 let digest = Digest::Sha256(*digest);
                 if *data {
                     Self::BlobData(digest)
@@ -133,29 +140,29 @@ impl From<&Packed> for Node {
                     Self::BlobDirectory(digest)
                 }
             }
-            Form::Layer {
+            CompactForm::Layer {
                 repository,
                 digest,
                 link,
             } => unpack(repository, LinkSet::Layers, *digest, *link),
-            Form::Revision {
+            CompactForm::Revision {
                 repository,
                 digest,
                 link,
             } => unpack(repository, LinkSet::Revisions, *digest, *link),
-            Form::Index {
+            CompactForm::Index {
                 repository,
                 tag,
                 digest,
                 link,
             } => unpack(repository, LinkSet::TagIndex(tag.clone()), *digest, *link),
-            Form::Tag(repository, tag, part) => part.below(repository.clone(), tag.clone()),
-            Form::Aside(node) => (**node).clone(),
+            CompactForm::Tag(repository, tag, part) => part.below(repository.clone(), tag.clone()),
+            CompactForm::Aside(node) => (**node).clone(),
         }
     }
 }
 
-impl Part {
+impl TagPart {
     fn below(self, repository: RepositoryName, tag: Tag) -> Node {
         match self {
             Self::Directory => Node::Tag(repository, tag),
@@ -175,6 +182,10 @@ mod tests {
 
     #[test]
     fn it_takes_little_room() {
-        assert!(size_of::<Packed>() <= 72, "{}", size_of::<Packed>());
+        assert!(
+            size_of::<CompactNode>() <= 72,
+            "{}",
+            size_of::<CompactNode>()
+        );
     }
 }
