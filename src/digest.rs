@@ -1,10 +1,10 @@
-//! Digests: the names by which content is known.
+//! Digests, which identify content.
 //!
-//! A [`Digest`] is bytes with an algorithm, never text; hexadecimal exists only where it is
-//! parsed or shown. The grammar is that of the OCI image specification 1.1.1 ("Digests"),
-//! narrowed to the algorithms that distribution accepts (go-digest: sha256, sha384, sha512).
+//! A [`Digest`] is an algorithm and bytes, never text; hexadecimal exists only where it is parsed
+//! or shown. The grammar is that of the OCI image specification 1.1.1 ("Digests"), restricted to
+//! the algorithms that distribution accepts (go-digest: sha256, sha384, sha512).
 //!
-//! It is not a store of content, and it knows no paths.
+//! This module stores no content and knows no paths.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,25 +12,25 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::Digest as _;
 
-/// Bytes that are hashed at once where there are many.
+/// Size of the read buffer in bytes.
 const PART: usize = 1 << 20;
 
-/// A hash function that a digest may name.
+/// The hash function of a digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Algorithm {
-    /// SHA-256: what every registry uses for what it stores.
+    /// SHA-256: used by every registry.
     Sha256,
     /// SHA-384: accepted by go-digest, not registered by OCI.
     Sha384,
-    /// SHA-512: optional in OCI; distribution keeps such a blob under its sha256.
+    /// SHA-512: optional in OCI; distribution stores such a blob under its sha256.
     Sha512,
 }
 
 impl Algorithm {
-    /// Every algorithm, in the order of their names.
+    /// Every algorithm, sorted by name.
     pub const ALL: [Self; 3] = [Self::Sha256, Self::Sha384, Self::Sha512];
 
-    /// The name as it stands before the colon of a digest.
+    /// The name, as before the colon of a digest.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sha256 => "sha256",
@@ -48,7 +48,7 @@ impl Algorithm {
         }
     }
 
-    /// The algorithm of this name, if it is one of the three.
+    /// The algorithm with this name, if it is one of the three.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
@@ -62,7 +62,7 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// The digest of some bytes: an algorithm and its value.
+/// The digest of some content: an algorithm and a hash value.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Digest {
     /// A SHA-256 value.
@@ -79,7 +79,7 @@ pub enum DigestError {
     /// There is no colon, or nothing before it.
     #[error("digest {0:?} has no algorithm: expected sha256:<64 lower-case hex digits>")]
     Form(String),
-    /// The algorithm is none of those that distribution stores.
+    /// distribution does not store digests of this algorithm.
     #[error("digest {0:?} names an unknown algorithm: expected sha256, sha384 or sha512")]
     Algorithm(String),
     /// The value has the wrong length or characters.
@@ -95,7 +95,10 @@ impl Digest {
         hasher.finish()
     }
 
-    /// Hashes what `next` puts into its buffer, call by call, until it says that it was nothing.
+    /// Hashes the bytes that `next` writes to its buffer, call by call, until it returns 0.
+    ///
+    /// # Errors
+    /// Those of `next`.
     pub fn of_parts<E>(
         algorithm: Algorithm,
         mut next: impl FnMut(&mut [u8]) -> Result<usize, E>,
@@ -111,14 +114,15 @@ impl Digest {
         }
     }
 
-    /// The digest that a text is: with its algorithm before it, or its digits alone.
+    /// Parses a digest with its algorithm, or a hexadecimal value alone, whose length implies the
+    /// algorithm.
     pub fn named(text: &str) -> Option<Self> {
         let digits = |algorithm: &Algorithm| Self::from_hex(*algorithm, text);
         let whole = text.parse().ok();
         whole.or_else(|| Algorithm::ALL.iter().find_map(digits))
     }
 
-    /// The digest of this algorithm with this hexadecimal value (lower case, full length).
+    /// The digest with this hexadecimal value (lower case, full length).
     pub fn from_hex(algorithm: Algorithm, hex: &str) -> Option<Self> {
         let mut value = [0_u8; 64];
         let value = value.get_mut(..algorithm.len_bytes())?;
@@ -132,7 +136,7 @@ impl Digest {
         Self::from_bytes(algorithm, value)
     }
 
-    /// The digest of this algorithm with this value, if the length fits.
+    /// The digest with this value; `None` if the length is wrong.
     pub fn from_bytes(algorithm: Algorithm, value: &[u8]) -> Option<Self> {
         match algorithm {
             Algorithm::Sha256 => value.try_into().ok().map(Self::Sha256),
@@ -150,7 +154,7 @@ impl Digest {
         }
     }
 
-    /// The value, as bytes.
+    /// The hash value.
     pub fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Sha256(value) => value,
@@ -159,7 +163,7 @@ impl Digest {
         }
     }
 
-    /// The first byte of the value: the shard of `blobs/<alg>/<2 hex>`.
+    /// The first byte of the value: the shard in `blobs/<alg>/<2 hex>`.
     pub fn shard(&self) -> u8 {
         self.as_bytes().first().copied().unwrap_or_default()
     }
@@ -233,19 +237,19 @@ impl FromStr for Digest {
     }
 }
 
-/// A hash in the making; bytes go in, in order, and a [`Digest`] comes out.
+/// An incremental hash.
 #[derive(Clone, Debug)]
 pub enum Hasher {
-    /// SHA-256 so far.
+    /// SHA-256.
     Sha256(sha2::Sha256),
-    /// SHA-384 so far.
+    /// SHA-384.
     Sha384(sha2::Sha384),
-    /// SHA-512 so far.
+    /// SHA-512.
     Sha512(sha2::Sha512),
 }
 
 impl Hasher {
-    /// A hash of nothing yet.
+    /// Starts a hash.
     pub fn new(algorithm: Algorithm) -> Self {
         match algorithm {
             Algorithm::Sha256 => Self::Sha256(sha2::Sha256::new()),
@@ -254,7 +258,7 @@ impl Hasher {
         }
     }
 
-    /// Takes in the next bytes.
+    /// Hashes the next bytes.
     pub fn update(&mut self, content: &[u8]) {
         match self {
             Self::Sha256(hasher) => hasher.update(content),
@@ -263,7 +267,7 @@ impl Hasher {
         }
     }
 
-    /// The digest of everything taken in.
+    /// Returns the digest of all bytes.
     pub fn finish(self) -> Digest {
         match self {
             Self::Sha256(hasher) => Digest::Sha256(hasher.finalize().into()),

@@ -1,9 +1,9 @@
-//! An open directory of the host, and what is reached below it by descriptor.
+//! An open directory of the host, and access to files beneath it by descriptor.
 //!
-//! A path given to a [`Dir`] is resolved beneath that directory: `..`, absolute paths, symbolic
-//! links and magic links on the way are errors and never followed, so that nobody who can write
-//! below the directory can lead a caller out of it. A directory that is renamed, or replaced at
-//! its path, stays the same directory here. It decides nothing about what is stored where.
+//! A path given to a [`Dir`] is resolved beneath that directory: `..` out of it, absolute paths,
+//! symbolic links and magic links are errors and never followed, so that a user who can write below
+//! the directory cannot redirect the daemon. A directory that is renamed, or replaced at its path,
+//! stays the same directory here. This module does not decide what is stored where.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -27,7 +27,7 @@ pub use file_path::FilePath;
 use foreign_owner::ForeignOwner;
 pub use pinned::Pinned;
 
-/// Longest path that is given to the kernel in one call, in bytes; its own limit is 4,096.
+/// Longest path passed to the kernel in one call, in bytes; the kernel's limit is 4,096.
 const PATH_BYTES_MAX: usize = 2_048;
 /// How paths are resolved below a directory.
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH
@@ -38,14 +38,13 @@ const BENEATH: ResolveFlags = ResolveFlags::BENEATH
 #[derive(Clone, Debug)]
 pub struct Dir {
     descriptor: Arc<OwnedFd>,
-    /// Where it was when it was opened: for messages.
+    /// The path at which it was opened, for messages.
     path: Arc<Path>,
-    /// To whom belongs what is made beneath it, if not to us.
+    /// The owner of files created beneath it, if not the process.
     foreign_owner: Option<ForeignOwner>,
 }
 
-/// One name in a directory, and the kind of file it names, `Unknown` where the filesystem does
-/// not tell.
+/// One name in a directory, and the kind of file: `Unknown` if the filesystem does not tell.
 #[derive(Clone, Debug)]
 pub struct DirEntry {
     /// The name.
@@ -54,7 +53,7 @@ pub struct DirEntry {
     pub kind: FileType,
 }
 
-/// The directory that a call begins at: one that was opened for it, or the caller's own.
+/// The directory from which a call resolves a path: this one, or one opened on the way.
 enum ResolveBase<'a> {
     Own(BorrowedFd<'a>),
     Opened(OwnedFd),
@@ -76,11 +75,11 @@ impl AsFd for Dir {
 }
 
 impl Dir {
-    /// Opens the directory at a path of the host, through symbolic links: the path is the
-    /// administrator's own.
+    /// Opens the directory at a path of the host and follows symbolic links: the path is the
+    /// administrator's.
     ///
     /// # Errors
-    /// What open(2) says: it does not exist, is no directory, or may not be read.
+    /// Those of open(2): it does not exist, is no directory, or may not be read.
     pub fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let descriptor = openat(CWD, path, flags, Mode::empty())?;
@@ -95,12 +94,12 @@ impl Dir {
         }
     }
 
-    /// The same directory, kept by its owner: what root makes beneath it, here and in directories
-    /// that are opened from here, belongs to that user, and files that have other names are not
-    /// opened for writing. Nothing changes for others than root.
+    /// The same directory, whose owner is preserved: what root creates beneath it, also through
+    /// directories opened from it, is given to its owner, and files with further names are not
+    /// opened for writing. For other users than root nothing changes.
     ///
     /// # Errors
-    /// What fstat(2) says.
+    /// Those of fstat(2).
     pub fn preserving_owner(self) -> io::Result<Self> {
         let foreign_owner = ForeignOwner::of(&fstat(&self)?);
         Ok(Self {
@@ -109,21 +108,21 @@ impl Dir {
         })
     }
 
-    /// Where the directory was when it was opened: for messages, never to open something.
+    /// The path at which the directory was opened. For messages only, never to open anything.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What messages call a path below this directory.
+    /// The path of something below this directory, for messages.
     pub fn shown(&self, path: impl AsRef<Path>) -> PathBuf {
         self.path.join(path)
     }
 
-    /// Opens a directory beneath this one; an empty path is this one, opened anew.
+    /// Opens a directory beneath this one; an empty path opens this one again.
     ///
     /// # Errors
-    /// `ELOOP` for a symbolic link on the way, `EXDEV` for a path that leads out, and what
-    /// openat2(2) says.
+    /// `ELOOP` for a symbolic link on the way, `EXDEV` for a path that leads out, and those of
+    /// openat2(2).
     pub fn open_dir(&self, path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
         let (start, rest) = self.approach(path)?;
@@ -140,8 +139,8 @@ impl Dir {
         })
     }
 
-    /// Opens a directory beneath this one, and makes it first if it is not there, with this
-    /// mode less the umask. Its parent must exist.
+    /// Opens a directory beneath this one, and creates it with this mode (less the umask) if it
+    /// does not exist. Its parent must exist.
     ///
     /// # Errors
     /// As [`open_dir`](Self::open_dir) and [`make_dir`](Self::make_dir).
@@ -157,12 +156,12 @@ impl Dir {
         }
     }
 
-    /// Opens a regular file beneath this directory; with `CREATE`, `mode` is that of a new file,
-    /// less the umask. A FIFO is never waited for.
+    /// Opens a regular file beneath this directory. With `CREATE`, a new file gets `mode` less the
+    /// umask. Opening a FIFO does not block.
     ///
     /// # Errors
     /// `ELOOP` for a symbolic link, also as the last name, `EXDEV` for a path that leads out,
-    /// `InvalidInput` for what is no regular file, and what openat2(2) says.
+    /// `InvalidInput` for a file that is not regular, and those of openat2(2).
     pub fn open_file(&self, path: impl AsRef<Path>, flags: OFlags, mode: Mode) -> io::Result<File> {
         let (start, rest) = self.approach(path.as_ref())?;
         let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -181,11 +180,11 @@ impl Dir {
         Ok(file)
     }
 
-    /// Holds what a path beneath this directory leads to, of any kind, without opening it; an
-    /// empty path is this one.
+    /// Holds a file of any kind beneath this directory by an `O_PATH` descriptor, without opening
+    /// it; an empty path is this directory.
     ///
     /// # Errors
-    /// As [`open_dir`](Self::open_dir) for the way there, and what openat2(2) says.
+    /// As [`open_dir`](Self::open_dir) on the way, and those of openat2(2).
     pub fn pin(&self, path: impl AsRef<Path>) -> io::Result<Pinned> {
         let (start, rest) = self.approach(path.as_ref())?;
         let rest = if rest.as_os_str().is_empty() {
@@ -198,10 +197,11 @@ impl Dir {
         Ok(Pinned(descriptor))
     }
 
-    /// What lstat shows of a path beneath this directory; an empty path is this one.
+    /// Returns the status of a path beneath this directory as lstat(2) does; an empty path is this
+    /// directory.
     ///
     /// # Errors
-    /// As [`open_dir`](Self::open_dir) for the way there, and what fstatat(2) says.
+    /// As [`open_dir`](Self::open_dir) on the way, and those of fstatat(2).
     pub fn metadata(&self, path: impl AsRef<Path>) -> io::Result<Stat> {
         let path = path.as_ref();
         if path.as_os_str().is_empty() {
@@ -211,10 +211,10 @@ impl Dir {
         Ok(statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
-    /// Makes a directory with this mode less the umask.
+    /// Creates a directory with this mode less the umask.
     ///
     /// # Errors
-    /// As [`open_dir`](Self::open_dir) for the way there, and what mkdirat(2) says.
+    /// As [`open_dir`](Self::open_dir) on the way, and those of mkdirat(2).
     pub fn make_dir(&self, path: impl AsRef<Path>, mode: Mode) -> io::Result<()> {
         let (parent, name) = self.parent(path.as_ref())?;
         mkdirat(parent, name, mode)?;
@@ -224,10 +224,10 @@ impl Dir {
         }
     }
 
-    /// Removes a name that is no directory.
+    /// Removes a file that is no directory.
     ///
     /// # Errors
-    /// As [`open_dir`](Self::open_dir) for the way there, and what unlinkat(2) says.
+    /// As [`open_dir`](Self::open_dir) on the way, and those of unlinkat(2).
     pub fn remove_file(&self, path: impl AsRef<Path>) -> io::Result<()> {
         let (parent, name) = self.parent(path.as_ref())?;
         Ok(unlinkat(parent, name, AtFlags::empty())?)
@@ -236,7 +236,7 @@ impl Dir {
     /// Removes an empty directory.
     ///
     /// # Errors
-    /// As [`open_dir`](Self::open_dir) for the way there, and what unlinkat(2) says.
+    /// As [`open_dir`](Self::open_dir) on the way, and those of unlinkat(2).
     pub fn remove_dir(&self, path: impl AsRef<Path>) -> io::Result<()> {
         let (parent, name) = self.parent(path.as_ref())?;
         Ok(unlinkat(parent, name, AtFlags::REMOVEDIR)?)
@@ -246,7 +246,7 @@ impl Dir {
     /// renameat2(2).
     ///
     /// # Errors
-    /// As [`open_dir`](Self::open_dir) for the ways there, and what renameat2(2) says.
+    /// As [`open_dir`](Self::open_dir) on both ways, and those of renameat2(2).
     pub fn rename(
         &self,
         from: impl AsRef<Path>,
@@ -259,19 +259,20 @@ impl Dir {
         Ok(renameat_with(old, old_name, new, new_name, flags)?)
     }
 
-    /// The device and the inode number of this directory, which no other has while it is open.
+    /// Returns the device and the inode number of this directory, which are unique while it is
+    /// open.
     ///
     /// # Errors
-    /// What fstat(2) says.
+    /// Those of fstat(2).
     pub fn identity(&self) -> io::Result<(u64, u64)> {
         let this = fstat(self)?;
         Ok((this.st_dev, this.st_ino))
     }
 
-    /// The names in this directory, in no order, without `.` and `..`.
+    /// Returns the names in this directory, unordered and without `.` and `..`.
     ///
     /// # Errors
-    /// What getdents(2) says, at the first name that cannot be read.
+    /// Those of getdents(2), as an item for the name that cannot be read.
     pub fn entries(&self) -> io::Result<impl Iterator<Item = io::Result<DirEntry>>> {
         let rows = rustix::fs::Dir::read_from(self)?;
         Ok(rows.filter_map(|row| {
@@ -289,15 +290,15 @@ impl Dir {
     /// Makes the names in this directory durable.
     ///
     /// # Errors
-    /// What fsync(2) says: then nobody knows which names are durable.
+    /// Those of fsync(2); it is unknown then which names are durable.
     pub fn sync(&self) -> io::Result<()> {
         Ok(fsync(self)?)
     }
 
-    /// Returns `true` if this is the directory that stands at `path` now.
+    /// Returns `true` if this directory is the one at `path` now.
     ///
     /// # Errors
-    /// What stat(2) says, but for a path at which nothing stands.
+    /// Those of stat(2), except that the path does not exist.
     pub fn stands_at(&self, path: &Path) -> io::Result<bool> {
         let there = match rustix::fs::stat(path) {
             Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(false),
@@ -306,7 +307,7 @@ impl Dir {
         Ok((there.st_dev, there.st_ino) == self.identity()?)
     }
 
-    /// The directory in which the last name of a path stands, and that name.
+    /// Opens the parent of a path. Returns it and the last name.
     fn parent<'a>(&self, path: &'a Path) -> io::Result<(ResolveBase<'_>, &'a OsStr)> {
         let Some(Component::Normal(name)) = path.components().next_back() else {
             return Err(io::Error::from(rustix::io::Errno::INVAL));
@@ -320,25 +321,24 @@ impl Dir {
         Ok((ResolveBase::Opened(opened), name))
     }
 
-    /// Returns `true` if the kernel knows what stands at a path without asking a disk.
+    /// Returns `true` if the kernel can resolve a path from its caches, without reading a disk.
     pub fn is_cached(&self, path: impl AsRef<Path>) -> bool {
         let resolve = BENEATH | ResolveFlags::CACHED;
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         openat2(self, path.as_ref(), flags, Mode::empty(), resolve).is_ok()
     }
 
-    /// A path that leads through this descriptor, for calls that take nothing but a path (the
-    /// address of a socket). It is valid in this process, and while the directory is open here.
+    /// A path that leads through this descriptor, for calls that take a path only (such as the
+    /// address of a socket). It is valid in this process while the directory is open.
     pub fn through(&self, path: impl AsRef<Path>) -> PathBuf {
         let number = self.descriptor.as_raw_fd();
         PathBuf::from(format!("/proc/self/fd/{number}")).join(path)
     }
 
-    /// How a directory is opened only to go on from it, which needs no right to read it.
+    /// Flags that open a directory for path resolution only, which needs no read permission.
     const PASSING: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-    /// Opens as many of the first directories of a path as it takes to leave one that the
-    /// kernel takes in one call.
+    /// Opens leading directories of a path until the rest is short enough for one call.
     fn approach<'a>(&self, path: &'a Path) -> io::Result<(ResolveBase<'_>, &'a Path)> {
         let (mut start, mut rest) = (ResolveBase::Own(self.as_fd()), path);
         while rest.as_os_str().len() > PATH_BYTES_MAX {
@@ -356,7 +356,7 @@ impl Dir {
     }
 }
 
-/// Splits a long path into as much as one call takes, and what is left.
+/// Splits a long path into a part for one call, and the rest.
 fn split(path: &Path) -> io::Result<(&Path, &Path)> {
     let bytes = path.as_os_str().as_bytes();
     let at = bytes

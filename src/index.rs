@@ -1,11 +1,11 @@
-//! The index: every fact of a registry, typed, over an ordered store of bytes.
+//! The index: every fact of a registry, typed, over an ordered key-value store.
 //!
-//! Facts change in [transactions](Transaction): optimistic, retried here when somebody else was
-//! faster. Listings are read in pages, by name, without a held snapshot: what is there during
-//! the whole listing is seen exactly once. How facts are written down stands in `index/key.rs`;
-//! what keeps them is behind [`Store`].
+//! Facts change in optimistic [transactions](Transaction), which [`Index::transact`] retries when a
+//! concurrent commit changed something they had read. Listings are read in pages in name order
+//! without holding a snapshot; an entry that exists for the whole listing is returned exactly once.
+//! `index/key.rs` documents the format byte for byte; [`Store`] is the seam to the engine.
 //!
-//! It does not know what the facts mean to each other: that is the registry's business.
+//! The index does not know how facts depend on each other: that is the registry's business.
 
 use std::ops::Range;
 use std::path::Path;
@@ -56,30 +56,30 @@ use touched::Touched;
 pub use transaction::{DirectoryTime, TimeKey, Transaction};
 pub use verify::{Census, CensusEntry, Flaw, FlawKind};
 
-/// Edges of a manifest that fit into one transaction.
+/// Most edges (references of a manifest) that fit into one transaction.
 pub const EDGES_AT_ONCE: usize = 100;
-/// How often a transaction is tried before it gives up.
+/// Attempts at a transaction before it fails with [`IndexError::Contended`].
 const TRIES: usize = 1_000;
 
 /// Why a fact could not be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
-    /// The store could not.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A record is not of the documented form.
+    /// A record does not have its documented form.
     #[error("index record {key:02x?} is damaged: run regfs fsck")]
     Record {
-        /// Its key.
+        /// The key of the record.
         key: Vec<u8>,
     },
-    /// Others were faster, every time.
+    /// Every attempt conflicted with a concurrent commit.
     #[error("index key {key:02x?} changed {TRIES} times under one transaction: try again")]
     Contended {
-        /// The last key in the way.
+        /// The key of the last conflict.
         key: Vec<u8>,
     },
-    /// All numbers are given out.
+    /// All 4-byte ids are allocated.
     #[error("the index has given out all its 2^32 numbers")]
     Exhausted,
 }
@@ -98,7 +98,7 @@ impl std::fmt::Debug for Index {
 }
 
 impl Index {
-    /// The facts in this store.
+    /// Returns an index of the facts in `store`.
     pub fn new(store: Arc<dyn Store>) -> Self {
         Self {
             store,
@@ -107,8 +107,13 @@ impl Index {
         }
     }
 
-    /// Runs `body` until what it read is unchanged when its changes commit. An error of `body`
-    /// changes nothing; a `body` that changes nothing commits nothing.
+    /// Runs `body` and commits its changes atomically; runs it again while something that it read
+    /// has changed before the commit. Returns what the committed run of `body` returned. If `body`
+    /// fails, nothing is changed; if it changes nothing, nothing is committed.
+    ///
+    /// # Errors
+    /// Those of `body`, those of [`Store::commit`], and [`IndexError::Contended`] after 1,000
+    /// conflicts.
     pub fn transact<T, E: From<IndexError>>(
         &self,
         mut body: impl FnMut(&mut Transaction<'_>) -> Result<T, E>,
@@ -133,38 +138,52 @@ impl Index {
         Err(IndexError::Contended { key: last }.into())
     }
 
-    /// Reads facts; what was read is not checked again.
+    /// Returns a transaction that only reads. Each read returns the newest committed value; reads
+    /// are not checked for conflicts.
     pub fn view(&self) -> Transaction<'_> {
         Transaction::new(self.store.as_ref(), &self.interner, &self.touched)
     }
 
-    /// The facts as of now, which do not change any more.
+    /// Returns the facts as of now; later commits do not change them, and commits to them fail.
+    ///
+    /// # Errors
+    /// Those of [`Store::snapshot`].
     pub fn snapshot(&self) -> Result<Self, IndexError> {
         Ok(Self::new(self.store.snapshot()?))
     }
 
-    /// Writes these facts, but for uploads, as a store of its own into a file of a directory,
-    /// which takes the place of one that is there when it is whole and durable.
+    /// Writes all facts except uploads, pending publications and logged bytes to a store of its own
+    /// in the file `name` of a directory. A file of that name is replaced once the copy is complete
+    /// and durable.
+    ///
+    /// # Errors
+    /// Those of [`Store::scan`], and of [`Redb::open`] and [`Store::commit`] for the copy.
     pub fn copy(&self, dir: &Dir, name: impl AsRef<Path>) -> Result<(), IndexError> {
         copy::to_file(self, dir, name.as_ref())
     }
 
-    /// Returns when everything committed before is durable.
+    /// Returns once everything committed before the call is durable.
+    ///
+    /// # Errors
+    /// Those of [`Store::sync`].
     pub fn sync(&self) -> Result<(), IndexError> {
         Ok(self.store.sync()?)
     }
 
-    /// How far transactions have come: a number that grows with each.
+    /// The number of the newest commit. It grows with each commit.
     pub fn position(&self) -> u64 {
         self.store.position()
     }
 
-    /// Whether everything committed up to a position is durable.
+    /// Returns `true` if everything committed up to `position` is durable.
     pub fn is_durable(&self, position: u64) -> bool {
         self.store.is_durable(position)
     }
 
-    /// A number for staged bytes, given out once.
+    /// Allocates the number of a staging file. No number is allocated twice.
+    ///
+    /// # Errors
+    /// Those of [`Store::allocate`].
     pub fn allocate_staging(&self) -> Result<u64, IndexError> {
         Ok(self
             .store
@@ -176,7 +195,7 @@ impl Index {
         Ok(self.store.scan(&range.start..&range.end, limit)?)
     }
 
-    /// The digest of a number.
+    /// The digest of an id.
     pub fn digest(&self, id: DigestId) -> Result<Digest, IndexError> {
         self.view().digest(id)
     }

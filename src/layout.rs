@@ -14,11 +14,11 @@
 //!     _uploads/<id>/hashstates/<alg>/<offset>
 //! ```
 //!
-//! [`Node::child`] is lookup and grammar in one step, [`Node::parse`] folds it over a path, and
-//! `Display` is the inverse. The strings of the layout stand in this file only. Source:
-//! distribution 2.8 to 3.1, `registry/storage/paths.go`.
+//! [`Node::child`] combines lookup and grammar, [`Node::parse`] folds it over a path, and `Display`
+//! is the inverse. The strings of the layout exist in this file only. Source: distribution 2.8 to
+//! 3.1, `registry/storage/paths.go`.
 //!
-//! It does not know what exists: that is for the tree to ask of the registry.
+//! The layout does not know what exists: the registry does.
 
 use std::fmt;
 
@@ -31,7 +31,7 @@ mod moved;
 pub use compact_node::CompactNode;
 pub use moved::moved;
 
-/// The directory below a registry's root that holds the layout (distribution compiles it in).
+/// The directory below a registry's root that holds the layout (a constant in distribution).
 pub const TOP: &str = "v2";
 
 /// A path below `v2` that the layout admits.
@@ -51,7 +51,7 @@ pub enum Node {
     BlobData(Digest),
     /// `repositories`
     Repositories,
-    /// `repositories/<name>`, a repository or a directory on the way to one.
+    /// `repositories/<name>`: a repository, or a directory that leads to one.
     Namespace(Namespace),
     /// `_manifests`
     Manifests(RepositoryName),
@@ -65,11 +65,11 @@ pub enum Node {
     CurrentLink(RepositoryName, Tag),
     /// `_layers`, `revisions`, `index` or `signatures`
     Links(RepositoryName, LinkSet),
-    /// The same, `<alg>` below
+    /// `<alg>` below one of these.
     LinksAlgorithm(RepositoryName, LinkSet, Algorithm),
-    /// The same, `<alg>/<hex>` below
+    /// `<alg>/<hex>` below one of these.
     LinkDirectory(RepositoryName, LinkSet, Digest),
-    /// The same, `<alg>/<hex>/link` below
+    /// `<alg>/<hex>/link` below one of these.
     Link(RepositoryName, LinkSet, Digest),
     /// `_uploads`
     Uploads(RepositoryName),
@@ -88,7 +88,7 @@ pub enum Node {
 }
 
 impl Node {
-    /// The node of this name below this one, if the layout admits the name there.
+    /// The node with this name below this one; `None` if the layout does not admit the name.
     pub fn child(&self, name: &str) -> Option<Self> {
         match self {
             Self::Root => match name {
@@ -126,7 +126,7 @@ impl Node {
         }
     }
 
-    /// [`Self::child`] for what lies below `_manifests` and `_layers`.
+    /// [`Self::child`] below `_manifests` and `_layers`.
     fn link_child(&self, name: &str) -> Option<Self> {
         match self {
             Self::Manifests(repository) => match name {
@@ -162,7 +162,7 @@ impl Node {
         }
     }
 
-    /// [`Self::child`] for what lies below `_uploads`.
+    /// [`Self::child`] below `_uploads`.
     fn upload_child(&self, name: &str) -> Option<Self> {
         match self {
             Self::Uploads(repository) => Some(Self::Upload(repository.clone(), name.parse().ok()?)),
@@ -182,7 +182,7 @@ impl Node {
         }
     }
 
-    /// The nodes below this one whose names the layout fixes, in the order of their names.
+    /// The nodes below this one whose names are fixed by the layout, sorted by name.
     pub fn fixed_children(&self) -> Vec<Self> {
         let names: &[&str] = match self {
             Self::Root => &["blobs", "repositories"],
@@ -196,7 +196,7 @@ impl Node {
             Self::Current(..) => &["link"],
             Self::LinkDirectory(..) => &["link", "signatures"],
             Self::Upload(..) => &["data", "hashstates", "startedat"],
-            // Any name, or none.
+            // Nodes with variable names below them, or none.
             Self::BlobAlgorithm(_)
             | Self::BlobShard(..)
             | Self::BlobData(_)
@@ -215,7 +215,7 @@ impl Node {
         names.iter().filter_map(|name| self.child(name)).collect()
     }
 
-    /// The node of a path below `v2`, components separated by `/`; the empty path is the root.
+    /// Parses a path below `v2`, components separated by `/`; the empty path is the root.
     pub fn parse(path: &str) -> Option<Self> {
         if path.is_empty() {
             return Some(Self::Root);
@@ -224,7 +224,7 @@ impl Node {
             .try_fold(Self::Root, |node, name| node.child(name))
     }
 
-    /// The directory that holds this node, or nothing for the root.
+    /// The directory of this node; `None` for the root.
     pub fn parent(&self) -> Option<Self> {
         Some(match self {
             Self::Root => return None,
@@ -272,7 +272,7 @@ impl Node {
         })
     }
 
-    /// The name under which the parent holds this node; empty for the root.
+    /// The last component of the path; empty for the root.
     pub fn name(&self) -> String {
         match self {
             Self::Root => String::new(),
@@ -302,7 +302,7 @@ impl Node {
         }
     }
 
-    /// Whether the layout has a directory here, rather than a file.
+    /// Returns `true` if this is a directory in the layout, `false` if it is a file.
     pub fn is_directory(&self) -> bool {
         !matches!(
             self,
@@ -320,8 +320,7 @@ impl Node {
         matches!(self, Self::Root | Self::Blobs | Self::Repositories)
     }
 
-    /// The repository that this node is or belongs to, or the directory on the way to some that
-    /// it is.
+    /// The namespace that this node is or belongs to.
     pub fn namespace(&self) -> Option<&Namespace> {
         match self {
             Self::Namespace(namespace) => Some(namespace),
@@ -329,7 +328,7 @@ impl Node {
         }
     }
 
-    /// The repository this node belongs to, if it belongs to one.
+    /// The repository that this node belongs to.
     pub fn repository(&self) -> Option<&RepositoryName> {
         match self {
             Self::Root
@@ -360,8 +359,8 @@ impl Node {
     }
 }
 
-/// The name of a file that distribution 3.1 and later is about to rename, `<name>.<uuid>.tmp`:
-/// the name it will get.
+/// For a temporary name of distribution 3.1 and later, `<name>.<uuid>.tmp`: the name to which the
+/// file will be renamed.
 pub fn temporary_for(name: &str) -> Option<&str> {
     let stem = name.strip_suffix(".tmp")?;
     let (target, uuid) = stem.rsplit_once('.')?;
@@ -371,7 +370,7 @@ pub fn temporary_for(name: &str) -> Option<&str> {
         .map(|_| target)
 }
 
-/// A repository's own directories come before deeper names: no component begins with `_`.
+/// `_layers`, `_manifests` and `_uploads` are no namespaces: no component starts with `_`.
 fn namespace_child(namespace: &Namespace, name: &str) -> Option<Node> {
     let repository = || namespace.repository();
     match name {
@@ -382,18 +381,18 @@ fn namespace_child(namespace: &Namespace, name: &str) -> Option<Node> {
     }
 }
 
-/// Whether a namespace is one component, as a single name of a listing must be.
+/// Returns `true` for a namespace of one component.
 fn single(namespace: &Namespace) -> bool {
     namespace.parent().is_none()
 }
 
-/// Two lower-case hexadecimal digits.
+/// Parses two lower-case hexadecimal digits.
 fn shard_from_hex(name: &str) -> Option<u8> {
     let shard = u8::from_str_radix(name, 16).ok()?;
     (format!("{shard:02x}") == name).then_some(shard)
 }
 
-/// A decimal number as Go prints an int64 that is not negative.
+/// Parses a decimal number in the form in which Go prints a non-negative int64.
 fn offset_from_decimal(name: &str) -> Option<u64> {
     let offset: u64 = name.parse().ok()?;
     (i64::try_from(offset).is_ok() && offset.to_string() == name).then_some(offset)

@@ -1,17 +1,16 @@
-//! Manifests: bytes judged, and what they name.
+//! Manifests: validation, and references.
 //!
-//! Admission and understanding are two things. [`parse`] judges a document that somebody wants
-//! to store: it tells the kind from the content, checks the structure and gives what it
-//! references, or refuses it with the rule, the place, the value and what was expected.
-//! [`parse_lenient`] reads what is stored already, whoever admitted it, as registries read it: so
-//! that what it names is known even where [`parse`] would refuse it.
+//! There are two parsers. [`parse`] validates a document that a client wants to store: it detects
+//! the kind from the content, checks the structure and returns the references, or a [`Refusal`]
+//! with the rule, the place, the value and what was expected. [`parse_lenient`] reads a document
+//! that is already stored as registries read it, so that its references are known even if [`parse`]
+//! would refuse it.
 //!
 //! Rules: OCI image-spec 1.1.1, distribution 2.8's `docs/spec`, and what distribution 2.8 to 3.1
-//! enforces, made stricter where a document could be read as two kinds (GHSA-77vh-xpmg-72qh,
+//! enforces; stricter where a document could be read as two kinds (GHSA-77vh-xpmg-72qh,
 //! GHSA-mc8v-mgrf-8f4m).
 //!
-//! It is pure: whether what is referenced exists, and is of the size that is said, is for the
-//! registry to check.
+//! This module is pure: the registry checks that references exist and have the stated size.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -37,21 +36,21 @@ use descriptor::{Descriptor, descriptor, descriptors};
 use document::Document;
 use object_fields::ObjectFields;
 
-/// Largest manifest in bytes (distribution-spec 1.1.1: at least this much should be taken;
-/// distribution takes no more).
+/// Largest manifest in bytes (distribution-spec 1.1.1 asks registries to accept at least this;
+/// distribution accepts no more).
 pub const MANIFEST_BYTES_MAX: usize = 4 << 20;
 
-/// Warnings that are kept of one document.
+/// Most warnings about one document.
 const WARNINGS_MAX: usize = 10;
 /// Media type of the empty configuration.
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 
-/// Which documents are admitted, where that is a matter of policy.
+/// What the policy of the registry admits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParseOptions {
     /// Largest document in bytes.
     pub bytes_max: usize,
-    /// Whether schema 1 manifests may be made.
+    /// `true` if new schema 1 manifests are admitted.
     pub schema1: bool,
 }
 
@@ -64,43 +63,43 @@ impl Default for ParseOptions {
     }
 }
 
-/// What a manifest names something as.
+/// The role of a reference in its manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReferenceRole {
-    /// Its configuration.
+    /// The configuration.
     Config,
     /// A layer.
     Layer,
     /// A manifest of an index.
     Child,
-    /// The manifest that it is about.
+    /// The subject (OCI image-spec 1.1, "subject").
     Subject,
 }
 
-/// What must be in the repository for a reference to be good.
+/// What the repository must have for a reference to be valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Requirement {
-    /// A blob that the repository holds as a layer.
+    /// A blob, linked in the repository as a layer.
     Blob,
-    /// A manifest that the repository holds as a revision.
+    /// A manifest, linked in the repository as a revision.
     Manifest,
-    /// One or the other: what an index names with a media type that is no manifest's.
+    /// Either of them: an entry of an index whose media type is no manifest's.
     Either,
-    /// Nothing: a subject may be missing, and foreign layers are elsewhere.
+    /// Nothing: subjects may be missing, and foreign layers are stored elsewhere.
     Nothing,
 }
 
-/// By what a manifest names something.
+/// The digest of a reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReferencedDigest {
     /// A digest.
     Known(Digest),
-    /// A digest of an algorithm that nobody here can compute.
+    /// A digest of an algorithm that this program does not implement.
     UnknownAlgorithm(String),
 }
 
 impl ReferencedDigest {
-    /// The digest, if it is one that we know.
+    /// The digest, if its algorithm is known.
     pub fn known(&self) -> Option<&Digest> {
         match self {
             Self::Known(digest) => Some(digest),
@@ -118,26 +117,26 @@ impl fmt::Display for ReferencedDigest {
     }
 }
 
-/// Something that a manifest names.
+/// A reference of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
-    /// As what.
+    /// Its role.
     pub role: ReferenceRole,
-    /// Its media type, as the manifest says.
+    /// The media type that the manifest states.
     pub media_type: String,
-    /// Its digest.
+    /// The digest.
     pub digest: ReferencedDigest,
-    /// Its length in bytes, if the manifest says it (schema 1 does not).
+    /// The size in bytes, if the manifest states it (schema 1 does not).
     pub size: Option<u64>,
-    /// Where the manifest names it, as a JSON pointer.
+    /// The place in the manifest, as a JSON pointer.
     pub pointer: String,
-    /// What must be there.
+    /// What the repository must have.
     pub requirement: Requirement,
 }
 
 impl Reference {
-    /// Whether it is the empty configuration `{}` that artifacts share (OCI image-spec 1.1.1,
-    /// "Guidance for an Empty Descriptor"): its bytes are known to everybody.
+    /// Returns `true` for the empty configuration `{}` that artifacts share (OCI image-spec 1.1.1,
+    /// "Guidance for an Empty Descriptor"), whose content is fixed by the specification.
     pub fn is_empty_object(&self) -> bool {
         self.media_type == EMPTY
             && self.size == Some(2)
@@ -145,16 +144,17 @@ impl Reference {
     }
 }
 
-/// What is known of a manifest, whoever admitted it: what is served, recorded and checked.
+/// Media type and references of a manifest, admitted or found: they are served, recorded and
+/// checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManifestSummary {
-    /// The media type under which it is served.
+    /// The media type under which registries serve it.
     pub media_type: Cow<'static, str>,
-    /// What it names, its subject last.
+    /// The references, with the subject last.
     pub references: Vec<Reference>,
 }
 
-/// A manifest that keeps every rule that can be checked without a registry.
+/// A valid manifest, as far as that can be checked without a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     kind: Kind,
@@ -165,48 +165,47 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// What it is.
+    /// The kind.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Its media type, also where the document does not say one.
+    /// The media type, also if the document states none.
     pub fn media_type(&self) -> &'static str {
         self.kind.media_type()
     }
 
-    /// What kind of artifact it says it is.
+    /// The artifact type that the document states.
     pub fn artifact_type(&self) -> Option<&str> {
         self.artifact_type.as_deref()
     }
 
-    /// What it names, in the document's order; its subject last.
+    /// The references in document order, with the subject last.
     pub fn references(&self) -> &[Reference] {
         &self.summary.references
     }
 
-    /// What is known of it once it is stored.
+    /// Media type and references, as recorded once it is stored.
     pub fn summary(&self) -> &ManifestSummary {
         &self.summary
     }
 
-    /// What is unwise, but admitted by every registry.
+    /// Deviations from recommendations that every registry accepts.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// The bytes that are stored and digested: the document's own, or of a signed document
-    /// what was signed.
+    /// The bytes that are stored and hashed: the document, or the payload of a signed document.
     pub fn payload<'a>(&'a self, document: &'a [u8]) -> &'a [u8] {
         self.signed.as_ref().map_or(document, |one| &one.payload)
     }
 
-    /// The digest under which it is stored.
+    /// The digest under which the manifest is stored.
     pub fn digest(&self, document: &[u8], algorithm: Algorithm) -> Digest {
         Digest::of(algorithm, self.payload(document))
     }
 
-    /// The signatures of a signed document, each to be kept as a blob of its own.
+    /// The signatures of a signed document, each stored as a blob of its own.
     pub fn signatures(&self) -> &[Vec<u8>] {
         self.signed.as_ref().map_or(&[], |one| &one.signatures)
     }
@@ -249,7 +248,10 @@ impl Manifest {
     }
 }
 
-/// Judges a document.
+/// Validates a document.
+///
+/// # Errors
+/// A [`Refusal`] that names the first broken rule.
 pub fn parse(bytes: &[u8], options: &ParseOptions) -> Result<Manifest, Refusal> {
     if bytes.len() > options.bytes_max {
         let value = format!("{} bytes", bytes.len());
@@ -276,8 +278,8 @@ pub fn parse(bytes: &[u8], options: &ParseOptions) -> Result<Manifest, Refusal> 
     Ok(manifest)
 }
 
-/// Puts the payload of a schema 1 manifest and its signatures together again; nothing where
-/// they do not fit each other.
+/// Reassembles a signed schema 1 manifest from its payload and signatures; `None` if they do not
+/// fit.
 pub fn assemble(payload: &[u8], signatures: &[Vec<u8>]) -> Option<Vec<u8>> {
     jws::assemble(payload, signatures)
 }
@@ -293,7 +295,7 @@ fn refused_schema1() -> Refusal {
     )
 }
 
-/// Checks a configuration and layers.
+/// Checks the configuration and the layers.
 fn image(document: &ObjectFields<'_>, manifest: &mut Manifest) -> Result<(), Refusal> {
     let config = document
         .get("config")
@@ -313,7 +315,7 @@ fn image(document: &ObjectFields<'_>, manifest: &mut Manifest) -> Result<(), Ref
     Ok(())
 }
 
-/// Foreign layers are fetched from elsewhere; every other layer must be here.
+/// Foreign layers are fetched from elsewhere; all other layers must be stored here.
 fn layer_requirement(kind: Kind, layer: &Descriptor) -> Result<Requirement, Refusal> {
     let foreign = layer.media_type.contains(".foreign.");
     let elsewhere = foreign || layer.media_type.contains(".nondistributable.");
@@ -323,7 +325,7 @@ fn layer_requirement(kind: Kind, layer: &Descriptor) -> Result<Requirement, Refu
             let expected = "at least one URL, since the layer is foreign";
             return Err(missing(&pointer, expected));
         }
-        // Docker's rule, which every registry keeps.
+        // Docker's rule, which every registry enforces.
         if let Some((_, url)) = &layer.unfetchable_url {
             let (rule, place) = (ManifestRule::BadUrl, layer.unfetchable_url_pointer());
             let expected = "an http or https URL without a fragment, since the layer is foreign";
@@ -337,15 +339,15 @@ fn layer_requirement(kind: Kind, layer: &Descriptor) -> Result<Requirement, Refu
     })
 }
 
-/// Checks what an index names: manifests, or other things, as `BuildKit`'s caches do.
+/// Checks the entries of an index: manifests, or other content, as in caches of `BuildKit`.
 fn children(document: &ObjectFields<'_>, manifest: &mut Manifest) -> Result<(), Refusal> {
     let manifests = document
         .get("manifests")
         .ok_or_else(|| missing("/manifests", "an array"))?;
     for child in descriptors(manifests, "/manifests")? {
         let is_manifest = Kind::from_media_type(&child.media_type).is_some();
-        // Docker's schema demands a platform. Registries do not look, but clients that choose
-        // by platform read one that is not there as that of no machine.
+        // Docker's schema requires a platform. Registries do not check it, but clients that select
+        // by platform never select an entry without one.
         if manifest.kind == Kind::DockerManifestList && is_manifest && !child.has_platform {
             let pointer = format!("{}/platform", child.pointer);
             let expected = "architecture and os of the manifest, as Docker's lists must say";
@@ -361,7 +363,7 @@ fn children(document: &ObjectFields<'_>, manifest: &mut Manifest) -> Result<(), 
     Ok(())
 }
 
-/// Checks what OCI's kinds may say of themselves.
+/// Checks the fields that all OCI kinds share.
 fn oci_fields(document: &ObjectFields<'_>, manifest: &mut Manifest) -> Result<(), Refusal> {
     let artifact_type = document.optional("artifactType", descriptor::media_type)?;
     manifest.artifact_type = artifact_type.map(Cow::into_owned);

@@ -1,12 +1,12 @@
-//! Names: repositories, the directories that lead to them, tags, uploads and sets of links.
+//! Names: repositories, directories that lead to them, tags, uploads, and sets of links.
 //!
-//! Each type has one constructor, `FromStr`, that admits exactly what distribution admits;
-//! nothing re-checks a name later. A clone shares its text, since every path repeats the names
-//! above it. Sources: distribution-spec 1.1.1 ("Pulling manifests") and
-//! distribution's `reference` package 2.8 to 3.1, which also lets the first of several
-//! components be a host name (`Foo/bar`, `foo.com/bar`).
+//! Each type has one constructor, `FromStr`, which admits exactly what distribution admits; names
+//! are not checked again later. Clones share the text, since every path repeats the names above it.
+//! Sources: distribution-spec 1.1.1 ("Pulling manifests") and the `reference` package of
+//! distribution 2.8 to 3.1, which also lets the first of several components be a host name
+//! (`Foo/bar`, `foo.com/bar`).
 //!
-//! They are not paths: where a name stands in the tree is `layout`'s business.
+//! Names are not paths: `layout` places them in the tree.
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,10 +19,10 @@ pub const REPOSITORY_BYTES_MAX: usize = 255;
 /// Longest tag in bytes (distribution-spec 1.1.1).
 pub const TAG_BYTES_MAX: usize = 128;
 
-/// Why a text is not a name of the kind asked for.
+/// Why a text is not a name of the expected kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Not a repository name, nor the beginning of one.
+    /// Neither a repository name nor the beginning of one.
     #[error(
         "{0:?} is not a repository name: expected lower-case components of [a-z0-9] joined by . _ __ or - and separated by /, 255 bytes at most"
     )]
@@ -30,24 +30,24 @@ pub enum NameError {
     /// Not a tag.
     #[error("{0:?} is not a tag: expected [A-Za-z0-9_] followed by at most 127 of [A-Za-z0-9_.-]")]
     Tag(String),
-    /// Not an upload's identifier.
+    /// Not the identifier of an upload.
     #[error("{0:?} is not an upload: expected a lower-case UUID")]
     Upload(String),
 }
 
-/// A directory below `repositories`: a repository's name, or the beginning of one.
+/// A directory below `repositories`: a repository name, or the beginning of one.
 ///
-/// `Foo` alone is no repository, yet `Foo/bar` is one, so that the directory `Foo` may exist.
+/// `Foo` alone is not a repository name, but `Foo/bar` is, so the directory `Foo` may exist.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Namespace(Arc<str>);
 
 impl Namespace {
-    /// The name in full, components separated by `/`.
+    /// The full name, components separated by `/`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The namespace one component below this one.
+    /// The namespace one component below; `None` if the grammar does not admit it.
     pub fn child(&self, component: &str) -> Option<Self> {
         if component.contains('/') {
             return None;
@@ -55,7 +55,7 @@ impl Namespace {
         format!("{self}/{component}").parse().ok()
     }
 
-    /// The namespace above, or nothing at the top.
+    /// The namespace above; `None` for a single component.
     pub fn parent(&self) -> Option<Self> {
         self.0
             .rsplit_once('/')
@@ -69,14 +69,14 @@ impl Namespace {
             .map_or(self.as_str(), |(_, last)| last)
     }
 
-    /// What this is called once `from`, which it is or is below, is called `to`; nothing if it is
-    /// elsewhere. That need not be a name.
+    /// The full name after `from` is renamed to `to`; `None` if this is not `from` and not below
+    /// it. The result need not be a valid name.
     pub fn moved(&self, from: &Self, to: &Self) -> Option<String> {
         let rest = self.0.strip_prefix(from.as_str())?;
         (rest.is_empty() || rest.starts_with('/')).then(|| format!("{to}{rest}"))
     }
 
-    /// The repository of this name, if it is a whole name.
+    /// The repository with this name, if it is a complete name.
     pub fn repository(&self) -> Option<RepositoryName> {
         let mut components = self.0.split('/');
         let first = components.next().unwrap_or_default();
@@ -141,12 +141,12 @@ fn is_host(text: &str) -> bool {
 pub struct RepositoryName(Namespace);
 
 impl RepositoryName {
-    /// The name in full.
+    /// The full name.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
 
-    /// The directory of the same name.
+    /// The directory of the repository.
     pub fn namespace(&self) -> &Namespace {
         &self.0
     }
@@ -163,12 +163,12 @@ impl FromStr for RepositoryName {
     }
 }
 
-/// A tag: a movable name of a manifest in one repository. Case matters.
+/// A tag: a movable name of a manifest in a repository. It is case-sensitive.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(Arc<str>);
 
 impl Tag {
-    /// The tag as text.
+    /// The text of the tag.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -190,8 +190,8 @@ impl FromStr for Tag {
     }
 }
 
-/// The identifier of an upload: a UUID, which distribution writes in lower case (version 4 up
-/// to 3.0, version 7 since 3.1).
+/// The identifier of an upload: a UUID, which distribution writes in lower case (version 4 up to
+/// 3.0, version 7 since 3.1).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UploadId([u8; 16]);
 
@@ -201,13 +201,13 @@ impl UploadId {
         Self(bytes)
     }
 
-    /// The identifier's bytes.
+    /// The bytes of the identifier.
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 }
 
-/// Where the hyphens stand in a UUID's text.
+/// Positions of the hyphens in the text of a UUID.
 const HYPHENS: [usize; 4] = [8, 13, 18, 23];
 
 impl FromStr for UploadId {
@@ -244,20 +244,20 @@ impl fmt::Display for UploadId {
     }
 }
 
-/// Which links of a repository: each set maps path digests to target digests.
+/// A set of links in a repository, which maps path digests to target digests.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LinkSet {
-    /// The layers and configurations that the repository holds.
+    /// The layers and configurations of the repository.
     Layers,
-    /// The manifests that the repository holds.
+    /// The manifests of the repository.
     Revisions,
-    /// The manifests that a tag has ever pointed at.
+    /// The manifests that a tag has ever pointed to.
     TagIndex(Tag),
     /// The signatures of a schema 1 manifest (distribution up to 2.4).
     Signatures(Digest),
 }
 
-/// Shows a name as its text, in messages and in tests alike.
+/// Formats names as their text, with `Display` and `Debug`.
 macro_rules! shown_as_text {
     ($($name:ident),*) => {$(
         impl fmt::Display for $name {

@@ -1,15 +1,14 @@
-//! Printable text: what others chose (names, values) shown so that it does to a terminal, a log
-//! or a report nothing but be read.
+//! Printable text: names and values chosen by others, escaped for terminals, logs and reports.
 //!
-//! A control character would end a line or command a terminal, a character that changes the
-//! direction of text would show another name, and bytes that are not UTF-8 would be lost. All of
-//! them are written as escapes, and so is the backslash, so that every text means one name.
+//! A control character could end a line or command a terminal, a bidirectional control could
+//! disguise a name, and bytes that are not UTF-8 would be lost. All of them are escaped, and so is
+//! the backslash, so that different names are always shown differently.
 
 use std::ffi::OsStr;
 use std::fmt::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 
-/// Returns a name or path with everything that is not printable escaped.
+/// Returns a name or path with everything unprintable escaped.
 pub fn printable(name: impl AsRef<OsStr>) -> String {
     let mut shown = String::new();
     for chunk in name.as_ref().as_bytes().utf8_chunks() {
@@ -24,15 +23,15 @@ pub fn printable(name: impl AsRef<OsStr>) -> String {
     shown
 }
 
-/// Returns a finished line of text, in which names are escaped already or cannot be anything
-/// but printable, with everything escaped that is not printable all the same.
+/// Escapes everything unprintable in a finished line. Names in it are escaped already, so
+/// backslashes are left alone.
 pub fn line(text: &str) -> String {
     let mut shown = String::new();
     let _ok = write_escaped(&mut shown, text, is_printable);
     shown
 }
 
-/// Returns finished lines as [`line`] returns one; a tab stands between columns.
+/// Escapes finished lines as [`line`] does; newlines and tabs are left alone.
 pub fn lines(text: &str) -> String {
     let mut shown = String::new();
     let _ok = write_escaped(&mut shown, text, |one| {
@@ -52,8 +51,7 @@ fn write_escaped(to: &mut String, text: &str, as_it_is: impl Fn(char) -> bool) -
     Ok(())
 }
 
-/// Returns `true` unless a character commands a terminal, ends a line, or changes the direction
-/// of the text around it.
+/// Returns `false` for control characters, line separators and bidirectional controls.
 fn is_printable(one: char) -> bool {
     let turns = matches!(one,
         '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'

@@ -1,4 +1,4 @@
-//! The path of a file beneath an open directory, as one value: to open, rename, link and remove it.
+//! A file beneath an open directory as one value: its directory and its path.
 
 use std::fmt;
 use std::fs::File;
@@ -23,7 +23,7 @@ impl fmt::Display for FilePath {
 }
 
 impl FilePath {
-    /// A path beneath a directory.
+    /// The path `path` beneath `dir`.
     pub fn new(dir: &Dir, path: impl Into<PathBuf>) -> Self {
         let (dir, path) = (dir.clone(), path.into());
         Self { dir, path }
@@ -61,7 +61,7 @@ impl FilePath {
         self.open(OFlags::RDONLY, Mode::empty())
     }
 
-    /// Makes a file that does not exist, with this mode, for reading and writing.
+    /// Creates a file with this mode, for reading and writing.
     ///
     /// # Errors
     /// `AlreadyExists`, and those of [`Dir::open_file`].
@@ -88,7 +88,7 @@ impl FilePath {
         self.dir.rename(&self.path, &to.dir, &to.path, flags)
     }
 
-    /// Gives the file a second name.
+    /// Creates a hard link to the file.
     ///
     /// # Errors
     /// Those of [`Dir::hard_link`].
@@ -96,7 +96,7 @@ impl FilePath {
         self.dir.hard_link(&self.path, &to.dir, &to.path)
     }
 
-    /// What lstat shows of the file.
+    /// Returns the status of the file as lstat(2) does.
     ///
     /// # Errors
     /// Those of [`Dir::metadata`].

@@ -1,5 +1,5 @@
-//! The owner of a directory in which root works: what is made there is to be that user's, and
-//! what that user may have led elsewhere is not written.
+//! The owner of a directory in which root works: new files are given to that user, and files that
+//! the user may have linked from elsewhere are not written.
 
 use std::fs::File;
 use std::io;
@@ -15,14 +15,14 @@ pub(super) struct ForeignOwner {
 }
 
 impl ForeignOwner {
-    /// The owner of a directory, if it is another one than we, and we may give files away.
+    /// The owner of a directory, if the process is root and the owner is not.
     pub(super) fn of(stat: &Stat) -> Option<Self> {
         let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
         let foreign = rustix::process::geteuid().is_root() && !uid.is_root();
         foreign.then_some(Self { uid, gid })
     }
 
-    /// Gives what we have just made to its owner: it is root's, and nothing is in it.
+    /// Gives a new, empty file or directory to the owner.
     pub(super) fn chown_new(self, made: impl AsFd) -> io::Result<()> {
         if fstat(&made)?.st_uid == 0 {
             fchown(&made, Some(self.uid), Some(self.gid))?;
@@ -30,8 +30,8 @@ impl ForeignOwner {
         Ok(())
     }
 
-    /// Looks at a file that was opened: one that is written may have no other name, since that
-    /// may be of a file which only root may write.
+    /// Checks a file that was opened. A file opened for writing must have no further names: another
+    /// name may be of a file that only root may write.
     pub(super) fn check_opened(self, file: &File, stat: &Stat, flags: OFlags) -> io::Result<()> {
         if !flags.intersects(OFlags::WRONLY | OFlags::RDWR) {
             return Ok(());

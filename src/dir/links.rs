@@ -1,5 +1,5 @@
-//! Links below an open directory: second names of files, and symbolic links made, read, and, on
-//! the administrator's word alone, followed.
+//! Links below an open directory: hard links, and symbolic links, which are followed only where the
+//! administrator allows it.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -13,10 +13,10 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, openat, readlinkat, symlink
 use super::Dir;
 
 impl Dir {
-    /// Gives a file beneath this directory a second name beneath `other`.
+    /// Creates a hard link beneath `other` to a file beneath this directory.
     ///
     /// # Errors
-    /// As [`open_dir`](Self::open_dir) for the ways there, and what linkat(2) says.
+    /// As [`open_dir`](Self::open_dir) on both ways, and those of linkat(2).
     pub fn hard_link(
         &self,
         from: impl AsRef<Path>,
@@ -28,43 +28,42 @@ impl Dir {
         Ok(linkat(old, old_name, new, new_name, AtFlags::empty())?)
     }
 
-    /// Gives a file that is open another name beneath this directory.
+    /// Creates a hard link beneath this directory to an open file.
     ///
     /// # Errors
-    /// As [`open_dir`](Self::open_dir) for the way there, and what linkat(2) says: `EXDEV` for
-    /// a file of another filesystem or mount, `EMLINK` and `EPERM` where it can have no more
-    /// names.
+    /// As [`open_dir`](Self::open_dir) on the way, and those of linkat(2): `EXDEV` for a file of
+    /// another filesystem or mount, `EMLINK` and `EPERM` if the file can have no more links.
     pub fn link(&self, file: &File, path: impl AsRef<Path>) -> io::Result<()> {
         let (parent, name) = self.parent(path.as_ref())?;
-        // By its descriptor: what was opened is what gets the name.
+        // By descriptor, so that the link is to the file that was opened.
         let open = format!("/proc/self/fd/{}", file.as_raw_fd());
         Ok(linkat(CWD, open, parent, name, AtFlags::SYMLINK_FOLLOW)?)
     }
 
-    /// Makes a symbolic link that says `target`.
+    /// Creates a symbolic link to `target`.
     ///
     /// # Errors
-    /// As [`open_dir`](Self::open_dir) for the way there, and what symlinkat(2) says.
+    /// As [`open_dir`](Self::open_dir) on the way, and those of symlinkat(2).
     pub fn make_link(&self, target: &Path, path: impl AsRef<Path>) -> io::Result<()> {
         let (parent, name) = self.parent(path.as_ref())?;
         Ok(symlinkat(target, parent, name)?)
     }
 
-    /// Opens the directory that a name in this directory leads to, through symbolic links: only
-    /// where the administrator has said that links are to be followed.
+    /// Opens the directory of a name in this directory and follows symbolic links. For use only
+    /// where the administrator allows links to be followed.
     ///
     /// # Errors
-    /// What open(2) says: it does not exist, is no directory, or may not be read.
+    /// Those of open(2): it does not exist, is no directory, or may not be read.
     pub fn open_through(&self, name: &OsStr) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let descriptor = openat(self, name, flags, Mode::empty())?;
         Ok(Self::of(descriptor, &self.shown(name)))
     }
 
-    /// What a symbolic link beneath this directory says.
+    /// Returns the target of a symbolic link beneath this directory.
     ///
     /// # Errors
-    /// As [`open_dir`](Self::open_dir) for the way there, and what readlinkat(2) says.
+    /// As [`open_dir`](Self::open_dir) on the way, and those of readlinkat(2).
     pub fn read_link(&self, path: impl AsRef<Path>) -> io::Result<PathBuf> {
         let (parent, name) = self.parent(path.as_ref())?;
         let target = readlinkat(parent, name, Vec::new())?;

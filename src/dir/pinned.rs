@@ -1,8 +1,8 @@
-//! A file of any kind held by descriptor without being opened.
+//! A file of any kind, held by an `O_PATH` descriptor without being opened.
 //!
-//! What is read or changed through it is the file that was found, wherever its name leads by
-//! then; a symbolic link is held as the link itself. Nothing is opened but regular files, so that
-//! neither a FIFO nor a device has anybody waiting for it.
+//! Operations apply to the file that was found, wherever its name leads now; a symbolic link is
+//! held itself. Only regular files can be opened, so that neither a FIFO nor a device blocks the
+//! caller.
 
 use std::fs::File;
 use std::io;
@@ -15,21 +15,21 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-/// A file of any kind that was found, and is not open.
+/// A file of any kind that was found and is not open.
 #[derive(Debug)]
 pub struct Pinned(pub(super) OwnedFd);
 
 impl Pinned {
-    /// A path by which the kernel leads to the file itself, for calls that take no bare
-    /// descriptor of this kind. It is valid in this process, and while this is held.
+    /// A path by which the kernel reaches the file, for calls that do not take an `O_PATH`
+    /// descriptor. It is valid in this process while this value exists.
     pub fn through(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
     }
 
-    /// What stat shows.
+    /// Returns the status of the file.
     ///
     /// # Errors
-    /// What fstat(2) says.
+    /// Those of fstat(2).
     pub fn metadata(&self) -> io::Result<Stat> {
         Ok(fstat(&self.0)?)
     }
@@ -38,11 +38,11 @@ impl Pinned {
         Ok(FileType::from_raw_mode(self.metadata()?.st_mode))
     }
 
-    /// Opens it, if it is a regular file.
+    /// Opens the file, which must be regular.
     ///
     /// # Errors
-    /// `EISDIR` for a directory, `ELOOP` for a symbolic link, `EPERM` for other kinds, and what
-    /// open(2) says.
+    /// `EISDIR` for a directory, `ELOOP` for a symbolic link, `EPERM` for other kinds, and those of
+    /// open(2).
     pub fn open_file(&self, flags: OFlags) -> io::Result<File> {
         match self.kind()? {
             FileType::RegularFile => {}
@@ -62,7 +62,7 @@ impl Pinned {
     /// Sets the permission bits.
     ///
     /// # Errors
-    /// `EOPNOTSUPP` for a symbolic link, which has none, and what chmod(2) says.
+    /// `EOPNOTSUPP` for a symbolic link, which has none, and those of chmod(2).
     pub fn set_mode(&self, mode: Mode) -> io::Result<()> {
         if self.kind()? == FileType::Symlink {
             return Err(Errno::OPNOTSUPP.into());
@@ -70,21 +70,21 @@ impl Pinned {
         Ok(chmodat(CWD, self.through(), mode, AtFlags::empty())?)
     }
 
-    /// Sets owner and group, as far as they are given.
+    /// Sets owner and group; `None` leaves one unchanged.
     ///
     /// # Errors
-    /// What fchownat(2) says.
+    /// Those of fchownat(2).
     pub fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
         let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
         Ok(chownat(&self.0, "", uid, gid, AtFlags::EMPTY_PATH)?)
     }
 
-    /// Sets the times of access and modification.
+    /// Sets the access and modification times.
     ///
     /// # Errors
-    /// What utimensat(2) says.
+    /// Those of utimensat(2).
     pub fn set_times(&self, times: &Timestamps) -> io::Result<()> {
-        // Of a symbolic link this name leads to the link.
+        // For a symbolic link this path leads to the link itself.
         Ok(utimensat(CWD, self.through(), times, AtFlags::empty())?)
     }
 }

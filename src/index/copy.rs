@@ -1,4 +1,4 @@
-//! Copies: facts written as a store of their own.
+//! Copies of the index, written as a store of their own.
 
 use std::io;
 use std::path::Path;
@@ -10,14 +10,14 @@ use super::store::{BATCH_BYTES_MAX, Batch, Store, WriteOp};
 use super::{Index, IndexError, Redb, StoreError};
 use crate::dir::Dir;
 
-/// Pairs that are written at once.
+/// Pairs in one batch.
 const PAIRS: usize = 1_000;
-/// Their bytes: less than a batch may have, by more than the largest pair.
+/// Bytes in one batch, less than [`BATCH_BYTES_MAX`] by more than the largest pair.
 const BYTES: usize = BATCH_BYTES_MAX / 2;
-/// Tables that are left out: uploads and their hash states, and what is about staging.
+/// Tables that a copy omits: uploads, hash states, pending publications and logged bytes.
 const LEFT_OUT: [u8; 4] = [b'U', b'H', b'Y', b'Z'];
 
-/// Writes everything but what is left out into a file of a directory.
+/// Writes all facts, except those of [`LEFT_OUT`], to a file of a directory.
 pub(super) fn to_file(index: &Index, dir: &Dir, name: &Path) -> Result<(), IndexError> {
     let system = |error: io::Error| IndexError::from(StoreError::System(Arc::new(error)));
     let next = name.with_extension("next");
@@ -26,7 +26,7 @@ pub(super) fn to_file(index: &Index, dir: &Dir, name: &Path) -> Result<(), Index
         Err(_) | Ok(()) => {}
     }
     let copy = Redb::open(dir, &next)?;
-    // Before all tables stands what stores note about themselves.
+    // Keys below 1 are the store's own: its format and the superblock of its journal.
     let (mut range, mut batch, mut bytes) = (vec![1]..vec![u8::MAX; 2], Batch::default(), 0);
     loop {
         let page = index.scan(&range, PAIRS)?;
@@ -47,6 +47,6 @@ pub(super) fn to_file(index: &Index, dir: &Dir, name: &Path) -> Result<(), Index
     copy.commit(batch)?;
     copy.sync()?;
     drop(copy);
-    // Durable before anything goes that only the old one names.
+    // Durable before the caller removes anything that only the old file named.
     durable_rename(dir, &next, name).map_err(system)
 }

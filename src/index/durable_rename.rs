@@ -1,4 +1,4 @@
-//! Placing: a file that was made whole under another name gets its own, durably.
+//! Durable rename: replaces a file by one that was completed under another name.
 
 use std::io;
 use std::path::Path;
@@ -7,7 +7,8 @@ use rustix::fs::RenameFlags;
 
 use crate::dir::Dir;
 
-/// Renames a file of a directory, in the place of one that is there; durable when this returns.
+/// Renames the file `new` of a directory to `name`, replacing a file of that name. Returns once the
+/// rename is durable.
 pub(super) fn durable_rename(dir: &Dir, new: &Path, name: &Path) -> io::Result<()> {
     dir.rename(new, dir, name, RenameFlags::empty())?;
     dir.sync()

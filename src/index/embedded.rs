@@ -9,12 +9,12 @@ use super::journal::{SUPERBLOCK_KEY, replay};
 use super::{Batch, Journal, JournalDamage, Recover, Redb, Store, StoreError, WriteOp};
 use crate::dir::Dir;
 
-/// The file of the index, whose presence makes a directory a store.
+/// The index file. A directory that contains it is a store.
 pub const INDEX_FILE: &str = "index.redb";
-/// The directory of what stands in front of it.
+/// The directory of the journal in front of the index file.
 pub const JOURNAL_DIRECTORY: &str = "journal";
 
-/// Opens the store in a directory, or makes it.
+/// Opens the store in a directory, or creates it.
 ///
 /// # Errors
 /// As [`Redb::open`] and [`Journal::open`].
@@ -25,8 +25,9 @@ pub fn open_embedded(dir: &Dir, recover: Recover) -> Result<Journal, StoreError>
     Journal::open(Arc::new(base), &journal, recover)
 }
 
-/// Opens the store in a directory without writing there: what its journal holds is applied in
-/// memory, and so is what is committed. Gives what was wrong with the journal and accepted, too.
+/// Opens the store in a directory without writing to it: the content of its journal and later
+/// commits are applied in memory. Returns the store and the damage of the journal that `recover`
+/// accepted.
 ///
 /// # Errors
 /// As [`Redb::open_copy_on_write`] and [`Journal::open`].
@@ -45,10 +46,11 @@ pub fn open_embedded_read_only(
     Ok((Arc::new(base), damage))
 }
 
-/// Has an index in a file know no journal: it is a copy, and begins one of its own.
+/// Removes the superblock of a journal from the index in the file `name`, which is a copy and
+/// starts a journal of its own.
 ///
 /// # Errors
-/// As [`Redb::open`], and what the store says of a commit.
+/// As [`Redb::open`], [`Store::commit`] and [`Store::sync`].
 pub fn detach_journal(dir: &Dir, name: &str) -> Result<(), StoreError> {
     let copy = Redb::open(dir, name)?;
     let changes = vec![WriteOp::Delete(SUPERBLOCK_KEY.to_vec())];
@@ -59,7 +61,7 @@ pub fn detach_journal(dir: &Dir, name: &str) -> Result<(), StoreError> {
     copy.sync()
 }
 
-/// Reads every page of the index in a directory that nobody has open.
+/// Reads every page of the index in a directory, which no process may have open.
 ///
 /// # Errors
 /// As [`Redb::check`].

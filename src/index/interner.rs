@@ -1,8 +1,8 @@
-//! Numbers: what repositories and digests are known by inside, given out once each.
+//! The interner: 4-byte ids of repositories and digests.
 //!
-//! They are taken from the store in blocks. What is left of a block when the process ends is
-//! never given out: there are enough. Which digest has which number never changes once it is
-//! committed, so that it can be remembered.
+//! Ids are allocated from the store in blocks. The rest of a block is unused when the process ends;
+//! 2^32 ids leave room for that. The id of a digest never changes once it is committed, so it is
+//! cached.
 
 use std::ops::Range;
 
@@ -15,21 +15,21 @@ use super::record::DigestId;
 use super::store::Store;
 use crate::digest::Digest;
 
-/// Numbers that are taken from the store at once.
+/// Ids that are allocated from the store at once.
 const BLOCK: u64 = 64;
 
-/// Digests remembered with their numbers; forgotten all at once when full.
+/// Digests in the cache, which is cleared when full.
 const INTERNED_MAX: usize = 1 << 15;
 
-/// Numbers to give out, and digests' numbers.
+/// Allocates ids and caches those of digests.
 #[derive(Debug, Default)]
 pub(super) struct Interner {
-    /// What is left of the blocks that were taken, by counter.
+    /// The unused rest of the last block of each counter.
     blocks: Mutex<HashMap<u8, Range<u64>>>,
     interned: RwLock<InternedDigests>,
 }
 
-/// Digests and numbers, both ways.
+/// Digests by id, and ids by digest.
 #[derive(Debug, Default)]
 struct InternedDigests {
     digests: HashMap<DigestId, Digest>,
@@ -37,7 +37,10 @@ struct InternedDigests {
 }
 
 impl Interner {
-    /// The next number of a counter.
+    /// Allocates an id from a counter of table C.
+    ///
+    /// # Errors
+    /// [`IndexError::Exhausted`] after 2^32 - 1 ids, and those of [`Store::allocate`].
     pub(super) fn allocate(&self, store: &dyn Store, counter: u8) -> Result<u32, IndexError> {
         let mut blocks = self.blocks.lock();
         let block = blocks.entry(counter).or_default();
@@ -48,17 +51,17 @@ impl Interner {
         number.ok_or(IndexError::Exhausted)
     }
 
-    /// The digest of a number, if it is remembered.
+    /// The cached digest of an id.
     pub(super) fn digest(&self, id: DigestId) -> Option<Digest> {
         self.interned.read().digests.get(&id).copied()
     }
 
-    /// The number of a digest, if it is remembered.
+    /// The cached id of a digest.
     pub(super) fn id(&self, digest: &Digest) -> Option<DigestId> {
         self.interned.read().ids.get(digest).copied()
     }
 
-    /// Remembers a digest and its number, as they are committed.
+    /// Caches a committed digest and its id.
     pub(super) fn remember(&self, digest: &Digest, id: DigestId) {
         let mut interned = self.interned.write();
         if interned.digests.len() >= INTERNED_MAX {
@@ -68,7 +71,7 @@ impl Interner {
         interned.ids.insert(*digest, id);
     }
 
-    /// Forgets all digests: what is committed was found wrong, and mended.
+    /// Clears the cache, since the committed ids were found wrong and repaired.
     pub(super) fn clear(&self) {
         *self.interned.write() = InternedDigests::default();
     }
@@ -105,7 +108,7 @@ mod tests {
             put.map(|()| digest)
         };
         let one = publish(b"one").unwrap();
-        // Somebody has set the counter back.
+        // The counter is set back.
         change(store.as_ref(), vec![put(b"Cd", &1_u64.to_be_bytes())]);
         let two: Result<Digest, IndexError> = publish(b"two");
         assert!(matches!(two, Err(IndexError::Record { .. })), "{two:?}");
@@ -118,7 +121,7 @@ mod tests {
         let store = MemoryStore::default();
         let mut given = BTreeSet::new();
         for _ in 0..3 {
-            // As after a restart: what was left of a block is passed over.
+            // As after a restart: the rest of the last block is skipped.
             let ids = Interner::default();
             for _ in 0..=BLOCK {
                 assert!(given.insert(ids.allocate(&store, b'd').unwrap()));

@@ -1,19 +1,17 @@
-//! The journal: a store in front of a store, so that what is durable costs one flush of one
-//! preallocated file.
+//! The journal: a write-ahead log in front of a base store, so that durability costs one flush of
+//! one preallocated file.
 //!
-//! - A commit is checked and applied in memory, where every reader sees it at once.
-//! - A sync appends everything that was committed since the last one as one checksummed group,
-//!   and flushes it. Whoever syncs does it; who comes meanwhile finds it done. What nobody syncs
-//!   is flushed a moment later.
-//! - The applier moves what has gathered in memory into the store below, in one durable commit
-//!   that also says up to which batch; then the segments that held it are free again.
-//! - Opening applies what is newer than that, and begins a new epoch. A journal that lost
-//!   something is an error, and nothing of it is changed, until the caller accepts the loss.
-//! - A flush that fails poisons the journal: it takes nothing more, and nothing is tried again,
-//!   since nobody can know what the disk has kept.
+//! - A commit is checked and applied to an overlay in memory, where every reader sees it at once.
+//! - A sync appends everything committed since the last sync as one checksummed group and flushes
+//!   it. Concurrent syncs share a flush. Commits that nobody syncs are flushed after 100 ms.
+//! - The applier moves the overlay into the base store in one durable commit, which also records
+//!   the last batch in it; the segments with those batches are free again.
+//! - Opening applies newer batches to the base store and starts a new epoch. A journal that lost
+//!   something is an error, and nothing is changed until the caller accepts the loss.
+//! - A failed flush poisons the journal: it accepts no more commits and does not retry, since it is
+//!   unknown what the disk has stored.
 //!
-//! It knows bytes only, and is the only file besides `segment.rs` that says when they are
-//! durable.
+//! The journal handles bytes only. Besides it, only `segment.rs` decides when they are durable.
 
 use std::io;
 use std::ops::Range;
@@ -51,40 +49,42 @@ use snapshot::JournalSnapshot;
 pub(super) use superblock::SUPERBLOCK_KEY;
 use superblock::SuperblockWriter;
 
-/// Memory that may gather before the applier is called, in bytes.
+/// Bytes in the overlay from which the applier is woken at once.
 const GATHERED: usize = 4 << 20;
-/// Memory above which a commit waits for the applier: what opening after a crash has to apply.
+/// Bytes in the overlay above which a commit waits for the applier. They bound what opening after a
+/// crash has to apply.
 const GATHERED_MAX: usize = 8 << 20;
-/// How long a commit waits for the applier before it looks again.
+/// How long a commit waits for the applier before it checks again.
 const ROOM: Duration = Duration::from_millis(100);
 
-/// A store in front of another.
+/// A write-ahead log in front of a base store.
 #[derive(Debug)]
 pub struct Journal {
     inner: Arc<Inner>,
-    /// What was wrong and accepted when it was opened.
+    /// The damage that was accepted when the journal was opened.
     damage: Option<JournalDamage>,
     applier: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What the journal and its applier share.
+/// Shared by the journal and its applier.
 struct Inner {
     base: Arc<dyn Store>,
     superblock: SuperblockWriter,
-    /// Held by whoever commits. The order of locks: commits, turns, state; segments by itself.
+    /// Held during a commit. Lock order: commits, `group_commit`, state. `segments` is never held
+    /// together with these.
     commits: Mutex<()>,
     segments: Mutex<Segments>,
     group_commit: GroupCommit,
     state: RwLock<JournalState>,
-    /// The number of the last batch that is durable.
+    /// The number of the last durable batch.
     durable: AtomicU64,
-    /// Flushes since it was opened.
+    /// Flushes since the journal was opened.
     flushes: AtomicU64,
     poison: RwLock<Option<String>>,
-    /// Why the applier makes no progress.
+    /// The last failure of the applier, while it makes no progress.
     apply_error: RwLock<Option<StoreError>>,
     signal: Mutex<ApplierSignal>,
-    /// Wakes the applier, and those who wait for it.
+    /// Wakes the applier, and commits that wait for it.
     wakeup: Condvar,
 }
 
@@ -94,16 +94,16 @@ struct JournalState {
     overlay: Overlay,
     /// The number of the last batch.
     last: u64,
-    /// Batches that are in no segment yet.
+    /// Encoded batches that are in no segment yet.
     pending: Vec<Vec<u8>>,
 }
 
-/// What the applier is asked for.
+/// What the applier is asked to do.
 #[derive(Debug, Default)]
 struct ApplierSignal {
-    /// Something was committed that it has not seen.
+    /// There are commits that it has not seen.
     committed: bool,
-    /// There is enough of it.
+    /// The overlay is large enough to be applied at once.
     full: bool,
     /// It is to finish.
     stop: bool,
@@ -124,12 +124,12 @@ fn system(error: io::Error) -> StoreError {
 }
 
 impl Journal {
-    /// Opens the journal in a directory, in front of a store; what the store below lacks is
-    /// applied first.
+    /// Opens the journal in a directory, in front of a base store. Batches that the base store
+    /// lacks are applied to it first.
     ///
     /// # Errors
-    /// [`StoreError::Journal`] if the journal lost something and that is not accepted: then
-    /// nothing was changed. Otherwise what the store and the system say.
+    /// [`StoreError::Journal`] if the journal lost something and `recover` does not accept that;
+    /// then nothing was changed. Otherwise those of the base store and of the system.
     pub fn open(base: Arc<dyn Store>, dir: &Dir, recover: Recover) -> Result<Self, StoreError> {
         let OpenedJournal {
             superblock,
@@ -169,14 +169,15 @@ impl Journal {
         })
     }
 
-    /// What was wrong with the journal when it was opened, and accepted.
+    /// The damage of the journal that was accepted when it was opened.
     pub fn damage(&self) -> Option<&JournalDamage> {
         self.damage.as_ref()
     }
 }
 
 impl Journal {
-    /// Batches committed and flushes made so far: how many share one.
+    /// Returns the number of the last batch, and the number of flushes since the journal was
+    /// opened.
     pub fn activity(&self) -> (u64, u64) {
         let last = self.inner.state.read().last;
         (last, self.inner.flushes.load(Ordering::Relaxed))
@@ -191,7 +192,7 @@ impl Inner {
         }
     }
 
-    /// Takes nothing more: nobody knows what the disk has kept.
+    /// Stops accepting commits, since it is unknown what the disk has stored.
     fn poison(&self, reason: String) -> StoreError {
         let mut poison = self.poison.write();
         if poison.is_none() {
@@ -208,12 +209,12 @@ impl Inner {
     }
 
     fn scan(&self, range: Range<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
-        // Held, so that nothing sinks below between the look here and the look there.
+        // Held, so that the applier moves nothing into the base store between the two reads.
         let state = self.state.read();
         state.overlay.scan(self.base.as_ref(), range, limit)
     }
 
-    /// The key that is not as a precondition demands.
+    /// The key of a precondition that does not hold.
     fn conflict(&self, precondition: &Precondition) -> Result<Option<Vec<u8>>, StoreError> {
         let (holds, key) = match precondition {
             Precondition::Absent(key) => (self.get(key)?.is_none(), key),
@@ -226,7 +227,7 @@ impl Inner {
         Ok((!holds).then(|| key.clone()))
     }
 
-    /// Waits until there is room for more in memory.
+    /// Waits until the overlay has room.
     fn wait_for_room(&self) -> Result<(), StoreError> {
         while self.state.read().overlay.bytes() > GATHERED_MAX {
             self.check_poison()?;
@@ -241,7 +242,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Takes note that there is something to flush, and perhaps to apply.
+    /// Tells the applier that there is something to flush, and to apply now if the overlay is
+    /// large.
     fn signal_applier(&self, gathered: usize) {
         let mut signal = self.signal.lock();
         let full = gathered > GATHERED;
@@ -257,7 +259,7 @@ impl Inner {
         self.wait_for_room()?;
         let committing = self.commits.lock();
         self.check_poison()?;
-        // Nobody else commits now: what nobody has changed since it was read is as it was read.
+        // No other commit can run now: if none ran since the preconditions held, they still hold.
         let unchanged = batch.as_of == Some(self.state.read().last);
         let looked_at = batch.preconditions.iter().filter(|_| !unchanged);
         for precondition in looked_at {
@@ -302,7 +304,7 @@ impl Store for Journal {
     }
 
     fn snapshot(&self) -> Result<Arc<dyn Store>, StoreError> {
-        // Held, so that nothing sinks below between the look here and the look there.
+        // Held, so that the applier moves nothing into the base store between the two reads.
         let state = self.inner.state.read();
         let base = self.inner.base.snapshot()?;
         Ok(Arc::new(JournalSnapshot::new(state.overlay.copy(), base)))
@@ -318,12 +320,12 @@ impl Store for Journal {
 }
 
 impl Drop for Journal {
-    /// Flushes and applies everything, so that the next opening finds nothing to do.
+    /// Flushes and applies everything, so that the next opening has nothing to apply.
     fn drop(&mut self) {
         self.inner.signal.lock().stop = true;
         self.inner.wakeup.notify_all();
         if let Some(applier) = self.applier.lock().take() {
-            // An applier that panicked has left everything in the segments.
+            // If the applier panicked, everything is still in the segments.
             let _ended = applier.join();
         }
     }

@@ -1,10 +1,11 @@
-//! Keys: the index's format, byte for byte. Format version 2 (`redb/open.rs` keeps it); every row
-//! of version 1 is one of version 2, so that an index of version 1 is marked 2 when it is opened.
+//! Keys: the format of the index, byte for byte. Format version 2 (stored by `redb/open.rs`); every
+//! row of version 1 is a row of version 2, so an index of version 1 is marked as version 2 when it
+//! is opened.
 //!
-//! All numbers are big-endian. `repo4` and `id4` are the 4-byte numbers of a repository and of
-//! a digest, given out once and never reused. `alg1` is 1 (sha256), 2 (sha384) or 3 (sha512).
-//! `d8` is the first 8 bytes of a digest: it orders links by name, and is never trusted alone.
-//! A name's `/` is stored as 0, so that the order of keys is that of the hierarchy.
+//! All numbers are big-endian. `repo4` and `id4` are the 4-byte ids of a repository and of a
+//! digest, allocated once and never reused. `alg1` is 1 (sha256), 2 (sha384) or 3 (sha512). `d8` is
+//! the first 8 bytes of a digest: it orders links by digest and is never trusted alone. A `/` in a
+//! name is stored as 0, so that keys sort in the order of the hierarchy.
 //!
 //! ```text
 //! key                                  value
@@ -12,44 +13,45 @@
 //! n repo4                              name
 //! B alg1 digest                        id4 flags1 size8 created4          known digest, maybe a blob
 //! d id4                                alg1 digest
-//! P alg1 [shard1]                                                         kept directory of blobs
+//! P alg1 [shard1]                                                         directory of blobs
 //! L repo4 alg1 d8 id4                  [pushed4 [target id4]]             layer link
 //! R repo4 alg1 d8 id4                  the same                           revision link
 //! I repo4 tag 0 alg1 d8 id4            the same                           tag index link
 //! S repo4 id4 alg1 d8 id4              the same                           signature of revision id4
-//! G repo4 id4 [alg1]                                                      kept directory of signatures
+//! G repo4 id4 [alg1]                                                      directory of signatures
 //! T repo4 tag 0                        flags1 [id4 pushed4]               tag, with its current link
-//! r id4 repo4                                                             who holds revision id4
-//! t id4 repo4 tag                                                         which tags are at id4
+//! r id4 repo4                                                             repositories with revision id4
+//! t id4 repo4 tag                                                         tags that point to id4
 //! U repo4 uuid16                       flags1 staging8 updated4 started   upload
 //! H repo4 uuid16 alg1 offset8          updated4 state                     hash state of an upload
-//! M id4                                kind1 media type                   what a manifest is
-//! E id4 position4                      role1 id4                          what a manifest names
-//! e id4 role1 manifest4                                                   who names it
-//! K id4                                bytes                              a small blob
-//! V id4                                verified4                           a blob that was rehashed
-//! Y alg1 digest                        staging8                            a blob that may be there by that number still
-//! Z staging8                           turn8 bytes                         staged bytes that their file may not have yet
-//! A kind1 [repo4]                      uid4 gid4 mode2                    to whom a directory belongs
+//! M id4                                media type                         media type of a manifest
+//! E id4 position4                      role1 id4                          reference of a manifest
+//! e id4 role1 manifest4                                                   reverse of E
+//! K id4                                bytes                              content of an inline blob
+//! V id4                                verified4                          last verification of a blob
+//! Y alg1 digest                        staging8                           pending publication of a blob
+//! Z staging8                           generation8 bytes                  logged bytes of a staging file
+//! A kind1 [repo4]                      uid4 gid4 mode2                    ownership of a directory
 //! W 0 which1                           changed4 [basis4]                  time of a directory: at the top
 //! W 1 alg1 [shard1 [rest of digest]]   the same                           of blobs
 //! W 2 repo4 [part1 ...]                the same                           of a repository
 //! C letter                             next8                              counters
 //! ```
 //!
-//! The directories of table A are the mountpoint (1), `v2` (2), `blobs` (3), `repositories` (4)
-//! and a repository or a directory on the way to one (5, with its number); one without a row is
-//! the mount's own, with mode 0755. A user or group of 2^32-1 is the mount's own.
+//! The directories of table A are the mountpoint (1), `v2` (2), `blobs` (3), `repositories` (4) and
+//! a repository or a directory that leads to one (5, with its id). A directory without a row has
+//! the mount's owner and mode 0755. A user or group of 2^32-1 is the mount's.
 //!
-//! Table W has the times of directories that cannot be told from what is in them: `changed4` is
-//! when the entries last changed, or what was set. Where the time of what is in a directory can
-//! be told otherwise, `basis4` is what that was when the row was written: the row counts as long
-//! as it is so. At the top are `v2` (0), `blobs` (1) and `repositories` (2). The parts of a
-//! repository are its manifests `m`, `T [tag 0 [c | i [alg1 [digest]]]]` (tags, one, its current
-//! link, its index), `L` or `R` `[alg1 [digest]]` (layers, revisions), `S alg1 digest [alg1
-//! [digest]]` (signatures of a revision) and `U [uuid16 [h [alg1]]]` (uploads).
+//! Table W holds modification times of directories that do not follow from their contents:
+//! `changed4` is the last change of the entries, or a time set by a client. Where the contents also
+//! imply a time, `basis4` is the implied time when the row was written; the row is valid while the
+//! implied time is unchanged. The top directories are `v2` (0), `blobs` (1) and `repositories` (2).
+//! The parts of a repository are its manifests `m`, `T [tag 0 [c | i [alg1 [digest]]]]` (tags, one
+//! tag, its current link, its index), `L` or `R` `[alg1 [digest]]` (layers, revisions), `S alg1
+//! digest [alg1 [digest]]` (signatures of a revision) and `U [uuid16 [h [alg1]]]` (uploads).
 //!
-//! A link without value is a directory that was made for one. Times are seconds since 1970.
+//! A link with an empty value is a directory that was created for a link. Times are seconds since
+//! 1970.
 
 use std::ops::Range;
 
@@ -57,7 +59,7 @@ use super::record::{DigestId, RepositoryId};
 use crate::digest::{Algorithm, Digest};
 use crate::name::{Namespace, Tag, UploadId};
 
-/// The byte that stands for an algorithm.
+/// The byte of an algorithm.
 pub(super) fn algorithm_byte(algorithm: Algorithm) -> u8 {
     match algorithm {
         Algorithm::Sha256 => 1,
@@ -66,19 +68,19 @@ pub(super) fn algorithm_byte(algorithm: Algorithm) -> u8 {
     }
 }
 
-/// The algorithm that a byte stands for.
+/// The algorithm of a byte.
 pub(super) fn algorithm_of(byte: u8) -> Option<Algorithm> {
     Algorithm::ALL
         .into_iter()
         .find(|algorithm| algorithm_byte(*algorithm) == byte)
 }
 
-/// A key in the making.
+/// A key under construction.
 #[derive(Clone, Debug)]
 pub(super) struct Key(Vec<u8>);
 
 impl Key {
-    /// The beginning of a table.
+    /// Starts a key of a table.
     pub(super) fn table(letter: u8) -> Self {
         Self(vec![letter])
     }
@@ -104,7 +106,7 @@ impl Key {
         self.byte(algorithm_byte(algorithm))
     }
 
-    /// The algorithm and the first bytes of a digest: what orders links.
+    /// Appends the algorithm and the first 8 bytes of a digest, which order links.
     pub(super) fn prefix(self, digest: &Digest) -> Self {
         let first = digest.as_bytes().get(..8).unwrap_or_default();
         self.algorithm(digest.algorithm()).bytes(first)
@@ -114,7 +116,7 @@ impl Key {
         self.algorithm(digest.algorithm()).bytes(digest.as_bytes())
     }
 
-    /// A tag and what ends it: no tag contains a zero.
+    /// Appends a tag and its terminator; no tag contains a zero byte.
     pub(super) fn tag(self, tag: &Tag) -> Self {
         self.bytes(tag.as_str().as_bytes()).byte(0)
     }
@@ -133,19 +135,19 @@ impl Key {
         self
     }
 
-    /// The key.
+    /// The bytes of the key.
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.0
     }
 
-    /// All keys that begin with this one, and are longer or equal.
+    /// The range of all keys that start with this one, itself included.
     pub(super) fn prefix_range(self) -> Range<Vec<u8>> {
         let end = prefix_end(self.0.clone());
         self.0..end
     }
 }
 
-/// The first key behind all that begin with `prefix`.
+/// The first key after all keys that start with `prefix`.
 pub(super) fn prefix_end(mut prefix: Vec<u8>) -> Vec<u8> {
     while let Some(last) = prefix.pop() {
         if last < u8::MAX {
@@ -156,13 +158,13 @@ pub(super) fn prefix_end(mut prefix: Vec<u8>) -> Vec<u8> {
     vec![u8::MAX; 2]
 }
 
-/// The first key behind `key` itself.
+/// The first key after `key`.
 pub(super) fn next_key(mut key: Vec<u8>) -> Vec<u8> {
     key.push(0);
     key
 }
 
-/// Reads fields from the front of a key or value; nothing once something is missing.
+/// Reads fields from the front of a key or value. A field that is truncated is `None`.
 pub(super) struct FieldReader<'a>(pub(super) &'a [u8]);
 
 impl<'a> FieldReader<'a> {
@@ -196,7 +198,7 @@ impl<'a> FieldReader<'a> {
         algorithm_of(self.u8()?)
     }
 
-    /// A digest to the end of the key or value.
+    /// Reads a digest, which extends to the end of the key or value.
     pub(super) fn digest(&mut self) -> Option<Digest> {
         let algorithm = self.algorithm()?;
         Digest::from_bytes(algorithm, self.take(algorithm.len_bytes())?)
@@ -232,7 +234,7 @@ mod tests {
 
         #[test]
         fn a_range_covers_just_what_begins_so(prefix in prop::collection::vec(any::<u8>(), 1..4), key in prop::collection::vec(any::<u8>(), 0..6)) {
-            // Tables begin with a letter, never with 255.
+            // Tables start with a letter, never with 255.
             let prefix = [&b"L"[..], &prefix].concat();
             let key = [&b"L"[..], &key].concat();
             let range = Key(prefix.clone()).prefix_range();

@@ -1,7 +1,7 @@
-//! Listings: facts in pages, in the order of names, taken up behind a name.
+//! Listings: facts in pages, in name order, resumed after a name.
 //!
-//! A page is one moment; the next page is another. The name behind which it goes on need not
-//! exist any more.
+//! Each page is read at one point in time; the next page may be newer. The name after which a page
+//! starts need not exist any more.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -15,21 +15,21 @@ use super::{Index, IndexError};
 use crate::digest::{Algorithm, Digest};
 use crate::name::{LinkSet, Namespace, Tag, UploadId};
 
-/// Rows read from the store at once where some are passed over.
+/// Rows that are read from the store at once where some are skipped.
 const PAGE: usize = 256;
 
-/// The rows of a table that can be read.
+/// The rows of a table that could be decoded.
 #[derive(Debug)]
 pub struct Readable<T> {
-    /// These.
+    /// The decoded rows.
     pub rows: Vec<T>,
-    /// Whether they are all.
+    /// `true` if every row could be decoded.
     pub complete: bool,
 }
 
 /// Listings of repositories.
 impl Index {
-    /// The range of everything below a name, or below none.
+    /// The range of all names below `parent`, or of all names.
     pub(super) fn namespace_range(parent: Option<&Namespace>) -> Range<Vec<u8>> {
         match parent {
             None => Key::table(b'N').prefix_range(),
@@ -37,7 +37,7 @@ impl Index {
         }
     }
 
-    /// At most `limit` names directly below `parent`, behind `last`.
+    /// Returns at most `limit` components directly below `parent`, after `last`.
     pub fn namespaces(
         &self,
         parent: Option<&Namespace>,
@@ -61,7 +61,7 @@ impl Index {
         Ok(names)
     }
 
-    /// At most `limit` repositories behind `last`, in the order of the hierarchy.
+    /// Returns at most `limit` repositories after `last`, in the order of the hierarchy.
     pub fn repositories(
         &self,
         last: Option<&Namespace>,
@@ -86,15 +86,15 @@ impl Index {
     }
 }
 
-/// The first key behind `prefix name` and all below it.
+/// The first key after `prefix name` and everything below it.
 fn behind(prefix: &[u8], name: &[u8]) -> Vec<u8> {
     [prefix, name, &[1]].concat()
 }
 
 /// Listings within a repository.
 impl Index {
-    /// At most `limit` links of an algorithm (directories made for one among them) behind
-    /// `last`, in the order of their digests.
+    /// Returns at most `limit` links of an algorithm after `last`, in digest order. Directories
+    /// that were created for a link are included.
     pub fn links(
         &self,
         repository: RepositoryId,
@@ -108,7 +108,7 @@ impl Index {
             return Ok(Vec::new());
         };
         if let Some(last) = last {
-            // A digest that was ever listed keeps its number, even if its link is gone.
+            // A digest that was listed keeps its id, even if its link is gone.
             let first = last.as_bytes().get(..8).unwrap_or_default();
             let prefix = [&range.start[..], first].concat();
             range.start = match view.id_of(last)? {
@@ -127,7 +127,7 @@ impl Index {
             .collect()
     }
 
-    /// At most `limit` tags behind `last`, in the order of their bytes.
+    /// Returns at most `limit` tags after `last`, in byte order.
     pub fn tags(
         &self,
         repository: RepositoryId,
@@ -141,8 +141,7 @@ impl Index {
             .collect()
     }
 
-    /// The same, with the manifests' numbers only: their digests would have to be looked up one
-    /// by one.
+    /// As [`tags`](Self::tags), with the ids of the manifests: each digest would cost a lookup.
     pub fn tags_with_ids(
         &self,
         repository: RepositoryId,
@@ -168,7 +167,7 @@ impl Index {
             .collect()
     }
 
-    /// At most `limit` uploads behind `last`.
+    /// Returns at most `limit` uploads after `last`.
     pub fn uploads(
         &self,
         repository: RepositoryId,
@@ -190,8 +189,8 @@ impl Index {
             .collect()
     }
 
-    /// All hash states of an upload and algorithm: their offsets, when they were written, and
-    /// their lengths in bytes. There are a few at most.
+    /// Returns all hash states of an upload for an algorithm: offset, time of writing (seconds
+    /// since 1970) and length in bytes. There are a few at most.
     pub fn hash_states(
         &self,
         repository: RepositoryId,
@@ -219,7 +218,7 @@ impl Index {
 
 /// Listings of signatures.
 impl Index {
-    /// The revisions of a repository that have signatures, or directories made for some.
+    /// Returns the revisions of a repository that have signatures or directories for signatures.
     pub fn signed_revisions(
         &self,
         repository: RepositoryId,
@@ -237,13 +236,13 @@ impl Index {
     }
 }
 
-/// When a hash state was written, and what it is.
+/// The time of writing (seconds since 1970) and the content of a hash state.
 pub(super) fn decode_hash_state(value: &[u8]) -> Option<(u32, Vec<u8>)> {
     let mut fields = FieldReader(value);
     Some((fields.u32()?, fields.0.to_vec()))
 }
 
-/// What opening a store has to know, which must not fail for a row that fsck would mend.
+/// Listings for opening a store, which skip and report rows that fsck would repair.
 impl Index {
     /// The uploads of all repositories.
     pub fn all_uploads(&self) -> Result<Readable<(RepositoryId, UploadId, Upload)>, IndexError> {
@@ -254,14 +253,15 @@ impl Index {
         })
     }
 
-    /// The blobs that a crash may bring back to a number in staging, and the numbers.
+    /// The pending publications: blobs, and the number of the staging file that a crash may leave
+    /// in place of each.
     pub fn pending_publications(&self) -> Result<Readable<(Digest, u64)>, IndexError> {
         self.scan_readable(b'Y', |mut key, value| {
             Some((key.digest()?, FieldReader(value).u64()?))
         })
     }
 
-    /// Staged bytes that are kept.
+    /// The logged bytes of all staging files.
     pub fn logged_bytes(&self) -> Result<Readable<LoggedBytes>, IndexError> {
         self.scan_readable(b'Z', |mut key, value| {
             LoggedBytes::decode(key.u64()?, value)
@@ -286,7 +286,7 @@ impl Index {
     }
 }
 
-/// Listings of blobs, and who needs them.
+/// Listings of blobs.
 impl Index {
     /// The shards of an algorithm that have a directory.
     pub fn blob_shards(&self, algorithm: Algorithm) -> Result<Vec<u8>, IndexError> {
@@ -299,7 +299,8 @@ impl Index {
             .collect())
     }
 
-    /// At most `limit` blobs of a shard (directories left of one among them) behind `last`.
+    /// Returns at most `limit` blobs of a shard after `last`, in digest order. Directories without
+    /// a blob are included.
     pub fn blobs(
         &self,
         algorithm: Algorithm,

@@ -1,7 +1,7 @@
-//! The store in memory: the strict second implementation, for tests of what stands above.
+//! The store in memory: the strict second implementation, for tests of the layers above.
 //!
-//! It forgets what was not synced when it [crashes](Memory::crash), and fails when told to. It
-//! is not for production.
+//! A [crash](MemoryStore::crash) discards what was not synced, and writes fail on request. It is
+//! not for production.
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, Range};
@@ -21,15 +21,15 @@ pub struct MemoryStore {
 struct MemoryState {
     visible: BTreeMap<Vec<u8>, Vec<u8>>,
     durable: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// Commits and syncs until one fails; nothing: none will.
+    /// Commits and syncs until one fails; `None` if none will.
     countdown: Option<u64>,
     poisoned: bool,
-    /// Whether it is a snapshot.
+    /// `true` for a snapshot.
     frozen: bool,
 }
 
 impl MemoryState {
-    /// Counts down one write; the one that reaches zero fails, and all after it.
+    /// Counts one write; the write that reaches zero fails, and so do all later ones.
     fn write(&mut self) -> Result<(), StoreError> {
         if let Some(left) = &mut self.countdown {
             *left = left.saturating_sub(1);
@@ -55,7 +55,7 @@ impl MemoryState {
 }
 
 impl MemoryStore {
-    /// Loses what was not synced, as a power cut would, and heals what was made to fail.
+    /// Discards what was not synced, as a power cut would, and clears injected failures.
     pub fn crash(&self) {
         let mut state = self.state.lock();
         state.visible = state.durable.clone();
@@ -63,8 +63,8 @@ impl MemoryStore {
         state.poisoned = false;
     }
 
-    /// Makes the `n`-th write from now (a commit or a sync, counted from 1) fail, and all
-    /// after it.
+    /// Makes the `n`-th write from now (a commit or a sync, counted from 1) fail, and all later
+    /// ones.
     pub fn fail_after(&self, n: u64) {
         self.state.lock().countdown = Some(n);
     }

@@ -1,26 +1,26 @@
-//! Ownership: the directories that keep to whom they belong, and how that is written down (the
-//! table stands in `key.rs`).
+//! Ownership: the directories that have an owner of their own, and the encoding of table A
+//! (`key.rs`).
 
 use super::key::FieldReader;
 use super::record::RepositoryId;
 
-/// A directory that keeps to whom it belongs; what is below shows the same.
+/// A directory with an owner of its own; everything below shows the same owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OwnedDirectory {
     /// The top of the mount.
     Mountpoint,
-    /// The top of the layout.
+    /// `v2`.
     Root,
-    /// That of the blobs.
+    /// `blobs`.
     Blobs,
-    /// That of the repositories.
+    /// `repositories`.
     Repositories,
-    /// A repository, or a directory on the way to one.
+    /// A repository, or a directory that leads to one.
     Repository(RepositoryId),
 }
 
 impl OwnedDirectory {
-    /// The byte that stands for the kind.
+    /// The byte of the kind in a key.
     pub(super) fn kind(self) -> u8 {
         match self {
             Self::Mountpoint => 1,
@@ -31,7 +31,7 @@ impl OwnedDirectory {
         }
     }
 
-    /// What a key says behind its table; nothing if that is none of these.
+    /// Decodes the bytes of a key after its table.
     pub(super) fn decode(key: &[u8]) -> Option<Self> {
         let mut fields = FieldReader(key);
         let owned = match fields.u8()? {
@@ -46,19 +46,19 @@ impl OwnedDirectory {
     }
 }
 
-/// To whom a directory belongs, and who may do what with it.
+/// Owner, group and permissions of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ownership {
-    /// The owner; nothing where it is the mount's own.
+    /// The owner; `None` for the mount's owner.
     pub uid: Option<u32>,
-    /// The group; nothing where it is the mount's own.
+    /// The group; `None` for the mount's group.
     pub gid: Option<u32>,
     /// Permission bits.
     pub mode: u16,
 }
 
 impl Ownership {
-    /// Nobody has this number.
+    /// Stands for the mount's owner or group; no user has this id.
     const NONE: u32 = u32::MAX;
 
     pub(super) fn encode(self) -> Vec<u8> {

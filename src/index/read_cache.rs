@@ -1,7 +1,7 @@
-//! Recent: records that were read lately, as of one moment. Who walks a tree asks for the same
-//! records, and for those that were just listed, again and again.
+//! The read cache: recently read records of one state of the store. A tree walk reads the same
+//! records, and those that it has just listed, repeatedly.
 //!
-//! It belongs to a state that does not change, and goes with it.
+//! A cache belongs to one immutable state and is dropped with it.
 
 use std::ops::Range;
 
@@ -10,24 +10,24 @@ use parking_lot::Mutex;
 
 use super::store::Pair;
 
-/// Records that are remembered; forgotten all at once when there are more.
+/// Records in the cache, which is cleared when full.
 const RECORDS_MAX: usize = 1 << 13;
-/// Bytes of a value above which it is not remembered, and rows of a listing above which they
-/// are not: nobody asks for them one by one.
+/// Values longer than this (in bytes) and listings with more rows are not cached: their rows are
+/// rarely read one by one.
 const VALUE_BYTES_MAX: usize = 128;
 const ROWS_MAX: usize = 256;
 
-/// What is remembered.
+/// Cached records and empty ranges.
 #[derive(Debug, Default)]
 pub(super) struct ReadCache {
-    /// Values by key; nothing where it is known that there is none.
+    /// Values by key; `None` for an absent key.
     records: Mutex<HashMap<Vec<u8>, Option<Vec<u8>>>>,
-    /// The ends of ranges in which there is nothing, by their starts.
+    /// The ends of empty ranges, by their starts.
     empty: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
 }
 
 impl ReadCache {
-    /// The value of a key, if that is remembered, or what `read` finds.
+    /// Returns the cached value of a key, or calls `read` and caches its result.
     pub(super) fn get<E>(
         &self,
         key: &[u8],
@@ -41,7 +41,7 @@ impl ReadCache {
         Ok(value)
     }
 
-    /// Whether a range is remembered to be empty.
+    /// Returns `true` if a range is known to be empty.
     pub(super) fn is_empty(&self, range: &Range<&[u8]>) -> bool {
         let empty = self.empty.lock();
         empty
@@ -49,7 +49,7 @@ impl ReadCache {
             .is_some_and(|end| **end >= *range.end)
     }
 
-    /// Remembers what was listed of a range.
+    /// Caches the rows that a scan of a range returned.
     pub(super) fn listed(&self, range: &Range<&[u8]>, rows: &[Pair]) {
         if rows.is_empty() {
             let mut empty = self.empty.lock();

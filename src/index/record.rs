@@ -1,31 +1,31 @@
-//! Records: the facts as values, and how each is written down (the table stands in `key.rs`).
+//! Records: facts as values, and their encoding (the table is in `key.rs`).
 
 use super::key::FieldReader;
 use crate::digest::{Algorithm, Digest};
 
-/// The number of a repository, given out once.
+/// The id of a repository, allocated once and never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RepositoryId(pub(super) u32);
 
-/// The number of a digest, given out once.
+/// The id of a digest, allocated once and never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DigestId(pub(super) u32);
 
 impl RepositoryId {
-    /// The number itself.
+    /// The id as a number.
     pub fn number(self) -> u32 {
         self.0
     }
 }
 
 impl DigestId {
-    /// The number itself.
+    /// The id as a number.
     pub fn number(self) -> u32 {
         self.0
     }
 }
 
-/// The position of an algorithm among an algorithm's flags.
+/// The bit of an algorithm in a set of flags.
 fn position(algorithm: Algorithm) -> u32 {
     match algorithm {
         Algorithm::Sha256 => 0,
@@ -34,58 +34,59 @@ fn position(algorithm: Algorithm) -> u32 {
     }
 }
 
-/// Which directories of a repository were made.
+/// The directories of a repository that were created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RepositoryDirectories(pub(super) u16);
 
 impl RepositoryDirectories {
-    /// Of its layers.
+    /// `_layers`.
     pub const LAYERS: Self = Self(1);
-    /// Of its revisions and tags.
+    /// `_manifests`.
     pub const MANIFESTS: Self = Self(2);
-    /// Of its tags.
+    /// `_manifests/tags`.
     pub const TAGS: Self = Self(4);
-    /// Of its revisions.
+    /// `_manifests/revisions`.
     pub const REVISIONS: Self = Self(8);
-    /// Of its uploads.
+    /// `_uploads`.
     pub const UPLOADS: Self = Self(16);
 
-    /// The directory of an algorithm in this one, which is that of layers or of revisions.
+    /// The directory of an algorithm in this one, which must be [`LAYERS`](Self::LAYERS) or
+    /// [`REVISIONS`](Self::REVISIONS).
     #[must_use]
     pub fn of(self, algorithm: Algorithm) -> Self {
         let first = if self == Self::LAYERS { 5 } else { 8 };
         Self(1 << (first + position(algorithm)))
     }
 
-    /// Whether all of `other` were made.
+    /// Returns `true` if all of `other` were created.
     pub fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// Whether any of `other` was made.
+    /// Returns `true` if any of `other` was created.
     pub fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// These and `other`.
+    /// The union with `other`.
     #[must_use]
     pub fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// These but not `other`.
+    /// These without `other`.
     #[must_use]
     pub fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 }
 
-/// A repository, or a directory on the way to one.
+/// A repository, or a directory that leads to one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Repository {
-    /// Its number.
+    /// Its id.
     pub id: RepositoryId,
-    /// Which of its directories were made.
+    /// The directories that were created.
     pub directories: RepositoryDirectories,
 }
 
@@ -108,26 +109,26 @@ impl Repository {
     }
 }
 
-/// A digest that is known, and perhaps a blob.
+/// A digest with an id, which may be a blob.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a fact of its own, and one bit on the disk"
 )]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blob {
-    /// The digest's number.
+    /// The id of the digest.
     pub id: DigestId,
-    /// Whether the bytes are there.
+    /// `true` if the content is stored.
     pub present: bool,
-    /// Whether its directory was made, or is left from bytes that were there.
+    /// `true` if the blob's directory was created, or remains from content that was stored.
     pub has_directory: bool,
-    /// Whether the bytes are in the index.
+    /// `true` if the content is in the index.
     pub inline: bool,
-    /// Whether the bytes were found to be others than its name says.
+    /// `true` if the content was found not to match the digest.
     pub damaged: bool,
-    /// Length of the bytes.
+    /// Length of the content in bytes.
     pub size: u64,
-    /// When they, or the directory, came.
+    /// When the content or the directory was stored, in seconds since 1970.
     pub created: u32,
 }
 
@@ -161,59 +162,59 @@ impl Blob {
     }
 }
 
-/// A link, or the directory that was made for one.
+/// A link, or the directory that was created for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
-    /// Only the directory.
+    /// The directory only.
     Directory,
-    /// The link, which may name another digest than its path does.
+    /// The link, which may name a digest other than that of its path.
     Linked {
-        /// What it names.
+        /// The digest that it names.
         target: Digest,
-        /// When it was written.
+        /// When it was written, in seconds since 1970.
         pushed: u32,
     },
 }
 
-/// Which directories of a tag were made.
+/// The directories of a tag that were created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TagDirectories(pub(super) u8);
 
 impl TagDirectories {
-    /// Of the current link.
+    /// `current`.
     pub const CURRENT: Self = Self(1);
-    /// Of the index.
+    /// `index`.
     pub const INDEX: Self = Self(2);
 
-    /// Of an algorithm in the index.
+    /// The directory of an algorithm in `index`.
     pub fn index_of(algorithm: Algorithm) -> Self {
         Self(1 << (2 + position(algorithm)))
     }
 
-    /// Whether all of `other` were made.
+    /// Returns `true` if all of `other` were created.
     pub fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// These and `other`.
+    /// The union with `other`.
     #[must_use]
     pub fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// These but not `other`.
+    /// These without `other`.
     #[must_use]
     pub fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 }
 
-/// A tag, which names its manifest by digest; as it is stored, by number.
+/// A tag, which names its manifest by digest (in the store, by id).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TagRecord<Manifest = Digest> {
-    /// Which of its directories were made.
+    /// The directories that were created.
     pub directories: TagDirectories,
-    /// The manifest it is at, and since when.
+    /// The manifest that the tag points to, and since when (seconds since 1970).
     pub current: Option<(Manifest, u32)>,
 }
 
@@ -236,14 +237,14 @@ impl TagRecord<DigestId> {
     }
 }
 
-/// Staged bytes that their file may not have after a crash.
+/// Logged bytes: the content of a staging file that is not durable in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoggedBytes {
-    /// The number under which they are staged.
+    /// The number of the staging file.
     pub number: u64,
-    /// Whose turn it was: another one each time that something is kept.
+    /// Differs each time that bytes are logged for the file.
     pub generation: u64,
-    /// All of them.
+    /// The whole content.
     pub bytes: Vec<u8>,
 }
 
@@ -262,34 +263,34 @@ impl LoggedBytes {
 /// An upload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Upload {
-    /// Whether it has bytes, even none yet.
+    /// `true` if the file `data` exists, even empty.
     pub has_data: bool,
-    /// The number under which they are staged.
+    /// The number of its staging file.
     pub staging: u64,
-    /// What its registry wrote as its start.
+    /// The content of `startedat`, as the registry wrote it.
     pub started_at: Option<Vec<u8>>,
-    /// Whether the directory of its hash states was made.
+    /// `true` if the directory `hashstates` was created.
     pub hash_states: bool,
-    /// The algorithms for which a directory of hash states was made, one bit each.
+    /// The algorithms whose directory in `hashstates` was created, one bit each.
     pub algorithms: u8,
-    /// When any of this changed.
+    /// When any of this changed, in seconds since 1970.
     pub updated: u32,
 }
 
 impl Upload {
-    /// Whether the directory of hash states of this algorithm was made.
+    /// Returns `true` if the directory of the algorithm in `hashstates` was created.
     pub fn has_hash_states_directory(&self, algorithm: Algorithm) -> bool {
         self.algorithms & 1 << position(algorithm) != 0
     }
 
-    /// With the directory of hash states of this algorithm.
+    /// With the directory of the algorithm in `hashstates`.
     #[must_use]
     pub fn with_hash_states_directory(mut self, algorithm: Algorithm) -> Self {
         self.algorithms |= 1 << position(algorithm);
         self
     }
 
-    /// Without the directory of hash states of this algorithm.
+    /// Without the directory of the algorithm in `hashstates`.
     #[must_use]
     pub fn without_hash_states_directory(mut self, algorithm: Algorithm) -> Self {
         self.algorithms &= !(1 << position(algorithm));
@@ -323,28 +324,28 @@ impl Upload {
     }
 }
 
-/// What a manifest names something as.
+/// The role of a digest in the manifest that references it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EdgeRole {
-    /// Its configuration.
+    /// The configuration.
     Config,
     /// A layer.
     Layer,
     /// A manifest of an index.
     Child,
-    /// The manifest that it is about.
+    /// The subject (OCI image-spec 1.1, "subject").
     Subject,
 }
 
 impl EdgeRole {
     const ALL: [Self; 4] = [Self::Config, Self::Layer, Self::Child, Self::Subject];
 
-    /// The role that a byte stands for.
+    /// The role of a byte.
     pub(super) fn of(byte: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.byte() == byte)
     }
 
-    /// What people call it.
+    /// The name of the role in messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Config => "config",

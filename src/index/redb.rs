@@ -1,11 +1,12 @@
-//! The store in a redb file: two-phase durable commits, opened again after a failure.
+//! The store in a redb file: two-phase durable commits, and reopening after a failure.
 //!
-//! A commit is visible at once and durable with the next sync (two-phase, so that no torn page
-//! is ever trusted; with quick repair, so that opening after a crash takes milliseconds). A
-//! commit or sync that fails closes the store to changes until it has [recovered](Redb::recover):
-//! what was committed since the last sync is lost then, which is why a journal stands in front.
+//! A commit is visible at once and durable with the next sync. Durable commits are two-phase, so
+//! that no torn page is ever trusted, and use quick repair, so that opening after a crash takes
+//! milliseconds. A failed commit or sync closes the store to changes until it has
+//! [recovered](Redb::recover). Commits since the last sync are lost then, which is why a journal
+//! stands in front.
 //!
-//! It and those below it are the only files that know redb.
+//! Only this file and those below it know redb.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -29,30 +30,30 @@ mod open;
 mod view;
 
 const TABLE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("facts");
-/// How long a recovery waits for readers to be done with the failed database.
+/// How long a recovery waits for readers of the failed database.
 const READERS_DONE: Duration = Duration::from_secs(5);
 
 /// A store in one file.
 pub struct Redb {
-    /// The directory that it is in, its name there, and what messages call it.
+    /// The directory, the file name in it, and the path for messages.
     dir: Dir,
     name: PathBuf,
     path: PathBuf,
     target: WriteTarget,
-    /// Nothing while it is opened again.
+    /// `None` while it is reopened.
     database: RwLock<Option<Database>>,
     /// The newest committed state, shared by readers until the next commit.
     view: RwLock<Option<Arc<View>>>,
-    /// Held by whoever changes something.
+    /// Held during a change.
     changes: Mutex<Changes>,
 }
 
-/// How far changes have come.
+/// The progress of changes.
 #[derive(Debug, Default)]
 struct Changes {
-    /// Whether something is visible that is not durable.
+    /// `true` if a commit is visible and not durable.
     volatile: bool,
-    /// Why nothing is taken any more.
+    /// Why no more changes are accepted.
     failed: Option<String>,
 }
 
@@ -64,7 +65,7 @@ impl std::fmt::Debug for Redb {
     }
 }
 
-/// What the engine says of a file.
+/// An error of the engine on a file.
 fn engine(path: &Path, error: &impl ToString) -> StoreError {
     StoreError::Engine {
         path: path.display().to_string(),
@@ -73,29 +74,29 @@ fn engine(path: &Path, error: &impl ToString) -> StoreError {
 }
 
 impl Redb {
-    /// Opens the store kept in the file `name` of a directory, or makes it.
+    /// Opens the store in the file `name` of a directory, or creates it.
     ///
     /// # Errors
-    /// [`StoreError::Format`] if a newer program has written it, [`StoreError::Engine`] if it
-    /// is damaged, [`StoreError::System`] if the system refuses.
+    /// [`StoreError::Format`] if a newer program wrote it, [`StoreError::Engine`] if it is damaged,
+    /// [`StoreError::System`] if the system returned an error.
     pub fn open(dir: &Dir, name: impl AsRef<Path>) -> Result<Self, StoreError> {
         Self::of(dir, name.as_ref(), WriteTarget::File)
     }
 
-    /// Opens the store kept in a file, which stays as it is: what is committed is kept in
-    /// memory, and gone with it.
+    /// Opens the store in a file that must exist and is not modified: commits are kept in memory
+    /// and dropped with the store.
     ///
     /// # Errors
-    /// As [`open`](Self::open); the file must be there.
+    /// As [`open`](Self::open).
     pub fn open_copy_on_write(dir: &Dir, name: impl AsRef<Path>) -> Result<Self, StoreError> {
         Self::of(dir, name.as_ref(), WriteTarget::Memory)
     }
 
-    /// Reads every page of a file that nobody has open, and compares its checksum; the file
-    /// stays as it is.
+    /// Reads every page of a file and verifies its checksum. No process may have the file open; it
+    /// is not modified.
     ///
     /// # Errors
-    /// [`StoreError::Engine`] if one is damaged.
+    /// [`StoreError::Engine`] if a page is damaged.
     pub fn check(dir: &Dir, name: impl AsRef<Path>) -> Result<(), StoreError> {
         open::check(dir, name.as_ref())
     }
@@ -140,7 +141,7 @@ impl Redb {
         self.engine(&"it is being opened again after a failure")
     }
 
-    /// Runs a change; one that fails closes the store to others.
+    /// Runs a change; a failure closes the store to others.
     fn change<T>(
         &self,
         changes: &mut Changes,
@@ -170,7 +171,7 @@ impl Redb {
     }
 }
 
-/// A transaction that survives power loss once it is committed.
+/// Starts a transaction whose commit is durable.
 fn durable(database: &Database) -> Result<redb::WriteTransaction, redb::Error> {
     let mut transaction = database.begin_write()?;
     transaction.set_durability(Durability::Immediate)?;
@@ -225,12 +226,12 @@ impl Store for Redb {
         if changes.failed.is_none() {
             return Ok(());
         }
-        // Held, so that who reads meanwhile waits.
+        // Held, so that readers wait.
         let (mut view, mut slot) = (self.view.write(), self.database.write());
         (*view, *slot) = (None, None);
         let until = Instant::now() + READERS_DONE;
         let mut opened = open(&self.dir, &self.name, self.target);
-        // Readers that began before still hold the file.
+        // Earlier readers still have the file open.
         while matches!(opened, Err(StoreError::Engine { .. })) && Instant::now() < until {
             std::thread::yield_now();
             opened = open(&self.dir, &self.name, self.target);
@@ -241,7 +242,7 @@ impl Store for Redb {
     }
 }
 
-/// The table as of one moment, as a store of its own.
+/// A read transaction on the table, as a store of its own.
 struct RedbSnapshot {
     path: PathBuf,
     view: Arc<View>,
@@ -274,7 +275,7 @@ impl Store for RedbSnapshot {
     }
 }
 
-/// Applies a batch, if its preconditions hold.
+/// Applies a batch if its preconditions hold.
 fn apply(
     table: &mut Table<'_, &'static [u8], &'static [u8]>,
     batch: &Batch,
@@ -310,11 +311,11 @@ fn apply(
 }
 
 impl Drop for Redb {
-    /// What is visible becomes durable. The engine writes once more when it is closed.
+    /// Makes everything visible durable. The engine writes once more when it is closed.
     fn drop(&mut self) {
         if self.target == WriteTarget::Memory {
-            // The engine writes when it closes, and ends the process where a page that it then
-            // reads is damaged. There is nothing to close: what is left goes with the process.
+            // Closing makes the engine write, and abort the process if a page that it reads then is
+            // damaged. Nothing needs closing: memory is freed with the process.
             std::mem::forget(self.database.get_mut().take());
             return;
         }

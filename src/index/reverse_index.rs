@@ -1,4 +1,4 @@
-//! Reverse facts: who holds, tags and names a digest.
+//! The reverse index: repositories, tags and manifests that reference a digest.
 
 use super::key::{FieldReader, Key};
 use super::record::{DigestId, EdgeRole, RepositoryId};
@@ -7,7 +7,7 @@ use crate::digest::Digest;
 use crate::name::{Namespace, Tag};
 
 impl Index {
-    /// Whether any repository holds this digest as a revision.
+    /// Returns `true` if any repository has this digest as a revision.
     pub fn is_revision(&self, digest: &Digest) -> Result<bool, IndexError> {
         let Some(id) = self.view().id_of(digest)? else {
             return Ok(false);
@@ -16,7 +16,7 @@ impl Index {
         Ok(!self.scan(&range, 1)?.is_empty())
     }
 
-    /// The manifests that name this digest in one of these roles.
+    /// Returns the manifests that reference this digest in one of these roles.
     pub fn referenced_by(
         &self,
         digest: &Digest,
@@ -36,7 +36,8 @@ impl Index {
         Ok(manifests)
     }
 
-    /// What a manifest names, in its own order; nothing of what is no manifest.
+    /// Returns the references of a manifest in document order; empty for a digest that is no
+    /// manifest.
     pub fn references(&self, manifest: &Digest) -> Result<Vec<(EdgeRole, Digest)>, IndexError> {
         let Some(id) = self.view().id_of(manifest)? else {
             return Ok(Vec::new());
@@ -52,7 +53,7 @@ impl Index {
             .collect()
     }
 
-    /// At most `limit` tags that are at this digest, of one repository or of all.
+    /// Returns at most `limit` tags that point to this digest, in one repository or in all.
     pub fn tags_at(
         &self,
         digest: &Digest,
@@ -79,7 +80,7 @@ impl Index {
             .collect()
     }
 
-    /// The name of a repository's number, while the repository exists.
+    /// Returns the name of a repository; `None` if the repository does not exist any more.
     pub fn repository_name(&self, id: RepositoryId) -> Result<Option<Namespace>, IndexError> {
         let key = Key::table(b'n').repository(id).into_bytes();
         let Some(value) = self.store.get(&key)? else {

@@ -1,9 +1,9 @@
-//! The store: the seam between facts and the engine that keeps them, an ordered map of bytes.
+//! The store: the seam between the facts and the engine, an ordered map from bytes to bytes.
 //!
-//! Synchronous, blocking, owned bytes, no held snapshots: what a database server can do as well
-//! as an embedded engine. A commit is atomic and visible to every reader when it returns; it is
-//! durable after the next [`Store::sync`] at the latest, always as a prefix of what was
-//! committed. It is not a retry loop: a conflict goes back to the caller.
+//! Calls are synchronous and take and return owned bytes, so that a database server can implement
+//! it as well as an embedded engine. A commit is atomic, and visible to every reader when it
+//! returns. It is durable at the latest after the next [`Store::sync`]; what survives a crash is
+//! always a prefix of the commits. The store does not retry: a conflict is returned to the caller.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,40 +18,40 @@ pub const BATCH_BYTES_MAX: usize = 1 << 20;
 /// A key and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
-/// What must hold for a batch to be committed.
+/// A condition that must hold for a batch to be committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Precondition {
-    /// There is no such key.
+    /// The key does not exist.
     Absent(Vec<u8>),
     /// The key has this value.
     Equals(Vec<u8>, Vec<u8>),
-    /// No key lies in this range.
+    /// No key is in this range.
     Empty(Range<Vec<u8>>),
 }
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WriteOp {
-    /// Sets a key.
+    /// Sets a key to a value.
     Put(Vec<u8>, Vec<u8>),
     /// Removes a key, which need not exist.
     Delete(Vec<u8>),
 }
 
-/// Changes that are made together, or not at all.
+/// Changes that are committed together or not at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// What must hold.
+    /// Conditions for the commit.
     pub preconditions: Vec<Precondition>,
-    /// What changes, in this order.
+    /// Changes in the order in which they apply.
     pub changes: Vec<WriteOp>,
-    /// The [position](Store::position) at which everything was as it must be, where somebody
-    /// counts: if nothing was committed since, nobody needs to look again.
+    /// The [position](Store::position) at which the preconditions held, if known. If nothing was
+    /// committed since, the store does not evaluate them again.
     pub as_of: Option<u64>,
 }
 
 impl Batch {
-    /// Refuses a batch over the limits.
+    /// Checks the limits of a batch.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         let operations = self.preconditions.len() + self.changes.len();
         let preconditions = self.preconditions.iter().map(|one| match one {
@@ -71,19 +71,19 @@ impl Batch {
     }
 }
 
-/// What became of a batch.
+/// The result of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommitOutcome {
-    /// It is visible.
+    /// The batch is committed and visible.
     Committed,
-    /// Nothing changed: this key, or one in the range beginning here, was not as required.
+    /// Nothing changed: a precondition on this key, or on the range that starts here, did not hold.
     Conflict(Vec<u8>),
 }
 
-/// Why the store could not do it.
+/// Why the store failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// A durable write did not succeed; what was committed after the last sync may be lost.
+    /// A write did not become durable; commits after the last successful sync may be lost.
     #[error(
         "the index stopped accepting changes after a write that did not become durable ({0}): check the disk, unmount, and mount again"
     )]
@@ -93,81 +93,112 @@ pub enum StoreError {
     Engine {
         /// The file.
         path: String,
-        /// What the engine says.
+        /// The engine's message.
         reason: String,
     },
-    /// The file is of a format that this program does not know.
+    /// The file has a format that this program does not read.
     #[error(
         "index {path} has format {found}, this program reads format {known}: use a newer regfs"
     )]
     Format {
         /// The file.
         path: String,
-        /// What it says.
+        /// The format of the file.
         found: u32,
-        /// What we read.
+        /// The format that this program writes.
         known: u32,
     },
-    /// The journal in front of the index lost something, or is not the index's own.
+    /// The journal of the index is incomplete, damaged, or belongs to another index.
     #[error(
         "{0}: put back what is missing, restore a backup, or go on with what there is by regfs \
          mount -o recover=accept or regfs fsck --repair, which keep the damaged segments aside"
     )]
     Journal(Arc<JournalDamage>),
-    /// More than a batch may hold.
+    /// A batch exceeds the limits.
     #[error(
         "a batch of {operations} operations and {bytes} bytes is over the limit of {BATCH_OPERATIONS_MAX} and {BATCH_BYTES_MAX}"
     )]
     BatchTooLarge {
-        /// Operations in it.
+        /// Its operations.
         operations: usize,
-        /// Bytes in it.
+        /// Its bytes.
         bytes: usize,
     },
-    /// The operating system refused, by its own code.
+    /// The operating system returned an error.
     #[error("index: {0}")]
     System(Arc<std::io::Error>),
-    /// What was kept as of one moment cannot change.
+    /// A snapshot cannot be changed.
     #[error("a snapshot of the index takes no changes")]
     Snapshot,
 }
 
-/// An ordered map of bytes with atomic, optimistic commits.
+/// An ordered map from bytes to bytes with atomic, optimistic commits.
 pub trait Store: Send + Sync {
-    /// The value of a key.
+    /// Returns the value of a key.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`] or [`StoreError::System`] if the engine cannot read.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// At most `limit` pairs of the range, in the order of their keys. Read on from behind the
-    /// last key; each call sees its own moment.
+    /// Returns at most `limit` pairs of a range, in key order. To continue, call again with a range
+    /// that starts after the last key. Each call reads one point in time of its own.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
     fn scan(&self, range: Range<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError>;
 
-    /// Makes all changes, if all preconditions hold.
+    /// Commits all changes if all preconditions hold; otherwise changes nothing and returns
+    /// [`CommitOutcome::Conflict`]. At most [`BATCH_OPERATIONS_MAX`] operations and
+    /// [`BATCH_BYTES_MAX`] bytes.
+    ///
+    /// # Errors
+    /// [`StoreError::BatchTooLarge`]; [`StoreError::Poisoned`] after a write that did not become
+    /// durable; [`StoreError::Snapshot`] on a snapshot; [`StoreError::Engine`] or
+    /// [`StoreError::System`] if the engine cannot write.
     fn commit(&self, batch: Batch) -> Result<CommitOutcome, StoreError>;
 
-    /// Returns when everything committed before the call is durable; free if that is so.
+    /// Returns once everything committed before the call is durable. It costs nothing if that is
+    /// already so.
+    ///
+    /// # Errors
+    /// [`StoreError::Poisoned`] if the write did not become durable, now or earlier;
+    /// [`StoreError::System`] if there is no space.
     fn sync(&self) -> Result<(), StoreError>;
 
-    /// How far commits have come: a number that grows with each, 0 where nobody counts.
+    /// The number of the newest commit, which grows with each commit; 0 if the store does not count
+    /// commits.
     fn position(&self) -> u64 {
         0
     }
 
-    /// Whether everything committed up to a position is durable, as far as can be told at once.
+    /// Returns `true` if everything committed up to `position` is known to be durable. It never
+    /// waits.
     fn is_durable(&self, _position: u64) -> bool {
         false
     }
 
-    /// Everything as of now: later commits do not show, and it takes none itself. While it is
-    /// held it costs room below, for what it keeps from being reused.
+    /// Returns the content as of now, as a store that later commits do not change and that takes no
+    /// commits. While it exists, the engine cannot reuse the space of what has been changed since.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
     fn snapshot(&self) -> Result<Arc<dyn Store>, StoreError>;
 
-    /// Tries to take changes again after a commit or sync has failed that nobody relies on.
+    /// Makes the store accept changes again after a failed commit or sync. The caller must hold the
+    /// data that may be lost.
+    ///
+    /// # Errors
+    /// As opening the store; it stays closed to changes then.
     fn recover(&self) -> Result<(), StoreError> {
         Ok(())
     }
 
-    /// Takes `count` numbers from the counter kept at `key`. None is ever given out twice, not
-    /// even after a crash.
+    /// Allocates `count` consecutive numbers from the counter at `key`, starting at 1. No number is
+    /// allocated twice, even after a crash.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get) and [`commit`](Self::commit); [`StoreError::Engine`] if the counter is
+    /// damaged.
     fn allocate(&self, key: &[u8], count: u64) -> Result<Range<u64>, StoreError> {
         loop {
             let old = self.get(key)?;
@@ -202,7 +233,7 @@ pub trait Store: Send + Sync {
 
 #[cfg(test)]
 pub(crate) mod contract {
-    //! What every store must do; each implementation's tests call [`all`].
+    //! The contract of every store; the tests of each implementation call [`all`].
 
     use super::*;
 
@@ -228,7 +259,7 @@ pub(crate) mod contract {
             .collect()
     }
 
-    /// Runs every check on a fresh store each.
+    /// Runs every check, each on a fresh store.
     pub(crate) fn all(make: &dyn Fn() -> std::sync::Arc<dyn Store>) {
         for check in [
             a_commit_is_visible_when_it_returns,

@@ -1,4 +1,4 @@
-//! The typed facts, on both stores.
+//! Tests of the typed facts, on both stores.
 
 use super::*;
 use crate::digest::Algorithm;
@@ -21,7 +21,7 @@ fn name(text: &str) -> Namespace {
     text.parse().unwrap()
 }
 
-/// Makes a repository and returns its number.
+/// Creates a repository and returns its id.
 fn make(index: &Index, text: &str) -> RepositoryId {
     index
         .transact(|facts| {

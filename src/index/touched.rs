@@ -1,24 +1,24 @@
-//! Touched: directories whose change in this second is written down already.
+//! Directories whose change in the current second is already written.
 //!
-//! A time has the precision of a second: what changes a directory again in the same one has
-//! nothing to write.
+//! Times have a precision of one second: a further change of a directory in the same second writes
+//! nothing.
 
 use std::collections::HashSet;
 
 use parking_lot::Mutex;
 
-/// A second, and the rows that have it as their time.
+/// A second, and the keys of the rows that have it as their time.
 #[derive(Debug, Default)]
 pub(super) struct Touched(Mutex<(u32, HashSet<Vec<u8>>)>);
 
 impl Touched {
-    /// Whether a row is known to have this second as its time.
+    /// Returns `true` if a row is known to have this second as its time.
     pub(super) fn contains(&self, row: &[u8], second: u32) -> bool {
         let touched = self.0.lock();
         touched.0 == second && touched.1.contains(row)
     }
 
-    /// Rows were committed with this second as their time.
+    /// Records that rows were committed with this second as their time.
     pub(super) fn insert(&self, rows: Vec<Vec<u8>>, second: u32) {
         if rows.is_empty() {
             return;
@@ -30,7 +30,7 @@ impl Touched {
         touched.1.extend(rows);
     }
 
-    /// A row has another time, or none.
+    /// Forgets a row that has another time now, or none.
     pub(super) fn remove(&self, row: &[u8]) {
         self.0.lock().1.remove(row);
     }

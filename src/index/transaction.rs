@@ -1,8 +1,8 @@
-//! Transactions: facts read and changed as one, optimistically.
+//! Transactions: facts that are read and changed atomically, with optimistic concurrency control.
 //!
-//! What a transaction reads is remembered, and must be unchanged when it commits; what it must
-//! find empty is checked again at that moment. It reads its own changes by key; ranges show
-//! only what is committed.
+//! The commit checks that every value the transaction read is unchanged, and that every range it
+//! required to be empty still is. By key a transaction reads its own changes; scans return
+//! committed rows only.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -28,21 +28,21 @@ mod upload;
 
 pub use time::{DirectoryTime, TimeKey};
 
-/// Facts, read and changed as one.
+/// Facts, read and changed atomically.
 pub struct Transaction<'a> {
     pub(super) store: &'a dyn Store,
     interner: &'a Interner,
     touched: &'a Touched,
-    /// Rows of times that are set to now.
+    /// Keys of the rows of table W that are set to the current time.
     touches: Vec<Vec<u8>>,
     now: u32,
     read: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     written: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     empty: Vec<Range<Vec<u8>>>,
-    /// The repository that was looked for last, where nothing will be committed: nearly all that
-    /// is asked of a directory is asked by its repository's number.
+    /// The repository that was read last, if this transaction only reads: most reads of a directory
+    /// start with the id of its repository.
     last: Option<(Namespace, Option<Repository>)>,
-    /// How far the store had come before anything was read; nothing if nothing is committed.
+    /// The position of the store before the first read; `None` if this transaction only reads.
     began: Option<u64>,
 }
 
@@ -70,7 +70,7 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// One whose changes will be committed.
+    /// Starts a transaction that can be committed.
     pub(super) fn begin(
         store: &'a dyn Store,
         interner: &'a Interner,
@@ -86,12 +86,12 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// Rows of times that were set to now, and now.
+    /// Takes the keys of the rows that were set to the current time, and that time.
     pub(super) fn take_touched(&mut self) -> (Vec<Vec<u8>>, u32) {
         (std::mem::take(&mut self.touches), self.now)
     }
 
-    /// What to commit; nothing if nothing changes.
+    /// The batch to commit; `None` if nothing changes.
     pub(super) fn batch(self) -> Option<Batch> {
         if self.written.is_empty() {
             return None;
@@ -114,7 +114,7 @@ impl<'a> Transaction<'a> {
         })
     }
 
-    /// The value of a key, as this transaction sees it.
+    /// The value of a key, including changes of this transaction.
     pub(super) fn get(&mut self, key: Vec<u8>) -> Result<Option<Vec<u8>>, IndexError> {
         if let Some(value) = self.written.get(&key).or_else(|| self.read.get(&key)) {
             return Ok(value.clone());
@@ -126,7 +126,7 @@ impl<'a> Transaction<'a> {
         Ok(value)
     }
 
-    /// Whether nothing will be committed.
+    /// Returns `true` if this transaction cannot be committed.
     fn is_read_only(&self) -> bool {
         self.began.is_none()
     }
@@ -152,7 +152,7 @@ impl<'a> Transaction<'a> {
         decode(&value).map(Some).ok_or(IndexError::Record { key })
     }
 
-    /// Whether nothing lies in a range; if so, that must hold until the commit.
+    /// Returns `true` if a range is empty. If so, the commit fails unless it still is.
     fn require_empty(&mut self, range: Range<Vec<u8>>) -> Result<bool, IndexError> {
         let empty = !self.any(&range)?;
         if empty {

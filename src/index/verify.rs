@@ -1,11 +1,11 @@
-//! Verification: the index against itself, table by table, as of one moment.
+//! Verification: checks the index table by table, on one snapshot.
 //!
-//! Every row must decode, digests and repositories must be what their numbers say, and each
-//! reverse table must hold exactly what its own direction says: compared by a sum over all rows,
-//! and row by row only where the sums differ. What it learns of every digest on the way it keeps
-//! in a [`Census`], a few bytes each, for those who compare facts with bytes.
+//! Every row must decode, the ids of digests and repositories must agree in both directions, and
+//! each reverse table must match its forward table: both are compared by a sum over all rows, and
+//! row by row only if the sums differ. A [`Census`] collects a few bytes about every digest, for
+//! callers that compare the facts with the stored blobs.
 //!
-//! It changes nothing; [`Index::mend`] does.
+//! It changes nothing; [`Index::repair`] does.
 
 use std::collections::HashMap;
 
@@ -29,45 +29,45 @@ const PAGE: usize = 4_096;
 /// What is wrong with a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FlawKind {
-    /// It cannot be read.
+    /// The row cannot be decoded.
     RecordDamaged,
-    /// A digest's number leads to another digest, or to none.
+    /// The id of a digest leads to another digest, or to none.
     DigestWithoutNumber,
-    /// A number's digest has another number, or none.
+    /// The digest of an id has another id, or none.
     NumberWithoutDigest,
-    /// A repository's number leads to another name, or to none.
+    /// The id of a repository leads to another name, or to none.
     RepositoryWithoutNumber,
-    /// A number's repository has another number, or none.
+    /// The repository of an id has another id, or none.
     NumberWithoutRepository,
-    /// It belongs to a repository that does not exist.
+    /// The row belongs to a repository that does not exist.
     RowWithoutRepository,
-    /// It is about a digest that is not known, or stands under another.
+    /// The row refers to an unknown digest, or its key does not match its digest.
     LinkOutOfPlace,
-    /// The reverse of a fact is not there.
+    /// A fact has no reverse row.
     ReverseMissing,
-    /// A reverse without its fact.
+    /// A reverse row has no fact.
     ReverseStale,
-    /// A hash state of an upload that does not exist.
+    /// A hash state belongs to an upload that does not exist.
     HashStateWithoutUpload,
-    /// Bytes of a small blob that is none.
+    /// The content of an inline blob belongs to a digest that is none.
     BytesWithoutBlob,
 }
 
-/// A row with which something is wrong.
+/// A row with a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flaw {
-    /// What.
+    /// The kind of fault.
     pub kind: FlawKind,
-    /// The row's key; of a row that is missing, the one that it should have.
+    /// The key of the row, or the key that a missing row should have.
     pub key: Vec<u8>,
-    /// The row's value; nothing of one that is missing.
+    /// The value of the row; `None` for a missing row.
     pub value: Option<Vec<u8>>,
 }
 
-/// Hears of flaws.
+/// Receives flaws.
 type FlawSink<'a> = &'a mut dyn FnMut(Flaw);
 
-/// Reads what stands in a key behind its repository; nothing if it is not there.
+/// Reads what follows the repository in a key; `None` if it is malformed.
 type KeySuffix = fn(&mut FieldReader<'_>) -> Option<()>;
 
 impl Index {
@@ -80,7 +80,11 @@ impl Index {
         self.rows(Key::table(table), visit)
     }
 
-    /// Verifies every table; tells of each flaw, and gives what is known of every digest.
+    /// Verifies every table. Calls `report` with each flaw, and returns what it learned about
+    /// digests and repositories.
+    ///
+    /// # Errors
+    /// Those of [`Store::scan`](super::Store::scan); a damaged row is a flaw and not an error.
     pub fn verify(&self, report: &mut dyn FnMut(Flaw)) -> Result<Census, IndexError> {
         let mut census = Census::default();
         self.verify_digests(&mut census, report)?;
@@ -172,7 +176,7 @@ impl Index {
         Ok(())
     }
 
-    /// Tables whose rows are about a repository and a digest.
+    /// Verifies the tables whose rows belong to a repository and a digest.
     fn verify_links(&self, census: &mut Census, report: FlawSink<'_>) -> Result<(), IndexError> {
         let tables: [(u8, KeySuffix); 4] = [
             (b'L', nothing),
@@ -319,19 +323,19 @@ fn flaw(kind: FlawKind, key: Vec<u8>, value: Vec<u8>) -> Flaw {
     }
 }
 
-/// Behind the repository stands what is looked at elsewhere.
+/// The rest of the key is checked elsewhere.
 #[expect(clippy::unnecessary_wraps, reason = "it is one of several")]
 fn nothing(_fields: &mut FieldReader<'_>) -> Option<()> {
     Some(())
 }
 
-/// Passes over a tag and what ends it.
+/// Skips a tag and its terminator.
 fn skip_tag(fields: &mut FieldReader<'_>) -> Option<()> {
     let end = fields.0.iter().position(|byte| *byte == 0)?;
     fields.take(end + 1).map(drop)
 }
 
-/// Whether a key begins with a repository that exists, and goes on as it should.
+/// Checks that a key starts with an existing repository and continues as expected.
 fn refers_to(
     census: &Census,
     rest: KeySuffix,
@@ -344,7 +348,7 @@ fn refers_to(
     rest(fields).ok_or(FlawKind::RecordDamaged)
 }
 
-/// Whether a link stands under its digest, and names one that is known.
+/// Checks that the key of a link matches its digest, and that its target is known.
 fn link(census: &mut Census, rest: KeySuffix, key: &[u8], value: &[u8]) -> Result<(), FlawKind> {
     let mut fields = FieldReader(key.get(1..).unwrap_or_default());
     refers_to(census, rest, &mut fields)?;
@@ -370,7 +374,7 @@ fn link(census: &mut Census, rest: KeySuffix, key: &[u8], value: &[u8]) -> Resul
     Ok(())
 }
 
-/// Whether a tag's value can be read, and names a digest that is known.
+/// Checks that the value of a tag can be decoded and names a known digest.
 fn tag_value(census: &mut Census, value: &[u8]) -> Option<()> {
     let mut fields = FieldReader(value);
     fields.u8()?;

@@ -1,47 +1,46 @@
-//! Packed: a node in little room, for tables that hold very many.
+//! A compact node, for tables with many entries.
 //!
-//! What there is most of (links, tags, blobs, each with its directories) takes 72 bytes besides
-//! the names that it shares with others; the rest is kept aside. It says nothing that the node
-//! does not.
+//! The most frequent nodes (links, tags and blobs, and their directories) take 72 bytes besides the
+//! names, which are shared; others are boxed. It holds the same information as the node.
 
 use super::Node;
 use crate::digest::{Algorithm, Digest};
 use crate::name::{LinkSet, RepositoryName, Tag};
 
-/// A node in little room. Two are equal if their nodes are.
+/// A compact node. Two are equal if their nodes are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CompactNode(CompactForm);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum CompactForm {
-    /// `blobs/sha256/<2 hex>/<hex>`, or `data` below.
+    /// `blobs/sha256/<2 hex>/<hex>`, or `data` below it.
     Blob { digest: [u8; 32], data: bool },
-    /// A layer's link by sha256, or its directory.
+    /// A layer link by sha256, or its directory.
     Layer {
         repository: RepositoryName,
         digest: [u8; 32],
         link: bool,
     },
-    /// The same of a revision.
+    /// A revision link, or its directory.
     Revision {
         repository: RepositoryName,
         digest: [u8; 32],
         link: bool,
     },
-    /// The same of a tag's index.
+    /// A link of a tag's index, or its directory.
     Index {
         repository: RepositoryName,
         tag: Tag,
         digest: [u8; 32],
         link: bool,
     },
-    /// A tag and what is fixed below it.
+    /// A tag and the fixed nodes below it.
     Tag(RepositoryName, Tag, TagPart),
-    /// Any other.
+    /// Any other node.
     Aside(Box<Node>),
 }
 
-/// The tag's directory and what is fixed below it.
+/// A tag's directory, or a fixed node below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum TagPart {
     Directory,

@@ -1,11 +1,10 @@
-//! Moved: where a node stands once a repository, or a directory on the way to some, has another
-//! name.
+//! Paths after the rename of a repository, or of a directory that leads to some.
 
 use super::Node;
 use crate::name::{Namespace, RepositoryName};
 
 impl Node {
-    /// Where this is once `from` is called `to`; nothing if it is not below `from`.
+    /// The path of this node after `from` is renamed to `to`; `None` if it is not below `from`.
     pub fn moved(&self, from: &Namespace, to: &Namespace) -> Option<Self> {
         let within = match self {
             Self::Namespace(namespace) => namespace,
@@ -18,7 +17,7 @@ impl Node {
     }
 }
 
-/// What a repository is called once `from` is called `to`; nothing if it is not below `from`.
+/// The name of a repository after `from` is renamed to `to`; `None` if it is not below `from`.
 pub fn moved(name: &RepositoryName, from: &Namespace, to: &Namespace) -> Option<RepositoryName> {
     let new: Namespace = name.namespace().moved(from, to)?.parse().ok()?;
     new.repository()

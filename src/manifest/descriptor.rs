@@ -1,4 +1,4 @@
-//! Descriptors: how a manifest names something (OCI image-spec 1.1.1, "Content Descriptors").
+//! Descriptors (OCI image-spec 1.1.1, "Content Descriptors").
 
 use std::borrow::Cow;
 
@@ -11,14 +11,14 @@ use super::uri::Uri;
 use super::{ManifestRule, Reference, ReferenceRole, ReferencedDigest, Refusal, Requirement};
 use crate::digest::{Algorithm, Digest};
 
-/// A descriptor whose fields are all of their form.
+/// A valid descriptor.
 pub(super) struct Descriptor {
     pub(super) media_type: String,
     pub(super) digest: ReferencedDigest,
     pub(super) size: u64,
-    /// How many URLs it has.
+    /// The number of its URLs.
     pub(super) urls: usize,
-    /// The first of them that is not of http or https, or has a fragment: its place and itself.
+    /// The first URL that is not http or https, or has a fragment, and its position.
     pub(super) unfetchable_url: Option<(usize, String)>,
     pub(super) has_platform: bool,
     pub(super) pointer: String,
@@ -36,14 +36,14 @@ impl Descriptor {
         }
     }
 
-    /// Where the URL stands that no registry would fetch from.
+    /// The JSON pointer of [`unfetchable_url`](Self::unfetchable_url).
     pub(super) fn unfetchable_url_pointer(&self) -> String {
         let at = self.unfetchable_url.as_ref().map_or(0, |(at, _)| *at);
         format!("{}/urls/{at}", self.pointer)
     }
 }
 
-/// Reads an array of descriptors, which stands at `pointer`.
+/// Reads an array of descriptors at `pointer`.
 pub(super) fn descriptors(value: Json<'_>, pointer: &str) -> Result<Vec<Descriptor>, Refusal> {
     let values = array(value, "an array of descriptors");
     let numbered = values.map_err(|refusal| refusal.under(pointer))?.elements();
@@ -53,12 +53,12 @@ pub(super) fn descriptors(value: Json<'_>, pointer: &str) -> Result<Vec<Descript
         .collect()
 }
 
-/// Reads a descriptor, which stands at `pointer`.
+/// Reads a descriptor at `pointer`.
 pub(super) fn descriptor(value: Json<'_>, pointer: &str) -> Result<Descriptor, Refusal> {
     read(value, pointer).map_err(|refusal| refusal.under(pointer))
 }
 
-/// Reads a descriptor; the places of refusals are within it.
+/// Reads a descriptor; pointers in refusals are relative to it.
 fn read(value: Json<'_>, pointer: &str) -> Result<Descriptor, Refusal> {
     let fields = ObjectFields::of(object(value, "a descriptor")?, object_fields::DESCRIPTOR)?;
     let media_type = fields.required("mediaType", media_type)?.into_owned();
@@ -80,7 +80,7 @@ fn read(value: Json<'_>, pointer: &str) -> Result<Descriptor, Refusal> {
     })
 }
 
-/// A media type, `type/subtype` of RFC 6838, perhaps with parameters.
+/// A media type, `type/subtype` of RFC 6838, optionally with parameters.
 pub(super) fn media_type(value: Json<'_>) -> Result<Cow<'_, str>, Refusal> {
     let text = text(value)?;
     if is_media_type(&text) {
@@ -95,7 +95,7 @@ pub(super) fn media_type(value: Json<'_>) -> Result<Cow<'_, str>, Refusal> {
     ))
 }
 
-/// Whether a text is a media type, perhaps with parameters.
+/// Returns `true` if a text is a media type, optionally with parameters.
 pub(super) fn is_media_type(text: &str) -> bool {
     let essence = text.split(';').next().unwrap_or_default();
     essence
@@ -103,7 +103,7 @@ pub(super) fn is_media_type(text: &str) -> bool {
         .is_some_and(|(kind, subtype)| restricted_name(kind) && restricted_name(subtype.trim_end()))
 }
 
-/// A name as RFC 6838 section 4.2 restricts it.
+/// A restricted name (RFC 6838 section 4.2).
 fn restricted_name(name: &str) -> bool {
     let alphanumeric = |byte: u8| byte.is_ascii_alphanumeric();
     (1..=127).contains(&name.len())
@@ -113,7 +113,7 @@ fn restricted_name(name: &str) -> bool {
             .all(|byte| alphanumeric(byte) || b"!#$&-^_.+".contains(&byte))
 }
 
-/// A digest, of an algorithm that we know or of another that the grammar admits.
+/// A digest of a known algorithm, or of another one that the grammar admits.
 pub(super) fn named(value: Json<'_>) -> Result<ReferencedDigest, Refusal> {
     let text = text(value)?;
     if let Ok(digest) = text.parse() {
@@ -133,7 +133,7 @@ pub(super) fn named(value: Json<'_>) -> Result<ReferencedDigest, Refusal> {
     ))
 }
 
-/// `algorithm` of image-spec's grammar of digests.
+/// `algorithm` in the grammar of digests (image-spec).
 fn is_algorithm(text: &str) -> bool {
     text.split(['+', '.', '_', '-']).all(|component| {
         let mut bytes = component.bytes();
@@ -141,7 +141,7 @@ fn is_algorithm(text: &str) -> bool {
     })
 }
 
-/// `encoded` of image-spec's grammar of digests.
+/// `encoded` in the grammar of digests (image-spec).
 fn is_encoded(text: &str) -> bool {
     let admitted = |one: u8| one.is_ascii_alphanumeric() || b"=_-".contains(&one);
     !text.is_empty() && text.bytes().all(admitted)
@@ -158,7 +158,7 @@ fn size(value: Json<'_>) -> Result<u64, Refusal> {
     })
 }
 
-/// Annotations are strings by strings.
+/// Annotations map strings to strings.
 pub(super) fn annotations(value: Json<'_>) -> Result<(), Refusal> {
     let mut members = object(value, "an object of strings")?.members();
     let wrong = members.find(|(_, value)| value.json_type() != JsonType::String);
@@ -168,7 +168,7 @@ pub(super) fn annotations(value: Json<'_>) -> Result<(), Refusal> {
     })
 }
 
-/// Embedded data must be just what the digest and size say.
+/// Embedded data must match the digest and the size.
 fn data(value: Json<'_>, named: &ReferencedDigest, size: u64) -> Result<(), Refusal> {
     let mismatch = |value: String| {
         let expected = format!("base64 of the {size} bytes of {named}");
@@ -179,7 +179,7 @@ fn data(value: Json<'_>, named: &ReferencedDigest, size: u64) -> Result<(), Refu
     };
     let is = match named {
         ReferencedDigest::Known(digest) => Digest::of(digest.algorithm(), &bytes) == *digest,
-        // What nobody here can compute nobody can doubt.
+        // A digest of an unknown algorithm cannot be checked.
         ReferencedDigest::UnknownAlgorithm(_) => true,
     };
     if bytes.len() as u64 != size || !is {
@@ -188,7 +188,7 @@ fn data(value: Json<'_>, named: &ReferencedDigest, size: u64) -> Result<(), Refu
     Ok(())
 }
 
-/// A platform must say architecture and operating system.
+/// A platform must state architecture and operating system.
 fn platform(value: Json<'_>) -> Result<(), Refusal> {
     let fields = ObjectFields::of(object(value, "an object")?, object_fields::PLATFORM)?;
     for key in ["architecture", "os"] {
@@ -206,7 +206,7 @@ fn platform(value: Json<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Reads an array of strings one by one, each with its position.
+/// Reads an array of strings; `read` gets each with its position. Returns their number.
 fn strings(
     value: Json<'_>,
     mut read: impl FnMut(usize, &str) -> Result<(), Refusal>,
@@ -220,8 +220,8 @@ fn strings(
     Ok(count)
 }
 
-/// URLs must be URIs (RFC 3986). That they should be of http or https is advice; how many there
-/// are, and the first that is not so.
+/// URLs must be URIs (RFC 3986); http and https are only recommended. Returns the number of URLs,
+/// and the first that is not fetchable.
 fn urls(value: Json<'_>) -> Result<(usize, Option<(usize, String)>), Refusal> {
     let mut odd = None;
     let count = strings(value, |at, url| {

@@ -1,17 +1,17 @@
-//! Documents: bytes that are one JSON object, as a manifest must be.
+//! Documents: bytes that contain one JSON object, as a manifest must.
 
 use super::json::{DuplicateNames, Json, JsonType, SyntaxError, SyntaxErrorKind, below, scan};
 use super::object_fields::{self, ObjectFields};
 use super::{ManifestRule, Refusal};
 
-/// A document whose syntax was checked.
+/// A document with valid syntax.
 pub(super) struct Document<'a> {
     pub(super) object: Json<'a>,
     pub(super) fields: ObjectFields<'a>,
 }
 
 impl<'a> Document<'a> {
-    /// Reads bytes that must be one object, in UTF-8, with each name once.
+    /// Reads bytes that must be one object in UTF-8 without duplicate names.
     pub(super) fn parse_strict(bytes: &'a [u8]) -> Result<Self, Refusal> {
         if let Err(error) = std::str::from_utf8(bytes) {
             return Err(not_json(error.to_string()));
@@ -37,7 +37,7 @@ impl<'a> Document<'a> {
     }
 }
 
-/// Bytes that Go's decoder reads as an object, whatever else is wrong with them.
+/// Reads bytes that Go's decoder accepts as an object, even if they break other rules.
 pub(super) fn parse_lenient_object(bytes: &[u8]) -> Option<Json<'_>> {
     scan(bytes, DuplicateNames::Allow).ok()?;
     Some(Json::of(bytes)).filter(|value| value.json_type() == JsonType::Object)

@@ -1,8 +1,8 @@
-//! JSON values as spans of a document whose syntax was checked before: nothing is built, so that
-//! the deepest and widest document costs a reader no more than passing over it.
+//! JSON values as spans of a document with valid syntax. No tree is built, so the deepest and
+//! widest document costs a reader no more than skipping it.
 //!
-//! Numbers, strings and names mean what Go's `encoding/json` takes them for, since registries
-//! read them with it. Which grammar a document must keep is in [`scan`].
+//! Numbers, strings and names are interpreted as Go's `encoding/json` does, since registries read
+//! them with it. [`scan`] checks the grammar.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,11 +12,11 @@ mod text;
 
 pub(super) use scan::{DEPTH_MAX, DuplicateNames, SyntaxError, SyntaxErrorKind, scan};
 
-/// A value: its bytes in the document, which begin and end with it.
+/// A value: its bytes in the document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Json<'a>(&'a [u8]);
 
-/// What a value is.
+/// The type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum JsonType {
     Null,
@@ -28,12 +28,12 @@ pub(super) enum JsonType {
 }
 
 impl<'a> Json<'a> {
-    /// The value of a document that [`scan`] has found to be one.
+    /// The value of a document that [`scan`] has accepted.
     pub(super) fn of(document: &'a [u8]) -> Self {
         Cursor(document).value()
     }
 
-    /// What it is.
+    /// The type of the value.
     pub(super) fn json_type(self) -> JsonType {
         match self.0.first() {
             Some(b'{') => JsonType::Object,
@@ -45,33 +45,33 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The text of a string; `None` if it is something else.
+    /// The text of a string; `None` for another type.
     pub(super) fn text(self) -> Option<Cow<'a, str>> {
         let within = self.0.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
         Some(text::decode(within))
     }
 
-    /// A number without a fraction and an exponent that fits 64 bits, as Go reads one into an
-    /// integer; `None` if it is something else.
+    /// The value of a number without fraction and exponent that fits 64 bits, as Go decodes an
+    /// integer; `None` for anything else.
     pub(super) fn integer(self) -> Option<i64> {
         let literal = (self.json_type() == JsonType::Number).then_some(self.0)?;
         std::str::from_utf8(literal).ok()?.parse().ok()
     }
 
-    /// Names and values of an object in the document's order; none of another value.
+    /// The names and values of an object in document order; empty for another type.
     pub(super) fn members(self) -> Members<'a> {
         let within = self.0.strip_prefix(b"{").unwrap_or_default();
         Members(Cursor(within))
     }
 
-    /// The values of an array; none of another value.
+    /// The values of an array; empty for another type.
     pub(super) fn elements(self) -> Elements<'a> {
         let within = self.0.strip_prefix(b"[").unwrap_or_default();
         Elements(Cursor(within))
     }
 }
 
-/// Shows a value as it stands in a document; of what is large only how much there is.
+/// Shows a scalar as in the document, and of a container only its size.
 impl fmt::Display for Json<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.json_type() {
@@ -98,7 +98,7 @@ impl<'a> Iterator for Members<'a> {
     }
 }
 
-/// The values of an array.
+/// The elements of an array.
 pub(super) struct Elements<'a>(Cursor<'a>);
 
 impl<'a> Iterator for Elements<'a> {
@@ -109,12 +109,11 @@ impl<'a> Iterator for Elements<'a> {
     }
 }
 
-/// What of a document is still to be read.
+/// The unread rest of a document.
 struct Cursor<'a>(&'a [u8]);
 
 impl<'a> Cursor<'a> {
-    /// The next name or value of an object or array, behind what separates it from the one
-    /// before; `None` at the end.
+    /// The next name or value of a container, after its separator; `None` at the end.
     fn item(&mut self) -> Option<Json<'a>> {
         let separates = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b',' | b':');
         let at = self.0.iter().position(|byte| !separates(byte))?;
@@ -131,7 +130,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// How many bytes the value is long with which a text begins.
+/// The length in bytes of the value at the start of `text`.
 fn len(text: &[u8]) -> usize {
     match text.first() {
         Some(b'"') => string_len(text),
@@ -174,7 +173,7 @@ fn nested_len(text: &[u8]) -> usize {
     at
 }
 
-/// The pointer to a member of what `pointer` leads to (RFC 6901).
+/// The pointer to a member of the value at `pointer` (RFC 6901).
 pub(super) fn below(pointer: &str, name: &str) -> String {
     if name.contains(['~', '/']) {
         return format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"));

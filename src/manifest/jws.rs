@@ -1,9 +1,9 @@
-//! Signatures as they stand in signed schema 1 manifests: JSON web signatures (RFC 7515) over
-//! a payload that the document itself carries.
+//! Signatures of signed schema 1 manifests: JSON web signatures (RFC 7515) over a payload in the
+//! same document.
 //!
-//! Each signature's protected header says how many bytes of the document are the payload's
-//! beginning, and what its end is. The key that verifies a signature stands beside it: that a
-//! signature is good tells that the document is whole, not who made it.
+//! The protected header of each signature states how many bytes of the document start the payload,
+//! and the bytes that end it. The document contains the key that verifies a signature: a valid
+//! signature proves that the document is intact, not who made it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -19,21 +19,21 @@ use super::json::below;
 use super::object_fields::{ObjectFields, array};
 use super::{ManifestRule, Refusal, missing};
 
-/// The key under which signatures stand.
+/// The key of the signatures.
 pub(super) const SIGNATURES: &str = "signatures";
-/// Signatures of one document; more than anybody made, and few enough to verify at once.
+/// Most signatures of one document: more than occur, and few enough to verify at once.
 const SIGNATURES_MAX: usize = 16;
 
-/// What was signed, and by what.
+/// The payload of a signed document, and its signatures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct VerifiedPayload {
     /// The document before it was signed.
     pub(super) payload: Vec<u8>,
-    /// Each signature as distribution up to 2.4 kept it: a blob of its own.
+    /// Each signature as distribution up to 2.4 stored it, a blob of its own.
     pub(super) signatures: Vec<Vec<u8>>,
 }
 
-/// One signature. The order of its fields is that in which distribution writes them.
+/// A signature. Its fields are in the order in which distribution writes them.
 #[derive(Debug, Serialize, Deserialize)]
 struct Signature {
     header: JwsHeader,
@@ -51,7 +51,7 @@ struct JwsHeader {
     x5c: Option<Value>,
 }
 
-/// The header that is signed too.
+/// The header that is covered by the signature.
 #[derive(Debug, Deserialize)]
 struct ProtectedHeader {
     #[serde(rename = "formatLength")]
@@ -60,7 +60,7 @@ struct ProtectedHeader {
     format_tail: String,
 }
 
-/// What is wrong with a signature, in words.
+/// What is wrong with a signature, for messages.
 struct SignatureError(String);
 
 fn signature_error(text: impl Into<String>) -> SignatureError {
@@ -128,7 +128,7 @@ fn decode(what: &str, text: &str) -> Result<Vec<u8>, SignatureError> {
         .map_err(|error| signature_error(format!("with a {what} that is not base64url: {error}")))
 }
 
-/// The payload that a signature is of, if it verifies.
+/// Verifies a signature and returns its payload.
 fn check(signature: &Signature, bytes: &[u8]) -> Result<Vec<u8>, SignatureError> {
     let protected = protected(signature)?;
     let mut payload = bytes
@@ -158,7 +158,7 @@ fn protected(signature: &Signature) -> Result<ProtectedHeader, SignatureError> {
     })
 }
 
-/// Whether a signature is good.
+/// Returns `true` if a signature verifies.
 fn verifies(header: &JwsHeader, input: &[u8], signature: &[u8]) -> Result<bool, SignatureError> {
     let jwk = header.jwk.as_ref().ok_or_else(|| {
         signature_error("without a key (jwk) beside it; chains of certificates are not read")
@@ -203,15 +203,14 @@ fn unsupported(algorithm: &str) -> SignatureError {
     ))
 }
 
-/// A coordinate with the zeros that some writers leave out.
+/// Pads a coordinate with the zeros that some writers omit.
 fn padded(number: Vec<u8>, len: usize) -> Vec<u8> {
     let mut padded = vec![0; len.saturating_sub(number.len())];
     padded.extend(number);
     padded
 }
 
-/// Puts payload and signatures together again: the signed document, or nothing where they do
-/// not fit each other.
+/// Reassembles a signed document from its payload and signatures; `None` if they do not fit.
 pub(super) fn assemble(payload: &[u8], signatures: &[Vec<u8>]) -> Option<Vec<u8>> {
     let signatures: Vec<Signature> = signatures
         .iter()

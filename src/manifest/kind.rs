@@ -1,23 +1,23 @@
-//! Kinds: what a document is, told from its content alone.
+//! Kinds of manifests, detected from the content alone.
 
 use super::json::{Json, JsonType};
 use super::object_fields::ObjectFields;
 use super::{ManifestRule, Refusal};
 
-/// What a manifest is.
+/// The kind of a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Docker image manifest, version 2 schema 2.
     DockerManifest,
     /// Docker manifest list.
     DockerManifestList,
-    /// OCI image manifest, of an image or an artifact.
+    /// OCI image manifest, for an image or an artifact.
     OciManifest,
     /// OCI image index.
     OciIndex,
     /// Docker image manifest, version 2 schema 1, without signatures.
     Schema1,
-    /// The same, with its signatures.
+    /// Docker image manifest, version 2 schema 1, with signatures.
     Schema1Signed,
 }
 
@@ -31,7 +31,7 @@ impl Kind {
         Self::Schema1Signed,
     ];
 
-    /// The media type under which it is served.
+    /// The media type under which registries serve it.
     pub fn media_type(self) -> &'static str {
         match self {
             Self::DockerManifest => "application/vnd.docker.distribution.manifest.v2+json",
@@ -43,7 +43,7 @@ impl Kind {
         }
     }
 
-    /// What people call it.
+    /// The name of the kind in messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::DockerManifest => "Docker image manifest",
@@ -55,34 +55,34 @@ impl Kind {
         }
     }
 
-    /// The kind of this media type.
+    /// The kind with this media type.
     pub fn from_media_type(media_type: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
             .find(|kind| kind.media_type() == media_type)
     }
 
-    /// Whether it names manifests rather than layers.
+    /// Returns `true` if it references manifests rather than layers.
     pub fn is_index(self) -> bool {
         matches!(self, Self::DockerManifestList | Self::OciIndex)
     }
 
-    /// Whether it is of schema version 1.
+    /// Returns `true` for schema version 1.
     pub fn is_schema1(self) -> bool {
         matches!(self, Self::Schema1 | Self::Schema1Signed)
     }
 
-    /// Whether OCI's image-spec defines it.
+    /// Returns `true` for the kinds of OCI's image-spec.
     pub(super) fn is_oci(self) -> bool {
         matches!(self, Self::OciManifest | Self::OciIndex)
     }
 
-    /// The schema version that it says.
+    /// The schema version that a document of this kind states.
     fn schema_version(self) -> i64 {
         if self.is_schema1() { 1 } else { 2 }
     }
 
-    /// Which of the keys that make a kind are its own.
+    /// Returns `true` if a key of [`KIND_KEYS`] belongs to this kind.
     fn admits(self, key: &str) -> bool {
         match self {
             Self::DockerManifest | Self::OciManifest => matches!(key, "config" | "layers"),
@@ -92,10 +92,10 @@ impl Kind {
     }
 }
 
-/// The keys by which some reader of manifests tells a kind.
+/// The keys by which readers tell kinds apart.
 const KIND_KEYS: [&str; 5] = ["config", "layers", "manifests", "fsLayers", "history"];
 
-/// The kind of a document, which cannot be read as another.
+/// Returns the kind of a document, which must not be readable as another.
 pub(super) fn classify(document: &ObjectFields<'_>) -> Result<Kind, Refusal> {
     let has_key = |key: &&str| document.member(key).is_some();
     let index = has_key(&"manifests");
@@ -132,8 +132,8 @@ fn ambiguous(key: &str, value: String, expected: &str) -> Refusal {
     )
 }
 
-/// The kind that a document says or shows it is: by schema version, media type and shape, in
-/// this order, as distribution tells stored manifests.
+/// Detects the kind by schema version, media type and structure, in this order, as distribution
+/// does for stored manifests.
 fn detect(document: &ObjectFields<'_>) -> Result<Option<Kind>, Refusal> {
     let said = document.get("mediaType").map(|value| {
         let known = value.text().and_then(|text| Kind::from_media_type(&text));
@@ -170,7 +170,7 @@ fn detect(document: &ObjectFields<'_>) -> Result<Option<Kind>, Refusal> {
     Ok(image.then_some(Kind::OciManifest))
 }
 
-/// A document says the schema version of its kind.
+/// Checks that a document states the schema version of its kind.
 fn schema_version(document: &ObjectFields<'_>, kind: Kind) -> Result<(), Refusal> {
     let expected = kind.schema_version();
     let place = "/schemaVersion";

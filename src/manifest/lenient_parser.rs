@@ -1,10 +1,10 @@
-//! Understanding: what a stored manifest names, whoever admitted it.
+//! The lenient parser: references of stored manifests, whoever admitted them.
 //!
-//! A registry decodes what it stores with Go's `encoding/json` into structures: names without
-//! regard to case, the last member of a name into the same field as those before it, null and
-//! what is unknown passed over, and a value of the wrong type left out without harm to the rest.
-//! Here a document is decoded in the same way, into one structure that has the fields of every
-//! kind: a reference too many keeps bytes that nobody needs, one too few loses an image.
+//! A registry decodes a stored manifest with Go's `encoding/json` into structures: names match
+//! regardless of case, the last of several members with a name wins field by field, null and
+//! unknown members are ignored, and a value of the wrong type is skipped. This parser does the
+//! same, with one structure that has the fields of every kind: an extra reference only retains a
+//! blob, a missing one loses an image.
 
 use std::borrow::Cow;
 
@@ -16,10 +16,10 @@ use super::{
     Kind, ManifestSummary, Reference, ReferenceRole, ReferencedDigest, Requirement, schema1,
 };
 
-/// Longest media type that is no known manifest's and is recorded, in bytes.
+/// Longest recorded media type in bytes, unless it is that of a known manifest.
 const MEDIA_TYPE_MAX: usize = 255;
 
-/// Reads a manifest as registries do; `None` if it is not one for anybody.
+/// Reads a manifest as registries do. Returns `None` if no registry could serve it.
 pub fn parse_lenient(bytes: &[u8]) -> Option<ManifestSummary> {
     let mut document = LenientDocument::default();
     for (name, value) in parse_lenient_object(bytes)?.members() {
@@ -28,7 +28,7 @@ pub fn parse_lenient(bytes: &[u8]) -> Option<ManifestSummary> {
     document.into_summary()
 }
 
-/// What the fields of every kind of manifest hold.
+/// The decoded fields of every kind of manifest.
 #[derive(Default)]
 struct LenientDocument<'a> {
     schema_version: i64,
@@ -36,18 +36,18 @@ struct LenientDocument<'a> {
     config: Option<LenientDescriptor<'a>>,
     layers: GoSlice<'a>,
     manifests: GoSlice<'a>,
-    /// Of the artifact manifests that OCI had before image-spec 1.1.
+    /// In artifact manifests, which OCI had before image-spec 1.1.
     blobs: GoSlice<'a>,
     fs_layers: GoSlice<'a>,
     subject: Option<LenientDescriptor<'a>>,
 }
 
-/// The field of a descriptor in which its digest is.
+/// The field of a descriptor with its digest.
 const DIGEST: &str = "digest";
-/// The same of a schema 1 layer.
+/// The same in a schema 1 layer.
 const BLOB_SUM: &str = "blobSum";
 
-/// What the fields of a descriptor hold, or of a schema 1 layer.
+/// The decoded fields of a descriptor, or of a schema 1 layer.
 #[derive(Clone, Default)]
 struct LenientDescriptor<'a> {
     media_type: Cow<'a, str>,
@@ -56,8 +56,8 @@ struct LenientDescriptor<'a> {
     urls: usize,
 }
 
-/// A slice as Go decodes an array into it: the elements of an earlier array stay behind the end
-/// of a shorter one, and are decoded into by a longer one.
+/// A slice as Go decodes an array: elements of an earlier array remain after the end of a shorter
+/// one, and a longer one is decoded into them.
 #[derive(Default)]
 struct GoSlice<'a> {
     elements: Vec<LenientDescriptor<'a>>,
@@ -76,7 +76,7 @@ fn set_integer(field: &mut i64, value: Json<'_>) {
     }
 }
 
-/// Decodes into what a pointer leads to; null takes the pointer away.
+/// Decodes into a pointer; null resets it.
 fn set_pointer<'a>(field: &mut Option<LenientDescriptor<'a>>, value: Json<'a>) {
     match value.json_type() {
         JsonType::Null => *field = None,
@@ -170,7 +170,7 @@ impl<'a> LenientDocument<'a> {
                 Requirement::Nothing,
             );
         }
-        // What has but a field that no kind of ours has is served as what registries assume.
+        // A document that has some references but no known kind is served as registries assume.
         let assumed = Cow::Borrowed(Kind::OciManifest.media_type());
         let assumed = (!references.is_empty()).then_some(assumed);
         Some(ManifestSummary {
@@ -179,7 +179,7 @@ impl<'a> LenientDocument<'a> {
         })
     }
 
-    /// The media type under which registries serve it, by what it says and what it has.
+    /// The media type under which registries serve it, by stated type and fields.
     fn media_type(&self) -> Option<Cow<'static, str>> {
         let said = Kind::from_media_type(&self.media_type);
         let kind = if self.schema_version == 1 && said.is_none_or(Kind::is_schema1) {
@@ -245,7 +245,7 @@ impl<'a> LenientDescriptor<'a> {
         }
     }
 
-    /// Whether the blob must be here: registries let one be elsewhere that has URLs.
+    /// Whether the blob must be stored here; registries do not require that if it has URLs.
     fn blob(&self) -> Requirement {
         let elsewhere = [".foreign.", ".nondistributable."];
         if self.urls > 0 || elsewhere.iter().any(|one| self.media_type.contains(one)) {
@@ -255,7 +255,7 @@ impl<'a> LenientDescriptor<'a> {
         }
     }
 
-    /// What it names; nothing if it has no digest.
+    /// The reference; `None` without a digest.
     fn reference(
         &self,
         role: ReferenceRole,

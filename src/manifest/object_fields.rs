@@ -1,15 +1,15 @@
-//! Fields: the members of an object by the names that readers of manifests know.
+//! Object fields: the members of an object that readers of manifests know.
 //!
-//! Go's `encoding/json`, with which registries and most clients read, takes a name that differs
-//! from a field's only in case for that field. Readers in other languages do not: such a name
-//! would make one document mean two things, so that judging refuses it.
+//! Go's `encoding/json`, which registries and most clients use, matches names to fields regardless
+//! of case. Readers in other languages do not. Such a name would give one document two meanings, so
+//! the strict parser refuses it.
 
 use std::borrow::Cow;
 
 use super::json::{Json, JsonType, below};
 use super::{ManifestRule, Refusal};
 
-/// What some reader reads of a document, whatever its kind.
+/// Fields of a document that some reader reads, whatever its kind.
 pub(super) const DOCUMENT: &[&str] = &[
     "schemaVersion",
     "mediaType",
@@ -23,9 +23,9 @@ pub(super) const DOCUMENT: &[&str] = &[
     "subject",
     "annotations",
 ];
-/// What is read of a schema 1 document besides.
+/// Further fields of a schema 1 document.
 pub(super) const SCHEMA1: &[&str] = &["name", "tag", "architecture"];
-/// What is read of a descriptor.
+/// Fields of a descriptor.
 pub(super) const DESCRIPTOR: &[&str] = &[
     "mediaType",
     "digest",
@@ -36,7 +36,7 @@ pub(super) const DESCRIPTOR: &[&str] = &[
     "artifactType",
     "platform",
 ];
-/// What is read of a platform.
+/// Fields of a platform.
 pub(super) const PLATFORM: &[&str] = &[
     "architecture",
     "os",
@@ -53,10 +53,10 @@ pub(super) struct ObjectFields<'a> {
 }
 
 impl<'a> ObjectFields<'a> {
-    /// Reads an object that has no two members of one name; another value has no fields.
+    /// Reads an object without duplicate names; a value of another type has no fields.
     ///
     /// # Errors
-    /// Refuses a name that is not a field's, but is taken for one by Go's decoder.
+    /// Refuses a name that Go's decoder matches to a field and others do not.
     pub(super) fn of(object: Json<'a>, names: &'static [&'static str]) -> Result<Self, Refusal> {
         let mut values = vec![None; names.len()];
         for (name, value) in object.members() {
@@ -86,19 +86,19 @@ impl<'a> ObjectFields<'a> {
         Ok(Self { names, values })
     }
 
-    /// The value of a field, even null.
+    /// The value of a field, including null.
     pub(super) fn member(&self, name: &str) -> Option<Json<'a>> {
         let at = self.names.iter().position(|field| *field == name)?;
         self.values.get(at).copied().flatten()
     }
 
-    /// The value of a field; nothing if there is none, or it is null.
+    /// The value of a field; `None` if it is absent or null.
     pub(super) fn get(&self, name: &str) -> Option<Json<'a>> {
         self.member(name)
             .filter(|value| value.json_type() != JsonType::Null)
     }
 
-    /// Reads a field that must be there.
+    /// Reads a field that must exist.
     pub(super) fn required<T>(
         &self,
         name: &str,
@@ -108,7 +108,7 @@ impl<'a> ObjectFields<'a> {
         found.ok_or_else(|| super::missing(&below("", name), "a value"))
     }
 
-    /// Reads a field, if it is there.
+    /// Reads a field if it exists.
     pub(super) fn optional<T>(
         &self,
         name: &str,
@@ -119,8 +119,8 @@ impl<'a> ObjectFields<'a> {
     }
 }
 
-/// Whether Go's decoder takes a name for this field, which is of ASCII: without regard to case,
-/// by Unicode's simple folding.
+/// Returns `true` if Go's decoder matches a name to this (ASCII) field: regardless of case, by
+/// Unicode's simple folding.
 pub(super) fn go_field_matches(name: &str, field: &str) -> bool {
     name == field
         || name
@@ -129,7 +129,7 @@ pub(super) fn go_field_matches(name: &str, field: &str) -> bool {
             .eq(field.chars().map(|one| one.to_ascii_lowercase()))
 }
 
-/// The ASCII letter that a character is folded to; itself if none is.
+/// The ASCII letter to which a character folds, or the character itself.
 fn folded(one: char) -> char {
     match one {
         '\u{17f}' => 's',
@@ -142,17 +142,17 @@ pub(super) fn wrong_type(value: Json<'_>, expected: &str) -> Refusal {
     Refusal::new(ManifestRule::WrongType, "", value.to_string(), expected)
 }
 
-/// A string.
+/// Requires a string.
 pub(super) fn text(value: Json<'_>) -> Result<Cow<'_, str>, Refusal> {
     value.text().ok_or_else(|| wrong_type(value, "a string"))
 }
 
-/// Refuses what is not an object.
+/// Requires an object.
 pub(super) fn object<'a>(value: Json<'a>, expected: &str) -> Result<Json<'a>, Refusal> {
     of_type(value, JsonType::Object, expected)
 }
 
-/// Refuses what is not an array.
+/// Requires an array.
 pub(super) fn array<'a>(value: Json<'a>, expected: &str) -> Result<Json<'a>, Refusal> {
     of_type(value, JsonType::Array, expected)
 }

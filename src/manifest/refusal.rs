@@ -1,4 +1,4 @@
-//! Refusals: which rule a document breaks, where, with what, and what was expected instead.
+//! Refusals: the rule that a document breaks, the place, the value, and what was expected.
 
 /// Declares the rules with their stable names.
 macro_rules! rules {
@@ -10,7 +10,7 @@ macro_rules! rules {
         }
 
         impl ManifestRule {
-            /// The rule's name, for machines and people.
+            /// The stable name of the rule.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$rule => $name,)+
@@ -23,27 +23,27 @@ macro_rules! rules {
 rules! {
     /// Not a JSON document.
     NotJson = "not-json",
-    /// Not an object at the top.
+    /// The top level is not an object.
     NotObject = "not-object",
-    /// A key stands twice in one object.
+    /// An object has a duplicate key.
     DuplicateKey = "duplicate-key",
-    /// A key that some readers take for another.
+    /// A key that some readers match to another one.
     AmbiguousKey = "ambiguous-key",
     /// Nested deeper than registries read.
     TooDeep = "too-deep",
-    /// More bytes than a manifest may have.
+    /// Larger than a manifest may be.
     TooLarge = "too-large",
     /// Readable as two kinds.
     AmbiguousKind = "ambiguous-kind",
-    /// Not recognisable as any kind.
+    /// Of no known kind.
     UnknownKind = "unknown-kind",
     /// A media type that is no manifest's.
     UnknownMediaType = "unknown-media-type",
     /// Not the schema version of its kind.
     SchemaVersion = "schema-version",
-    /// A schema 1 manifest, where those are not made anew.
+    /// A new schema 1 manifest, where these are not admitted.
     Schema1Refused = "schema1-refused",
-    /// Something that must be there is not.
+    /// A required field is missing.
     MissingField = "missing-field",
     /// A value of the wrong JSON type.
     WrongType = "wrong-type",
@@ -53,43 +53,43 @@ rules! {
     BadDigest = "bad-digest",
     /// Not a size.
     BadSize = "bad-size",
-    /// Not a URL to fetch a layer from.
+    /// The URL of a layer is invalid.
     BadUrl = "bad-url",
     /// A platform without architecture or operating system.
     BadPlatform = "bad-platform",
-    /// Not the name of a repository, or not a tag (schema 1).
+    /// An invalid repository name or tag (schema 1).
     BadName = "bad-name",
-    /// Not one entry of history for each layer (schema 1).
+    /// The number of history entries differs from that of the layers (schema 1).
     BadHistory = "bad-history",
     /// A signature that does not verify (schema 1).
     BadSignature = "bad-signature",
-    /// Embedded data that is not what the digest and size say.
+    /// Embedded data does not match the digest and the size.
     DataMismatch = "data-mismatch",
-    /// A reference by an algorithm that nobody here can compute.
+    /// A reference with a digest algorithm that is not implemented.
     UnknownAlgorithm = "unknown-algorithm",
-    /// The repository lacks what is referenced.
+    /// The repository does not have a referenced blob or manifest.
     ReferenceMissing = "reference-missing",
-    /// What is referenced has another size.
+    /// A referenced blob has another size.
     ReferenceSize = "reference-size",
-    /// The document is not what its path says.
+    /// The digest of the document differs from that in its path.
     DigestMismatch = "digest-mismatch",
 }
 
-/// Why a document is not admitted.
+/// Why a document is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {} is {value}, expected {expected}", rule.name(), place(pointer))]
 pub struct Refusal {
-    /// The rule it breaks.
+    /// The broken rule.
     pub rule: ManifestRule,
-    /// Where, as a JSON pointer; empty for the document.
+    /// The place as a JSON pointer; empty for the document itself.
     pub pointer: String,
-    /// What is there, shortened.
+    /// The value, shortened.
     pub value: String,
-    /// What should be.
+    /// What was expected.
     pub expected: String,
 }
 
-/// Longest value shown, in characters.
+/// Longest value in a message, in characters.
 const VALUE_CHARACTERS: usize = 120;
 
 fn place(pointer: &str) -> String {
@@ -100,7 +100,7 @@ fn place(pointer: &str) -> String {
     }
 }
 
-/// A text cut short where it is long, on one line and without what a terminal would obey.
+/// Shortens a text and replaces control characters, for messages.
 pub(super) fn shown(text: &str) -> String {
     let printable = |one: char| if one.is_control() { '\u{fffd}' } else { one };
     let mut shown: String = text.chars().take(VALUE_CHARACTERS).map(printable).collect();
@@ -111,14 +111,14 @@ pub(super) fn shown(text: &str) -> String {
 }
 
 impl Refusal {
-    /// The same, where what was judged stands at `parent`.
+    /// Prefixes the pointer with that of the parent.
     #[must_use]
     pub(super) fn under(mut self, parent: &str) -> Self {
         self.pointer.insert_str(0, parent);
         self
     }
 
-    /// A refusal by this rule.
+    /// Creates a refusal; the value is shortened.
     pub fn new(
         rule: ManifestRule,
         pointer: impl AsRef<str>,

@@ -1,9 +1,8 @@
 //! Schema 1: Docker's first image manifests, plain or signed.
 //!
-//! What is signed is not the document but its payload: the document without its signatures,
-//! byte for byte as it was before they were put in. The payload is what is judged, stored and
-//! digested. Source: distribution 2.8, `docs/spec/manifest-v2-1.md` and
-//! `manifest/schema1/verify.go`.
+//! The signatures cover a payload: the document as it was, byte for byte, before the signatures
+//! were inserted. The payload is validated, stored and hashed. Source: distribution 2.8,
+//! `docs/spec/manifest-v2-1.md` and `manifest/schema1/verify.go`.
 
 use super::descriptor::named;
 use super::document::Document;
@@ -13,10 +12,10 @@ use super::object_fields::{self, ObjectFields, array, object, text};
 use super::{ManifestRule, Reference, ReferenceRole, Refusal, Requirement};
 use crate::name::{RepositoryName, Tag};
 
-/// The media type of the layers, which the document does not say.
+/// The media type of layers, which the document does not state.
 pub(super) const LAYER: &str = "application/vnd.docker.container.image.rootfs.diff+x-gtar";
 
-/// Verifies the signatures of a signed document, and judges what they sign.
+/// Verifies the signatures of a signed document and validates its payload.
 pub(super) fn signed(
     document: &Document<'_>,
     bytes: &[u8],
@@ -40,7 +39,7 @@ pub(super) fn signed(
     Ok((references, signed))
 }
 
-/// Judges a document without signatures: what it references.
+/// Validates a document without signatures and returns its references.
 pub(super) fn plain(document: &Document<'_>) -> Result<Vec<Reference>, Refusal> {
     let fields = ObjectFields::of(document.object, object_fields::SCHEMA1)?;
     fields.required("name", |value| {
@@ -94,7 +93,7 @@ fn bad_name(value: Json<'_>, expected: &str) -> Refusal {
     Refusal::new(ManifestRule::BadName, "", value.to_string(), expected)
 }
 
-/// Reads the one field of what must be an object.
+/// Reads the single field of an object.
 fn field<'a, T>(
     value: Json<'a>,
     name: &'static [&'static str; 1],

@@ -1,4 +1,4 @@
-//! The tables below `tests/manifests`, and documents that no table could hold.
+//! Tests: the tables in `tests/manifests`, and documents too large for a table.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ fn judge(document: &str) -> Result<Manifest, Refusal> {
     parse(document.as_bytes(), &ParseOptions::default())
 }
 
-/// References as the tables write them.
+/// References in the form of the tables.
 fn references(manifest: &Manifest) -> String {
     let shown = manifest.references().iter().map(|one| {
         let role = match one.role {
@@ -41,7 +41,7 @@ fn references(manifest: &Manifest) -> String {
     shown.collect::<Vec<_>>().join(" ")
 }
 
-/// What a manifest is and names, as the table of those that are only understood writes it.
+/// Media type and references in the form of the table for the lenient parser.
 fn named(manifest: &ManifestSummary) -> (String, String) {
     let shown = manifest.references.iter().map(|one| {
         let role = match one.role {
@@ -133,7 +133,7 @@ fn what_is_not_admitted_is_understood_all_the_same() {
         assert_eq!(understood(row[2].as_bytes()), named, "{}", row[2]);
         assert!(judge(&row[2]).is_err(), "{}", row[2]);
     }
-    // Bytes that are not UTF-8 hide nothing beside them.
+    // Invalid UTF-8 hides nothing beside it.
     let mut document = filled(r#"{"a":"?","config":@C,"layers":[@L]}"#).into_bytes();
     let at = document.iter().position(|byte| *byte == b'?').unwrap();
     document[at] = 0xff;
@@ -238,7 +238,7 @@ fn good_signatures_are_taken_apart_and_put_together_again() {
         assert_eq!(again.0.payload(&again.1), payload, "{name}");
         assert_eq!(again.0.signatures(), manifest.signatures());
     }
-    // As distribution up to 2.4 kept it, and libtrust wrote it.
+    // As distribution up to 2.4 stored it and libtrust wrote it.
     let document = bytes("schema1/es256.json");
     let manifest = parse(&document, &SCHEMA1).unwrap();
     assert_eq!(manifest.signatures()[0], bytes("schema1/es256.signature"));
@@ -271,7 +271,7 @@ fn a_damaged_signed_document_is_refused() {
         assert_eq!(refusal.rule, ManifestRule::BadSignature, "{refusal}");
         assert!(refusal.value.contains(says), "{refusal}");
     }
-    // skopeo writes no name into a directory; registries demand one.
+    // skopeo writes a directory's manifest without a name; registries require one.
     let nameless = parse(&bytes("schema1/skopeo-dir-v2s1.json"), &SCHEMA1).unwrap_err();
     assert_eq!(nameless.rule, ManifestRule::BadName);
     let es512 = parse(&bytes("schema1/es512.json"), &SCHEMA1).unwrap_err();
@@ -370,8 +370,8 @@ fn a_refusal_reads_as_one_sentence_that_a_terminal_can_show() {
     );
 }
 
-/// Documents of four mebibytes that cost a reader most: how long the slowest takes is shown by
-/// `cargo test --release -- --ignored --nocapture slowest`.
+/// Documents of 4 MiB that are most expensive to read. `cargo test --release -- --ignored
+/// --nocapture slowest` shows how long the slowest takes.
 #[test]
 #[ignore = "a measurement, not a test"]
 fn the_slowest_documents() {

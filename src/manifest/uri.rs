@@ -1,13 +1,13 @@
-//! URIs by their grammar (RFC 3986), as image-spec demands it of a descriptor's URLs.
+//! The grammar of URIs (RFC 3986), which image-spec requires for the URLs of a descriptor.
 
-/// A URI, as far as it matters here.
+/// The parts of a URI that matter here.
 pub(super) struct Uri<'a> {
     scheme: &'a str,
     has_fragment: bool,
 }
 
 impl<'a> Uri<'a> {
-    /// Reads a URI: absolute, and of the characters that may stand in each part.
+    /// Parses an absolute URI and checks the characters of each part.
     pub(super) fn of(text: &'a str) -> Option<Self> {
         let (scheme, rest) = text.split_once(':')?;
         let (rest, fragment) = parts(rest, '#');
@@ -29,20 +29,20 @@ impl<'a> Uri<'a> {
         (is_scheme(scheme) && hierarchy && within(query) && within(fragment)).then_some(uri)
     }
 
-    /// Whether its scheme is http or https.
+    /// Returns `true` for http and https.
     pub(super) fn is_web(&self) -> bool {
         ["http", "https"]
             .iter()
             .any(|one| self.scheme.eq_ignore_ascii_case(one))
     }
 
-    /// Whether it names a part of what it leads to.
+    /// Returns `true` if the URI has a fragment.
     pub(super) fn has_fragment(&self) -> bool {
         self.has_fragment
     }
 }
 
-/// What stands before the first `mark`, and what stands behind it.
+/// Splits a text at the first `mark`.
 fn parts(text: &str, mark: char) -> (&str, Option<&str>) {
     text.split_once(mark)
         .map_or((text, None), |(before, behind)| (before, Some(behind)))
@@ -77,7 +77,8 @@ fn is_port(text: &str) -> bool {
     text.bytes().all(|one| one.is_ascii_digit())
 }
 
-/// Whether a text is of unreserved characters, escaped ones, sub-delimiters, and `more`.
+/// Returns `true` if a text consists of unreserved, percent-encoded and sub-delimiter characters,
+/// and those of `more`.
 fn is_of(text: &str, more: &[u8]) -> bool {
     let mut bytes = text.bytes();
     while let Some(one) = bytes.next() {

@@ -1,5 +1,4 @@
-//! The applier: moves what has gathered in memory into the store below, and flushes what nobody
-//! asked to be flushed.
+//! The applier: moves the overlay into the base store, and flushes commits that nobody syncs.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,14 +9,14 @@ use crate::index::store::{
     BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, Batch, CommitOutcome, Store, StoreError, WriteOp,
 };
 
-/// How long something committed stays volatile that nobody syncs.
+/// Longest time that a commit stays volatile if nobody syncs it.
 const FLUSHED_WITHIN: Duration = Duration::from_millis(100);
-/// How long something stays in memory before it is applied.
+/// Longest time that a commit stays in the overlay only.
 const APPLIED_WITHIN: Duration = Duration::from_secs(1);
-/// How long it waits after it could not apply.
+/// Delay before the applier tries again after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Applies changes in order, and with the last of them what says so; durable when it returns.
+/// Applies changes in order, and `end` together with the last of them. Durable when it returns.
 pub(super) fn apply(
     base: &dyn Store,
     changes: impl Iterator<Item = WriteOp>,
@@ -30,7 +29,7 @@ pub(super) fn apply(
             WriteOp::Put(key, value) => key.len() + value.len(),
             WriteOp::Delete(key) => key.len(),
         };
-        // The last batch has room for what says that it was the last.
+        // The last batch has room for `end`.
         let full =
             batch.changes.len() + 2 > BATCH_OPERATIONS_MAX || bytes + len + 1024 > BATCH_BYTES_MAX;
         if full {
@@ -48,7 +47,7 @@ pub(super) fn apply(
 fn commit(base: &dyn Store, batch: Batch) -> Result<(), StoreError> {
     match base.commit(batch)? {
         CommitOutcome::Committed => Ok(()),
-        // It has no preconditions that could fail.
+        // A batch without preconditions cannot conflict.
         CommitOutcome::Conflict(key) => Err(StoreError::Engine {
             path: "the index".into(),
             reason: format!("a change of {key:02x?} was not taken"),
@@ -63,7 +62,7 @@ pub(super) fn changes(layer: &Layer) -> impl Iterator<Item = WriteOp> {
     })
 }
 
-/// The newest value of each key in changes that follow each other.
+/// The last value of each key in a sequence of changes.
 pub(super) fn newest(changes: Vec<WriteOp>) -> Layer {
     let mut layer = Layer::new();
     for change in changes {
@@ -78,7 +77,7 @@ pub(super) fn newest(changes: Vec<WriteOp>) -> Layer {
 impl Inner {
     /// The applier's thread.
     pub(super) fn apply_until_stopped(&self) {
-        // What could not be applied the last time stays frozen, and is tried again.
+        // A layer that could not be applied stays frozen and is tried again.
         let mut left: Option<(Arc<Layer>, u64)> = None;
         loop {
             let stop = self.wait_for_work();
@@ -86,10 +85,11 @@ impl Inner {
             if let Err(error) = self.flush(last) {
                 log::debug!("applier: {error}");
                 if self.check_poison().is_err() {
-                    // What is in the segments is applied when the store is next opened.
+                    // The next opening applies what is in the segments.
                     return;
                 }
-                // Without a segment to write to: what is below is durable as well.
+                // Without a segment to write to, applying to the base store makes the commits
+                // durable as well.
             }
             match self.apply_pending(left.take(), stop) {
                 Ok(()) => *self.apply_error.write() = None,
@@ -113,8 +113,8 @@ impl Inner {
         }
     }
 
-    /// Waits until something must be flushed, and then until it must be applied; whether it is
-    /// the last time.
+    /// Waits until something must be applied, and flushes what must be durable before that. Returns
+    /// `true` if the applier is to stop.
     fn wait_for_work(&self) -> bool {
         let mut signal = self.signal.lock();
         while !signal.committed && !signal.stop {
@@ -138,7 +138,7 @@ impl Inner {
             flushed = true;
             drop(signal);
             let last = self.state.read().last;
-            // If it fails, the store is poisoned, and the caller finds that too.
+            // A failure poisons the store, which the caller checks.
             let _poisoned = self.flush(last);
             signal = self.signal.lock();
         }
@@ -154,8 +154,8 @@ impl Inner {
         }
     }
 
-    /// Moves what is in memory below: what was left of the last time, then the rest. At the
-    /// end it says that the store was closed well.
+    /// Applies a layer whose last attempt failed, then the overlay. With `end` it also records that
+    /// the store was closed cleanly.
     fn apply_pending(
         &self,
         left: Option<(Arc<Layer>, u64)>,
@@ -182,7 +182,7 @@ impl Inner {
             return Err((error, (layer, last)));
         }
         self.state.write().overlay.thaw();
-        // It is below now, durably, whether or not it was in a segment before.
+        // It is durable in the base store now, whether or not it was in a segment.
         self.segments.lock().release(last);
         if again {
             self.apply_pending(None, end)
@@ -191,7 +191,7 @@ impl Inner {
         }
     }
 
-    /// Makes the segment that will be needed next, so that nobody waits for it.
+    /// Creates a spare segment, so that no flush waits for it.
     fn keep_spare(&self) -> std::io::Result<()> {
         let wanted = self.segments.lock().wants();
         if let Some(unmade) = wanted {

@@ -1,46 +1,47 @@
-//! Damage: what opening finds wrong with a journal, and what may be lost by it.
+//! Damage that opening finds in a journal, and the possible loss.
 
 use std::fmt;
 
-/// What is wrong with a journal.
+/// A kind of damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum JournalFaultKind {
-    /// A segment that was in use is not there.
+    /// A segment that was in use does not exist.
     SegmentMissing,
-    /// A segment has another length, its header or a group before a whole one cannot be read.
+    /// A segment has the wrong length, or its header or a group followed by an intact one is
+    /// unreadable.
     SegmentDamaged,
-    /// A commit is missing before one that is there.
+    /// A commit is missing before one that exists.
     CommitMissing,
     /// The journal ends before a batch that the index knows to have been in it.
     EndsEarly,
-    /// Index and journal are not of one store, or not of one time.
+    /// Index and journal belong to different stores, or to different points in time.
     ForeignJournal,
 }
 
-/// One thing that is wrong with a journal.
+/// One fault of a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalFault {
-    /// What.
+    /// Its kind.
     pub kind: JournalFaultKind,
     /// The file or directory.
     pub path: String,
-    /// In words.
+    /// A description for messages.
     pub detail: String,
 }
 
-/// Everything that is wrong with a journal.
+/// All faults of a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalDamage {
-    /// What was found, at least one.
+    /// The faults, at least one.
     pub faults: Vec<JournalFault>,
-    /// Commits that are gone at least; 0 if none is known to be.
+    /// Lower bound of the lost commits; 0 if unknown.
     pub lost: u64,
-    /// Whole groups behind the damage, which are not applied, since what they follow is gone.
+    /// Intact groups after the damage. They are not applied, since commits before them are lost.
     pub behind: u64,
 }
 
 impl JournalDamage {
-    /// What may be lost, in words.
+    /// Describes the possible loss, for messages.
     pub fn loss(&self) -> String {
         let mut text = match self.lost {
             0 => "the newest commits may be gone, nobody knows how many".to_owned(),

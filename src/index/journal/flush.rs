@@ -1,5 +1,4 @@
-//! Flushes: what was committed becomes durable, in its order, as far as anybody waits for it and
-//! as much further as has come.
+//! Flushes: make committed batches durable, in order.
 
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
@@ -9,7 +8,7 @@ use super::{Inner, Segment, system};
 use crate::index::store::StoreError;
 
 impl Inner {
-    /// Makes everything up to a batch durable, together with what has come since.
+    /// Makes everything up to a batch durable, together with later batches committed meanwhile.
     pub(super) fn flush(&self, target: u64) -> Result<(), StoreError> {
         let durable = || self.durable.load(Ordering::Acquire);
         if durable() >= target {
@@ -26,15 +25,15 @@ impl Inner {
             .flush_through(target, durable, begin, append)
     }
 
-    /// Records a segment that was made. While the store below cannot be written the segment is
-    /// used all the same: what is in it is safe, and only its loss would go unnoticed.
+    /// Records a new segment in the superblock. If the base store cannot be written, the segment is
+    /// used nevertheless: its content is safe, but its loss would not be noticed.
     pub(super) fn record_segment(&self, segment: &Segment) {
         if let Err(error) = self.superblock.record_segment(segment.number) {
             log::warn!("a segment of the journal is not recorded yet: {error}");
         }
     }
 
-    /// Appends batches, the next ones that are to be durable, and flushes.
+    /// Appends batches, which directly follow the last durable one, and flushes them.
     fn append(&self, mut batches: Vec<Vec<u8>>) -> Result<(), StoreError> {
         self.check_poison()?;
         let durable = self.durable.load(Ordering::Acquire);
@@ -48,7 +47,7 @@ impl Inner {
                 Err(self.poison(format!("the journal was not written: {error}")))
             }
             Err(AppendError::NoRoom(error)) => {
-                // They wait for the applier to free a segment, or for space.
+                // They stay pending until the applier frees a segment, or space.
                 let mut left = batches.split_off(done);
                 let mut state = self.state.write();
                 left.append(&mut state.pending);

@@ -1,8 +1,8 @@
-//! Records: how changes are written into a segment, byte for byte.
+//! Groups: the encoding of committed batches in a segment, byte for byte.
 //!
-//! All numbers are big-endian. A group is what one flush writes; it begins at a multiple of
-//! [`ALIGNMENT`] and is filled up with zeros to the next, so that no write ever touches a block
-//! that holds something acknowledged.
+//! All numbers are big-endian. A group is what one flush writes. It starts at a multiple of
+//! [`ALIGNMENT`] and is padded with zeros to the next, so that no write touches a block that holds
+//! acknowledged data.
 //!
 //! ```text
 //! group    "RGJ2" crc4 len4 batches4 first8 epoch8 id8, then len4 bytes of batches, then zeros
@@ -12,27 +12,27 @@
 //!          2 klen4 key                 delete
 //! ```
 //!
-//! `crc4` is the CRC-32C of what follows it, to the end of the batches. `first8` is the number of
-//! the first batch; numbers count up by one without a gap. `epoch8` changes whenever a journal
-//! is opened, so that what was left in a segment by an earlier use is never taken for the
-//! continuation of a later one. `id8` is the journal's own (`superblock.rs`), and known to nobody who
-//! stores something: no content of a blob can pass for a group.
+//! `crc4` is the CRC-32C of everything after it, to the end of the batches. `first8` is the number
+//! of the first batch; batch numbers increase by one without a gap. `epoch8` changes whenever a
+//! journal is opened, so that remains of an earlier use of a segment are never taken for the
+//! continuation of a later one. `id8` identifies the journal (`superblock.rs`) and is unknown to
+//! clients: no blob content can pass for a group.
 
 use crate::index::store::WriteOp;
 
-/// Where groups begin, and what is written at least, in bytes.
+/// Alignment of groups, and the least that is written, in bytes.
 pub(super) const ALIGNMENT: usize = 4096;
 /// Bytes before the batches.
 const HEADER: usize = 40;
 const MAGIC: &[u8; 4] = b"RGJ2";
-/// The same of groups of format 1.
+/// The same in format 1.
 const OLD_HEADER: usize = 32;
 const OLD_MAGIC: &[u8; 4] = b"RGJ1";
 
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
 
-/// A batch as it is written.
+/// Encodes a batch.
 pub(super) fn encode_batch(changes: &[WriteOp]) -> Vec<u8> {
     let mut bytes = vec![0; 4];
     for change in changes {
@@ -56,7 +56,7 @@ pub(super) fn encode_batch(changes: &[WriteOp]) -> Vec<u8> {
 }
 
 fn length(len: usize) -> [u8; 4] {
-    // A batch is far smaller than what would not fit.
+    // A batch is at most 1 MiB.
     u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes()
 }
 
@@ -65,7 +65,7 @@ fn field(bytes: &mut Vec<u8>, field: &[u8]) {
     bytes.extend(field);
 }
 
-/// A group of batches, of which the first has this number.
+/// Encodes a group of batches; `first` is the number of the first.
 pub(super) fn encode_group(batches: &[Vec<u8>], first: u64, epoch: u64, id: u64) -> Vec<u8> {
     let len: usize = batches.iter().map(Vec::len).sum();
     let mut bytes = Vec::with_capacity((HEADER + len).next_multiple_of(ALIGNMENT));
@@ -85,29 +85,29 @@ pub(super) fn encode_group(batches: &[Vec<u8>], first: u64, epoch: u64, id: u64)
     bytes
 }
 
-/// Bytes that a group of these batches takes.
+/// The size of a group, given the total size of its batches, in bytes.
 pub(super) fn group_len(batches: usize) -> usize {
     (HEADER + batches).next_multiple_of(ALIGNMENT)
 }
 
-/// A whole group, as its header says.
+/// An intact group, as its header describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Group<'a> {
     /// The number of its first batch.
     pub(super) first: u64,
     /// The epoch in which it was written.
     pub(super) epoch: u64,
-    /// The journal's; nothing in format 1.
+    /// The id of the journal; `None` in format 1.
     pub(super) id: Option<u64>,
-    /// How many batches there are, at least one.
+    /// The number of batches, at least one.
     count: u32,
     body: &'a [u8],
-    /// Bytes that it takes.
+    /// Its size in bytes.
     len: usize,
 }
 
 impl<'a> Group<'a> {
-    /// The group that begins here, if there is a whole one.
+    /// Reads the group at the start of `bytes`; `None` if there is no intact one.
     pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
         let mut fields = GroupReader(bytes);
         let old = match fields.take(4)? {
@@ -140,13 +140,13 @@ impl<'a> Group<'a> {
         self.first + u64::from(self.count) - 1
     }
 
-    /// Bytes that it takes in the segment.
+    /// Its size in the segment, in bytes.
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    /// The changes of its batches, one behind the other; nothing if they are not of their form,
-    /// which no writer of ours makes.
+    /// The changes of all batches in order; `None` if they are malformed, which this program never
+    /// writes.
     pub(super) fn changes(&self) -> Option<Vec<WriteOp>> {
         let mut body = GroupReader(self.body);
         let mut all = Vec::new();
@@ -172,7 +172,7 @@ fn changes(bytes: &[u8]) -> Option<Vec<WriteOp>> {
     Some(changes)
 }
 
-/// Bytes, read from the front.
+/// Reads fields from the front of bytes.
 struct GroupReader<'a>(&'a [u8]);
 
 impl<'a> GroupReader<'a> {

@@ -1,32 +1,33 @@
-//! Turns: of many who want a flush one flushes, for all who had come before it began; who comes
-//! meanwhile waits for the next turn, of which one of them takes care.
+//! Group commit: one caller flushes for all callers that arrived before its flush started. Callers
+//! that arrive during a flush wait for the next round, which one of them runs.
 //!
 //! It does not know what a flush is.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Whose turn it is.
+/// Rounds of flushes, one at a time.
 ///
-/// The condition variables are the standard library's, which wake all who wait at once; those of
-/// `parking_lot` hand them the lock one after the other, and each would be on time for a flush
-/// of its own only.
+/// The condition variables are those of the standard library, which wake all waiters at once. Those
+/// of `parking_lot` hand the lock from one waiter to the next, so that each would start a flush of
+/// its own.
 #[derive(Debug, Default)]
 pub(super) struct GroupCommit {
     round: Mutex<FlushRound>,
-    /// Those who wait for the turn of an even number, and of an odd one.
+    /// Waiters for the end of an even round, and of an odd round.
     ends: [Condvar; 2],
 }
 
 #[derive(Debug, Default)]
 struct FlushRound {
     number: u64,
-    /// The last batch that the turn under way makes durable; nothing between turns.
+    /// The last batch that the running round makes durable; `None` between rounds.
     covers: Option<u64>,
 }
 
 impl GroupCommit {
-    /// Returns when `durable` has reached a batch: because somebody's turn did it, or this one's
-    /// own. A turn begins by saying up to which batch it goes, and fails for its owner alone.
+    /// Returns once `durable` has reached `target`, by a round of another caller or of this one. A
+    /// round calls `begin`, which returns the last batch that it covers, and then `flush`. If
+    /// `flush` fails, only the caller that ran the round gets the error.
     pub(super) fn flush_through<E>(
         &self,
         target: u64,
@@ -53,7 +54,7 @@ impl GroupCommit {
         flush()
     }
 
-    /// What is waited on for the end of a turn.
+    /// The condition variable for the end of a round.
     fn end(&self, number: u64) -> &Condvar {
         let [even, odd] = &self.ends;
         if number.is_multiple_of(2) { even } else { odd }
@@ -64,7 +65,7 @@ impl GroupCommit {
     }
 }
 
-/// Ends a turn, also one that panics.
+/// Ends a round, even if it panics.
 struct RoundGuard<'a>(&'a GroupCommit);
 
 impl Drop for RoundGuard<'_> {

@@ -1,5 +1,5 @@
-//! Opening: what of a journal goes into the store below before anything else is done with it,
-//! and what is done with a journal that lost something.
+//! Opening: applies a journal to its base store before anything else uses it, and sets a damaged
+//! journal aside.
 
 use std::io;
 use std::sync::Arc;
@@ -17,17 +17,17 @@ use crate::index::store::{Store, StoreError};
 /// What opening does with a journal that lost something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Recover {
-    /// It fails.
+    /// Fails.
     #[default]
     Refuse,
-    /// It goes on with what there is, and keeps the damaged segments aside.
+    /// Continues without the lost commits, and sets the damaged segments aside.
     Accept,
 }
 
-/// Reads what the store below lacks.
+/// Reads the batches that the base store lacks.
 ///
 /// # Errors
-/// [`StoreError::Journal`] if something is wrong and that is not accepted.
+/// [`StoreError::Journal`] if the journal is damaged and `recover` does not accept that.
 fn find(
     dir: &Dir,
     superblock: &Superblock,
@@ -46,11 +46,11 @@ fn find(
     }
 }
 
-/// Applies to a store what its journal in a directory holds behind it, and leaves the journal as
-/// it is; returns what was wrong with it and accepted.
+/// Applies a journal to its base store and leaves the journal unchanged. Returns the damage that
+/// was accepted.
 ///
 /// # Errors
-/// As [`Journal::open`].
+/// As [`Journal::open`](super::Journal::open).
 pub(in crate::index) fn replay(
     base: &dyn Store,
     dir: &Dir,
@@ -66,8 +66,8 @@ pub(in crate::index) fn replay(
     Ok(found.damage)
 }
 
-/// Applies what a journal holds to the store below, and brings the ledger to a new epoch, in
-/// which nothing of it is needed.
+/// Applies a journal to its base store, and starts an epoch in which nothing of the old journal is
+/// needed.
 fn recover_into(
     base: &dyn Store,
     dir: &Dir,
@@ -93,23 +93,23 @@ fn recover_into(
         superblock.segments.clear();
     }
     applier::apply(base, applier::changes(&layer), superblock.change())?;
-    // Not before what could be read of it is in the store below.
+    // Only after all readable commits are durable in the base store.
     if superblock.set_aside {
         set_aside(dir, superblock.epoch).map_err(system)?;
     }
     Ok((superblock, found.damage))
 }
 
-/// A journal that was opened.
+/// An opened journal.
 pub(super) struct OpenedJournal {
     pub(super) superblock: Superblock,
     pub(super) segments: Segments,
-    /// What was wrong and accepted.
+    /// The damage that was accepted.
     pub(super) damage: Option<JournalDamage>,
 }
 
-/// Applies what a journal holds to the store below, and begins a new epoch, in segments that are
-/// recorded.
+/// Applies a journal to its base store, and starts an epoch with segments that are in the
+/// superblock.
 pub(super) fn open(
     base: &dyn Store,
     dir: &Dir,
@@ -136,7 +136,7 @@ pub(super) fn open(
     })
 }
 
-/// Keeps damaged segments for who wants to look at them, out of the way of those of a new epoch.
+/// Moves the files of a damaged journal to a directory of their own, for examination.
 fn set_aside(dir: &Dir, epoch: u64) -> io::Result<()> {
     let name = format!("damaged-{}", epoch.saturating_sub(1));
     let aside = dir.ensure_dir(name, Mode::RWXU)?;

@@ -1,7 +1,8 @@
-//! The overlay: what was committed and is not in the store below yet, in memory.
+//! The overlay: committed pairs that are not in the base store yet.
 //!
-//! Two layers: the active one takes changes, the frozen one is being written to the store below.
-//! A key's newest value is the first that is found from the top down.
+//! It has two layers: the active one takes changes, the frozen one is being applied to the base
+//! store. The newest value of a key is in the active layer, else in the frozen one, else in the
+//! base store.
 
 use std::collections::{BTreeMap, VecDeque, btree_map};
 use std::iter::Peekable;
@@ -10,12 +11,12 @@ use std::sync::Arc;
 
 use crate::index::store::{Pair, Store, StoreError};
 
-/// Keys with their values; without one where the key was removed.
+/// Keys and values; `None` for a removed key.
 pub(super) type Layer = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
-/// Pairs that are read from the store below at once.
+/// Pairs that are read from the base store at once.
 const PAGE: usize = 256;
-/// What a key costs in memory besides its bytes, about.
+/// Approximate memory of a key besides its bytes.
 const OVERHEAD: usize = 96;
 
 /// Both layers.
@@ -33,12 +34,12 @@ impl Overlay {
         self.active.insert(key, value);
     }
 
-    /// Memory that the active layer takes, in bytes; more rather than less.
+    /// Upper bound of the memory of the active layer, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// What is there now, by itself.
+    /// A copy for a snapshot.
     pub(super) fn copy(&self) -> Self {
         Self {
             active: self.active.clone(),
@@ -47,24 +48,25 @@ impl Overlay {
         }
     }
 
-    /// The value of a key, none if it was removed; nothing if neither layer knows it.
+    /// The value of a key, `Some(None)` if it was removed; `None` if neither layer has it.
     pub(super) fn get(&self, key: &[u8]) -> Option<&Option<Vec<u8>>> {
         self.active.get(key).or_else(|| self.frozen.get(key))
     }
 
-    /// Freezes what is active, which must follow on a [`Self::thaw`].
+    /// Freezes the active layer. The layer that was frozen before must have been
+    /// [thawed](Self::thaw).
     pub(super) fn freeze(&mut self) -> Arc<Layer> {
         self.frozen = Arc::new(std::mem::take(&mut self.active));
         self.bytes = 0;
         Arc::clone(&self.frozen)
     }
 
-    /// What was frozen is in the store below.
+    /// Drops the frozen layer, which is in the base store now.
     pub(super) fn thaw(&mut self) {
         self.frozen = Arc::default();
     }
 
-    /// At most `limit` pairs of a range, through both layers and the store below.
+    /// Returns at most `limit` pairs of a range, merged from both layers and the base store.
     pub(super) fn scan(
         &self,
         base: &dyn Store,
@@ -107,7 +109,7 @@ impl Overlay {
 
 type OverlayEntry<'a> = (&'a Vec<u8>, &'a Option<Vec<u8>>);
 
-/// The rows of both layers in the order of their keys, the active one before the frozen.
+/// The entries of both layers in key order; for equal keys that of the active layer.
 struct MergedLayers<'a> {
     active: Peekable<btree_map::Range<'a, Vec<u8>, Option<Vec<u8>>>>,
     frozen: Peekable<btree_map::Range<'a, Vec<u8>, Option<Vec<u8>>>>,
@@ -141,7 +143,7 @@ impl<'a> Iterator for MergedLayers<'a> {
     }
 }
 
-/// The pairs of the store below, page by page.
+/// The pairs of the base store, read page by page.
 struct PagedScan<'a> {
     store: &'a dyn Store,
     start: Vec<u8>,
@@ -177,7 +179,7 @@ impl<'a> PagedScan<'a> {
         Ok(self.page.front().map(|(key, _)| key.as_slice()))
     }
 
-    /// The pair that was peeked at.
+    /// The pair whose key was peeked at.
     fn next(&mut self) -> Option<Pair> {
         self.page.pop_front()
     }

@@ -1,7 +1,7 @@
-//! Recovery: what a journal holds that the store below lacks, and whether all of it is there.
+//! Recovery: reads the batches that the base store lacks, and checks that none is missing.
 //!
-//! Zeros that were preallocated, remains of an earlier epoch, and a tail that was torn are no
-//! damage: a kill or a power cut leaves them. It reads only.
+//! Preallocated zeros, remains of an earlier epoch and a torn last group are no damage: a kill or a
+//! power cut leaves them. It only reads.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -18,47 +18,48 @@ use super::superblock::Superblock;
 use crate::dir::Dir;
 use crate::index::store::WriteOp;
 
-/// Bytes that are read at once: what is lost with a sector that cannot be read.
+/// Bytes that are read at once: an unreadable sector loses this many.
 const READ_BYTES: usize = 4 * ALIGNMENT;
 
-/// What was found in a journal.
+/// The content of a journal.
 #[derive(Debug, Default)]
 pub(super) struct JournalContents {
-    /// Changes in their order, without a gap, from the first that the store below lacks.
+    /// Changes in order, without a gap, from the first that the base store lacks.
     pub(super) changes: Vec<WriteOp>,
     /// The number of the last batch.
     pub(super) last: u64,
     /// The newest epoch of any group.
     pub(super) epoch: u64,
-    /// Recorded segments that are as they were recorded.
+    /// Segments in the superblock that match their entries.
     pub(super) sound: Vec<u32>,
-    /// What is wrong.
+    /// The damage, if any.
     pub(super) damage: Option<JournalDamage>,
 }
 
-/// A group that the store below lacks: its first batch, its last, and its changes.
+/// A group that the base store lacks.
 struct UnappliedGroup {
     first: u64,
     last: u64,
     changes: Option<Vec<WriteOp>>,
 }
 
-/// A look through a journal.
+/// A scan of a journal.
 struct JournalScan<'a> {
     dir: &'a Dir,
     superblock: &'a Superblock,
-    /// Bytes of a segment.
+    /// Size of a segment in bytes.
     size: usize,
     needed: Vec<UnappliedGroup>,
     /// The last batch of any group of this epoch.
     end: u64,
-    /// Groups that a damaged one stands before.
+    /// Intact groups after damage.
     behind: u64,
     found: JournalContents,
     faults: Vec<JournalFault>,
 }
 
-/// Reads what the store below lacks, from segments of `size` bytes; nothing is needed of a journal that was closed well.
+/// Reads the batches that the base store lacks, from segments of `size` bytes. Nothing is needed of
+/// a journal that was closed cleanly.
 pub(super) fn find(dir: &Dir, superblock: &Superblock, size: usize) -> io::Result<JournalContents> {
     let mut search = JournalScan {
         dir,
@@ -96,7 +97,7 @@ impl JournalScan<'_> {
         self.faults.push(JournalFault { kind, path, detail });
     }
 
-    /// Says of a segment which commits were in it.
+    /// Describes which commits were in a segment.
     fn held(begin: u64) -> String {
         match begin {
             0 => "it may have held the newest commits".into(),
@@ -110,7 +111,7 @@ impl JournalScan<'_> {
         self.fault(JournalFaultKind::SegmentMissing, name, detail);
     }
 
-    /// Looks through one file.
+    /// Scans one file.
     fn file(&mut self, name: &Path, number: Option<u32>) -> io::Result<()> {
         let file = self.dir.open_file(name, OFlags::RDONLY, Mode::empty())?;
         let len = file.metadata()?.len();
@@ -119,7 +120,7 @@ impl JournalScan<'_> {
         let entries = entries.into_iter().find(|one| Some(one.number) == number);
         let whole = len == self.size as u64;
         let header = SegmentHeader::read(&bytes);
-        // Those of format 1 are in no ledger: any of them may have been in use.
+        // Segments of format 1 have no entries: any of them may have been in use.
         let in_use = entries.is_some() || self.superblock.id.is_none();
         if in_use && !whole && !self.superblock.closed {
             let held = Self::held(entries.map_or(0, |one| one.begin));
@@ -152,9 +153,9 @@ impl JournalScan<'_> {
         Ok(())
     }
 
-    /// What is in a file; zeros where it cannot be read, which is a fault.
+    /// Reads a file. Unreadable parts are a fault, and zeros in the result.
     fn read(&mut self, name: &Path, file: &File, len: u64) -> Vec<u8> {
-        // What is longer than a segment is none.
+        // A longer file is not a segment of this journal.
         let len = usize::try_from(len).map_or(self.size, |len| len.min(self.size));
         let mut bytes = vec![0; len];
         let mut failed = None;
@@ -171,7 +172,7 @@ impl JournalScan<'_> {
         bytes
     }
 
-    /// Takes the groups of a file that are needed, and looks at what else is in it.
+    /// Collects the needed groups of a file, and checks the rest of it.
     fn groups(&mut self, name: &Path, bytes: &[u8], header: Option<SegmentHeader>) {
         let old = self.superblock.id.is_none();
         let start = if old { 0 } else { START };
@@ -217,15 +218,15 @@ impl JournalScan<'_> {
             );
             self.fault(JournalFaultKind::SegmentDamaged, name, detail);
         }
-        // A group is written only when the store below has its epoch.
+        // A group is written only after the base store has its epoch.
         if newest > self.superblock.epoch {
             let detail = "the segment is newer than the index".into();
             self.fault(JournalFaultKind::ForeignJournal, name, detail);
         }
     }
 
-    /// Looks whether a file belongs to another index. Only where a file begins it is known
-    /// that what looks like a group is one.
+    /// Checks whether a file belongs to another index. Only at the start of a file is it certain
+    /// that a valid group header is one.
     fn check_foreign(&mut self, name: &Path, bytes: &[u8], header: Option<SegmentHeader>) {
         let start = if header.is_some() { START } else { 0 };
         let Some(first) = bytes.get(start..).and_then(Group::read) else {
@@ -241,14 +242,14 @@ impl JournalScan<'_> {
         }
     }
 
-    /// Puts together what is needed, as far as nothing is missing.
+    /// Collects the changes of the needed groups, up to the first gap.
     fn replay(&mut self) {
         self.needed.sort_by_key(|one| one.first);
         let needed = std::mem::take(&mut self.needed);
         let mut groups = needed.into_iter();
         while let Some(group) = groups.next() {
             let next = self.found.last + 1;
-            // One that begins below may end above: it is applied again as a whole.
+            // A group that starts before `next` may end after it: it is applied again as a whole.
             let changes = group.changes.filter(|_| group.first <= next);
             if let Some(mut changes) = changes {
                 self.found.last = self.found.last.max(group.last);
@@ -262,7 +263,7 @@ impl JournalScan<'_> {
         }
     }
 
-    /// Sums up.
+    /// Summarizes the faults.
     fn conclude(&mut self) {
         let known = if self.superblock.closed {
             0

@@ -1,15 +1,16 @@
-//! Segments: the files that groups are appended to, preallocated and used again.
+//! Segments: preallocated, reusable files to which groups are appended.
 //!
-//! A segment is filled with zeros once and never grows, so that a flush writes data only. It
-//! begins with a header, which is written before anything else and never again, and is used
-//! again from behind that when everything in it is in the store below.
+//! A segment is filled with zeros once and never grows, so that a flush writes data only. It starts
+//! with a header, which is written first and never again. When everything in the segment is in the
+//! base store, it is overwritten from behind the header.
 //!
 //! ```text
 //! header   "RGS1" crc4 id8 number4, then zeros up to the first group
 //! ```
 //!
-//! `crc4` is the CRC-32C of what follows it, `id8` the journal's (`superblock.rs`), `number4` that of
-//! the name. Segments of format 1 have no header; they get one when they are used again.
+//! `crc4` is the CRC-32C of what follows it, `id8` the journal's id (`superblock.rs`), `number4`
+//! the number in the file name. Segments of format 1 have no header; they get one when they are
+//! used again.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -24,30 +25,30 @@ use super::superblock::SegmentEntry;
 use crate::dir::Dir;
 use crate::index::durable_rename::durable_rename;
 
-/// Bytes of a segment.
+/// Size of a segment in bytes.
 pub(super) const SEGMENT_BYTES: usize = 8 << 20;
-/// Where its first group begins.
+/// Offset of the first group.
 pub(super) const START: usize = ALIGNMENT;
 const MAGIC: &[u8; 4] = b"RGS1";
-/// Bytes of a header.
+/// Size of a header in bytes.
 const HEADER: usize = 20;
-/// What the names of segments end with, and those of what is not one yet.
+/// Extensions of segments, and of segments under construction.
 const SEGMENT: &str = "segment";
 const UNMADE: &str = "new";
-/// Zeros that are written at once to a new segment.
+/// Zeros that are written at once to a new segment, in bytes.
 const ZEROS: usize = 1 << 20;
 
-/// What a segment begins with.
+/// The header of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SegmentHeader {
-    /// The journal's.
+    /// The id of the journal.
     pub(super) id: u64,
-    /// The number in the name.
+    /// The number in the file name.
     pub(super) number: u32,
 }
 
 impl SegmentHeader {
-    /// The header of a segment; nothing if it has none.
+    /// Reads the header of a segment; `None` if it has none.
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; HEADER] = bytes.first_chunk()?;
         let (id, number) = bytes.get(8..)?.split_first_chunk()?;
@@ -65,14 +66,14 @@ impl SegmentHeader {
     }
 }
 
-/// A segment's file and how far it is used.
+/// The file of a segment, and its used part.
 #[derive(Debug)]
 pub(super) struct Segment {
     file: File,
-    /// The number in its name.
+    /// The number in the file name.
     pub(super) number: u32,
     position: usize,
-    /// The numbers of the first batch in it, or 0, and of the last.
+    /// The numbers of the first batch, or 0, and of the last.
     begin: u64,
     last: u64,
 }
@@ -89,47 +90,47 @@ impl Segment {
         }
     }
 
-    /// Nothing of what is in it is needed any more.
+    /// Makes the segment empty: the base store has its batches.
     fn reset(&mut self) {
         (self.position, self.begin, self.last) = (START, 0, 0);
     }
 }
 
-/// The segments of a journal that is open.
+/// The segments of an open journal.
 #[derive(Debug)]
 pub(super) struct Segments {
     dir: Dir,
-    /// The journal's, and the epoch of what is written.
+    /// The id of the journal, and the current epoch.
     id: u64,
     epoch: u64,
-    /// Bytes of a segment.
+    /// Size of a segment in bytes.
     size: usize,
-    /// The last batch that was made durable, or 0.
+    /// The last durable batch, or 0.
     end: u64,
-    /// The one that is written to, if there is one.
+    /// The segment that is appended to, if any.
     current: Option<Segment>,
-    /// Those that are full, the oldest first.
+    /// Full segments, the oldest first.
     full: VecDeque<Segment>,
-    /// Those that nothing is in.
+    /// Empty segments.
     free: Vec<Segment>,
-    /// The number in the name of the next file.
+    /// The number of the next new file.
     next: u32,
 }
 
-/// Why something was not written.
+/// Why batches were not appended.
 #[derive(Debug)]
 pub(super) enum AppendError {
-    /// There was no segment for it; the disk was not asked to keep anything.
+    /// There is no segment for them; nothing was written.
     NoRoom(io::Error),
-    /// Nobody knows what the disk has kept of it.
+    /// A write or flush failed; it is unknown what the disk has stored.
     Failed(io::Error),
 }
 
-/// The files of segments in a directory, with the number that each name says.
+/// The segment files of a directory, each with the number in its name.
 pub(super) fn files(dir: &Dir) -> io::Result<Vec<(PathBuf, Option<u32>)>> {
     let number = |name: &Path| name.file_stem()?.to_str()?.parse().ok();
     let names = named(dir, SEGMENT)?.into_iter();
-    // Another spelling of a number is another file.
+    // Another spelling of the number is another file.
     let own = |number: &u32, path: &Path| name(*number) == path;
     Ok(names
         .map(|path| {
@@ -139,7 +140,7 @@ pub(super) fn files(dir: &Dir) -> io::Result<Vec<(PathBuf, Option<u32>)>> {
         .collect())
 }
 
-/// The names of the files of one kind.
+/// The names of the files with an extension.
 fn named(dir: &Dir, kind: &str) -> io::Result<Vec<PathBuf>> {
     let mut names = Vec::new();
     for row in dir.entries()? {
@@ -151,14 +152,14 @@ fn named(dir: &Dir, kind: &str) -> io::Result<Vec<PathBuf>> {
     Ok(names)
 }
 
-/// The file of a segment.
+/// The file name of a segment.
 pub(super) fn name(number: u32) -> PathBuf {
     format!("{number:06}.{SEGMENT}").into()
 }
 
 impl Segments {
-    /// Opens a directory of segments of `size` bytes, of which nothing is needed any more. What has not the
-    /// length of a segment is left alone.
+    /// Opens the segments of `size` bytes in a directory. Nothing in them is needed any more. Files
+    /// of another size are ignored.
     pub(super) fn open(dir: &Dir, id: u64, epoch: u64, size: usize) -> io::Result<Self> {
         let mut segments = Self {
             dir: dir.clone(),
@@ -198,7 +199,8 @@ impl Segments {
         Ok(segments)
     }
 
-    /// Every segment, as the ledger has it when batch `applied` is in the store below.
+    /// The superblock's entries for all segments when the base store has all batches up to
+    /// `applied`.
     pub(super) fn entries(&self, applied: u64) -> Vec<SegmentEntry> {
         let all = self.full.iter().chain(&self.current).chain(&self.free);
         let entries = all.map(|segment| SegmentEntry {
@@ -212,16 +214,17 @@ impl Segments {
         entries.collect()
     }
 
-    /// The last batch that is durable in segments of this epoch and that they must reach from
-    /// now on; 0 if there is none, or no second segment, so that the only one is written over
-    /// once all of it is below.
+    /// The batch that a later opening must find in the segments of this epoch. It is 0 if there is
+    /// none, or if there is only one segment, which is overwritten once the base store has
+    /// everything in it.
     pub(super) fn reached(&self) -> u64 {
         let single = self.full.is_empty() && self.free.is_empty();
         if single { 0 } else { self.end }
     }
 
-    /// Appends batches, of which the first has this number, and makes them durable. Gives how
-    /// many, and why not all. `made` hears of a segment that had to be made, before it is used.
+    /// Appends batches, of which the first is number `first`, and makes them durable. Returns how
+    /// many are durable, and the error that stopped the rest. `made` is called with each segment
+    /// that had to be created, before it is used.
     pub(super) fn append(
         &mut self,
         batches: &[Vec<u8>],
@@ -287,7 +290,7 @@ impl Segments {
         Ok(segment)
     }
 
-    /// A segment to make, of a number that nobody else takes.
+    /// Plans a segment with an unused number.
     fn reserve(&mut self) -> SegmentPlan {
         let number = self.next;
         self.next = self.next.saturating_add(1);
@@ -301,7 +304,7 @@ impl Segments {
         }
     }
 
-    /// Everything up to batch `applied` is in the store below: what held it is free again.
+    /// Frees the segments whose batches are in the base store, which has all up to `applied`.
     pub(super) fn release(&mut self, applied: u64) {
         while self
             .full
@@ -313,7 +316,7 @@ impl Segments {
                 self.free.push(segment);
             }
         }
-        // The one that is written to begins anew where there is no other.
+        // The current segment starts anew if there is no other.
         if self.full.is_empty()
             && self.free.is_empty()
             && let Some(segment) = &mut self.current
@@ -323,18 +326,18 @@ impl Segments {
         }
     }
 
-    /// The segment that should be made before it is needed, if there is no spare.
+    /// Plans a spare segment, if there is none.
     pub(super) fn wants(&mut self) -> Option<SegmentPlan> {
         self.free.is_empty().then(|| self.reserve())
     }
 
-    /// Takes a segment that was made.
+    /// Adds a segment that was created.
     pub(super) fn take(&mut self, segment: Segment) {
         self.free.push(segment);
     }
 }
 
-/// A segment that is to be made.
+/// A segment to be created.
 #[derive(Debug)]
 pub(super) struct SegmentPlan {
     dir: Dir,
@@ -342,12 +345,12 @@ pub(super) struct SegmentPlan {
     header: SegmentHeader,
 }
 
-/// Makes a segment: whole, or not at all.
+/// Creates a segment, completely or not at all.
 pub(super) fn make(unmade: &SegmentPlan) -> io::Result<Segment> {
     let name = name(unmade.header.number);
     let new = name.with_extension(UNMADE);
     make_as(unmade, &new, &name).inspect_err(|_| {
-        // What it takes others need now.
+        // Frees its space for others.
         let _gone = unmade.dir.remove_file(&new);
     })
 }

@@ -1,4 +1,4 @@
-//! A snapshot: what was committed up to one moment, in memory and in the store below.
+//! A snapshot of a journal: the overlay and a snapshot of the base store.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::overlay::Overlay;
 use crate::index::store::{Batch, CommitOutcome, Pair, Store, StoreError};
 
-/// Everything as of one moment.
+/// Everything committed up to one point in time.
 pub(super) struct JournalSnapshot(Arc<SnapshotState>);
 
 struct SnapshotState {
@@ -15,7 +15,7 @@ struct SnapshotState {
 }
 
 impl JournalSnapshot {
-    /// What was in memory, in front of what was below at that moment.
+    /// Combines a copy of the overlay with a snapshot of the base store.
     pub(super) fn new(overlay: Overlay, base: Arc<dyn Store>) -> Self {
         Self(Arc::new(SnapshotState { overlay, base }))
     }

@@ -1,19 +1,19 @@
-//! The ledger: what the store below says of its journal, so that a journal that lost something
-//! is told from one that was never written to.
+//! The superblock: the base store's record of its journal, which tells a journal that lost
+//! something from one that was never written to.
 //!
-//! It is one row of the store below, written with every commit of the applier and whenever a
-//! segment was made, and durable before that segment is first written to:
+//! It is one row of the base store. It is written with every commit of the applier and whenever a
+//! segment is created, and is durable before that segment is first written to:
 //!
 //! ```text
 //! applied8 epoch8                                        by programs of format 1
 //! applied8 epoch8 id8 durable8 flags1 (number4 begin8)*
 //! ```
 //!
-//! `applied8` is the last batch that the store below has, `epoch8` that of groups behind it.
-//! `id8` is a number that this index and its journal share with no others. `durable8` is a batch
-//! that was durable in the journal by then, or 0 where the segment that holds it may be written
-//! over. Of each segment it has the number and the first batch in it, or 0. Flags: 1 the store
-//! was closed well, 2 what lies in the directory is to be set aside before it is used.
+//! `applied8` is the last batch in the base store, `epoch8` the epoch of the groups after it. `id8`
+//! is a random id shared by this index and its journal only. `durable8` is a batch that was durable
+//! in the journal at the time, or 0 if its segment may be overwritten. Each segment has an entry
+//! with its number and its first batch, or 0. Flags: 1 the store was closed cleanly, 2 the files in
+//! the directory must be set aside before it is used.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -23,46 +23,46 @@ use parking_lot::Mutex;
 use super::applier::apply;
 use crate::index::store::{Store, StoreError, WriteOp};
 
-/// Where the ledger stands in the store below.
+/// The key of the superblock in the base store.
 pub(in crate::index) const SUPERBLOCK_KEY: &[u8] = b"\0journal";
 const CLOSED: u8 = 1;
 const SET_ASIDE: u8 = 2;
-/// Bytes of a segment's entry.
+/// Size of a segment's entry in bytes.
 const ENTRY: usize = 12;
 
-/// A segment, as the ledger has it.
+/// A segment's entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SegmentEntry {
-    /// The number in its name.
+    /// The number in the file name.
     pub(super) number: u32,
-    /// The first batch in it, or 0 if there was none.
+    /// The first batch in it, or 0 if it is empty.
     pub(super) begin: u64,
 }
 
-/// What the store below says of its journal.
+/// The base store's record of its journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Superblock {
-    /// The last batch that is below.
+    /// The last batch in the base store.
     pub(super) applied: u64,
-    /// The epoch of the groups behind it.
+    /// The epoch of the groups after it.
     pub(super) epoch: u64,
-    /// What index and journal have in common; nothing in a new index, and in one of format 1.
+    /// The id of index and journal; `None` in a new index and in format 1.
     pub(super) id: Option<u64>,
-    /// A batch that the journal must reach, or 0.
+    /// A batch that the journal must contain, or 0.
     pub(super) durable: u64,
-    /// Whether the store was closed well: nothing is needed of the journal.
+    /// `true` if the store was closed cleanly: nothing of the journal is needed.
     pub(super) closed: bool,
-    /// Whether the files in the directory are to be set aside.
+    /// `true` if the files in the directory must be set aside.
     pub(super) set_aside: bool,
     /// The segments.
     pub(super) segments: Vec<SegmentEntry>,
 }
 
 impl Superblock {
-    /// The ledger of a store; nothing if it has none.
+    /// Reads the superblock of a store; `None` if it has none.
     ///
     /// # Errors
-    /// [`StoreError::Engine`] if the row is damaged, and what the store says.
+    /// [`StoreError::Engine`] if the row is damaged, and those of the store.
     pub(super) fn read(base: &dyn Store) -> Result<Option<Self>, StoreError> {
         let Some(value) = base.get(SUPERBLOCK_KEY)? else {
             return Ok(None);
@@ -131,13 +131,13 @@ fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     Some((u64::from_be_bytes(*number), rest))
 }
 
-/// A number that no other index has.
+/// A random id.
 pub(super) fn new_id() -> u64 {
-    // Keyed by the system's own random numbers.
+    // `RandomState` is keyed by the system's random numbers.
     RandomState::new().hash_one(std::process::id())
 }
 
-/// The ledger of an open journal, and the store that keeps it.
+/// Updates the superblock of an open journal.
 pub(super) struct SuperblockWriter {
     base: Arc<dyn Store>,
     superblock: Mutex<Superblock>,
@@ -151,8 +151,8 @@ impl SuperblockWriter {
         }
     }
 
-    /// Applies changes to the store below, and writes with the last of them what `update` makes
-    /// of the ledger; durable when this returns.
+    /// Applies changes to the base store, and with the last of them the superblock as changed by
+    /// `update`. Durable when it returns.
     pub(super) fn commit(
         &self,
         changes: impl Iterator<Item = WriteOp>,
@@ -161,7 +161,7 @@ impl SuperblockWriter {
         let mut superblock = self.superblock.lock();
         let mut new = superblock.clone();
         update(&mut new);
-        // One that was made since the caller looked.
+        // Segments that were created since the caller read the list.
         for old in &superblock.segments {
             if !new.segments.iter().any(|one| one.number == old.number) {
                 new.segments.push(*old);
@@ -172,7 +172,7 @@ impl SuperblockWriter {
         Ok(())
     }
 
-    /// Records a segment that was made; durable when this returns.
+    /// Adds the entry of a new segment. Durable when it returns.
     pub(super) fn record_segment(&self, number: u32) -> Result<(), StoreError> {
         let made = SegmentEntry { number, begin: 0 };
         self.commit(std::iter::empty(), |new| new.segments.push(made))
@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(Superblock::decode(&bytes), Some(superblock));
         let whole = |len: usize| Superblock::decode(&bytes[..len]).is_some();
         let whole: Vec<usize> = (0..bytes.len()).filter(|len| whole(*len)).collect();
-        // That of format 1, one without segments, and one with the first of them.
+        // That of format 1, that without segments, and that with the first one.
         assert_eq!(whole, [16, 33, 45]);
     }
 }

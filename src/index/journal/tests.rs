@@ -1,5 +1,5 @@
-//! The journal in front of the store in memory, and of the real one: its contract, its order,
-//! and what is left after its process or its machine has ended at any moment.
+//! Tests of the journal in front of the store in memory and of redb: its contract, its order, and
+//! what survives the end of the process or a power cut at any point.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +18,7 @@ type JournalModel = BTreeMap<Vec<u8>, Vec<u8>>;
 /// Keys with their new values, in batches, in groups.
 type Groups = Vec<Vec<Vec<(u8, Option<u8>)>>>;
 
-/// Opens a journal in a directory, which is made if it is not there.
+/// Opens a journal in a directory, which is created if needed.
 fn open(base: Arc<dyn Store>, directory: &Path) -> Result<Journal, StoreError> {
     fs::create_dir_all(directory).unwrap();
     Journal::open(base, &Dir::open(directory).unwrap(), Recover::Refuse)
@@ -32,12 +32,12 @@ fn all(store: &dyn Store) -> Vec<Pair> {
     store.scan(&b"\x01"[..]..&b"\xff"[..], usize::MAX).unwrap()
 }
 
-/// Copies the files of a directory, as the disk would show them now.
+/// Copies the files of a directory as the disk shows them now.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for row in fs::read_dir(from).unwrap() {
         let row = row.unwrap();
-        // A segment that is being made vanishes under its first name.
+        // A segment under construction may be renamed meanwhile.
         let _renamed = fs::copy(row.path(), to.join(row.file_name()));
     }
 }
@@ -89,7 +89,7 @@ fn what_was_synced_outlives_the_process_though_nothing_is_below() {
     let (path, image) = (directory.path().join("a"), directory.path().join("b"));
     let first = memory();
     let journal = open(Arc::clone(&first), &path).unwrap();
-    // What a store has below that was opened once.
+    // The base store of a journal that was opened once.
     let base = MemoryStore::default();
     let superblock = Superblock::read(first.as_ref()).unwrap().unwrap();
     change(&base, vec![superblock.change()]);
@@ -158,7 +158,7 @@ fn a_failed_flush_poisons_and_what_was_durable_stays_readable() {
     let journal = open(memory(), directory.path()).unwrap();
     change(&journal, vec![put(b"a", b"1")]);
     journal.sync().unwrap();
-    // A file that is open for reading only stands in for a disk that fails.
+    // A file that is open for reading only stands in for a failing disk.
     let mut names = fs::read_dir(directory.path()).unwrap();
     let path = names.next().unwrap().unwrap().path();
     journal.inner.segments.lock().break_for_test(&path);
@@ -202,7 +202,7 @@ fn a_store_below_that_takes_nothing_is_told_and_nothing_is_lost() {
     assert_eq!(journal.get(b"a").unwrap().unwrap(), b"1");
     journal.sync().unwrap();
     drop(journal);
-    // As after a crash: below has nothing, the segments have everything that was synced.
+    // As after a crash: the base store has nothing, the segments have everything that was synced.
     base.crash();
     let again = open(base, directory.path()).unwrap();
     assert_eq!(again.get(b"a").unwrap().unwrap(), b"1");
@@ -247,11 +247,11 @@ fn readers_and_writers_at_once_see_whole_batches() {
     });
 }
 
-/// A disk on which a journal was written until the power was cut: groups that were flushed, and
-/// one that was not.
+/// A disk on which a journal was written until the power was cut: flushed groups, and one that was
+/// not flushed.
 struct Cut {
     directory: tempfile::TempDir,
-    /// What is there after each batch that was flushed, and after the one that was not.
+    /// The state after each flushed batch, and after the unflushed one.
     flushed: JournalModel,
     maybe: JournalModel,
 }
@@ -263,7 +263,7 @@ fn cut(groups: &Groups, torn: &[bool], stale: u8) -> Cut {
     let header = segment::SegmentHeader { id: 5, number: 0 };
     let header = header.encode();
     bytes[..header.len()].copy_from_slice(&header);
-    // What an earlier use of the segment, in this epoch and in another, has left in it.
+    // Remains of earlier uses of the segment, in this epoch and in another.
     if stale > 0 {
         let old = vec![group::encode_batch(&[put(b"old", b"old")])];
         for (at, epoch) in [(0, 6), (usize::from(stale), 7)] {
@@ -319,7 +319,7 @@ fn cut(groups: &Groups, torn: &[bool], stale: u8) -> Cut {
     }
 }
 
-/// What a store has below on a disk that was cut.
+/// The superblock of the base store of [`cut`].
 fn ledger_of_cut() -> Superblock {
     Superblock {
         applied: 99,
@@ -399,7 +399,7 @@ proptest! {
                     model.remove(&vec![key]);
                 }
                 _ => {
-                    // Frozen, applied half-way by who reads meanwhile, and thawed.
+                    // Frozen, read while half of it is applied, and thawed.
                     let layer = overlay.freeze();
                     for (key, value) in layer.iter() {
                         let change = value.clone().map_or(WriteOp::Delete(key.clone()), |value| WriteOp::Put(key.clone(), value));
@@ -446,14 +446,14 @@ fn damaged_segments_are_an_error_and_kept_aside_once_that_is_accepted() {
     assert!(open(base, cut.directory.path()).unwrap().damage().is_none());
 }
 
-/// Writes numbers to two tables at once, and takes old ones out, until told to stop.
+/// Writes numbers to two tables in one batch, and removes old ones, until told to stop.
 fn write_twins(store: &dyn Store, stop: &std::sync::atomic::AtomicBool) -> u32 {
     let mut number = 0_u32;
     while !stop.load(Ordering::Relaxed) {
         let key = |table: u8, number: u32| [&[table][..], &number.to_be_bytes()].concat();
         let mut changes = Vec::new();
         for table in [b'a', b'z'] {
-            // Elsewhere in the order, as digests are.
+            // Scattered in key order, as digests are.
             let place = number.wrapping_mul(0x9e37_79b9);
             changes.push(WriteOp::Put(key(table, place), vec![7; 40]));
             let old = number.wrapping_sub(2_000).wrapping_mul(0x9e37_79b9);
@@ -520,7 +520,7 @@ fn a_snapshot_is_one_moment_however_long_it_is_read() {
     });
 }
 
-/// Waits until something holds.
+/// Waits until a condition holds.
 fn wait(mut holds: impl FnMut() -> bool) {
     let until = std::time::Instant::now() + Duration::from_secs(20);
     while !holds() {
@@ -529,7 +529,7 @@ fn wait(mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// A disk of this size, where a journal goes on it, and a store for below that.
+/// A disk of this size, the path of a journal on it, and a base store.
 fn soon_full(bytes: usize) -> (SmallDisk, PathBuf, Arc<dyn Store>) {
     let disk = SmallDisk::new(bytes);
     let path = disk.path().join("journal");
@@ -543,11 +543,11 @@ fn a_segment_that_could_not_be_made_takes_no_room() {
     let before = disk.free();
     change(&journal, vec![put(b"a", b"1")]);
     journal.sync().unwrap();
-    // A spare one is made when what is in the first is applied.
+    // A spare segment is created when the content of the first is applied.
     wait(|| base.get(b"a").unwrap().is_some());
     wait(|| disk.free() + 4096 >= before);
     drop(journal);
-    // As if it had been killed while it made one.
+    // As if the process had been killed while it created one.
     fs::write(path.join("000009.new"), vec![0; 1 << 20]).unwrap();
     drop(open(base, &path).unwrap());
     assert!(disk.free() + 4096 >= before);
@@ -557,7 +557,7 @@ fn a_segment_that_could_not_be_made_takes_no_room() {
 fn a_journal_of_one_segment_goes_on_when_all_of_it_is_below() {
     let (disk, path, base) = soon_full(9 << 20);
     let journal = open(Arc::clone(&base), &path).unwrap();
-    // The rest of the disk is somebody else's.
+    // The rest of the disk is taken by another file.
     let _full = fs::write(disk.path().join("else"), vec![1; 2 << 20]);
     for number in 1..=40 {
         change(&journal, vec![put(&[number], &vec![7; 300_000])]);
@@ -568,7 +568,7 @@ fn a_journal_of_one_segment_goes_on_when_all_of_it_is_below() {
     assert_eq!(all(&journal).len(), 40);
 }
 
-/// A store that panics when it is to take something, as an engine may on damaged pages.
+/// A store that panics on a commit, as an engine may on damaged pages.
 struct Panicking(MemoryStore);
 
 impl Store for Panicking {

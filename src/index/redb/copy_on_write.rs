@@ -1,5 +1,5 @@
-//! A database's file of which nothing is written: what the engine writes is kept in memory, and
-//! gone with it. So an index that was not closed well is read where nothing may be written.
+//! A database file that is not modified: what the engine writes is kept in memory and dropped. It
+//! reads an index that was not closed cleanly where nothing may be written.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -10,23 +10,23 @@ use std::os::unix::fs::FileExt;
 use parking_lot::RwLock;
 use redb::StorageBackend;
 
-/// Bytes that are kept at once: a page of the engine.
+/// Granularity of copies, in bytes: a page of the engine.
 const BLOCK: u64 = 4096;
 
-/// A file that stays as it is.
+/// A file that is not modified.
 #[derive(Debug)]
 pub(super) struct CopyOnWriteFile {
     file: File,
     state: RwLock<BufferedWrites>,
 }
 
-/// What was written.
+/// What the engine wrote.
 #[derive(Debug)]
 struct BufferedWrites {
-    /// Bytes that the engine sees, and as many of them as are still the file's own.
+    /// The length that the engine sees, and the part of it whose content is still that of the file.
     len: u64,
     own: u64,
-    /// Blocks that were written to, by their number.
+    /// Modified blocks, by number.
     blocks: BTreeMap<u64, Vec<u8>>,
 }
 
@@ -41,7 +41,7 @@ impl CopyOnWriteFile {
         Ok(Self { file, state })
     }
 
-    /// Reads what the file itself has, and zeros behind it.
+    /// Reads from the file, and zeros after its valid part.
     fn read_own(&self, own: u64, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let there = own.saturating_sub(offset);
         let there = usize::try_from(there).map_or(out.len(), |there| there.min(out.len()));
@@ -51,8 +51,8 @@ impl CopyOnWriteFile {
     }
 }
 
-/// The parts of a range that lie in one block each: the block, where the part begins in it, and
-/// where it lies in the range.
+/// Splits a range at block boundaries: the block, the offset in the block, and the part of the
+/// range.
 fn parts(offset: u64, len: usize) -> impl Iterator<Item = (u64, usize, std::ops::Range<usize>)> {
     let mut done = 0;
     std::iter::from_fn(move || {

@@ -1,15 +1,15 @@
-//! Damage below the database: of every page that is zeroed, changed, or cut off with what
-//! follows, either nothing is lost or it is an error that names the file, and never a panic.
+//! Tests of damaged database files: for every page that is zeroed, changed or truncated, either
+//! nothing is lost or an error names the file, and nothing panics.
 
 use std::fs;
 
 use super::*;
 use crate::index::store::contract::{change, put};
 
-/// Bytes of a page of the engine.
+/// Size of a page of the engine in bytes.
 const PAGE: usize = 4096;
 
-/// Rows of more than one leaf.
+/// Rows that fill more than one leaf.
 fn rows() -> Vec<Pair> {
     (0..600_u32)
         .map(|number| {
@@ -19,7 +19,7 @@ fn rows() -> Vec<Pair> {
         .collect()
 }
 
-/// The file of a database with these rows that was closed well.
+/// The file of a cleanly closed database with these rows.
 fn whole(dir: &Dir) -> Vec<u8> {
     let store = Redb::open(dir, "index.redb").unwrap();
     for some in rows().chunks(100) {
@@ -31,8 +31,8 @@ fn whole(dir: &Dir) -> Vec<u8> {
     fs::read(dir.shown("index.redb")).unwrap()
 }
 
-/// What is read of a file that is damaged; fails if it is not what was written and nothing
-/// says so.
+/// Checks a damaged file. Returns `true` if the damage was reported; fails if rows are lost without
+/// an error.
 fn must_be_told(dir: &Dir, what: &str) -> bool {
     let checked = Redb::check(dir, "index.redb");
     let read = || -> Result<Vec<Pair>, StoreError> {
@@ -98,7 +98,7 @@ fn a_database_that_was_not_closed_is_read_where_nothing_may_be_written() {
     let store = Redb::open(&dir, "index.redb").unwrap();
     change(&store, vec![put(b"a", b"1")]);
     store.sync().unwrap();
-    // As a process leaves it that is killed.
+    // As a killed process leaves it.
     fs::copy(dir.shown("index.redb"), dir.shown("killed.redb")).unwrap();
     let before = fs::read(dir.shown("killed.redb")).unwrap();
     let unwritten = Redb::open_copy_on_write(&dir, "killed.redb").unwrap();

@@ -1,8 +1,8 @@
-//! The database's file: what of it is not in memory is read together with what stands around it.
+//! The database file: reads that miss the page cache prefetch the surrounding data.
 //!
-//! The pages of a tree are read one by one and in no order that the kernel would recognise, so
-//! that it reads nothing ahead: a listing from a cold disk would wait for each page. But pages
-//! that were written together stand together.
+//! The pages of a tree are read one at a time in an order that the kernel does not recognize, so it
+//! does not read ahead, and a listing from a cold disk would wait for each page. Pages that were
+//! written together are stored together.
 
 use std::fs;
 use std::io::{self, IoSliceMut};
@@ -14,14 +14,14 @@ use redb::{BackendError, DatabaseError, StorageBackend};
 use rustix::fs::{Advice, fadvise};
 use rustix::io::{ReadWriteFlags, preadv2};
 
-/// What is read at once from the disk, in bytes: on most not much slower than a page.
+/// Bytes that are read at once from the disk; on most disks that is little slower than one page.
 const AROUND: NonZeroU64 = NonZeroU64::new(128 << 10).unwrap();
 
-/// The file of a database.
+/// A database file.
 #[derive(Debug)]
 pub(super) struct DatabaseFile {
     file: fs::File,
-    /// Locks it, and does the rest.
+    /// Locks the file and implements everything else.
     backend: FileBackend,
 }
 
@@ -31,7 +31,7 @@ impl DatabaseFile {
         Ok(Self { file, backend })
     }
 
-    /// Reads what is in memory; whether that was all.
+    /// Reads from the page cache only. Returns `true` if everything was cached.
     fn read_cached(&self, offset: u64, out: &mut [u8]) -> bool {
         let len = out.len();
         let mut parts = [IoSliceMut::new(out)];
@@ -46,7 +46,7 @@ impl StorageBackend for DatabaseFile {
             return Ok(());
         }
         let start = offset - offset % AROUND;
-        // Advice that is not taken changes nothing but the speed.
+        // Advice that is not taken only costs time.
         let _taken = fadvise(&self.file, start, Some(AROUND), Advice::WillNeed);
         self.backend.read(offset, out)
     }

@@ -1,5 +1,4 @@
-//! Guard: an engine that panics on pages that were damaged has failed to read, and no more: it
-//! prints no back trace.
+//! Guard: a panic of the engine on a damaged page becomes a read error, without a back trace.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
@@ -9,16 +8,16 @@ use std::sync::Once;
 use redb::StorageError;
 
 thread_local! {
-    /// How many guards this thread is in.
+    /// Nested guards of this thread.
     static GUARDS: Cell<u32> = const { Cell::new(0) };
-    /// The file that this thread closes.
+    /// The file that this thread is closing.
     static CLOSED: RefCell<Option<PathBuf>> = const { RefCell::new(None) };
 }
 
-/// What is said of a damaged page.
+/// The message for a damaged page.
 const DAMAGED: &str = "a page of it is damaged: restore a backup, or export what can be read";
 
-/// Keeps panics of guarded work out of standard error, once for all threads.
+/// Installs a panic hook that keeps panics of guarded work out of standard error.
 fn quieten() {
     static QUIET: Once = Once::new();
     QUIET.call_once(|| {
@@ -34,7 +33,7 @@ fn quieten() {
     });
 }
 
-/// Does something with the engine; a panic in it is an error of this.
+/// Calls the engine and turns its panics into errors.
 pub(super) fn guarded<T, E: From<StorageError>>(
     work: impl FnOnce() -> Result<T, E>,
 ) -> Result<T, E> {
@@ -45,8 +44,8 @@ pub(super) fn guarded<T, E: From<StorageError>>(
     done.unwrap_or_else(|_| Err(StorageError::Corrupted(DAMAGED.into()).into()))
 }
 
-/// Closes a file that was made durable. An engine that panics then would panic once more while
-/// it unwinds, and the process would be aborted: it ends before, with an error.
+/// Closes a durable file. An engine that panics while closing would panic again while unwinding and
+/// abort the process; the process exits with an error before that.
 pub(super) fn closing<T, E: From<StorageError>>(
     path: &Path,
     work: impl FnOnce() -> Result<T, E>,
@@ -57,7 +56,7 @@ pub(super) fn closing<T, E: From<StorageError>>(
     done
 }
 
-/// Ends the process if this thread closes a file.
+/// Exits the process if this thread is closing a file.
 fn end_closing() {
     let closed = CLOSED.try_with(|closed| closed.try_borrow().ok()?.clone());
     if let Ok(Some(path)) = closed {

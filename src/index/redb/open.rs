@@ -1,7 +1,6 @@
-//! Opening: the file of a database, made if it is not there, and brought to the format that this
-//! program writes.
+//! Opening a database file: creation, and the format version.
 //!
-//! Every call of the engine here is guarded: a file that is damaged is an error that names it.
+//! Every call of the engine is guarded: a damaged file is an error that names it.
 
 use std::io;
 use std::mem::ManuallyDrop;
@@ -19,14 +18,14 @@ use crate::dir::Dir;
 use crate::index::durable_rename::durable_rename;
 use crate::index::store::StoreError;
 
-/// The key under which the format of all others is written.
+/// The key of the format version, the same in every format.
 pub(super) const FORMAT_KEY: &[u8] = b"\0format";
 /// The format that this program writes (`index/key.rs`), and the oldest that it reads.
 const FORMAT: u32 = 2;
 const FORMAT_OLDEST: u32 = 1;
-/// Pages kept in memory, in bytes.
+/// Size of the page cache in bytes.
 const CACHE_BYTES: usize = 64 << 20;
-/// Reading and writing by nobody but the store's owner.
+/// Readable and writable by the owner only.
 const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
 
 fn system(error: io::Error) -> StoreError {
@@ -39,12 +38,12 @@ pub(super) fn builder() -> Builder {
     builder
 }
 
-/// Where what is written goes.
+/// Where the engine's writes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WriteTarget {
-    /// Into the file, which is made if it is not there.
+    /// To the file, which is created if needed.
     File,
-    /// Into memory; the file must be there, and stays as it is.
+    /// To memory; the file must exist and is not modified.
     Memory,
 }
 
@@ -64,7 +63,7 @@ pub(super) fn open(dir: &Dir, name: &Path, target: WriteTarget) -> Result<Databa
     };
     let file = file.map_err(|error| engine(&path, &error))?;
     if file.metadata().map_err(system)?.len() == 0 {
-        // It would be made a new one.
+        // The engine would create a new database in it.
         return Err(engine(&path, &"it is empty: restore a backup"));
     }
     let opened = guarded(|| match target {
@@ -72,13 +71,13 @@ pub(super) fn open(dir: &Dir, name: &Path, target: WriteTarget) -> Result<Databa
         WriteTarget::Memory => builder().create_with_backend(CopyOnWriteFile::new(file)?),
     });
     let database = opened.map_err(|error| engine(&path, &error))?;
-    // Not closed if it is damaged, as closing writes.
+    // Not closed on an error, since closing writes.
     let database = ManuallyDrop::new(database);
     check_format(&database, &path)?;
     Ok(ManuallyDrop::into_inner(database))
 }
 
-/// Reads every page of a database whose file stays as it is, and compares its checksum.
+/// Reads every page of a database and verifies its checksum, without modifying the file.
 pub(super) fn check(dir: &Dir, name: &Path) -> Result<(), StoreError> {
     let mut database = ManuallyDrop::new(open(dir, name, WriteTarget::Memory)?);
     let path = dir.shown(name);
@@ -90,8 +89,8 @@ pub(super) fn check(dir: &Dir, name: &Path) -> Result<(), StoreError> {
     Err(engine(&path, &reason))
 }
 
-/// Makes a database under another name first: power lost during the first creation would leave
-/// a file that cannot be opened.
+/// Creates a database under a temporary name: a power cut during creation would leave a file that
+/// cannot be opened.
 fn create(dir: &Dir, name: &Path) -> Result<(), StoreError> {
     let new = name.with_extension("new");
     match dir.remove_file(&new) {
@@ -110,7 +109,7 @@ fn create(dir: &Dir, name: &Path) -> Result<(), StoreError> {
     durable_rename(dir, &new, name).map_err(system)
 }
 
-/// Says durably that the format is the newest.
+/// Durably writes the newest format version.
 fn write_format(database: &Database) -> Result<(), redb::Error> {
     let transaction = durable(database)?;
     transaction
@@ -119,8 +118,8 @@ fn write_format(database: &Database) -> Result<(), redb::Error> {
     Ok(transaction.commit()?)
 }
 
-/// Refuses a format that this program does not read. An older one becomes the newest: what came
-/// since are tables and optional fields, so that every row of format 1 is one of format 2.
+/// Refuses a format that this program does not read, and marks an older one as the newest: format 2
+/// only adds tables and optional fields, so every row of format 1 is valid.
 fn check_format(database: &Database, path: &Path) -> Result<(), StoreError> {
     let read = || -> Result<Option<u32>, redb::Error> {
         let value = database.begin_read()?.open_table(TABLE)?.get(FORMAT_KEY)?;

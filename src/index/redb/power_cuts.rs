@@ -1,5 +1,5 @@
-//! Power cuts below the database, simulated: of what was written since the last flush any
-//! sectors are there and any are not. What was synced is there whole, and nothing by halves.
+//! Tests of simulated power cuts below the database: any subset of the sectors written since the
+//! last flush may be on the disk. Everything synced must be complete, and no commit may be partial.
 
 use std::collections::BTreeMap;
 
@@ -11,28 +11,28 @@ use super::open::builder;
 use super::*;
 use crate::index::store::contract::put;
 
-/// What a disk writes at once, in bytes.
+/// The atomic unit of a disk, in bytes.
 const SECTOR: usize = 512;
-/// Cuts, unless the environment says how many.
+/// Cuts, unless `REGFS_CUTS` says otherwise.
 const CUTS: usize = 300;
 /// Syncs of one run.
 const SYNCS: u64 = 60;
 
 type TableState = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// What was done to a disk.
+/// An operation on the disk.
 #[derive(Clone, Debug)]
 enum DiskOp {
     Wrote(usize, Vec<u8>),
     Resized(usize),
     Flushed,
-    /// A sync of this state began.
+    /// A sync of this state started.
     Began(usize),
     /// It returned.
     Returned(usize),
 }
 
-/// A disk that remembers what was done to it.
+/// A disk that logs its operations.
 #[derive(Clone, Debug, Default)]
 struct Disk(Arc<Mutex<(Vec<u8>, Vec<DiskOp>)>>);
 
@@ -74,7 +74,7 @@ impl StorageBackend for Disk {
     }
 }
 
-/// Numbers that look random, the same in every run that begins with the same.
+/// Pseudo-random numbers, the same for the same seed.
 struct Random(u64);
 
 impl Random {
@@ -97,7 +97,7 @@ fn store(disk: &Disk) -> Redb {
     }
 }
 
-/// Commits and syncs; what was done to the disk, and every state that was synced.
+/// Commits and syncs; returns the operations on the disk, and every synced state.
 fn run(random: &mut Random) -> (Vec<DiskOp>, Vec<TableState>) {
     let disk = Disk::default();
     let store = store(&disk);
@@ -132,7 +132,7 @@ fn run(random: &mut Random) -> (Vec<DiskOp>, Vec<TableState>) {
     (done, states)
 }
 
-/// Does to an image what was done to a disk, as far as chance has it.
+/// Applies an operation to a disk image, each sector if `happens` returns `true`.
 fn replay(image: &mut Vec<u8>, done: &DiskOp, mut happens: impl FnMut() -> bool) {
     match done {
         DiskOp::Wrote(offset, bytes) => {
@@ -149,7 +149,8 @@ fn replay(image: &mut Vec<u8>, done: &DiskOp, mut happens: impl FnMut() -> bool)
     }
 }
 
-/// Cuts the power at one moment; whether it lay behind the first sync.
+/// Cuts the power after operation `at` and checks the state. Returns `false` if no sync had
+/// returned.
 fn cut(done: &[DiskOp], at: usize, states: &[TableState], random: &mut Random) -> bool {
     let done = &done[..at];
     let flushed = done.iter().rposition(|one| matches!(one, DiskOp::Flushed));
@@ -158,7 +159,7 @@ fn cut(done: &[DiskOp], at: usize, states: &[TableState], random: &mut Random) -
     for one in durable {
         replay(&mut image, one, || true);
     }
-    // From nearly nothing to nearly everything.
+    // From almost none to almost all.
     let chance = random.below(101);
     for one in rest {
         replay(&mut image, one, || random.below(100) < chance);

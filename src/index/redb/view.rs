@@ -1,4 +1,4 @@
-//! The view: the table as of one moment, shared by readers until the next commit.
+//! A view: a read transaction on the table, shared by readers until the next commit.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use super::guard::guarded;
 use crate::index::read_cache::ReadCache;
 use crate::index::store::Pair;
 
-/// The table as of one moment, and what was read of it lately.
+/// A read transaction on the table, and the cache of its records.
 pub(super) struct View {
     pub(super) table: ReadOnlyTable<&'static [u8], &'static [u8]>,
     pub(super) cache: ReadCache,

@@ -1,4 +1,4 @@
-//! Blobs: digests that are known, and whether their bytes are there.
+//! Blobs: digests with an id, and whether their content is stored.
 
 use super::{TimeKey, Transaction};
 use crate::digest::{Algorithm, Digest};
@@ -7,12 +7,15 @@ use crate::index::key::{FieldReader, Key};
 use crate::index::record::{Blob, DigestId};
 
 impl Transaction<'_> {
-    /// What is known of a digest.
+    /// Returns the record of a digest; `None` if it has no id.
     pub fn blob(&mut self, digest: &Digest) -> Result<Option<Blob>, IndexError> {
         self.record(Key::table(b'B').digest(digest), Blob::decode)
     }
 
-    /// The digest of a number.
+    /// Returns the digest of an id.
+    ///
+    /// # Errors
+    /// [`IndexError::Record`] if the id has no digest.
     pub fn digest(&mut self, id: DigestId) -> Result<Digest, IndexError> {
         if let Some(digest) = self.interner.digest(id) {
             return Ok(digest);
@@ -26,7 +29,7 @@ impl Transaction<'_> {
         digest.ok_or(IndexError::Record { key: known })
     }
 
-    /// The number of a digest that is known.
+    /// The id of a digest, if it has one.
     pub(in crate::index) fn id_of(
         &mut self,
         digest: &Digest,
@@ -46,7 +49,7 @@ impl Transaction<'_> {
         Ok(Some(blob.id))
     }
 
-    /// The number of a digest, which becomes known if it was not.
+    /// The id of a digest, which is allocated if it has none.
     pub(super) fn intern(&mut self, digest: &Digest) -> Result<DigestId, IndexError> {
         match self.id_of(digest)? {
             Some(id) => Ok(id),
@@ -54,13 +57,13 @@ impl Transaction<'_> {
         }
     }
 
-    /// The record of a digest, which becomes known if it was not.
+    /// The record of a digest, whose id is allocated if it has none.
     pub(super) fn intern_record(&mut self, digest: &Digest) -> Result<Blob, IndexError> {
         if let Some(blob) = self.blob(digest)? {
             return Ok(blob);
         }
         let id = DigestId(self.allocate_id(b'd')?);
-        // A counter that was set back would have this one overwrite another's bytes.
+        // If the counter was set back, this id would overwrite the digest that has it.
         let number = Key::table(b'd').id(id);
         if self.get(number.clone().into_bytes())?.is_some() {
             return Err(IndexError::Record {
@@ -86,13 +89,13 @@ impl Transaction<'_> {
         self.interner.allocate(self.store, counter)
     }
 
-    /// The bytes of a digest are there, among the blobs.
+    /// Records that the content of a digest is stored among the blobs.
     pub fn put_blob(&mut self, digest: &Digest, size: u64, now: u32) -> Result<(), IndexError> {
         self.put_present(digest, size, now, false)
     }
 
-    /// The bytes of a digest are there, but a crash may bring them back to this number in
-    /// staging.
+    /// Records that the publication of a blob is pending: after a crash, its content may be in the
+    /// staging file of this number.
     pub fn put_pending_publication(&mut self, digest: &Digest, staging: u64) {
         self.put(
             Key::table(b'Y').digest(digest),
@@ -100,13 +103,14 @@ impl Transaction<'_> {
         );
     }
 
-    /// The number in staging to which a crash may bring the bytes of a digest back.
+    /// The staging number of the pending publication of a blob, if there is one.
     pub fn pending_publication(&mut self, digest: &Digest) -> Result<Option<u64>, IndexError> {
         let key = Key::table(b'Y').digest(digest);
         self.record(key, |value| FieldReader(value).u64())
     }
 
-    /// No crash will bring the bytes of a digest back to this number any more.
+    /// Removes the pending publication of a blob, if it is that of this staging number: the rename
+    /// to its final name is durable.
     pub fn complete_publication(
         &mut self,
         digest: &Digest,
@@ -118,7 +122,8 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// The bytes of a digest go: no number brings them back.
+    /// Removes the pending publication of content that is about to be replaced or removed, and its
+    /// logged bytes.
     fn cancel_pending_publication(
         &mut self,
         blob: &Blob,
@@ -133,7 +138,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// The bytes of a digest are there, here.
+    /// Records that the content of a digest is stored, and stores it in the index.
     pub fn put_inline(
         &mut self,
         digest: &Digest,
@@ -146,7 +151,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// The bytes of a digest that are here.
+    /// Returns the content of a digest that is stored in the index.
     pub fn inline(&mut self, digest: &Digest) -> Result<Option<Vec<u8>>, IndexError> {
         match self.id_of(digest)? {
             Some(id) => self.get(Key::table(b'K').id(id).into_bytes()),
@@ -167,7 +172,7 @@ impl Transaction<'_> {
             self.touch(TimeKey::shard(digest.algorithm(), digest.shard()));
         }
         if !blob.present {
-            // What was set of its directory is over, even in the same second.
+            // A time that was set for the directory is void, even in the same second.
             self.remove_directory_time(TimeKey::blob(digest))?;
         }
         let created = if blob.present { blob.created } else { now };
@@ -185,7 +190,7 @@ impl Transaction<'_> {
         self.put_blob_shard(digest.algorithm(), digest.shard())
     }
 
-    /// When the bytes of a digest were last read and found right, or wrong.
+    /// When the content of a digest was last verified, in seconds since 1970, whatever the result.
     pub fn verified(&mut self, digest: &Digest) -> Result<Option<u32>, IndexError> {
         match self.id_of(digest)? {
             Some(id) => self.record(Key::table(b'V').id(id), |value| FieldReader(value).u32()),
@@ -193,7 +198,7 @@ impl Transaction<'_> {
         }
     }
 
-    /// Takes note that the bytes of a digest were read, and whether they were right.
+    /// Records that the content of a digest was verified at `now`, and the result.
     pub fn put_verified(
         &mut self,
         digest: &Digest,
@@ -209,13 +214,13 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// The bytes of a digest are there since another time.
+    /// Sets the time since which the content of a digest is stored.
     pub fn set_blob_created(&mut self, digest: &Digest, blob: &Blob, created: u32) {
         let blob = Blob { created, ..*blob };
         self.put(Key::table(b'B').digest(digest), blob.encode());
     }
 
-    /// The bytes of a digest are not there, but their directory is.
+    /// Records that the content of a digest is not stored, but its directory exists.
     pub fn put_blob_directory(&mut self, digest: &Digest, now: u32) -> Result<(), IndexError> {
         let blob = self.intern_record(digest)?;
         self.cancel_pending_publication(&blob, digest)?;
@@ -235,7 +240,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Neither the bytes of a digest nor their directory are there.
+    /// Records that neither the content of a digest nor its directory exists.
     pub fn remove_blob(&mut self, digest: &Digest) -> Result<(), IndexError> {
         let blob = self.intern_record(digest)?;
         self.cancel_pending_publication(&blob, digest)?;
@@ -252,14 +257,14 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Whether the directory of an algorithm's blobs was made.
+    /// Returns `true` if the directory of an algorithm's blobs was created.
     pub fn has_blob_algorithm(&mut self, algorithm: Algorithm) -> Result<bool, IndexError> {
         Ok(self
             .get(Key::table(b'P').algorithm(algorithm).into_bytes())?
             .is_some())
     }
 
-    /// Whether the directory of a shard was made.
+    /// Returns `true` if the directory of a shard was created.
     pub fn has_blob_shard(&mut self, algorithm: Algorithm, shard: u8) -> Result<bool, IndexError> {
         Ok(self
             .get(
@@ -271,7 +276,7 @@ impl Transaction<'_> {
             .is_some())
     }
 
-    /// Makes the directory of an algorithm's blobs.
+    /// Creates the directory of an algorithm's blobs.
     pub fn put_blob_algorithm(&mut self, algorithm: Algorithm) -> Result<(), IndexError> {
         if !self.has_blob_algorithm(algorithm)? {
             self.put(Key::table(b'P').algorithm(algorithm), Vec::new());
@@ -280,7 +285,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Makes the directory of a shard.
+    /// Creates the directory of a shard.
     pub fn put_blob_shard(&mut self, algorithm: Algorithm, shard: u8) -> Result<(), IndexError> {
         if !self.has_blob_shard(algorithm, shard)? {
             self.put(
@@ -305,7 +310,8 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Whether no shard of an algorithm has a directory, until the commit.
+    /// Returns `true` if no shard of an algorithm has a directory. If so, the commit fails unless
+    /// that still holds.
     pub fn require_no_blob_shards(&mut self, algorithm: Algorithm) -> Result<bool, IndexError> {
         let prefix = Key::table(b'P').algorithm(algorithm).into_bytes();
         self.require_empty(
@@ -313,8 +319,8 @@ impl Transaction<'_> {
         )
     }
 
-    /// Whether no digest of a shard has a directory. Each blob is made after a look at its
-    /// shard, which the removal of the shard changes: that keeps the answer true.
+    /// Returns `true` if no digest of a shard has a directory. This holds until the commit: whoever
+    /// creates a blob reads the row of its shard, and removing the shard changes that row.
     pub fn require_no_blobs(
         &mut self,
         algorithm: Algorithm,

@@ -1,4 +1,4 @@
-//! Links, and the directories that were made for them.
+//! Links, and the directories that were created for them.
 
 use super::Transaction;
 use crate::digest::{Algorithm, Digest};
@@ -9,7 +9,7 @@ use crate::name::LinkSet;
 use std::ops::Range;
 
 impl Transaction<'_> {
-    /// The table of a set of links; nothing for the signatures of an unknown manifest.
+    /// The key prefix of a set of links; `None` for signatures of a revision without an id.
     pub(in crate::index) fn set(
         &mut self,
         repository: RepositoryId,
@@ -28,7 +28,7 @@ impl Transaction<'_> {
         }))
     }
 
-    /// The range of a set of links, or of an algorithm in it.
+    /// The key range of a set of links, or of one algorithm in it.
     pub(in crate::index) fn set_range(
         &mut self,
         repository: RepositoryId,
@@ -44,7 +44,7 @@ impl Transaction<'_> {
         }))
     }
 
-    /// A link, or the directory made for it.
+    /// Returns a link, or the directory that was created for it.
     pub fn link(
         &mut self,
         repository: RepositoryId,
@@ -64,7 +64,7 @@ impl Transaction<'_> {
         self.decode_link(&key, &value, digest).map(Some)
     }
 
-    /// A link's value; `key` is for the error.
+    /// Decodes the value of a link; `key` is for the error.
     pub(in crate::index) fn decode_link(
         &mut self,
         key: &[u8],
@@ -85,7 +85,7 @@ impl Transaction<'_> {
         Ok(Link::Linked { target, pushed })
     }
 
-    /// Sets a link, or makes its directory.
+    /// Sets a link, or creates its directory.
     pub fn put_link(
         &mut self,
         repository: RepositoryId,
@@ -141,7 +141,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Whether a set has any link or directory made for one.
+    /// Returns `true` if a set has links, or directories that were created for links.
     pub fn has_links(
         &mut self,
         repository: RepositoryId,
@@ -154,7 +154,8 @@ impl Transaction<'_> {
         }
     }
 
-    /// Whether a set has neither links nor directories made for them, until the commit.
+    /// Returns `true` if a set has neither links nor directories. If so, the commit fails unless
+    /// that still holds.
     pub fn require_no_links(
         &mut self,
         repository: RepositoryId,

@@ -1,4 +1,4 @@
-//! Manifests: what a digest is, and what it names.
+//! Manifests: media types and references.
 
 use super::Transaction;
 use crate::digest::Digest;
@@ -7,7 +7,7 @@ use crate::index::record::EdgeRole;
 use crate::index::{EDGES_AT_ONCE, IndexError};
 
 impl Transaction<'_> {
-    /// The media type of a manifest that is known as one.
+    /// Returns the media type of a digest that is recorded as a manifest.
     pub fn manifest(&mut self, digest: &Digest) -> Result<Option<String>, IndexError> {
         let Some(id) = self.id_of(digest)? else {
             return Ok(None);
@@ -16,15 +16,15 @@ impl Transaction<'_> {
         self.record(key, |value| String::from_utf8(value.to_vec()).ok())
     }
 
-    /// A digest is known as a manifest of this media type.
+    /// Records a digest as a manifest of this media type.
     pub fn put_manifest(&mut self, digest: &Digest, media_type: &str) -> Result<(), IndexError> {
         let id = self.intern(digest)?;
         self.put(Key::table(b'M').id(id), media_type.as_bytes().to_vec());
         Ok(())
     }
 
-    /// What a manifest names, from this position on: edges in both directions. At most
-    /// [`crate::index::EDGES_AT_ONCE`] fit into one transaction.
+    /// Records references of a manifest, the first at position `first`, in both directions. At most
+    /// [`EDGES_AT_ONCE`] fit into one transaction.
     pub fn put_edges(
         &mut self,
         digest: &Digest,
@@ -47,7 +47,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// A digest is not known as a manifest any more.
+    /// Removes the record of a manifest.
     pub fn remove_manifest(&mut self, digest: &Digest) -> Result<(), IndexError> {
         if let Some(id) = self.id_of(digest)? {
             self.delete(Key::table(b'M').id(id));
@@ -55,8 +55,8 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Forgets what a manifest names, as much as fits into one transaction; whether that was
-    /// all there is to forget, or the caller must come again.
+    /// Removes the references of a manifest, at most [`EDGES_AT_ONCE`]. Returns `true` if there may
+    /// be more; then the caller must call again in a new transaction.
     pub fn remove_edges(&mut self, digest: &Digest) -> Result<bool, IndexError> {
         let Some(id) = self.id_of(digest)? else {
             return Ok(false);

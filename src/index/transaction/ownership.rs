@@ -1,11 +1,11 @@
-//! Ownership: to whom a directory belongs and who may do what with it, where that was set.
+//! Ownership of directories, where it was set.
 
 use super::Transaction;
 use crate::index::IndexError;
 use crate::index::key::Key;
 use crate::index::ownership::{OwnedDirectory, Ownership};
 
-/// The row of a directory.
+/// The key of a directory.
 fn row(of: OwnedDirectory) -> Key {
     let key = Key::table(b'A').byte(of.kind());
     match of {
@@ -18,22 +18,22 @@ fn row(of: OwnedDirectory) -> Key {
 }
 
 impl Transaction<'_> {
-    /// To whom a directory belongs; nothing where that was never set.
+    /// Returns owner, group and mode of a directory; `None` if they were never set.
     pub fn ownership(&mut self, of: OwnedDirectory) -> Result<Option<Ownership>, IndexError> {
         self.record(row(of), Ownership::decode)
     }
 
-    /// Sets to whom a directory belongs.
+    /// Sets owner, group and mode of a directory.
     pub fn put_ownership(&mut self, of: OwnedDirectory, ownership: Ownership) {
         self.put(row(of), ownership.encode());
     }
 
-    /// Forgets to whom a directory belongs.
+    /// Removes owner, group and mode of a directory.
     pub(super) fn remove_ownership(&mut self, of: OwnedDirectory) {
         self.delete(row(of));
     }
 
-    /// Returns `true` if that was set for any directory.
+    /// Returns `true` if they were set for any directory.
     pub fn has_ownership(&mut self) -> Result<bool, IndexError> {
         self.any(&Key::table(b'A').prefix_range())
     }

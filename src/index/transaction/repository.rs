@@ -1,4 +1,4 @@
-//! Repositories, and the directories on the way to them.
+//! Repositories, and the directories that lead to them.
 
 use super::Transaction;
 use crate::index::IndexError;
@@ -8,7 +8,7 @@ use crate::index::record::{Repository, RepositoryDirectories, RepositoryId};
 use crate::name::Namespace;
 
 impl Transaction<'_> {
-    /// A repository, or a directory on the way to one.
+    /// Returns a repository, or a directory that leads to one.
     pub fn repository(&mut self, name: &Namespace) -> Result<Option<Repository>, IndexError> {
         if let Some((last, found)) = &self.last
             && last == name
@@ -22,7 +22,7 @@ impl Transaction<'_> {
         Ok(found)
     }
 
-    /// Makes a repository, or sets which directories it has.
+    /// Creates a repository, or sets its directories.
     pub fn put_repository(
         &mut self,
         name: &Namespace,
@@ -47,7 +47,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Forgets a repository, which must be empty.
+    /// Removes a repository, which must be empty.
     pub fn remove_repository(&mut self, name: &Namespace) -> Result<(), IndexError> {
         if let Some(repository) = self.repository(name)? {
             self.delete(Key::table(b'N').namespace(name));
@@ -57,8 +57,8 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// A repository and all below it, or what is below a directory on the way to some; none comes
-    /// or goes until the commit. At most `limit`, and one more if there are.
+    /// Returns a repository and all repositories below it, or those below a directory that leads to
+    /// some; at most `limit` + 1. The commit fails if one of them is created or removed before.
     pub fn namespaces_below(
         &mut self,
         name: &Namespace,
@@ -82,8 +82,7 @@ impl Transaction<'_> {
         Ok(found)
     }
 
-    /// Gives a repository another name, which no other has. Everything else of it goes by its
-    /// number.
+    /// Renames a repository; `new` must not exist. All other rows refer to the repository by id.
     pub fn rename_repository(
         &mut self,
         old: &Namespace,
@@ -104,12 +103,13 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Whether there is any repository below a name.
+    /// Returns `true` if there is a repository below a name.
     pub fn has_namespaces(&mut self, name: Option<&Namespace>) -> Result<bool, IndexError> {
         self.any(&crate::index::Index::namespace_range(name))
     }
 
-    /// Whether there is no repository below a name, until the commit.
+    /// Returns `true` if there is no repository below a name. If so, the commit fails unless that
+    /// still holds.
     pub fn require_no_namespaces(&mut self, name: &Namespace) -> Result<bool, IndexError> {
         self.require_empty(crate::index::Index::namespace_range(Some(name)))
     }

@@ -1,4 +1,4 @@
-//! Directories of a revision's signatures, which outlive the links in them.
+//! Directories of a revision's signatures, which outlive their links.
 
 use super::Transaction;
 use crate::digest::{Algorithm, Digest};
@@ -6,7 +6,7 @@ use crate::index::IndexError;
 use crate::index::key::Key;
 use crate::index::record::RepositoryId;
 
-/// The row of the directory of signatures, or of the one of an algorithm in it.
+/// The key of the directory of signatures, or of an algorithm in it.
 fn row(key: Key, algorithm: Option<Algorithm>) -> Key {
     match algorithm {
         None => key,
@@ -24,7 +24,8 @@ impl Transaction<'_> {
         Ok(Key::table(b'G').repository(repository).id(id))
     }
 
-    /// Whether the directory of a revision's signatures was made, or of an algorithm in it.
+    /// Returns `true` if the directory of a revision's signatures, or of an algorithm in it, was
+    /// created.
     pub fn has_signatures_directory(
         &mut self,
         repository: RepositoryId,
@@ -38,8 +39,9 @@ impl Transaction<'_> {
         Ok(self.get(key.into_bytes())?.is_some())
     }
 
-    /// Whether no revision of a repository has signatures or directories for some, which saves
-    /// who only reads from asking of each. Who changes something must.
+    /// Returns `true` if no revision of a repository is known to have signatures or directories for
+    /// them, which saves a reader one lookup for each revision. Always `false` in a transaction
+    /// that can be committed: it must read the rows that it depends on.
     pub fn known_without_signatures(
         &mut self,
         repository: RepositoryId,
@@ -55,7 +57,7 @@ impl Transaction<'_> {
         Ok(true)
     }
 
-    /// Makes the directory of a revision's signatures, or of an algorithm in it.
+    /// Creates the directory of a revision's signatures, or of an algorithm in it.
     pub fn put_signatures_directory(
         &mut self,
         repository: RepositoryId,

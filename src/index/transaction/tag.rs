@@ -1,4 +1,4 @@
-//! Tags, and the manifests they are at.
+//! Tags, and the manifests that they point to.
 
 use super::Transaction;
 use crate::index::IndexError;
@@ -7,7 +7,7 @@ use crate::index::record::{DigestId, RepositoryId, TagRecord};
 use crate::name::Tag;
 
 impl Transaction<'_> {
-    /// A tag.
+    /// Returns a tag.
     pub fn tag(
         &mut self,
         repository: RepositoryId,
@@ -20,7 +20,7 @@ impl Transaction<'_> {
         }
     }
 
-    /// A tag as it is stored, with the digest of its manifest.
+    /// Replaces the id of a stored tag's manifest by its digest.
     pub(in crate::index) fn resolve_tag(
         &mut self,
         stored: TagRecord<DigestId>,
@@ -71,7 +71,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Whether a repository has no tags, until the commit.
+    /// Returns `true` if a repository has no tags. If so, the commit fails unless that still holds.
     pub fn require_no_tags(&mut self, repository: RepositoryId) -> Result<bool, IndexError> {
         self.require_empty(Key::table(b'T').repository(repository).prefix_range())
     }

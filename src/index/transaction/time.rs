@@ -1,7 +1,7 @@
-//! Times of directories that cannot be told from what is in them.
+//! Modification times of directories that do not follow from their contents.
 //!
-//! They are read without being checked again, and written whatever was there: of two changes at
-//! once either is the last.
+//! Reads of them are not checked for conflicts, and writes overwrite: of two concurrent changes
+//! either may be the last.
 
 use super::Transaction;
 use crate::digest::{Algorithm, Digest};
@@ -10,7 +10,7 @@ use crate::index::key::{FieldReader, Key, next_key, prefix_end};
 use crate::index::record::RepositoryId;
 use crate::name::{Tag, UploadId};
 
-/// Under which key the time of a directory is kept.
+/// The key of a directory's time.
 #[derive(Clone, Debug)]
 pub struct TimeKey(Key);
 
@@ -19,68 +19,68 @@ impl TimeKey {
         Self(Key::table(b'W').byte(kind))
     }
 
-    /// That of a directory at the top.
+    /// `v2`, `blobs` or `repositories` (`key.rs`).
     pub fn top(which: u8) -> Self {
         Self(Self::table(0).0.byte(which))
     }
 
-    /// That of an algorithm's blobs.
+    /// The directory of an algorithm's blobs.
     pub fn blobs(algorithm: Algorithm) -> Self {
         Self(Self::table(1).0.algorithm(algorithm))
     }
 
-    /// That of a shard of them.
+    /// The directory of a shard.
     pub fn shard(algorithm: Algorithm, shard: u8) -> Self {
         Self(Self::blobs(algorithm).0.byte(shard))
     }
 
-    /// That of a blob.
+    /// The directory of a blob.
     pub fn blob(digest: &Digest) -> Self {
         Self(Self::table(1).0.digest(digest))
     }
 
-    /// That of a repository.
+    /// A repository, or a directory that leads to one.
     pub fn repository(id: RepositoryId) -> Self {
         Self(Self::table(2).0.repository(id))
     }
 
-    /// That of a part of it.
+    /// A part of a repository (`key.rs`).
     #[must_use]
     pub fn part(self, part: u8) -> Self {
         Self(self.0.byte(part))
     }
 
-    /// That of a tag in it.
+    /// The directory of a tag in this one.
     #[must_use]
     pub fn tag(self, tag: &Tag) -> Self {
         Self(self.0.tag(tag))
     }
 
-    /// That of an algorithm in it.
+    /// The directory of an algorithm in this one.
     #[must_use]
     pub fn algorithm(self, algorithm: Algorithm) -> Self {
         Self(self.0.algorithm(algorithm))
     }
 
-    /// That of a digest in it.
+    /// The directory of a digest in this one.
     #[must_use]
     pub fn digest(self, digest: &Digest) -> Self {
         Self(self.0.digest(digest))
     }
 
-    /// That of an upload in it.
+    /// The directory of an upload in this one.
     #[must_use]
     pub fn upload(self, upload: &UploadId) -> Self {
         Self(self.0.upload(upload))
     }
 }
 
-/// The time of a directory.
+/// The modification time of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DirectoryTime {
-    /// When its entries last changed, or what was set.
+    /// When its entries last changed, or the time that was set, in seconds since 1970.
     pub changed: u32,
-    /// What was told by what is in it when this was written; 0 if nothing.
+    /// The time that its contents implied when this was written; 0 if none.
     pub basis: u32,
 }
 
@@ -106,7 +106,7 @@ impl DirectoryTime {
 }
 
 impl Transaction<'_> {
-    /// The time of a directory, if one is kept.
+    /// Returns the recorded time of a directory.
     pub fn directory_time(&self, of: &TimeKey) -> Result<Option<DirectoryTime>, IndexError> {
         let key = of.0.clone().into_bytes();
         let value = match self.written.get(&key) {
@@ -118,7 +118,7 @@ impl Transaction<'_> {
         time.map(Some).ok_or(IndexError::Record { key })
     }
 
-    /// Whether a time is kept of any directory below one.
+    /// Returns `true` if a time is recorded for any directory below this one.
     pub fn has_times_below(&self, of: &TimeKey) -> Result<bool, IndexError> {
         let key = of.0.clone().into_bytes();
         self.any(&(next_key(key.clone())..prefix_end(key)))
@@ -132,7 +132,7 @@ impl Transaction<'_> {
         self.written.insert(key, Some(time.encode()));
     }
 
-    /// The entries of a directory change now.
+    /// Sets the time of a directory, whose entries change, to [`now`](Self::now).
     pub fn touch(&mut self, of: TimeKey) {
         let key = of.0.into_bytes();
         if self.touched.contains(&key, self.now) {
@@ -146,7 +146,7 @@ impl Transaction<'_> {
         self.written.insert(key, Some(time.encode()));
     }
 
-    /// The time of a directory is not kept any more.
+    /// Removes the recorded time of a directory.
     pub fn remove_directory_time(&mut self, of: TimeKey) -> Result<(), IndexError> {
         let key = of.0.into_bytes();
         self.touched.remove(&key);
@@ -157,7 +157,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Now, as this transaction has it, in seconds since 1970.
+    /// The time at which this transaction started, in seconds since 1970.
     pub fn now(&self) -> u32 {
         self.now
     }

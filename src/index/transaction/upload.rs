@@ -1,4 +1,4 @@
-//! Uploads, and the hash states noted for them.
+//! Uploads, their hash states, and the logged bytes of staging files.
 
 use super::Transaction;
 use crate::digest::Algorithm;
@@ -8,7 +8,7 @@ use crate::index::record::{LoggedBytes, RepositoryId, Upload};
 use crate::name::UploadId;
 
 impl Transaction<'_> {
-    /// An upload.
+    /// Returns an upload.
     pub fn upload(
         &mut self,
         repository: RepositoryId,
@@ -44,12 +44,13 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Whether a repository has no uploads, until the commit.
+    /// Returns `true` if a repository has no uploads. If so, the commit fails unless that still
+    /// holds.
     pub fn require_no_uploads(&mut self, repository: RepositoryId) -> Result<bool, IndexError> {
         self.require_empty(Key::table(b'U').repository(repository).prefix_range())
     }
 
-    /// When a hash state was written, and what it is.
+    /// Returns the time of writing (seconds since 1970) and the content of a hash state.
     pub fn hash_state(
         &mut self,
         repository: RepositoryId,
@@ -61,7 +62,7 @@ impl Transaction<'_> {
         self.record(key, crate::index::decode_hash_state)
     }
 
-    /// Sets a hash state.
+    /// Sets a hash state: time of writing (seconds since 1970) and content.
     pub fn put_hash_state(
         &mut self,
         repository: RepositoryId,
@@ -87,8 +88,8 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Keeps the bytes of a number in staging, whatever a crash leaves of their file. Each time
-    /// has its own turn.
+    /// Logs the content of the staging file `number`, so that it survives a crash whatever becomes
+    /// of the file. `generation` must differ each time.
     pub fn put_logged_bytes(&mut self, number: u64, generation: u64, bytes: &[u8]) {
         self.put(
             Key::logged_bytes(number),
@@ -96,14 +97,14 @@ impl Transaction<'_> {
         );
     }
 
-    /// The bytes of a number in staging, if they are kept.
+    /// Returns the logged bytes of a staging file.
     pub fn logged_bytes(&mut self, number: u64) -> Result<Option<LoggedBytes>, IndexError> {
         self.record(Key::logged_bytes(number), |value| {
             LoggedBytes::decode(number, value)
         })
     }
 
-    /// The bytes of a number in staging are not kept any more, if they were.
+    /// Removes the logged bytes of a staging file, if there are any.
     pub fn remove_logged_bytes(&mut self, number: u64) -> Result<(), IndexError> {
         if self.logged_bytes(number)?.is_some() {
             self.delete(Key::logged_bytes(number));
@@ -111,7 +112,8 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Whether an upload has no hash states (of an algorithm), until the commit.
+    /// Returns `true` if an upload has no hash states (of one algorithm, or at all). If so, the
+    /// commit fails unless that still holds.
     pub fn require_no_hash_states(
         &mut self,
         repository: RepositoryId,

@@ -1,5 +1,4 @@
-//! Facts by number: what a repository holds, without the digests themselves, for who goes
-//! through all of them.
+//! Facts by id, for callers that visit all of them and do not need the digests.
 
 use super::{FieldReader, Key, PAGE, skip_tag};
 use crate::digest::Digest;
@@ -9,7 +8,7 @@ use crate::index::{Index, IndexError, Pair};
 use crate::name::{LinkSet, Tag};
 
 impl Index {
-    /// Visits the rows of a key's range, in the order of keys; stops at an error.
+    /// Visits the rows of a key range in key order; stops at an error.
     pub(super) fn rows<E: From<IndexError>>(
         &self,
         key: Key,
@@ -29,8 +28,8 @@ impl Index {
         }
     }
 
-    /// Visits the links of a repository's layers or revisions: the digest of each, and what it
-    /// names. Directories and rows that cannot be read are passed over.
+    /// Visits the links of a repository's layers or revisions: the digest of each, and its target.
+    /// Directories and undecodable rows are skipped.
     pub fn each_link(
         &self,
         repository: RepositoryId,
@@ -50,8 +49,7 @@ impl Index {
         })
     }
 
-    /// Visits the tags of a repository that are at a manifest. Rows that cannot be read are
-    /// passed over.
+    /// Visits the tags of a repository that point to a manifest. Undecodable rows are skipped.
     pub fn each_tag(
         &self,
         repository: RepositoryId,
@@ -72,7 +70,7 @@ impl Index {
         })
     }
 
-    /// What a manifest names, by number.
+    /// Returns the references of a manifest, by id. Undecodable rows are skipped.
     pub fn reference_ids(
         &self,
         manifest: DigestId,
@@ -85,12 +83,12 @@ impl Index {
         Ok(rows.collect())
     }
 
-    /// The digest of a number.
+    /// Returns the digest of an id.
     pub fn digest_of(&self, id: DigestId) -> Result<Digest, IndexError> {
         self.digest(id)
     }
 
-    /// Visits every digest that is known, in order. Rows that cannot be read are passed over.
+    /// Visits every digest in order. Undecodable rows are skipped.
     pub fn each_blob<E: From<IndexError>>(
         &self,
         mut visit: impl FnMut(Digest, Blob) -> Result<(), E>,

@@ -1,4 +1,4 @@
-//! The census: what is known of every digest, by its number, in a few bytes each.
+//! The census: a few bytes about every digest, by id.
 
 use std::collections::HashMap;
 
@@ -6,21 +6,21 @@ use hashbrown::HashMap as FastMap;
 
 use super::{Algorithm, Blob, Digest, DigestId, Namespace, RepositoryId};
 
-/// What is known of a digest.
+/// What the index knows about a digest.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CensusEntry {
     /// Its algorithm.
     pub algorithm: Algorithm,
-    /// Its first bytes.
+    /// Its first 8 bytes.
     pub prefix: u64,
-    /// Whether its bytes are there, as the facts say.
+    /// `true` if its content is stored, according to the index.
     pub present: bool,
-    /// Whether they are in the index.
+    /// `true` if its content is in the index.
     pub inline: bool,
-    /// Whether it is known as a manifest.
+    /// `true` if it is recorded as a manifest.
     pub manifest: bool,
-    /// Whether any link, tag or manifest names it.
+    /// `true` if any link, tag or manifest references it.
     pub used: bool,
 }
 
@@ -30,30 +30,29 @@ const MANIFEST: u8 = 1 << 4;
 const USED: u8 = 1 << 5;
 const CONFIRMED: u8 = 1 << 6;
 const BYTES: u8 = 1 << 7;
-/// Bits of the algorithm; 0 where no digest has the number.
+/// Bits of the algorithm; 0 if no digest has the id.
 const ALGORITHM: u8 = 3;
 
-/// What is known of every digest, and every repository.
+/// Every digest, and every repository.
 #[derive(Debug, Default)]
 pub struct Census {
-    /// By the number divided by [`ROWS`]. A row that is damaged costs a page, whatever number it
-    /// says.
+    /// By id / [`ROWS`]. A damaged row costs one page, whatever its id.
     pages: FastMap<u32, Box<CensusPage>>,
-    /// Every repository and directory on the way to one, by its number.
+    /// Every repository and directory that leads to one, by id.
     pub repositories: HashMap<RepositoryId, Namespace>,
 }
 
-/// Digests whose numbers follow each other.
+/// Digests with consecutive ids.
 #[derive(Debug)]
 struct CensusPage {
     prefixes: [u64; ROWS as usize],
     flags: [u8; ROWS as usize],
 }
 
-/// Digests of a page.
+/// Digests in a page.
 const ROWS: u32 = 1 << 10;
 
-/// Where a number is in its page.
+/// The offset of an id in its page.
 fn place(id: DigestId) -> usize {
     (id.0 % ROWS) as usize
 }
@@ -64,7 +63,7 @@ fn prefix(digest: &Digest) -> u64 {
 }
 
 impl Census {
-    /// Takes note of a digest; whether no other has its number.
+    /// Adds a digest. Returns `false` if another one has its id.
     pub(super) fn insert(&mut self, digest: &Digest, blob: &Blob) -> bool {
         let page = self.pages.entry(blob.id.0 / ROWS).or_insert_with(|| {
             Box::new(CensusPage {
@@ -87,7 +86,7 @@ impl Census {
         true
     }
 
-    /// Takes note of a number's digest; whether it is the one that has this number.
+    /// Records that an id leads to a digest. Returns `false` if the digest has another id.
     pub(super) fn confirm(&mut self, id: DigestId, digest: &Digest) -> bool {
         let known = self.get(id);
         let same = known.is_some_and(|known| {
@@ -118,7 +117,7 @@ impl Census {
         self.set(id, BYTES);
     }
 
-    /// What is known of a number's digest.
+    /// Returns what is known about the digest of an id.
     pub fn get(&self, id: DigestId) -> Option<CensusEntry> {
         let page = self.pages.get(&(id.0 / ROWS))?;
         let flags = *page.flags.get(place(id))?;
@@ -145,22 +144,22 @@ impl Census {
         found.map(|(number, _)| DigestId(number))
     }
 
-    /// Digests to which their number does not lead.
+    /// Digests to which their id does not lead.
     pub(super) fn unconfirmed(&self) -> Vec<DigestId> {
         self.having(0, CONFIRMED).collect()
     }
 
-    /// Digests whose bytes should be in the index and are not.
+    /// Returns the digests whose content should be in the index and is not.
     pub fn without_bytes(&self) -> Vec<DigestId> {
         self.having(INLINE, INLINE | BYTES).collect()
     }
 
-    /// Digests whose bytes are in the index.
+    /// Returns the digests whose content is in the index.
     pub fn with_bytes(&self) -> impl Iterator<Item = DigestId> {
         self.having(INLINE | BYTES, INLINE | BYTES)
     }
 
-    /// Blobs that nothing names.
+    /// Returns the blobs that nothing references.
     pub fn unused(&self) -> impl Iterator<Item = DigestId> {
         self.having(PRESENT, PRESENT | USED)
     }

@@ -1,4 +1,4 @@
-//! Mending: flaws that verification found, taken out of the index row by row.
+//! Repair: removes or completes rows that verification found faulty.
 
 use super::{Flaw, FlawKind};
 use crate::index::key::{FieldReader, algorithm_byte};
@@ -6,8 +6,12 @@ use crate::index::store::{Batch, CommitOutcome, Precondition, WriteOp};
 use crate::index::{Index, IndexError};
 
 impl Index {
-    /// Mends a flaw, if it is as it was found; whether it could be. A row that cannot be right
-    /// is removed, a reverse that is missing is written.
+    /// Repairs a flaw if the row is unchanged since it was found: removes a row that cannot be
+    /// right, or writes a missing reverse row. Returns `false` if the row has changed or cannot be
+    /// repaired.
+    ///
+    /// # Errors
+    /// Those of [`Store::commit`](crate::index::Store::commit).
     pub fn repair(&self, flaw: &Flaw) -> Result<bool, IndexError> {
         let mended = self.repair_row(flaw);
         self.interner.clear();
@@ -35,7 +39,7 @@ impl Index {
         Ok(self.store.commit(batch)? == CommitOutcome::Committed)
     }
 
-    /// Writes the digest of a number that a known digest has.
+    /// Writes the missing row of a digest's id.
     fn repair_id(&self, key: &[u8]) -> Result<bool, IndexError> {
         let wanted = FieldReader(key.get(1..).unwrap_or_default()).id();
         let mut found = None;

@@ -1,4 +1,4 @@
-//! Reverse tables against their facts: by sums first, row by row where these differ.
+//! Reverse tables, compared with their facts: by sums first, and row by row where the sums differ.
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -8,14 +8,14 @@ use crate::index::key::{FieldReader, Key};
 use crate::index::record::{DigestId, RepositoryId};
 use crate::index::{Index, IndexError};
 
-/// The reverse keys that one table's rows ask for, in the order of that table.
+/// A table and its reverse table.
 #[derive(Clone, Copy, Debug)]
 enum Direction {
-    /// Revisions, and who holds them.
+    /// Revisions, and the repositories that hold them.
     Revisions,
-    /// Tags, and which are at a digest.
+    /// Tags, and the tags of a digest.
     Tags,
-    /// What a manifest names, and who names it.
+    /// References of a manifest, and the manifests that reference a digest.
     Edges,
 }
 
@@ -38,7 +38,7 @@ impl Direction {
         }
     }
 
-    /// The reverse key that a row asks for, if it asks for one.
+    /// The reverse key that a row requires, if any.
     fn wanted(self, key: &[u8], value: &[u8]) -> Option<Vec<u8>> {
         let mut fields = FieldReader(key.get(1..)?);
         let mut value = FieldReader(value);
@@ -100,13 +100,13 @@ impl Index {
         Ok(())
     }
 
-    /// Visits every reverse key that a table asks for, once.
+    /// Visits every reverse key that a table requires, once.
     fn each_wanted(
         &self,
         direction: Direction,
         mut visit: impl FnMut(Vec<u8>) -> Result<(), IndexError>,
     ) -> Result<(), IndexError> {
-        // A manifest may name the same twice; its rows stand together.
+        // A manifest may reference a digest twice; its rows are adjacent.
         let (mut manifest, mut seen) = (Vec::new(), BTreeSet::new());
         self.each(direction.table(), |(key, value)| {
             let Some(wanted) = direction.wanted(&key, &value) else {
@@ -126,7 +126,7 @@ impl Index {
         })
     }
 
-    /// Finds what differs.
+    /// Finds the rows that differ.
     fn compare(&self, direction: Direction, report: FlawSink<'_>) -> Result<(), IndexError> {
         let mut wanted = BTreeSet::new();
         self.each_wanted(direction, |key| {

@@ -1,18 +1,18 @@
-//! The grammar of JSON (RFC 8259), checked as Go's `encoding/json` does: with a list of what is
-//! open instead of recursion, in time and memory that the length of the document bounds.
+//! A scanner for the grammar of JSON (RFC 8259) as Go's `encoding/json` checks it. A stack on the
+//! heap replaces recursion, so time and memory are linear in the length of the document.
 
 use std::borrow::Cow;
 use std::hash::{BuildHasher as _, RandomState};
 
 use super::text;
 
-/// Deepest nesting: Go's decoder, and so every registry, reads no deeper.
+/// Deepest nesting that Go's decoder, and so every registry, reads.
 pub(in crate::manifest) const DEPTH_MAX: usize = 10_000;
 
-/// Whether an object may have two members of one name.
+/// Whether an object may have duplicate names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::manifest) enum DuplicateNames {
-    /// No: readers differ in which of them counts.
+    /// No: readers differ in which member counts.
     Refuse,
     /// Yes.
     Allow,
@@ -21,35 +21,38 @@ pub(in crate::manifest) enum DuplicateNames {
 /// What is wrong with a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::manifest) enum SyntaxErrorKind {
-    /// Something else stands where this is expected.
+    /// Something other than this.
     Unexpected(&'static str),
-    /// More levels than [`DEPTH_MAX`].
+    /// More than [`DEPTH_MAX`] levels.
     TooDeep,
-    /// A second member of the same name.
+    /// A duplicate name.
     DuplicateName,
 }
 
-/// A fault, and where it is.
+/// A syntax error and its place.
 #[derive(Debug)]
 pub(in crate::manifest) struct SyntaxError {
     pub(in crate::manifest) kind: SyntaxErrorKind,
-    /// Which byte of the document it is.
+    /// The offset in the document.
     pub(in crate::manifest) at: usize,
     /// The names and positions that lead to it.
     pub(in crate::manifest) path: Vec<String>,
 }
 
-/// An array or object that is not closed yet.
+/// An open array or object.
 struct Container {
     is_array: bool,
-    /// Of an array the position of the element that is read, of an object where the name of the
-    /// member begins that is read.
+    /// In an array the position of the current element, in an object the offset of the current
+    /// member's name.
     place: usize,
-    /// How many names were remembered when it began.
+    /// The length of the scanner's `names` when it was opened.
     names: usize,
 }
 
 /// Checks that a document is one JSON value.
+///
+/// # Errors
+/// The first syntax error; with [`DuplicateNames::Refuse`] also a duplicate name.
 pub(in crate::manifest) fn scan(document: &[u8], names: DuplicateNames) -> Result<(), SyntaxError> {
     let mut scanner = Scanner {
         document,
@@ -69,9 +72,9 @@ struct Scanner<'a> {
     document: &'a [u8],
     at: usize,
     open: Vec<Container>,
-    /// The names of the objects that are open, as hash and place.
+    /// The names in the open objects: hash and offset.
     names: Vec<(u64, usize)>,
-    /// What hashes names, if they are to be unique.
+    /// Hashes names, if they must be unique.
     hashes: Option<RandomState>,
 }
 
@@ -80,7 +83,7 @@ impl Scanner<'_> {
         self.document.get(self.at).copied()
     }
 
-    /// Passes over a byte if it is this one.
+    /// Skips a byte if it is this one.
     fn eat(&mut self, byte: u8) -> bool {
         let is = self.peek() == Some(byte);
         self.at += usize::from(is);
@@ -116,7 +119,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Reads values down to the first that contains no other.
+    /// Reads values down to the first without children.
     fn value(&mut self) -> Result<(), SyntaxError> {
         loop {
             self.space();
@@ -160,7 +163,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// Reads the name of a member, and the colon behind it.
+    /// Reads the name of a member and its colon.
     fn member(&mut self) -> Result<(), SyntaxError> {
         self.space();
         let start = self.at;
@@ -183,7 +186,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// The name that begins at a place.
+    /// The name at an offset.
     fn name(&self, start: usize) -> Cow<'_, str> {
         let text = self.document.get(start..).unwrap_or_default();
         let text = text.get(..super::string_len(text)).unwrap_or_default();
@@ -193,7 +196,7 @@ impl Scanner<'_> {
         text::decode(within.unwrap_or_default())
     }
 
-    /// Reads what stands behind a value; whether another one follows.
+    /// Reads what follows a value. Returns `true` if another value follows.
     fn next_value(&mut self) -> Result<bool, SyntaxError> {
         loop {
             self.space();
@@ -240,7 +243,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// Where a name stands for the second time, of those remembered from the `first` on.
+    /// The offset of a duplicate among the names from `first` on.
     fn duplicate(&mut self, first: usize) -> Option<usize> {
         let names = self.names.get_mut(first..)?;
         names.sort_unstable();

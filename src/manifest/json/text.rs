@@ -1,9 +1,9 @@
-//! Strings of JSON: what stands between the quotes, decoded as Go's `encoding/json` does.
+//! JSON strings, decoded as Go's `encoding/json` does.
 
 use std::borrow::Cow;
 
-/// The text between two quotes. Half of a surrogate pair, and each byte that is not UTF-8,
-/// becomes U+FFFD.
+/// Decodes the text between two quotes. Half of a surrogate pair and each byte that is not UTF-8
+/// become U+FFFD.
 pub(super) fn decode(within: &[u8]) -> Cow<'_, str> {
     if !within.contains(&b'\\')
         && let Ok(text) = std::str::from_utf8(within)
@@ -27,7 +27,7 @@ fn push_plain(text: &mut String, bytes: &[u8]) {
     }
 }
 
-/// Decodes the escape with which `from` begins; the rest is behind it.
+/// Decodes the escape at the start of `from`; returns the rest.
 fn push_escape<'a>(text: &mut String, from: &'a [u8]) -> &'a [u8] {
     let [_, kind, rest @ ..] = from else {
         return &[];
@@ -44,7 +44,7 @@ fn push_escape<'a>(text: &mut String, from: &'a [u8]) -> &'a [u8] {
     rest
 }
 
-/// Decodes the four digits of a UTF-16 unit, and the second one that it may need.
+/// Decodes the four digits of a UTF-16 unit, and a second unit if needed.
 fn push_unit<'a>(text: &mut String, from: &'a [u8]) -> &'a [u8] {
     let Some((unit, rest)) = unit(from) else {
         return from;

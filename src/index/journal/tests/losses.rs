@@ -1,25 +1,26 @@
-//! What a journal may lose is told, and what a crash leaves is never taken for a loss.
+//! Tests of losses: what a journal lost is reported, and what a crash leaves is never taken for a
+//! loss.
 
 use super::*;
 
-/// Bytes of the segments here: each holds a few groups.
+/// Size of the segments here in bytes; each holds a few groups.
 const SIZE: usize = 48 << 10;
 
-/// One thing that a journal does.
+/// One step of a journal.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// It appends a group of this many batches of this length, and flushes.
+    /// Appends a group of this many batches of this length, and flushes.
     Append(u8, u16),
-    /// The applier looks at the segments, up to the last batch or to one before.
+    /// The applier looks at the segments, up to the last batch or an earlier one.
     Look(u8),
-    /// It writes the ledger.
+    /// Writes the superblock.
     Commit,
-    /// It frees what is below.
+    /// Frees the segments whose batches are in the base store.
     Release,
-    /// It makes a spare segment.
+    /// Creates a spare segment.
     Spare,
-    /// The process is killed or the power cut, while sectors of another group are written; and
-    /// the journal is opened again.
+    /// The process is killed or the power is cut while sectors of another group are written; then
+    /// the journal is reopened.
     Crash(u16, u64),
 }
 
@@ -40,9 +41,9 @@ struct Driven {
     base: Arc<dyn Store>,
     superblock: SuperblockWriter,
     segments: Segments,
-    /// The last batch that is durable.
+    /// The last durable batch.
     durable: u64,
-    /// The last batch that is below.
+    /// The last batch in the base store.
     applied: u64,
     /// What the applier saw, and what it wrote.
     seen: Option<(u64, Vec<superblock::SegmentEntry>, u64)>,
@@ -70,7 +71,7 @@ impl Driven {
         }
     }
 
-    /// What opening does, with small segments; everything durable must be found.
+    /// Opens as production code does, with small segments; everything durable must be found.
     fn open(
         base: &Arc<dyn Store>,
         path: &Path,
@@ -120,7 +121,7 @@ impl Driven {
                 appended.unwrap();
                 self.durable += done as u64;
             }
-            // It goes on once it has freed what is below, and never goes back.
+            // The applier looks again only after it has freed segments, and never goes back.
             Step::Look(before) if self.written.is_none() => {
                 let applied = self.durable.saturating_sub(u64::from(before));
                 let applied = applied.max(self.applied);
@@ -187,19 +188,19 @@ proptest! {
     }
 }
 
-/// A store that was killed: what is below, and the directory of its journal.
+/// A store that was killed: its base store, and the directory of its journal.
 struct Killed {
     directory: tempfile::TempDir,
     superblock: Superblock,
 }
 
 impl Killed {
-    /// Killed before the applier took anything, with this many groups.
+    /// Killed before the applier ran, with this many groups.
     fn at_once(groups: u8) -> Self {
         Self::with(groups, false)
     }
 
-    /// Killed when all was below.
+    /// Killed when the base store had everything.
     fn later(groups: u8) -> Self {
         Self::with(groups, true)
     }
@@ -268,7 +269,7 @@ impl Killed {
         Journal::open(Arc::new(base), &dir, recover)
     }
 
-    /// What opening says is wrong; nothing on the disk is changed by that.
+    /// The damage that opening reports; nothing on the disk is changed by that.
     fn faults(&self) -> (Vec<JournalFaultKind>, u64) {
         let before = contents(&self.journal());
         let refused = self.open(Recover::Refuse).unwrap_err();
@@ -278,7 +279,7 @@ impl Killed {
         assert_eq!(contents(&self.journal()), before);
         let text = damage.to_string();
         assert!(text.contains(self.journal().to_str().unwrap()), "{text}");
-        // It goes on with what there is, and is clean from then on.
+        // It continues without the loss, and is clean from then on.
         let base = Arc::new(MemoryStore::default());
         change(base.as_ref(), vec![self.superblock.change()]);
         let dir = Dir::open(&self.journal()).unwrap();
@@ -309,7 +310,7 @@ fn a_segment_that_is_gone_or_of_another_length_is_told() {
         killed.resize(len);
         assert_eq!(killed.faults(), (vec![SegmentDamaged], 0), "{len}");
     }
-    // Wholly zeros: not as it was made.
+    // Zeros only, without the header.
     let killed = Killed::at_once(3);
     killed.resize(0);
     killed.resize(8 << 20);
@@ -344,11 +345,11 @@ fn a_journal_that_ends_before_what_the_index_has_is_told() {
 #[test]
 fn an_index_or_a_journal_of_another_time_or_store_is_told() {
     use JournalFaultKind::ForeignJournal;
-    // An index from before the journal was opened last.
+    // An index from before the journal was last opened.
     let mut killed = Killed::at_once(3);
     killed.superblock.epoch -= 1;
     assert_eq!(killed.faults().0, [ForeignJournal]);
-    // The same, and it had been closed well.
+    // The same, and it had been closed cleanly.
     let mut killed = Killed::at_once(3);
     (killed.superblock.epoch, killed.superblock.closed) = (killed.superblock.epoch - 1, true);
     assert_eq!(killed.faults().0, [ForeignJournal]);
@@ -366,11 +367,11 @@ fn an_index_or_a_journal_of_another_time_or_store_is_told() {
         killed.superblock = superblock;
         assert!(killed.faults().0.contains(&ForeignJournal));
     }
-    // A journal from before what the index has.
+    // A journal that is older than the index.
     let mut killed = Killed::at_once(3);
     killed.superblock.durable = 5;
     assert_eq!(killed.faults(), (vec![JournalFaultKind::EndsEarly], 2));
-    // An index from before what the journal has let go.
+    // An index that is older than what the journal has dropped.
     let mut killed = Killed::at_once(3);
     killed.write(segment::START, &[0; 4096]);
     killed.superblock.applied = 0;
