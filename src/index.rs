@@ -74,13 +74,15 @@ pub enum IndexError {
         key: Vec<u8>,
     },
     /// Every attempt conflicted with a concurrent commit.
-    #[error("index key {key:02x?} changed {TRIES} times under one transaction: try again")]
+    #[error(
+        "index key {key:02x?} was changed by others {TRIES} times during one transaction: try again"
+    )]
     Contended {
         /// The key of the last conflict.
         key: Vec<u8>,
     },
     /// All 4-byte ids are allocated.
-    #[error("the index has given out all its 2^32 numbers")]
+    #[error("the index has allocated all of its 2^32 ids")]
     Exhausted,
 }
 

@@ -232,8 +232,7 @@ impl Manifest {
         if let Some((_, url)) = &descriptor.unfetchable_url {
             let place = descriptor.unfetchable_url_pointer();
             self.warn(format!(
-                "{place} is {}: URLs should be of http or https, without a fragment, and \
-                 registries fetch no others",
+                "{place} is {}: registries only fetch http and https URLs without a fragment",
                 refusal::shown(url)
             ));
         }
@@ -285,7 +284,7 @@ pub fn assemble(payload: &[u8], signatures: &[Vec<u8>]) -> Option<Vec<u8>> {
 }
 
 fn refused_schema1() -> Refusal {
-    let expected = "schema 2 or OCI: schema 1 is read where it exists, and made anew only with \
+    let expected = "schema 2 or OCI: existing schema 1 manifests are served, but new ones need \
                     -o schema1=accept";
     Refusal::new(
         ManifestRule::Schema1Refused,
@@ -350,7 +349,8 @@ fn children(document: &ObjectFields<'_>, manifest: &mut Manifest) -> Result<(), 
         // by platform never select an entry without one.
         if manifest.kind == Kind::DockerManifestList && is_manifest && !child.has_platform {
             let pointer = format!("{}/platform", child.pointer);
-            let expected = "architecture and os of the manifest, as Docker's lists must say";
+            let expected =
+                "an object with architecture and os, which Docker's schema requires in a list";
             return Err(missing(&pointer, expected));
         }
         let requirement = if is_manifest {
@@ -376,7 +376,7 @@ fn oci_fields(document: &ObjectFields<'_>, manifest: &mut Manifest) -> Result<()
 }
 
 fn missing(pointer: &str, expected: &str) -> Refusal {
-    Refusal::new(ManifestRule::MissingField, pointer, "nothing", expected)
+    Refusal::new(ManifestRule::MissingField, pointer, "missing", expected)
 }
 
 #[cfg(test)]

@@ -24,14 +24,14 @@ pub const TAG_BYTES_MAX: usize = 128;
 pub enum NameError {
     /// Neither a repository name nor the beginning of one.
     #[error(
-        "{0:?} is not a repository name: expected lower-case components of [a-z0-9] joined by . _ __ or - and separated by /, 255 bytes at most"
+        "{0:?} is not a repository name: expected components of [a-z0-9] joined by . _ __ or -, separated by /, at most 255 bytes"
     )]
     Repository(String),
     /// Not a tag.
     #[error("{0:?} is not a tag: expected [A-Za-z0-9_] followed by at most 127 of [A-Za-z0-9_.-]")]
     Tag(String),
     /// Not the identifier of an upload.
-    #[error("{0:?} is not an upload: expected a lower-case UUID")]
+    #[error("{0:?} is not an upload id: expected a lower-case UUID")]
     Upload(String),
 }
 

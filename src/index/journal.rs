@@ -159,7 +159,7 @@ impl Journal {
         let thread = thread.spawn(move || {
             let applying = || shared.apply_until_stopped();
             if catch_unwind(AssertUnwindSafe(applying)).is_err() {
-                shared.poison("the applier has panicked".into());
+                shared.poison("the applier thread panicked".into());
             }
         });
         Ok(Self {
@@ -196,7 +196,7 @@ impl Inner {
     fn poison(&self, reason: String) -> StoreError {
         let mut poison = self.poison.write();
         if poison.is_none() {
-            log::error!("the index is read-only from now on: {reason}");
+            log::error!("the index accepts no more changes: {reason}");
         }
         StoreError::Poisoned(poison.get_or_insert(reason).clone())
     }

@@ -85,7 +85,7 @@ pub enum CommitOutcome {
 pub enum StoreError {
     /// A write did not become durable; commits after the last successful sync may be lost.
     #[error(
-        "the index stopped accepting changes after a write that did not become durable ({0}): check the disk, unmount, and mount again"
+        "the index accepts no more changes, since a write did not become durable ({0}): check the disk, unmount, and mount again"
     )]
     Poisoned(String),
     /// The engine could not read or write.
@@ -98,7 +98,7 @@ pub enum StoreError {
     },
     /// The file has a format that this program does not read.
     #[error(
-        "index {path} has format {found}, this program reads format {known}: use a newer regfs"
+        "index {path} has format {found}, this program reads formats up to {known}: use a newer regfs"
     )]
     Format {
         /// The file.
@@ -110,8 +110,8 @@ pub enum StoreError {
     },
     /// The journal of the index is incomplete, damaged, or belongs to another index.
     #[error(
-        "{0}: put back what is missing, restore a backup, or go on with what there is by regfs \
-         mount -o recover=accept or regfs fsck --repair, which keep the damaged segments aside"
+        "{0}: put the missing files back, restore a backup, or accept the loss with regfs mount -o \
+         recover=accept or regfs fsck --repair, which set the damaged segments aside"
     )]
     Journal(Arc<JournalDamage>),
     /// A batch exceeds the limits.
@@ -128,7 +128,7 @@ pub enum StoreError {
     #[error("index: {0}")]
     System(Arc<std::io::Error>),
     /// A snapshot cannot be changed.
-    #[error("a snapshot of the index takes no changes")]
+    #[error("a snapshot of the index cannot be changed")]
     Snapshot,
 }
 

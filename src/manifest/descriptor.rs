@@ -153,7 +153,7 @@ fn size(value: Json<'_>) -> Result<u64, Refusal> {
     }
     let size = value.integer().and_then(|size| u64::try_from(size).ok());
     size.ok_or_else(|| {
-        let expected = "an integer of at least 0 that fits 63 bits";
+        let expected = "an integer from 0 to 2^63 - 1";
         Refusal::new(ManifestRule::BadSize, "", value.to_string(), expected)
     })
 }
@@ -171,7 +171,7 @@ pub(super) fn annotations(value: Json<'_>) -> Result<(), Refusal> {
 /// Embedded data must match the digest and the size.
 fn data(value: Json<'_>, named: &ReferencedDigest, size: u64) -> Result<(), Refusal> {
     let mismatch = |value: String| {
-        let expected = format!("base64 of the {size} bytes of {named}");
+        let expected = format!("base64 of the {size} bytes with digest {named}");
         Refusal::new(ManifestRule::DataMismatch, "", value, expected)
     };
     let Ok(bytes) = STANDARD.decode(&*text(value)?) else {
@@ -183,7 +183,10 @@ fn data(value: Json<'_>, named: &ReferencedDigest, size: u64) -> Result<(), Refu
         ReferencedDigest::UnknownAlgorithm(_) => true,
     };
     if bytes.len() as u64 != size || !is {
-        return Err(mismatch(format!("{} other bytes", bytes.len())));
+        return Err(mismatch(format!(
+            "base64 of {} bytes that do not match",
+            bytes.len()
+        )));
     }
     Ok(())
 }
@@ -194,7 +197,7 @@ fn platform(value: Json<'_>) -> Result<(), Refusal> {
     for key in ["architecture", "os"] {
         fields.optional(key, text)?.ok_or_else(|| {
             let place = below("", key);
-            Refusal::new(ManifestRule::BadPlatform, place, "nothing", "a string")
+            Refusal::new(ManifestRule::BadPlatform, place, "missing", "a string")
         })?;
     }
     for key in ["os.version", "variant"] {
@@ -226,7 +229,7 @@ fn urls(value: Json<'_>) -> Result<(usize, Option<(usize, String)>), Refusal> {
     let mut odd = None;
     let count = strings(value, |at, url| {
         let uri = Uri::of(url).ok_or_else(|| {
-            let expected = "a URI (RFC 3986), with a host if it is of http or https";
+            let expected = "a URI (RFC 3986), with a host if it is http or https";
             Refusal::new(ManifestRule::BadUrl, "", format!("{url:?}"), expected)
         })?;
         if odd.is_none() && (!uri.is_web() || uri.has_fragment()) {

@@ -73,7 +73,7 @@ fn refusal(fault: &SyntaxError, bytes: &[u8]) -> Refusal {
             )
         }
         SyntaxErrorKind::DuplicateName => {
-            let twice = "a second value for the same key";
+            let twice = "a duplicate key";
             let place = pointer(usize::MAX);
             Refusal::new(ManifestRule::DuplicateKey, place, twice, "each key once")
         }

@@ -79,8 +79,8 @@ impl fmt::Display for Json<'_> {
                 f.write_str(&String::from_utf8_lossy(self.0))
             }
             JsonType::String => write!(f, "{:?}", self.text().unwrap_or_default()),
-            JsonType::Array => write!(f, "an array of {}", self.elements().count()),
-            JsonType::Object => write!(f, "an object of {}", self.members().count()),
+            JsonType::Array => write!(f, "an array of length {}", self.elements().count()),
+            JsonType::Object => write!(f, "an object with {} members", self.members().count()),
         }
     }
 }

@@ -80,13 +80,13 @@ pub(super) fn verify(
     };
     let count = values.elements().count();
     let refused = |place: &str, SignatureError(value): SignatureError| {
-        let expected = "a signature (RFC 7515) that verifies with the key beside it";
+        let expected = "a signature (RFC 7515) that verifies with the key in its header";
         Refusal::new(ManifestRule::BadSignature, place, value, expected)
     };
     if !(1..=SIGNATURES_MAX).contains(&count) {
         return Err(refused(
             &pointer,
-            signature_error(format!("an array of {count}")),
+            signature_error(format!("an array of length {count}")),
         ));
     }
     let signatures = read(bytes).map_err(|why| refused(&pointer, why))?;
@@ -97,7 +97,7 @@ pub(super) fn verify(
         if payload.as_ref().is_some_and(|payload| *payload != signed) {
             return Err(refused(
                 &place,
-                signature_error("of another payload than the first"),
+                signature_error("a signature of another payload than the first"),
             ));
         }
         payload = Some(signed);
@@ -125,7 +125,11 @@ fn read(bytes: &[u8]) -> Result<Vec<Signature>, SignatureError> {
 fn decode(what: &str, text: &str) -> Result<Vec<u8>, SignatureError> {
     URL_SAFE_NO_PAD
         .decode(text.trim_end_matches('='))
-        .map_err(|error| signature_error(format!("with a {what} that is not base64url: {error}")))
+        .map_err(|error| {
+            signature_error(format!(
+                "a signature whose {what} is not base64url: {error}"
+            ))
+        })
 }
 
 /// Verifies a signature and returns its payload.
@@ -133,7 +137,7 @@ fn check(signature: &Signature, bytes: &[u8]) -> Result<Vec<u8>, SignatureError>
     let protected = protected(signature)?;
     let mut payload = bytes
         .get(..protected.format_length)
-        .ok_or_else(|| signature_error("of a payload longer than the document"))?
+        .ok_or_else(|| signature_error("a signature of a payload longer than the document"))?
         .to_vec();
     payload.extend(decode("formatTail", &protected.format_tail)?);
     let input = format!(
@@ -145,7 +149,7 @@ fn check(signature: &Signature, bytes: &[u8]) -> Result<Vec<u8>, SignatureError>
     if verifies(&signature.header, input.as_bytes(), &bytes)? {
         Ok(payload)
     } else {
-        Err(signature_error("one that does not verify"))
+        Err(signature_error("a signature that does not verify"))
     }
 }
 
@@ -153,7 +157,7 @@ fn protected(signature: &Signature) -> Result<ProtectedHeader, SignatureError> {
     let header = decode("protected header", &signature.protected)?;
     serde_json::from_slice(&header).map_err(|error| {
         signature_error(format!(
-            "with a protected header that is malformed: {error}"
+            "a signature with a malformed protected header: {error}"
         ))
     })
 }
@@ -161,7 +165,7 @@ fn protected(signature: &Signature) -> Result<ProtectedHeader, SignatureError> {
 /// Returns `true` if a signature verifies.
 fn verifies(header: &JwsHeader, input: &[u8], signature: &[u8]) -> Result<bool, SignatureError> {
     let jwk = header.jwk.as_ref().ok_or_else(|| {
-        signature_error("without a key (jwk) beside it; chains of certificates are not read")
+        signature_error("a signature without a key (jwk); certificate chains are not supported")
     })?;
     let field = |name: &str| jwk.get(name).and_then(Value::as_str).unwrap_or_default();
     let number = |name: &str| decode(name, field(name));
@@ -199,7 +203,7 @@ fn verifies(header: &JwsHeader, input: &[u8], signature: &[u8]) -> Result<bool, 
 
 fn unsupported(algorithm: &str) -> SignatureError {
     signature_error(format!(
-        "by {algorithm:?}, which is none of ES256, ES384, RS256, RS384, RS512"
+        "a signature by {algorithm:?}; supported are ES256, ES384, RS256, RS384 and RS512"
     ))
 }
 

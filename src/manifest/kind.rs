@@ -103,8 +103,8 @@ pub(super) fn classify(document: &ObjectFields<'_>) -> Result<Kind, Refusal> {
         .into_iter()
         .find(|key| *key != "manifests" && has_key(key));
     if let (true, Some(image)) = (index, image) {
-        let value = format!("a document with both \"manifests\" and {image:?}");
-        return Err(ambiguous(image, value, "one or the other"));
+        let value = "present beside \"manifests\"".to_owned();
+        return Err(ambiguous(image, value, "one of them only"));
     }
     let kind = detect(document)?.ok_or_else(|| {
         let expected = "a mediaType, or manifests, or config and layers";
@@ -115,8 +115,8 @@ pub(super) fn classify(document: &ObjectFields<'_>) -> Result<Kind, Refusal> {
         .find(|key| has_key(key) && !kind.admits(key))
     {
         let own = KIND_KEYS.into_iter().filter(|key| kind.admits(key));
-        let expected = own.collect::<Vec<_>>().join(" and ");
-        let value = format!("a {} with {key:?}", kind.media_type());
+        let expected = format!("only {}", own.collect::<Vec<_>>().join(" and "));
+        let value = format!("present in a document of type {}", kind.media_type());
         return Err(ambiguous(key, value, &expected));
     }
     schema_version(document, kind)?;

@@ -69,7 +69,7 @@ impl<'a> ObjectFields<'a> {
             let field = names.get(at).copied().unwrap_or_default();
             if name != field {
                 let expected =
-                    format!("{field:?}, for which readers in Go take it, or no such key");
+                    format!("{field:?}, to which readers in Go match it, or no such key");
                 let shown = format!("the key {name:?}");
                 let place = below("", &name);
                 return Err(Refusal::new(

@@ -25,7 +25,7 @@ pub(super) fn signed(
     let members = document.object.members();
     let outer = members.filter(|(key, _)| key != jws::SIGNATURES);
     if !outer.eq(payload.object.members()) {
-        let value = "a payload that is another document";
+        let value = "a payload that differs from the document";
         let expected = "the document without its signatures";
         let place = format!("/{}", jws::SIGNATURES);
         return Err(Refusal::new(
@@ -44,7 +44,7 @@ pub(super) fn plain(document: &Document<'_>) -> Result<Vec<Reference>, Refusal> 
     let fields = ObjectFields::of(document.object, object_fields::SCHEMA1)?;
     fields.required("name", |value| {
         let name = text(value)?.parse::<RepositoryName>();
-        name.map_err(|_| bad_name(value, "a repository's name"))
+        name.map_err(|_| bad_name(value, "a repository name"))
     })?;
     fields.required("tag", |value| {
         let tag = text(value)?;

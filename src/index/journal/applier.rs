@@ -49,8 +49,8 @@ fn commit(base: &dyn Store, batch: Batch) -> Result<(), StoreError> {
         CommitOutcome::Committed => Ok(()),
         // A batch without preconditions cannot conflict.
         CommitOutcome::Conflict(key) => Err(StoreError::Engine {
-            path: "the index".into(),
-            reason: format!("a change of {key:02x?} was not taken"),
+            path: "base store".into(),
+            reason: format!("a batch without preconditions conflicts on {key:02x?}"),
         }),
     }
 }
@@ -95,7 +95,7 @@ impl Inner {
                 Ok(()) => *self.apply_error.write() = None,
                 Err((error, frozen)) => {
                     if self.apply_error.write().replace(error.clone()).is_none() {
-                        log::error!("the index cannot take what is in its journal: {error}");
+                        log::error!("the journal cannot be applied to the index: {error}");
                     }
                     left = Some(frozen);
                     if !stop {

@@ -44,15 +44,15 @@ impl JournalDamage {
     /// Describes the possible loss, for messages.
     pub fn loss(&self) -> String {
         let mut text = match self.lost {
-            0 => "the newest commits may be gone, nobody knows how many".to_owned(),
-            1 => "at least 1 commit is gone".to_owned(),
-            lost => format!("at least {lost} commits are gone"),
+            0 => "an unknown number of the newest commits may be lost".to_owned(),
+            1 => "at least 1 commit is lost".to_owned(),
+            lost => format!("at least {lost} commits are lost"),
         };
         match self.behind {
             0 => {}
-            1 => text += "; a whole group behind the damage is not applied",
+            1 => text += "; 1 intact group after the damage is not applied",
             behind => {
-                text = format!("{text}; {behind} whole groups behind the damage are not applied");
+                text = format!("{text}; {behind} intact groups after the damage are not applied");
             }
         }
         text

@@ -39,7 +39,7 @@ fn find(
             Err(StoreError::Journal(Arc::new(damage.clone())))
         }
         Some(damage) => {
-            log::error!("{damage}; this was accepted");
+            log::error!("{damage}; the loss was accepted");
             Ok(found)
         }
         None => Ok(found),

@@ -101,12 +101,12 @@ impl JournalScan<'_> {
     fn held(begin: u64) -> String {
         match begin {
             0 => "it may have held the newest commits".into(),
-            begin => format!("it held commits from number {begin} on"),
+            begin => format!("it held commits from {begin} on"),
         }
     }
 
     fn missing(&mut self, number: u32, begin: u64) {
-        let detail = format!("the segment is not there; {}", Self::held(begin));
+        let detail = format!("the segment is missing; {}", Self::held(begin));
         let name = segment::name(number);
         self.fault(JournalFaultKind::SegmentMissing, name, detail);
     }
@@ -138,12 +138,12 @@ impl JournalScan<'_> {
             match header {
                 Some(header) if header == expected => self.found.sound.push(entries.number),
                 Some(_) if !self.superblock.closed => {
-                    let detail = "the segment is of another journal".into();
+                    let detail = "the segment belongs to another journal".into();
                     self.fault(JournalFaultKind::ForeignJournal, name, detail);
                 }
                 None if !self.superblock.closed => {
                     let held = Self::held(entries.begin);
-                    let detail = format!("the header of the segment cannot be read; {held}");
+                    let detail = format!("the header of the segment is unreadable; {held}");
                     self.fault(JournalFaultKind::SegmentDamaged, name, detail);
                 }
                 Some(_) | None => {}
@@ -214,7 +214,7 @@ impl JournalScan<'_> {
         if let Some(beyond) = beyond {
             self.behind += behind;
             let detail = format!(
-                "what was written at byte {place}, before a whole group at {beyond}, cannot be read"
+                "the data at byte {place} is unreadable, but an intact group follows at byte {beyond}"
             );
             self.fault(JournalFaultKind::SegmentDamaged, name, detail);
         }
@@ -275,7 +275,7 @@ impl JournalScan<'_> {
                 0 => "the journal holds no commit".into(),
                 end => format!("the journal ends with commit {end}"),
             };
-            let detail = format!("{end}, but the index says that {known} was in it");
+            let detail = format!("{end}, but the index records that it reached commit {known}");
             self.fault(JournalFaultKind::EndsEarly, "", detail);
         }
         if !self.faults.is_empty() {

@@ -180,7 +180,10 @@ impl Segments {
             segments.next = segments.next.max(number.saturating_add(1));
             let file = dir.open_file(&name, OFlags::RDWR, Mode::empty())?;
             if file.metadata()?.len() != size as u64 {
-                log::warn!("{} is not used: its length", dir.shown(name).display());
+                log::warn!(
+                    "{} is not used: it has the wrong length",
+                    dir.shown(name).display()
+                );
                 continue;
             }
             let mut bytes = [0; HEADER];

@@ -68,7 +68,7 @@ impl Superblock {
             return Ok(None);
         };
         let damaged = || StoreError::Engine {
-            path: "the row of its journal".into(),
+            path: "superblock of the journal".into(),
             reason: "it is damaged: restore a backup".into(),
         };
         Self::decode(&value).map(Some).ok_or_else(damaged)

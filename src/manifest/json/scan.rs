@@ -1,5 +1,5 @@
 //! A scanner for the grammar of JSON (RFC 8259) as Go's `encoding/json` checks it. A stack on the
-//! heap replaces recursion, so time and memory are linear in the length of the document.
+//! heap replaces recursion, so time and memory are bounded by the length of the document.
 
 use std::borrow::Cow;
 use std::hash::{BuildHasher as _, RandomState};
