@@ -13,7 +13,6 @@
 //! This module is pure: the registry checks that references exist and have the stated size.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use crate::digest::{Algorithm, Digest};
 
@@ -24,17 +23,20 @@ mod jws;
 mod kind;
 mod lenient_parser;
 mod object_fields;
+mod reference;
 mod refusal;
 mod schema1;
 mod uri;
 
 pub use kind::Kind;
 pub use lenient_parser::parse_lenient;
+pub use reference::{ManifestSummary, Reference, ReferenceRole, ReferencedDigest, Requirement};
 pub use refusal::{ManifestRule, Refusal};
 
 use descriptor::{Descriptor, descriptor, descriptors};
 use document::Document;
 use object_fields::ObjectFields;
+use reference::EMPTY;
 
 /// Largest manifest in bytes (distribution-spec 1.1.1 asks registries to accept at least this;
 /// distribution accepts no more).
@@ -42,9 +44,6 @@ pub const MANIFEST_BYTES_MAX: usize = 4 << 20;
 
 /// Most warnings about one document.
 const WARNINGS_MAX: usize = 10;
-/// Media type of the empty configuration.
-const EMPTY: &str = "application/vnd.oci.empty.v1+json";
-
 /// What the policy of the registry admits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParseOptions {
@@ -61,97 +60,6 @@ impl Default for ParseOptions {
             schema1: false,
         }
     }
-}
-
-/// The role of a reference in its manifest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReferenceRole {
-    /// The configuration.
-    Config,
-    /// A layer.
-    Layer,
-    /// A manifest of an index.
-    Child,
-    /// The subject (OCI image-spec 1.1, "subject").
-    Subject,
-}
-
-/// What the repository must have for a reference to be valid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Requirement {
-    /// A blob, linked in the repository as a layer.
-    Blob,
-    /// A manifest, linked in the repository as a revision.
-    Manifest,
-    /// Either of them: an entry of an index whose media type is no manifest's.
-    Either,
-    /// Nothing: subjects may be missing, and foreign layers are stored elsewhere.
-    Nothing,
-}
-
-/// The digest of a reference.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ReferencedDigest {
-    /// A digest.
-    Known(Digest),
-    /// A digest of an algorithm that this program does not implement.
-    UnknownAlgorithm(String),
-}
-
-impl ReferencedDigest {
-    /// The digest, if its algorithm is known.
-    pub fn known(&self) -> Option<&Digest> {
-        match self {
-            Self::Known(digest) => Some(digest),
-            Self::UnknownAlgorithm(_) => None,
-        }
-    }
-}
-
-impl fmt::Display for ReferencedDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Known(digest) => digest.fmt(f),
-            Self::UnknownAlgorithm(text) => f.write_str(text),
-        }
-    }
-}
-
-/// A reference of a manifest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reference {
-    /// Its role.
-    pub role: ReferenceRole,
-    /// The media type that the manifest states.
-    pub media_type: String,
-    /// The digest.
-    pub digest: ReferencedDigest,
-    /// The size in bytes, if the manifest states it (schema 1 does not).
-    pub size: Option<u64>,
-    /// The place in the manifest, as a JSON pointer.
-    pub pointer: String,
-    /// What the repository must have.
-    pub requirement: Requirement,
-}
-
-impl Reference {
-    /// Returns `true` for the empty configuration `{}` that artifacts share (OCI image-spec 1.1.1,
-    /// "Guidance for an Empty Descriptor"), whose content is fixed by the specification.
-    pub fn is_empty_object(&self) -> bool {
-        self.media_type == EMPTY
-            && self.size == Some(2)
-            && self.digest == ReferencedDigest::Known(Digest::of(Algorithm::Sha256, b"{}"))
-    }
-}
-
-/// Media type and references of a manifest, admitted or found: they are served, recorded and
-/// checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ManifestSummary {
-    /// The media type under which registries serve it.
-    pub media_type: Cow<'static, str>,
-    /// The references, with the subject last.
-    pub references: Vec<Reference>,
 }
 
 /// A valid manifest, as far as that can be checked without a registry.
@@ -298,7 +206,7 @@ fn refused_schema1() -> Refusal {
 fn image(document: &ObjectFields<'_>, manifest: &mut Manifest) -> Result<(), Refusal> {
     let config = document
         .get("config")
-        .ok_or_else(|| missing("/config", "a descriptor"))?;
+        .ok_or_else(|| Refusal::missing("/config", "a descriptor"))?;
     let config = descriptor(config, "/config")?;
     if config.media_type == EMPTY && document.get("artifactType").is_none() {
         manifest.warn("the configuration is empty and artifactType is not set");
@@ -306,7 +214,7 @@ fn image(document: &ObjectFields<'_>, manifest: &mut Manifest) -> Result<(), Ref
     manifest.add_reference(config, ReferenceRole::Config, Requirement::Blob);
     let layers = document
         .get("layers")
-        .ok_or_else(|| missing("/layers", "an array"))?;
+        .ok_or_else(|| Refusal::missing("/layers", "an array"))?;
     for layer in descriptors(layers, "/layers")? {
         let requirement = layer_requirement(manifest.kind, &layer)?;
         manifest.add_reference(layer, ReferenceRole::Layer, requirement);
@@ -322,7 +230,7 @@ fn layer_requirement(kind: Kind, layer: &Descriptor) -> Result<Requirement, Refu
         let pointer = format!("{}/urls", layer.pointer);
         if layer.urls == 0 {
             let expected = "at least one URL, since the layer is foreign";
-            return Err(missing(&pointer, expected));
+            return Err(Refusal::missing(&pointer, expected));
         }
         // Docker's rule, which every registry enforces.
         if let Some((_, url)) = &layer.unfetchable_url {
@@ -342,7 +250,7 @@ fn layer_requirement(kind: Kind, layer: &Descriptor) -> Result<Requirement, Refu
 fn children(document: &ObjectFields<'_>, manifest: &mut Manifest) -> Result<(), Refusal> {
     let manifests = document
         .get("manifests")
-        .ok_or_else(|| missing("/manifests", "an array"))?;
+        .ok_or_else(|| Refusal::missing("/manifests", "an array"))?;
     for child in descriptors(manifests, "/manifests")? {
         let is_manifest = Kind::from_media_type(&child.media_type).is_some();
         // Docker's schema requires a platform. Registries do not check it, but clients that select
@@ -351,7 +259,7 @@ fn children(document: &ObjectFields<'_>, manifest: &mut Manifest) -> Result<(), 
             let pointer = format!("{}/platform", child.pointer);
             let expected =
                 "an object with architecture and os, which Docker's schema requires in a list";
-            return Err(missing(&pointer, expected));
+            return Err(Refusal::missing(&pointer, expected));
         }
         let requirement = if is_manifest {
             Requirement::Manifest
@@ -373,10 +281,6 @@ fn oci_fields(document: &ObjectFields<'_>, manifest: &mut Manifest) -> Result<()
         manifest.add_reference(subject, ReferenceRole::Subject, Requirement::Nothing);
     }
     Ok(())
-}
-
-fn missing(pointer: &str, expected: &str) -> Refusal {
-    Refusal::new(ManifestRule::MissingField, pointer, "missing", expected)
 }
 
 #[cfg(test)]

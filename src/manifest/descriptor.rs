@@ -7,8 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::json::{Json, JsonType, below};
 use super::object_fields::{self, ObjectFields, array, object, text, wrong_type};
+use super::reference::{Reference, ReferenceRole, ReferencedDigest, Requirement};
+use super::refusal::{ManifestRule, Refusal};
 use super::uri::Uri;
-use super::{ManifestRule, Reference, ReferenceRole, ReferencedDigest, Refusal, Requirement};
 use crate::digest::{Algorithm, Digest};
 
 /// A valid descriptor.

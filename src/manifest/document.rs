@@ -2,7 +2,7 @@
 
 use super::json::{DuplicateNames, Json, JsonType, SyntaxError, SyntaxErrorKind, below, scan};
 use super::object_fields::{self, ObjectFields};
-use super::{ManifestRule, Refusal};
+use super::refusal::{ManifestRule, Refusal};
 
 /// A document with valid syntax.
 pub(super) struct Document<'a> {

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::json::below;
 use super::object_fields::{ObjectFields, array};
-use super::{ManifestRule, Refusal, missing};
+use super::refusal::{ManifestRule, Refusal};
 
 /// The key of the signatures.
 pub(super) const SIGNATURES: &str = "signatures";
@@ -76,7 +76,7 @@ pub(super) fn verify(
     let expected = "an array of signatures";
     let values = document.get(SIGNATURES).map(|value| array(value, expected));
     let Some(Ok(values)) = values else {
-        return Err(missing(&pointer, expected));
+        return Err(Refusal::missing(&pointer, expected));
     };
     let count = values.elements().count();
     let refused = |place: &str, SignatureError(value): SignatureError| {

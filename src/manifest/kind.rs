@@ -2,7 +2,7 @@
 
 use super::json::{Json, JsonType};
 use super::object_fields::ObjectFields;
-use super::{ManifestRule, Refusal};
+use super::refusal::{ManifestRule, Refusal};
 
 /// The kind of a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,11 +60,6 @@ impl Kind {
         Self::ALL
             .into_iter()
             .find(|kind| kind.media_type() == media_type)
-    }
-
-    /// Returns `true` if it references manifests rather than layers.
-    pub fn is_index(self) -> bool {
-        matches!(self, Self::DockerManifestList | Self::OciIndex)
     }
 
     /// Returns `true` for schema version 1.
@@ -176,7 +171,7 @@ fn schema_version(document: &ObjectFields<'_>, kind: Kind) -> Result<(), Refusal
     let place = "/schemaVersion";
     match document.get("schemaVersion") {
         Some(version) if version.integer() == Some(expected) => Ok(()),
-        None => Err(super::missing(place, &expected.to_string())),
+        None => Err(Refusal::missing(place, &expected.to_string())),
         Some(other) => {
             let (value, expected) = (other.to_string(), expected.to_string());
             Err(Refusal::new(

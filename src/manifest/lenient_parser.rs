@@ -11,10 +11,10 @@ use std::borrow::Cow;
 use super::descriptor::is_media_type;
 use super::document::parse_lenient_object;
 use super::json::{Json, JsonType};
+use super::kind::Kind;
 use super::object_fields::go_field_matches;
-use super::{
-    Kind, ManifestSummary, Reference, ReferenceRole, ReferencedDigest, Requirement, schema1,
-};
+use super::reference::{ManifestSummary, Reference, ReferenceRole, ReferencedDigest, Requirement};
+use super::schema1;
 
 /// Longest recorded media type in bytes, unless it is that of a known manifest.
 const MEDIA_TYPE_MAX: usize = 255;
@@ -108,46 +108,38 @@ impl<'a> LenientDocument<'a> {
     }
 
     fn into_summary(self) -> Option<ManifestSummary> {
-        let kind = self.media_type();
+        let references = self.references();
+        // A document that has some references but no known kind is served as registries assume.
+        let assumed = Cow::Borrowed(Kind::OciManifest.media_type());
+        let assumed = (!references.is_empty()).then_some(assumed);
+        Some(ManifestSummary {
+            media_type: self.media_type().or(assumed)?,
+            references,
+        })
+    }
+
+    /// The references of all fields, with the subject last.
+    fn references(&self) -> Vec<Reference> {
+        use ReferenceRole::{Child, Config, Layer, Subject};
         let mut references = Vec::new();
-        let mut name = |role, pointer: String, one: &LenientDescriptor<'a>, requirement| {
+        let mut add = |role, pointer: String, one: &LenientDescriptor<'a>, requirement| {
             references.extend(one.reference(role, pointer, requirement));
         };
         if let Some(config) = &self.config {
-            name(
-                ReferenceRole::Config,
-                "/config".into(),
-                config,
-                config.blob(),
-            );
+            add(Config, "/config".into(), config, config.requirement());
         }
         for (at, layer) in self.layers.iter().enumerate() {
-            name(
-                ReferenceRole::Layer,
-                format!("/layers/{at}"),
-                layer,
-                layer.blob(),
-            );
+            add(Layer, format!("/layers/{at}"), layer, layer.requirement());
         }
         for (at, child) in self.manifests.iter().enumerate() {
             let requirement = match Kind::from_media_type(&child.media_type) {
                 Some(_) => Requirement::Manifest,
                 None => Requirement::Either,
             };
-            name(
-                ReferenceRole::Child,
-                format!("/manifests/{at}"),
-                child,
-                requirement,
-            );
+            add(Child, format!("/manifests/{at}"), child, requirement);
         }
         for (at, blob) in self.blobs.iter().enumerate() {
-            name(
-                ReferenceRole::Layer,
-                format!("/blobs/{at}"),
-                blob,
-                blob.blob(),
-            );
+            add(Layer, format!("/blobs/{at}"), blob, blob.requirement());
         }
         for (at, layer) in self.fs_layers.iter().enumerate() {
             let layer = LenientDescriptor {
@@ -155,28 +147,13 @@ impl<'a> LenientDocument<'a> {
                 digest: layer.digest.clone(),
                 ..LenientDescriptor::default()
             };
-            name(
-                ReferenceRole::Layer,
-                format!("/fsLayers/{at}"),
-                &layer,
-                Requirement::Blob,
-            );
+            let pointer = format!("/fsLayers/{at}");
+            add(Layer, pointer, &layer, Requirement::Blob);
         }
         if let Some(subject) = &self.subject {
-            name(
-                ReferenceRole::Subject,
-                "/subject".into(),
-                subject,
-                Requirement::Nothing,
-            );
+            add(Subject, "/subject".into(), subject, Requirement::Nothing);
         }
-        // A document that has some references but no known kind is served as registries assume.
-        let assumed = Cow::Borrowed(Kind::OciManifest.media_type());
-        let assumed = (!references.is_empty()).then_some(assumed);
-        Some(ManifestSummary {
-            media_type: kind.or(assumed)?,
-            references,
-        })
+        references
     }
 
     /// The media type under which registries serve it, by stated type and fields.
@@ -246,7 +223,7 @@ impl<'a> LenientDescriptor<'a> {
     }
 
     /// Whether the blob must be stored here; registries do not require that if it has URLs.
-    fn blob(&self) -> Requirement {
+    fn requirement(&self) -> Requirement {
         let elsewhere = [".foreign.", ".nondistributable."];
         if self.urls > 0 || elsewhere.iter().any(|one| self.media_type.contains(one)) {
             Requirement::Nothing

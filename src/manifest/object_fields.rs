@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use super::json::{Json, JsonType, below};
-use super::{ManifestRule, Refusal};
+use super::refusal::{ManifestRule, Refusal};
 
 /// Fields of a document that some reader reads, whatever its kind.
 pub(super) const DOCUMENT: &[&str] = &[
@@ -105,7 +105,7 @@ impl<'a> ObjectFields<'a> {
         read: impl FnOnce(Json<'a>) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
         let found = self.optional(name, read)?;
-        found.ok_or_else(|| super::missing(&below("", name), "a value"))
+        found.ok_or_else(|| Refusal::missing(&below("", name), "a value"))
     }
 
     /// Reads a field if it exists.

@@ -118,6 +118,11 @@ impl Refusal {
         self
     }
 
+    /// The refusal of a document that lacks a required field.
+    pub(super) fn missing(pointer: &str, expected: &str) -> Self {
+        Self::new(ManifestRule::MissingField, pointer, "missing", expected)
+    }
+
     /// Creates a refusal; the value is shortened.
     pub fn new(
         rule: ManifestRule,

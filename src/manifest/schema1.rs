@@ -9,7 +9,8 @@ use super::document::Document;
 use super::json::Json;
 use super::jws::{self, VerifiedPayload};
 use super::object_fields::{self, ObjectFields, array, object, text};
-use super::{ManifestRule, Reference, ReferenceRole, Refusal, Requirement};
+use super::reference::{Reference, ReferenceRole, Requirement};
+use super::refusal::{ManifestRule, Refusal};
 use crate::name::{RepositoryName, Tag};
 
 /// The media type of layers, which the document does not state.
