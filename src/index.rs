@@ -17,6 +17,9 @@ use crate::dir::Dir;
 mod copy;
 mod durable_rename;
 mod embedded;
+mod error;
+mod field_reader;
+mod id;
 mod interner;
 mod journal;
 mod key;
@@ -36,16 +39,18 @@ pub use embedded::{
     INDEX_FILE, JOURNAL_DIRECTORY, check_embedded, detach_journal, open_embedded,
     open_embedded_read_only,
 };
+pub use error::IndexError;
+use error::TRIES;
+pub use id::{DigestId, RepositoryId};
 use interner::Interner;
 pub use journal::{Journal, JournalDamage, JournalFault, JournalFaultKind, Recover};
 use key::Key;
 pub use listing::Readable;
-use listing::decode_hash_state;
 pub use memory_store::MemoryStore;
 pub use ownership::{OwnedDirectory, Ownership};
 pub use record::{
-    Blob, DigestId, EdgeRole, Link, LoggedBytes, Repository, RepositoryDirectories, RepositoryId,
-    TagDirectories, TagRecord, Upload,
+    Blob, EdgeRole, Link, LoggedBytes, Repository, RepositoryDirectories, TagDirectories,
+    TagRecord, Upload,
 };
 pub use redb::Redb;
 pub use store::{
@@ -53,38 +58,8 @@ pub use store::{
     StoreError, WriteOp,
 };
 use touched::Touched;
-pub use transaction::{DirectoryTime, TimeKey, Transaction};
+pub use transaction::{DirectoryTime, EDGES_AT_ONCE, TimeKey, Transaction};
 pub use verify::{Census, CensusEntry, Flaw, FlawKind};
-
-/// Most edges (references of a manifest) that fit into one transaction.
-pub const EDGES_AT_ONCE: usize = 100;
-/// Attempts at a transaction before it fails with [`IndexError::Contended`].
-const TRIES: usize = 1_000;
-
-/// Why a fact could not be read or changed.
-#[derive(Debug, thiserror::Error)]
-pub enum IndexError {
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A record does not have its documented form.
-    #[error("index record {key:02x?} is damaged: run regfs fsck")]
-    Record {
-        /// The key of the record.
-        key: Vec<u8>,
-    },
-    /// Every attempt conflicted with a concurrent commit.
-    #[error(
-        "index key {key:02x?} was changed by others {TRIES} times during one transaction: try again"
-    )]
-    Contended {
-        /// The key of the last conflict.
-        key: Vec<u8>,
-    },
-    /// All 4-byte ids are allocated.
-    #[error("the index has allocated all of its 2^32 ids")]
-    Exhausted,
-}
 
 /// The facts of a registry.
 pub struct Index {
@@ -161,7 +136,7 @@ impl Index {
     /// # Errors
     /// Those of [`Store::scan`], and of [`Redb::open`] and [`Store::commit`] for the copy.
     pub fn copy(&self, dir: &Dir, name: impl AsRef<Path>) -> Result<(), IndexError> {
-        copy::to_file(self, dir, name.as_ref())
+        Ok(copy::to_file(self.store.as_ref(), dir, name.as_ref())?)
     }
 
     /// Returns once everything committed before the call is durable.
@@ -197,7 +172,10 @@ impl Index {
         Ok(self.store.scan(&range.start..&range.end, limit)?)
     }
 
-    /// The digest of an id.
+    /// Returns the digest of an id.
+    ///
+    /// # Errors
+    /// [`IndexError::Record`] if the id has no digest, and those of [`Store::get`].
     pub fn digest(&self, id: DigestId) -> Result<Digest, IndexError> {
         self.view().digest(id)
     }

@@ -2,12 +2,11 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::durable_rename::durable_rename;
 use super::key::next_key;
-use super::store::{BATCH_BYTES_MAX, Batch, Store, WriteOp};
-use super::{Index, IndexError, Redb, StoreError};
+use super::redb::Redb;
+use super::store::{BATCH_BYTES_MAX, Batch, Store, StoreError, WriteOp};
 use crate::dir::Dir;
 
 /// Pairs in one batch.
@@ -18,18 +17,17 @@ const BYTES: usize = BATCH_BYTES_MAX / 2;
 const LEFT_OUT: [u8; 4] = [b'U', b'H', b'Y', b'Z'];
 
 /// Writes all facts, except those of [`LEFT_OUT`], to a file of a directory.
-pub(super) fn to_file(index: &Index, dir: &Dir, name: &Path) -> Result<(), IndexError> {
-    let system = |error: io::Error| IndexError::from(StoreError::System(Arc::new(error)));
+pub(super) fn to_file(source: &dyn Store, dir: &Dir, name: &Path) -> Result<(), StoreError> {
     let next = name.with_extension("next");
     match dir.remove_file(&next) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(system(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         Err(_) | Ok(()) => {}
     }
     let copy = Redb::open(dir, &next)?;
     // Keys below 1 are the store's own: its format and the superblock of its journal.
     let (mut range, mut batch, mut bytes) = (vec![1]..vec![u8::MAX; 2], Batch::default(), 0);
     loop {
-        let page = index.scan(&range, PAIRS)?;
+        let page = source.scan(&range.start..&range.end, PAIRS)?;
         let Some((last, _)) = page.last() else { break };
         range.start = next_key(last.clone());
         for (key, value) in page {
@@ -48,5 +46,5 @@ pub(super) fn to_file(index: &Index, dir: &Dir, name: &Path) -> Result<(), Index
     copy.sync()?;
     drop(copy);
     // Durable before the caller removes anything that only the old file named.
-    durable_rename(dir, &next, name).map_err(system)
+    Ok(durable_rename(dir, &next, name)?)
 }

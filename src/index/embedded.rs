@@ -20,8 +20,7 @@ pub const JOURNAL_DIRECTORY: &str = "journal";
 /// As [`Redb::open`] and [`Journal::open`].
 pub fn open_embedded(dir: &Dir, recover: Recover) -> Result<Journal, StoreError> {
     let base = Redb::open(dir, INDEX_FILE)?;
-    let journal = dir.ensure_dir(JOURNAL_DIRECTORY, Mode::RWXU);
-    let journal = journal.map_err(|error: io::Error| StoreError::System(Arc::new(error)))?;
+    let journal = dir.ensure_dir(JOURNAL_DIRECTORY, Mode::RWXU)?;
     Journal::open(Arc::new(base), &journal, recover)
 }
 
@@ -38,10 +37,7 @@ pub fn open_embedded_read_only(
     let base = Redb::open_copy_on_write(dir, INDEX_FILE)?;
     let damage = match dir.open_dir(JOURNAL_DIRECTORY) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        journal => {
-            let journal = journal.map_err(|error| StoreError::System(Arc::new(error)))?;
-            replay(&base, &journal, recover)?
-        }
+        journal => replay(&base, &journal?, recover)?,
     };
     Ok((Arc::new(base), damage))
 }

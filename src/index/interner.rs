@@ -9,9 +9,9 @@ use std::ops::Range;
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 
-use super::IndexError;
+use super::error::IndexError;
+use super::id::DigestId;
 use super::key::Key;
-use super::record::DigestId;
 use super::store::Store;
 use crate::digest::Digest;
 

@@ -55,7 +55,7 @@
 
 use std::ops::Range;
 
-use super::record::{DigestId, RepositoryId};
+use super::id::{DigestId, RepositoryId};
 use crate::digest::{Algorithm, Digest};
 use crate::name::{Namespace, Tag, UploadId};
 
@@ -135,6 +135,14 @@ impl Key {
         self
     }
 
+    /// The range of all repositories below `parent`, or of all repositories.
+    pub(super) fn namespaces_below(parent: Option<&Namespace>) -> Range<Vec<u8>> {
+        match parent {
+            None => Self::table(b'N').prefix_range(),
+            Some(name) => Self::table(b'N').namespace(name).byte(0).prefix_range(),
+        }
+    }
+
     /// The bytes of the key.
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.0
@@ -162,47 +170,6 @@ pub(super) fn prefix_end(mut prefix: Vec<u8>) -> Vec<u8> {
 pub(super) fn next_key(mut key: Vec<u8>) -> Vec<u8> {
     key.push(0);
     key
-}
-
-/// Reads fields from the front of a key or value. A field that is truncated is `None`.
-pub(super) struct FieldReader<'a>(pub(super) &'a [u8]);
-
-impl<'a> FieldReader<'a> {
-    pub(super) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (head, tail) = self.0.split_at_checked(count)?;
-        self.0 = tail;
-        Some(head)
-    }
-
-    pub(super) fn u8(&mut self) -> Option<u8> {
-        self.take(1)?.first().copied()
-    }
-
-    pub(super) fn u16(&mut self) -> Option<u16> {
-        self.take(2)?.try_into().ok().map(u16::from_be_bytes)
-    }
-
-    pub(super) fn u32(&mut self) -> Option<u32> {
-        self.take(4)?.try_into().ok().map(u32::from_be_bytes)
-    }
-
-    pub(super) fn u64(&mut self) -> Option<u64> {
-        self.take(8)?.try_into().ok().map(u64::from_be_bytes)
-    }
-
-    pub(super) fn id(&mut self) -> Option<DigestId> {
-        self.u32().map(DigestId)
-    }
-
-    pub(super) fn algorithm(&mut self) -> Option<Algorithm> {
-        algorithm_of(self.u8()?)
-    }
-
-    /// Reads a digest, which extends to the end of the key or value.
-    pub(super) fn digest(&mut self) -> Option<Digest> {
-        let algorithm = self.algorithm()?;
-        Digest::from_bytes(algorithm, self.take(algorithm.len_bytes())?)
-    }
 }
 
 #[cfg(test)]

@@ -4,19 +4,15 @@
 //! starts need not exist any more.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 
-use super::key::{FieldReader, Key, next_key, prefix_end};
-use super::record::{
-    Blob, DigestId, Link, LoggedBytes, Repository, RepositoryId, TagRecord, Upload,
-};
-use super::store::Store;
+use super::field_reader::FieldReader;
+use super::id::{DigestId, RepositoryId};
+use super::key::{Key, next_key, prefix_end};
+use super::record::{self, Blob, Link, LoggedBytes, Repository, TagRecord, Upload};
+use super::transaction::scan_blobs;
 use super::{Index, IndexError};
 use crate::digest::{Algorithm, Digest};
 use crate::name::{LinkSet, Namespace, Tag, UploadId};
-
-/// Rows that are read from the store at once where some are skipped.
-const PAGE: usize = 256;
 
 /// The rows of a table that could be decoded.
 #[derive(Debug)]
@@ -29,14 +25,6 @@ pub struct Readable<T> {
 
 /// Listings of repositories.
 impl Index {
-    /// The range of all names below `parent`, or of all names.
-    pub(super) fn namespace_range(parent: Option<&Namespace>) -> Range<Vec<u8>> {
-        match parent {
-            None => Key::table(b'N').prefix_range(),
-            Some(name) => Key::table(b'N').namespace(name).byte(0).prefix_range(),
-        }
-    }
-
     /// Returns at most `limit` components directly below `parent`, after `last`.
     pub fn namespaces(
         &self,
@@ -44,7 +32,7 @@ impl Index {
         last: Option<&str>,
         limit: usize,
     ) -> Result<Vec<String>, IndexError> {
-        let mut range = Self::namespace_range(parent);
+        let mut range = Key::namespaces_below(parent);
         let skip = range.start.len();
         if let Some(last) = last {
             range.start = behind(&range.start, last.as_bytes());
@@ -205,8 +193,8 @@ impl Index {
         rows.into_iter()
             .map(|(key, value)| {
                 let offset = key.last_chunk().map(|offset| u64::from_be_bytes(*offset));
-                let state =
-                    decode_hash_state(&value).map(|(updated, state)| (updated, state.len()));
+                let state = record::decode_hash_state(&value)
+                    .map(|(updated, state)| (updated, state.len()));
                 let row = offset
                     .zip(state)
                     .map(|(offset, (updated, len))| (offset, updated, len));
@@ -234,12 +222,6 @@ impl Index {
         }
         Ok(signed)
     }
-}
-
-/// The time of writing (seconds since 1970) and the content of a hash state.
-pub(super) fn decode_hash_state(value: &[u8]) -> Option<(u32, Vec<u8>)> {
-    let mut fields = FieldReader(value);
-    Some((fields.u32()?, fields.0.to_vec()))
 }
 
 /// Listings for opening a store, which skip and report rows that fsck would repair.
@@ -308,39 +290,6 @@ impl Index {
         last: Option<&Digest>,
         limit: usize,
     ) -> Result<Vec<(Digest, Blob)>, IndexError> {
-        Self::scan_blobs(self.store.as_ref(), algorithm, shard, last, limit)
-    }
-
-    pub(super) fn scan_blobs(
-        store: &dyn Store,
-        algorithm: Algorithm,
-        shard: u8,
-        last: Option<&Digest>,
-        limit: usize,
-    ) -> Result<Vec<(Digest, Blob)>, IndexError> {
-        let mut range = Key::table(b'B')
-            .algorithm(algorithm)
-            .byte(shard)
-            .prefix_range();
-        if let Some(last) = last {
-            range.start = next_key(Key::table(b'B').digest(last).into_bytes());
-        }
-        let mut found = Vec::new();
-        while found.len() < limit {
-            let rows = store.scan(&range.start..&range.end, PAGE)?;
-            let Some((key, _)) = rows.last() else { break };
-            range.start = next_key(key.clone());
-            for (key, value) in rows {
-                let digest = FieldReader(key.get(1..).unwrap_or_default()).digest();
-                let row = digest
-                    .zip(Blob::decode(&value))
-                    .ok_or(IndexError::Record { key })?;
-                if row.1.present || row.1.has_directory {
-                    found.push(row);
-                }
-            }
-        }
-        found.truncate(limit);
-        Ok(found)
+        scan_blobs(self.store.as_ref(), algorithm, shard, last, limit)
     }
 }

@@ -1,8 +1,8 @@
 //! Ownership: the directories that have an owner of their own, and the encoding of table A
 //! (`key.rs`).
 
-use super::key::FieldReader;
-use super::record::RepositoryId;
+use super::field_reader::FieldReader;
+use super::id::RepositoryId;
 
 /// A directory with an owner of its own; everything below shows the same owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

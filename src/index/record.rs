@@ -1,29 +1,8 @@
 //! Records: facts as values, and their encoding (the table is in `key.rs`).
 
-use super::key::FieldReader;
+use super::field_reader::FieldReader;
+use super::id::{DigestId, RepositoryId};
 use crate::digest::{Algorithm, Digest};
-
-/// The id of a repository, allocated once and never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RepositoryId(pub(super) u32);
-
-/// The id of a digest, allocated once and never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DigestId(pub(super) u32);
-
-impl RepositoryId {
-    /// The id as a number.
-    pub fn number(self) -> u32 {
-        self.0
-    }
-}
-
-impl DigestId {
-    /// The id as a number.
-    pub fn number(self) -> u32 {
-        self.0
-    }
-}
 
 /// The bit of an algorithm in a set of flags.
 fn position(algorithm: Algorithm) -> u32 {
@@ -363,4 +342,10 @@ impl EdgeRole {
             Self::Subject => 4,
         }
     }
+}
+
+/// The time of writing (seconds since 1970) and the content of a hash state.
+pub(super) fn decode_hash_state(value: &[u8]) -> Option<(u32, Vec<u8>)> {
+    let mut fields = FieldReader(value);
+    Some((fields.u32()?, fields.0.to_vec()))
 }

@@ -14,8 +14,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition};
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, Table};
 
+use self::database::{TABLE, durable, engine};
 use self::guard::{closing, guarded};
 use self::open::{WriteTarget, open};
 use self::view::View;
@@ -24,12 +25,12 @@ use super::store::{Batch, CommitOutcome, Pair, Precondition, Store, StoreError, 
 use crate::dir::Dir;
 
 mod copy_on_write;
+mod database;
 mod file;
 mod guard;
 mod open;
 mod view;
 
-const TABLE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("facts");
 /// How long a recovery waits for readers of the failed database.
 const READERS_DONE: Duration = Duration::from_secs(5);
 
@@ -62,14 +63,6 @@ impl std::fmt::Debug for Redb {
         f.debug_struct("Redb")
             .field("path", &self.path)
             .finish_non_exhaustive()
-    }
-}
-
-/// An error of the engine on a file.
-fn engine(path: &Path, error: &impl ToString) -> StoreError {
-    StoreError::Engine {
-        path: path.display().to_string(),
-        reason: error.to_string(),
     }
 }
 
@@ -169,15 +162,6 @@ impl Redb {
         changes.volatile = false;
         Ok(())
     }
-}
-
-/// Starts a transaction whose commit is durable.
-fn durable(database: &Database) -> Result<redb::WriteTransaction, redb::Error> {
-    let mut transaction = database.begin_write()?;
-    transaction.set_durability(Durability::Immediate)?;
-    transaction.set_two_phase_commit(true);
-    transaction.set_quick_repair(true);
-    Ok(transaction)
 }
 
 impl Store for Redb {

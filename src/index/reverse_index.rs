@@ -1,7 +1,9 @@
 //! The reverse index: repositories, tags and manifests that reference a digest.
 
-use super::key::{FieldReader, Key};
-use super::record::{DigestId, EdgeRole, RepositoryId};
+use super::field_reader::FieldReader;
+use super::id::{DigestId, RepositoryId};
+use super::key::Key;
+use super::record::EdgeRole;
 use super::{Index, IndexError};
 use crate::digest::Digest;
 use crate::name::{Namespace, Tag};

@@ -132,6 +132,12 @@ pub enum StoreError {
     Snapshot,
 }
 
+impl From<std::io::Error> for StoreError {
+    fn from(error: std::io::Error) -> Self {
+        Self::System(Arc::new(error))
+    }
+}
+
 /// An ordered map from bytes to bytes with atomic, optimistic commits.
 pub trait Store: Send + Sync {
     /// Returns the value of a key.

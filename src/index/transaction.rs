@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::IndexError;
+use super::error::IndexError;
 use super::interner::Interner;
 use super::key::Key;
 use super::record::Repository;
@@ -26,6 +26,8 @@ mod tag;
 mod time;
 mod upload;
 
+pub(super) use blob::scan_blobs;
+pub use manifest::EDGES_AT_ONCE;
 pub use time::{DirectoryTime, TimeKey};
 
 /// Facts, read and changed atomically.

@@ -9,77 +9,28 @@
 
 use std::collections::HashMap;
 
-use super::key::{FieldReader, Key};
+use super::field_reader::FieldReader;
+use super::id::{DigestId, RepositoryId};
+use super::key::Key;
 use super::ownership::{OwnedDirectory, Ownership};
-use super::record::{Blob, DigestId, EdgeRole, LoggedBytes, Repository, RepositoryId, Upload};
-use super::{DirectoryTime, Index, IndexError, Pair};
-use crate::digest::{Algorithm, Digest};
+use super::record::{Blob, EdgeRole, LoggedBytes, Repository, Upload};
+use super::{DirectoryTime, Index, IndexError};
 use crate::name::Namespace;
 
 mod by_id;
 mod census;
+mod flaw;
 mod repair;
 mod reverse;
 
 pub use census::{Census, CensusEntry};
-
-/// Rows that are read at once.
-const PAGE: usize = 4_096;
-
-/// What is wrong with a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum FlawKind {
-    /// The row cannot be decoded.
-    RecordDamaged,
-    /// The id of a digest leads to another digest, or to none.
-    DigestWithoutNumber,
-    /// The digest of an id has another id, or none.
-    NumberWithoutDigest,
-    /// The id of a repository leads to another name, or to none.
-    RepositoryWithoutNumber,
-    /// The repository of an id has another id, or none.
-    NumberWithoutRepository,
-    /// The row belongs to a repository that does not exist.
-    RowWithoutRepository,
-    /// The row refers to an unknown digest, or its key does not match its digest.
-    LinkOutOfPlace,
-    /// A fact has no reverse row.
-    ReverseMissing,
-    /// A reverse row has no fact.
-    ReverseStale,
-    /// A hash state belongs to an upload that does not exist.
-    HashStateWithoutUpload,
-    /// The content of an inline blob belongs to a digest that is none.
-    BytesWithoutBlob,
-}
-
-/// A row with a fault.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flaw {
-    /// The kind of fault.
-    pub kind: FlawKind,
-    /// The key of the row, or the key that a missing row should have.
-    pub key: Vec<u8>,
-    /// The value of the row; `None` for a missing row.
-    pub value: Option<Vec<u8>>,
-}
-
-/// Receives flaws.
-type FlawSink<'a> = &'a mut dyn FnMut(Flaw);
+use flaw::FlawSink;
+pub use flaw::{Flaw, FlawKind};
 
 /// Reads what follows the repository in a key; `None` if it is malformed.
 type KeySuffix = fn(&mut FieldReader<'_>) -> Option<()>;
 
 impl Index {
-    /// Visits every row of a table.
-    pub(super) fn each(
-        &self,
-        table: u8,
-        visit: impl FnMut(Pair) -> Result<(), IndexError>,
-    ) -> Result<(), IndexError> {
-        self.rows(Key::table(table), visit)
-    }
-
     /// Verifies every table. Calls `report` with each flaw, and returns what it learned about
     /// digests and repositories.
     ///
@@ -104,8 +55,8 @@ impl Index {
             let digest = FieldReader(key.get(1..).unwrap_or_default()).digest();
             match digest.zip(Blob::decode(&value)) {
                 Some((digest, blob)) if census.insert(&digest, &blob) => {}
-                Some(_) => report(flaw(FlawKind::DigestWithoutNumber, key, value)),
-                None => report(flaw(FlawKind::RecordDamaged, key, value)),
+                Some(_) => report(Flaw::found(FlawKind::DigestWithoutNumber, key, value)),
+                None => report(Flaw::found(FlawKind::RecordDamaged, key, value)),
             }
             Ok(())
         })?;
@@ -113,8 +64,8 @@ impl Index {
             let id = FieldReader(key.get(1..).unwrap_or_default()).id();
             match id.zip(FieldReader(&value).digest()) {
                 Some((id, digest)) if census.confirm(id, &digest) => {}
-                Some(_) => report(flaw(FlawKind::NumberWithoutDigest, key, value)),
-                None => report(flaw(FlawKind::RecordDamaged, key, value)),
+                Some(_) => report(Flaw::found(FlawKind::NumberWithoutDigest, key, value)),
+                None => report(Flaw::found(FlawKind::RecordDamaged, key, value)),
             }
             Ok(())
         })?;
@@ -129,7 +80,7 @@ impl Index {
             let inline = id.and_then(|id| census.get(id)).map(|one| one.inline);
             match inline {
                 Some(true) => census.mark_bytes(id.unwrap_or(DigestId(0))),
-                Some(false) | None => report(flaw(FlawKind::BytesWithoutBlob, key, value)),
+                Some(false) | None => report(Flaw::found(FlawKind::BytesWithoutBlob, key, value)),
             }
             Ok(())
         })
@@ -147,7 +98,7 @@ impl Index {
             let name = name.and_then(|name| name.parse().ok());
             match id.zip(name) {
                 Some((id, name)) => drop(numbers.insert(RepositoryId(id), name)),
-                None => report(flaw(FlawKind::RecordDamaged, key, value)),
+                None => report(Flaw::found(FlawKind::RecordDamaged, key, value)),
             }
             Ok(())
         })?;
@@ -160,18 +111,18 @@ impl Index {
                         numbers.remove(&one.id);
                     } else {
                         let kind = FlawKind::RepositoryWithoutNumber;
-                        report(flaw(kind, key, value));
+                        report(Flaw::found(kind, key, value));
                     }
                     census.repositories.insert(one.id, name);
                 }
-                None => report(flaw(FlawKind::RecordDamaged, key, value)),
+                None => report(Flaw::found(FlawKind::RecordDamaged, key, value)),
             }
             Ok(())
         })?;
         for (id, name) in numbers {
             let key = Key::table(b'n').repository(id).into_bytes();
             let value = name.as_str().as_bytes().to_vec();
-            report(flaw(FlawKind::NumberWithoutRepository, key, value));
+            report(Flaw::found(FlawKind::NumberWithoutRepository, key, value));
         }
         Ok(())
     }
@@ -181,18 +132,22 @@ impl Index {
         let tables: [(u8, KeySuffix); 4] = [
             (b'L', nothing),
             (b'R', nothing),
-            (b'I', skip_tag),
+            (b'I', |key| key.skip_tag()),
             (b'S', |key| key.id().map(drop)),
         ];
         for (table, rest) in tables {
             self.each(table, |(key, value)| {
                 if let Err(kind) = link(census, rest, &key, &value) {
-                    report(flaw(kind, key, value));
+                    report(Flaw::found(kind, key, value));
                 }
                 Ok(())
             })?;
         }
-        let tables: [(u8, KeySuffix); 3] = [(b'T', skip_tag), (b'G', nothing), (b'U', nothing)];
+        let tables: [(u8, KeySuffix); 3] = [
+            (b'T', |key| key.skip_tag()),
+            (b'G', nothing),
+            (b'U', nothing),
+        ];
         for (table, rest) in tables {
             self.each(table, |(key, value)| {
                 let mut fields = FieldReader(key.get(1..).unwrap_or_default());
@@ -206,7 +161,7 @@ impl Index {
                     Ok(()) => FlawKind::RecordDamaged,
                     Err(kind) => kind,
                 };
-                report(flaw(kind, key, value));
+                report(Flaw::found(kind, key, value));
                 Ok(())
             })?;
         }
@@ -222,8 +177,8 @@ impl Index {
             let id = FieldReader(key.get(1..).unwrap_or_default()).id();
             match id.filter(|_| std::str::from_utf8(&value).is_ok()) {
                 Some(id) if census.get(id).is_some() => census.mark_manifest(id),
-                Some(_) => report(flaw(FlawKind::LinkOutOfPlace, key, value)),
-                None => report(flaw(FlawKind::RecordDamaged, key, value)),
+                Some(_) => report(Flaw::found(FlawKind::LinkOutOfPlace, key, value)),
+                None => report(Flaw::found(FlawKind::RecordDamaged, key, value)),
             }
             Ok(())
         })?;
@@ -236,11 +191,11 @@ impl Index {
                     if census.get(target).is_some() {
                         census.mark_used(target);
                     } else {
-                        report(flaw(FlawKind::LinkOutOfPlace, key, value));
+                        report(Flaw::found(FlawKind::LinkOutOfPlace, key, value));
                     }
                 }
-                Some(_) => report(flaw(FlawKind::LinkOutOfPlace, key, value)),
-                None => report(flaw(FlawKind::RecordDamaged, key, value)),
+                Some(_) => report(Flaw::found(FlawKind::LinkOutOfPlace, key, value)),
+                None => report(Flaw::found(FlawKind::RecordDamaged, key, value)),
             }
             Ok(())
         })
@@ -250,14 +205,14 @@ impl Index {
         self.each(b'Y', |(key, value)| {
             let digest = FieldReader(key.get(1..).unwrap_or_default()).digest();
             if digest.is_none() || FieldReader(&value).u64().is_none() {
-                report(flaw(FlawKind::RecordDamaged, key, value));
+                report(Flaw::found(FlawKind::RecordDamaged, key, value));
             }
             Ok(())
         })?;
         self.each(b'Z', |(key, value)| {
             let number = FieldReader(key.get(1..).unwrap_or_default()).u64();
             if number.is_none_or(|number| LoggedBytes::decode(number, &value).is_none()) {
-                report(flaw(FlawKind::RecordDamaged, key, value));
+                report(Flaw::found(FlawKind::RecordDamaged, key, value));
             }
             Ok(())
         })
@@ -273,7 +228,7 @@ impl Index {
                 Ok(()) if !there => FlawKind::HashStateWithoutUpload,
                 Ok(()) => return Ok(()),
             };
-            report(flaw(kind, key, value));
+            report(Flaw::found(kind, key, value));
             Ok(())
         })
     }
@@ -290,7 +245,7 @@ impl Index {
                 (Some(_), Some(_)) => return Ok(()),
                 (None, _) | (_, None) => FlawKind::RecordDamaged,
             };
-            report(flaw(kind, key, value));
+            report(Flaw::found(kind, key, value));
             Ok(())
         })
     }
@@ -309,17 +264,9 @@ impl Index {
                 Ok(()) => FlawKind::RecordDamaged,
                 Err(kind) => kind,
             };
-            report(flaw(kind, key, value));
+            report(Flaw::found(kind, key, value));
             Ok(())
         })
-    }
-}
-
-fn flaw(kind: FlawKind, key: Vec<u8>, value: Vec<u8>) -> Flaw {
-    Flaw {
-        kind,
-        key,
-        value: Some(value),
     }
 }
 
@@ -327,12 +274,6 @@ fn flaw(kind: FlawKind, key: Vec<u8>, value: Vec<u8>) -> Flaw {
 #[expect(clippy::unnecessary_wraps, reason = "it is one of several")]
 fn nothing(_fields: &mut FieldReader<'_>) -> Option<()> {
     Some(())
-}
-
-/// Skips a tag and its terminator.
-fn skip_tag(fields: &mut FieldReader<'_>) -> Option<()> {
-    let end = fields.0.iter().position(|byte| *byte == 0)?;
-    fields.take(end + 1).map(drop)
 }
 
 /// Checks that a key starts with an existing repository and continues as expected.

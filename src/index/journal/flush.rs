@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
-use super::segment::AppendError;
-use super::{Inner, Segment, system};
+use super::inner::Inner;
+use super::segment::{AppendError, Segment};
 use crate::index::store::StoreError;
 
 impl Inner {
@@ -52,7 +52,7 @@ impl Inner {
                 let mut state = self.state.write();
                 left.append(&mut state.pending);
                 state.pending = left;
-                Err(system(error))
+                Err(error.into())
             }
         }
     }

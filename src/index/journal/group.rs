@@ -18,6 +18,7 @@
 //! continuation of a later one. `id8` identifies the journal (`superblock.rs`) and is unknown to
 //! clients: no blob content can pass for a group.
 
+use crate::index::field_reader::FieldReader;
 use crate::index::store::WriteOp;
 
 /// Alignment of groups, and the least that is written, in bytes.
@@ -109,7 +110,7 @@ pub(super) struct Group<'a> {
 impl<'a> Group<'a> {
     /// Reads the group at the start of `bytes`; `None` if there is no intact one.
     pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
-        let mut fields = GroupReader(bytes);
+        let mut fields = FieldReader(bytes);
         let old = match fields.take(4)? {
             magic if magic == MAGIC => false,
             magic if magic == OLD_MAGIC => true,
@@ -148,7 +149,7 @@ impl<'a> Group<'a> {
     /// The changes of all batches in order; `None` if they are malformed, which this program never
     /// writes.
     pub(super) fn changes(&self) -> Option<Vec<WriteOp>> {
-        let mut body = GroupReader(self.body);
+        let mut body = FieldReader(self.body);
         let mut all = Vec::new();
         for _ in 0..self.count {
             let len = usize::try_from(body.u32()?).ok()?;
@@ -159,12 +160,12 @@ impl<'a> Group<'a> {
 }
 
 fn changes(bytes: &[u8]) -> Option<Vec<WriteOp>> {
-    let mut fields = GroupReader(bytes);
+    let mut fields = FieldReader(bytes);
     let mut changes = Vec::new();
     while let Some(kind) = fields.take(1) {
-        let key = fields.field()?;
+        let key = read_field(&mut fields)?;
         changes.push(match kind {
-            [PUT] => WriteOp::Put(key, fields.field()?),
+            [PUT] => WriteOp::Put(key, read_field(&mut fields)?),
             [DELETE] => WriteOp::Delete(key),
             _ => return None,
         });
@@ -172,26 +173,8 @@ fn changes(bytes: &[u8]) -> Option<Vec<WriteOp>> {
     Some(changes)
 }
 
-/// Reads fields from the front of bytes.
-struct GroupReader<'a>(&'a [u8]);
-
-impl<'a> GroupReader<'a> {
-    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(len)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        Some(u32::from_be_bytes(self.take(4)?.try_into().ok()?))
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        Some(u64::from_be_bytes(self.take(8)?.try_into().ok()?))
-    }
-
-    fn field(&mut self) -> Option<Vec<u8>> {
-        let len = usize::try_from(self.u32()?).ok()?;
-        Some(self.take(len)?.to_vec())
-    }
+/// Reads a field with its length before it.
+fn read_field(fields: &mut FieldReader<'_>) -> Option<Vec<u8>> {
+    let len = usize::try_from(fields.u32()?).ok()?;
+    Some(fields.take(len)?.to_vec())
 }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use rustix::fs::{FileType, Mode, RenameFlags};
 
+use super::base_store;
 use super::damage::JournalDamage;
 use super::recovery::{self, JournalContents};
 use super::segment::{SEGMENT_BYTES, Segments};
 use super::superblock::{self, SegmentEntry, Superblock};
-use super::{applier, system};
 use crate::dir::Dir;
 use crate::index::store::{Store, StoreError};
 
@@ -33,7 +33,7 @@ fn find(
     superblock: &Superblock,
     recover: Recover,
 ) -> Result<JournalContents, StoreError> {
-    let found = recovery::find(dir, superblock, SEGMENT_BYTES).map_err(system)?;
+    let found = recovery::find(dir, superblock, SEGMENT_BYTES)?;
     match &found.damage {
         Some(damage) if recover == Recover::Refuse => {
             Err(StoreError::Journal(Arc::new(damage.clone())))
@@ -61,8 +61,8 @@ pub(in crate::index) fn replay(
         return Ok(None);
     }
     let found = find(dir, &superblock, recover)?;
-    let layer = applier::newest(found.changes);
-    applier::apply(base, applier::changes(&layer), superblock.change())?;
+    let layer = base_store::newest(found.changes);
+    base_store::apply(base, base_store::changes(&layer), superblock.change())?;
     Ok(found.damage)
 }
 
@@ -75,10 +75,10 @@ fn recover_into(
 ) -> Result<(Superblock, Option<JournalDamage>), StoreError> {
     let old = Superblock::read(base)?.unwrap_or_default();
     if old.set_aside {
-        set_aside(dir, old.epoch).map_err(system)?;
+        set_aside(dir, old.epoch)?;
     }
     let found = find(dir, &old, recover)?;
-    let layer = applier::newest(found.changes);
+    let layer = base_store::newest(found.changes);
     let sound = |one: &&SegmentEntry| found.sound.contains(&one.number);
     let mut superblock = Superblock {
         applied: found.last,
@@ -92,10 +92,10 @@ fn recover_into(
     if superblock.set_aside {
         superblock.segments.clear();
     }
-    applier::apply(base, applier::changes(&layer), superblock.change())?;
+    base_store::apply(base, base_store::changes(&layer), superblock.change())?;
     // Only after all readable commits are durable in the base store.
     if superblock.set_aside {
-        set_aside(dir, superblock.epoch).map_err(system)?;
+        set_aside(dir, superblock.epoch)?;
     }
     Ok((superblock, found.damage))
 }
@@ -117,7 +117,7 @@ pub(super) fn open(
 ) -> Result<OpenedJournal, StoreError> {
     let (mut superblock, damage) = recover_into(base, dir, recover)?;
     let id = superblock.id.unwrap_or_default();
-    let segments = Segments::open(dir, id, superblock.epoch, SEGMENT_BYTES).map_err(system)?;
+    let segments = Segments::open(dir, id, superblock.epoch, SEGMENT_BYTES)?;
     let there = segments.entries(superblock.applied);
     let known = |one: &SegmentEntry| {
         superblock
@@ -127,7 +127,7 @@ pub(super) fn open(
     };
     if superblock.set_aside || !there.iter().all(known) {
         (superblock.set_aside, superblock.segments) = (false, there);
-        applier::apply(base, std::iter::empty(), superblock.change())?;
+        base_store::apply(base, std::iter::empty(), superblock.change())?;
     }
     Ok(OpenedJournal {
         superblock,

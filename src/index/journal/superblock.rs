@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::applier::apply;
+use super::base_store::apply;
 use crate::index::store::{Store, StoreError, WriteOp};
 
 /// The key of the superblock in the base store.

@@ -4,12 +4,17 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::inner::GATHERED_MAX;
+use super::overlay::Overlay;
 use super::segment::SEGMENT_BYTES;
 use super::superblock::Superblock;
 use super::*;
+use crate::index::store::WriteOp;
 use crate::index::store::contract::{change, put};
 use crate::index::{MemoryStore, Redb, store};
 use crate::small_disk::SmallDisk;
@@ -320,7 +325,7 @@ fn cut(groups: &Groups, torn: &[bool], stale: u8) -> Cut {
 }
 
 /// The superblock of the base store of [`cut`].
-fn ledger_of_cut() -> Superblock {
+fn superblock_of_cut() -> Superblock {
     Superblock {
         applied: 99,
         epoch: 7,
@@ -331,7 +336,7 @@ fn ledger_of_cut() -> Superblock {
 
 fn recovered(directory: &Path) -> (JournalModel, bool) {
     let dir = Dir::open(directory).unwrap();
-    let found = recovery::find(&dir, &ledger_of_cut(), SEGMENT_BYTES).unwrap();
+    let found = recovery::find(&dir, &superblock_of_cut(), SEGMENT_BYTES).unwrap();
     let mut model = JournalModel::new();
     for change in found.changes {
         match change {
@@ -427,7 +432,7 @@ fn damaged_segments_are_an_error_and_kept_aside_once_that_is_accepted() {
     bytes[segment::START + 10] ^= 1;
     fs::write(&path, &bytes).unwrap();
     let base = MemoryStore::default();
-    change(&base, vec![ledger_of_cut().change()]);
+    change(&base, vec![superblock_of_cut().change()]);
     let base: Arc<dyn Store> = Arc::new(base);
     let refused = open(Arc::clone(&base), cut.directory.path()).unwrap_err();
     let StoreError::Journal(damage) = refused else {

@@ -5,15 +5,15 @@
 use std::io;
 use std::mem::ManuallyDrop;
 use std::path::Path;
-use std::sync::Arc;
 
 use redb::{Builder, Database, ReadableDatabase};
 use rustix::fs::{Mode, OFlags};
 
 use super::copy_on_write::CopyOnWriteFile;
+use super::database::{TABLE, durable, engine};
 use super::file::DatabaseFile;
 use super::guard::guarded;
-use super::{TABLE, durable, engine};
+
 use crate::dir::Dir;
 use crate::index::durable_rename::durable_rename;
 use crate::index::store::StoreError;
@@ -27,10 +27,6 @@ const FORMAT_OLDEST: u32 = 1;
 const CACHE_BYTES: usize = 64 << 20;
 /// Readable and writable by the owner only.
 const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
-
-fn system(error: io::Error) -> StoreError {
-    StoreError::System(Arc::new(error))
-}
 
 pub(super) fn builder() -> Builder {
     let mut builder = Builder::new();
@@ -62,7 +58,7 @@ pub(super) fn open(dir: &Dir, name: &Path, target: WriteTarget) -> Result<Databa
         file => file,
     };
     let file = file.map_err(|error| engine(&path, &error))?;
-    if file.metadata().map_err(system)?.len() == 0 {
+    if file.metadata()?.len() == 0 {
         // The engine would create a new database in it.
         return Err(engine(&path, &"it is empty: restore a backup"));
     }
@@ -94,19 +90,19 @@ pub(super) fn check(dir: &Dir, name: &Path) -> Result<(), StoreError> {
 fn create(dir: &Dir, name: &Path) -> Result<(), StoreError> {
     let new = name.with_extension("new");
     match dir.remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(system(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         Err(_) | Ok(()) => {}
     }
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
-    let file = dir.open_file(&new, flags, PRIVATE).map_err(system)?;
-    let made = file.try_clone().map_err(system)?;
+    let file = dir.open_file(&new, flags, PRIVATE)?;
+    let made = file.try_clone()?;
     let write = || -> Result<(), redb::Error> {
         let database = builder().create_with_backend(DatabaseFile::new(file)?)?;
         write_format(&database)
     };
     guarded(write).map_err(|error| engine(&dir.shown(&new), &error))?;
-    made.sync_all().map_err(system)?;
-    durable_rename(dir, &new, name).map_err(system)
+    made.sync_all()?;
+    Ok(durable_rename(dir, &new, name)?)
 }
 
 /// Durably writes the newest format version.

@@ -2,9 +2,15 @@
 
 use super::{TimeKey, Transaction};
 use crate::digest::{Algorithm, Digest};
-use crate::index::IndexError;
-use crate::index::key::{FieldReader, Key};
-use crate::index::record::{Blob, DigestId};
+use crate::index::error::IndexError;
+use crate::index::field_reader::FieldReader;
+use crate::index::id::DigestId;
+use crate::index::key::{Key, next_key, prefix_end};
+use crate::index::record::Blob;
+use crate::index::store::Store;
+
+/// Rows that are read from the store at once where some are skipped.
+const PAGE: usize = 256;
 
 impl Transaction<'_> {
     /// Returns the record of a digest; `None` if it has no id.
@@ -314,9 +320,7 @@ impl Transaction<'_> {
     /// that still holds.
     pub fn require_no_blob_shards(&mut self, algorithm: Algorithm) -> Result<bool, IndexError> {
         let prefix = Key::table(b'P').algorithm(algorithm).into_bytes();
-        self.require_empty(
-            crate::index::key::next_key(prefix.clone())..crate::index::key::prefix_end(prefix),
-        )
+        self.require_empty(next_key(prefix.clone())..prefix_end(prefix))
     }
 
     /// Returns `true` if no digest of a shard has a directory. This holds until the commit: whoever
@@ -326,7 +330,41 @@ impl Transaction<'_> {
         algorithm: Algorithm,
         shard: u8,
     ) -> Result<bool, IndexError> {
-        let blobs = crate::index::Index::scan_blobs(self.store, algorithm, shard, None, 1)?;
+        let blobs = scan_blobs(self.store, algorithm, shard, None, 1)?;
         Ok(blobs.is_empty())
     }
+}
+
+/// At most `limit` blobs of a shard after `last`, in digest order, and directories without a blob.
+pub(in crate::index) fn scan_blobs(
+    store: &dyn Store,
+    algorithm: Algorithm,
+    shard: u8,
+    last: Option<&Digest>,
+    limit: usize,
+) -> Result<Vec<(Digest, Blob)>, IndexError> {
+    let mut range = Key::table(b'B')
+        .algorithm(algorithm)
+        .byte(shard)
+        .prefix_range();
+    if let Some(last) = last {
+        range.start = next_key(Key::table(b'B').digest(last).into_bytes());
+    }
+    let mut found = Vec::new();
+    while found.len() < limit {
+        let rows = store.scan(&range.start..&range.end, PAGE)?;
+        let Some((key, _)) = rows.last() else { break };
+        range.start = next_key(key.clone());
+        for (key, value) in rows {
+            let digest = FieldReader(key.get(1..).unwrap_or_default()).digest();
+            let row = digest
+                .zip(Blob::decode(&value))
+                .ok_or(IndexError::Record { key })?;
+            if row.1.present || row.1.has_directory {
+                found.push(row);
+            }
+        }
+    }
+    found.truncate(limit);
+    Ok(found)
 }

@@ -2,9 +2,11 @@
 
 use super::Transaction;
 use crate::digest::{Algorithm, Digest};
-use crate::index::IndexError;
-use crate::index::key::{FieldReader, Key};
-use crate::index::record::{Link, RepositoryId};
+use crate::index::error::IndexError;
+use crate::index::field_reader::FieldReader;
+use crate::index::id::RepositoryId;
+use crate::index::key::Key;
+use crate::index::record::Link;
 use crate::name::LinkSet;
 use std::ops::Range;
 

@@ -2,9 +2,13 @@
 
 use super::Transaction;
 use crate::digest::Digest;
-use crate::index::key::{FieldReader, Key};
+use crate::index::error::IndexError;
+use crate::index::field_reader::FieldReader;
+use crate::index::key::Key;
 use crate::index::record::EdgeRole;
-use crate::index::{EDGES_AT_ONCE, IndexError};
+
+/// Most edges (references of a manifest) that fit into one transaction.
+pub const EDGES_AT_ONCE: usize = 100;
 
 impl Transaction<'_> {
     /// Returns the media type of a digest that is recorded as a manifest.

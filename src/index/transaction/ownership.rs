@@ -1,7 +1,7 @@
 //! Ownership of directories, where it was set.
 
 use super::Transaction;
-use crate::index::IndexError;
+use crate::index::error::IndexError;
 use crate::index::key::Key;
 use crate::index::ownership::{OwnedDirectory, Ownership};
 

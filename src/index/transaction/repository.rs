@@ -1,10 +1,11 @@
 //! Repositories, and the directories that lead to them.
 
 use super::Transaction;
-use crate::index::IndexError;
+use crate::index::error::IndexError;
+use crate::index::id::RepositoryId;
 use crate::index::key::{Key, next_key};
 use crate::index::ownership::OwnedDirectory;
-use crate::index::record::{Repository, RepositoryDirectories, RepositoryId};
+use crate::index::record::{Repository, RepositoryDirectories};
 use crate::name::Namespace;
 
 impl Transaction<'_> {
@@ -66,7 +67,7 @@ impl Transaction<'_> {
     ) -> Result<Vec<Namespace>, IndexError> {
         let own = self.repository(name)?;
         let mut found: Vec<Namespace> = own.iter().map(|_| name.clone()).collect();
-        let range = crate::index::Index::namespace_range(Some(name));
+        let range = Key::namespaces_below(Some(name));
         let rows = self.store.scan(&range.start..&range.end, limit + 1)?;
         let mut behind = range.start;
         for (key, value) in rows {
@@ -105,12 +106,12 @@ impl Transaction<'_> {
 
     /// Returns `true` if there is a repository below a name.
     pub fn has_namespaces(&mut self, name: Option<&Namespace>) -> Result<bool, IndexError> {
-        self.any(&crate::index::Index::namespace_range(name))
+        self.any(&Key::namespaces_below(name))
     }
 
     /// Returns `true` if there is no repository below a name. If so, the commit fails unless that
     /// still holds.
     pub fn require_no_namespaces(&mut self, name: &Namespace) -> Result<bool, IndexError> {
-        self.require_empty(crate::index::Index::namespace_range(Some(name)))
+        self.require_empty(Key::namespaces_below(Some(name)))
     }
 }

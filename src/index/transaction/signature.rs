@@ -2,9 +2,9 @@
 
 use super::Transaction;
 use crate::digest::{Algorithm, Digest};
-use crate::index::IndexError;
+use crate::index::error::IndexError;
+use crate::index::id::RepositoryId;
 use crate::index::key::Key;
-use crate::index::record::RepositoryId;
 
 /// The key of the directory of signatures, or of an algorithm in it.
 fn row(key: Key, algorithm: Option<Algorithm>) -> Key {

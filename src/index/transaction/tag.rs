@@ -1,9 +1,10 @@
 //! Tags, and the manifests that they point to.
 
 use super::Transaction;
-use crate::index::IndexError;
+use crate::index::error::IndexError;
+use crate::index::id::{DigestId, RepositoryId};
 use crate::index::key::Key;
-use crate::index::record::{DigestId, RepositoryId, TagRecord};
+use crate::index::record::TagRecord;
 use crate::name::Tag;
 
 impl Transaction<'_> {

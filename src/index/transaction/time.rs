@@ -5,9 +5,10 @@
 
 use super::Transaction;
 use crate::digest::{Algorithm, Digest};
-use crate::index::IndexError;
-use crate::index::key::{FieldReader, Key, next_key, prefix_end};
-use crate::index::record::RepositoryId;
+use crate::index::error::IndexError;
+use crate::index::field_reader::FieldReader;
+use crate::index::id::RepositoryId;
+use crate::index::key::{Key, next_key, prefix_end};
 use crate::name::{Tag, UploadId};
 
 /// The key of a directory's time.

@@ -2,9 +2,10 @@
 
 use super::Transaction;
 use crate::digest::Algorithm;
-use crate::index::IndexError;
+use crate::index::error::IndexError;
+use crate::index::id::RepositoryId;
 use crate::index::key::Key;
-use crate::index::record::{LoggedBytes, RepositoryId, Upload};
+use crate::index::record::{LoggedBytes, Upload, decode_hash_state};
 use crate::name::UploadId;
 
 impl Transaction<'_> {
@@ -59,7 +60,7 @@ impl Transaction<'_> {
         offset: u64,
     ) -> Result<Option<(u32, Vec<u8>)>, IndexError> {
         let key = Key::hash_state(repository, id, algorithm, offset);
-        self.record(key, crate::index::decode_hash_state)
+        self.record(key, decode_hash_state)
     }
 
     /// Sets a hash state: time of writing (seconds since 1970) and content.

@@ -1,13 +1,26 @@
 //! Facts by id, for callers that visit all of them and do not need the digests.
 
-use super::{FieldReader, Key, PAGE, skip_tag};
 use crate::digest::Digest;
-use crate::index::key::next_key;
-use crate::index::record::{Blob, DigestId, EdgeRole, RepositoryId};
+use crate::index::field_reader::FieldReader;
+use crate::index::id::{DigestId, RepositoryId};
+use crate::index::key::{Key, next_key};
+use crate::index::record::{Blob, EdgeRole};
 use crate::index::{Index, IndexError, Pair};
 use crate::name::{LinkSet, Tag};
 
+/// Rows that are read at once.
+const PAGE: usize = 4_096;
+
 impl Index {
+    /// Visits every row of a table.
+    pub(super) fn each(
+        &self,
+        table: u8,
+        visit: impl FnMut(Pair) -> Result<(), IndexError>,
+    ) -> Result<(), IndexError> {
+        self.rows(Key::table(table), visit)
+    }
+
     /// Visits the rows of a key range in key order; stops at an error.
     pub(super) fn rows<E: From<IndexError>>(
         &self,
@@ -58,7 +71,7 @@ impl Index {
         self.rows(Key::table(b'T').repository(repository), |(key, value)| {
             let rest = key.get(5..).unwrap_or_default();
             let mut fields = FieldReader(rest);
-            let end = skip_tag(&mut fields).and_then(|()| rest.len().checked_sub(1));
+            let end = fields.skip_tag().and_then(|()| rest.len().checked_sub(1));
             let tag = end.and_then(|end| std::str::from_utf8(rest.get(..end)?).ok());
             let tag = tag.and_then(|tag| tag.parse().ok());
             let mut value = FieldReader(&value);
@@ -81,11 +94,6 @@ impl Index {
             Some((EdgeRole::of(fields.u8()?)?, fields.id()?))
         });
         Ok(rows.collect())
-    }
-
-    /// Returns the digest of an id.
-    pub fn digest_of(&self, id: DigestId) -> Result<Digest, IndexError> {
-        self.digest(id)
     }
 
     /// Visits every digest in order. Undecodable rows are skipped.

@@ -4,7 +4,11 @@ use std::collections::HashMap;
 
 use hashbrown::HashMap as FastMap;
 
-use super::{Algorithm, Blob, Digest, DigestId, Namespace, RepositoryId};
+use crate::digest::{Algorithm, Digest};
+use crate::index::id::{DigestId, RepositoryId};
+use crate::index::key::{algorithm_byte, algorithm_of};
+use crate::index::record::Blob;
+use crate::name::Namespace;
 
 /// What the index knows about a digest.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
@@ -79,7 +83,7 @@ impl Census {
         if *flags != 0 {
             return false;
         }
-        *flags = crate::index::key::algorithm_byte(digest.algorithm());
+        *flags = algorithm_byte(digest.algorithm());
         *flags |= if blob.present { PRESENT } else { 0 };
         *flags |= if blob.inline { INLINE } else { 0 };
         *first = prefix(digest);
@@ -121,7 +125,7 @@ impl Census {
     pub fn get(&self, id: DigestId) -> Option<CensusEntry> {
         let page = self.pages.get(&(id.0 / ROWS))?;
         let flags = *page.flags.get(place(id))?;
-        let algorithm = crate::index::key::algorithm_of(flags & ALGORITHM)?;
+        let algorithm = algorithm_of(flags & ALGORITHM)?;
         Some(CensusEntry {
             algorithm,
             prefix: *page.prefixes.get(place(id))?,

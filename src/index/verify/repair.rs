@@ -1,7 +1,8 @@
 //! Repair: removes or completes rows that verification found faulty.
 
-use super::{Flaw, FlawKind};
-use crate::index::key::{FieldReader, algorithm_byte};
+use super::flaw::{Flaw, FlawKind};
+use crate::index::field_reader::FieldReader;
+use crate::index::key::algorithm_byte;
 use crate::index::store::{Batch, CommitOutcome, Precondition, WriteOp};
 use crate::index::{Index, IndexError};
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::{Flaw, FlawKind, FlawSink, flaw, skip_tag};
-use crate::index::key::{FieldReader, Key};
-use crate::index::record::{DigestId, RepositoryId};
+use super::flaw::{Flaw, FlawKind, FlawSink};
+use crate::index::field_reader::FieldReader;
+use crate::index::id::{DigestId, RepositoryId};
+use crate::index::key::Key;
 use crate::index::{Index, IndexError};
 
 /// A table and its reverse table.
@@ -52,7 +53,7 @@ impl Direction {
             Self::Tags => {
                 let repository = RepositoryId(fields.u32()?);
                 let rest = fields.0;
-                skip_tag(&mut fields)?;
+                fields.skip_tag()?;
                 let tag = rest.get(..rest.len() - fields.0.len() - 1)?;
                 value.u8()?;
                 let id = value.id()?;
@@ -142,7 +143,7 @@ impl Index {
         })?;
         self.each(direction.reverse(), |(key, value)| {
             if !wanted.contains(&key) {
-                report(flaw(FlawKind::ReverseStale, key, value));
+                report(Flaw::found(FlawKind::ReverseStale, key, value));
             }
             Ok(())
         })

@@ -2,6 +2,8 @@
 //! loss.
 
 use super::*;
+use crate::index::journal::segment::{Segment, Segments};
+use crate::index::journal::superblock::SuperblockWriter;
 
 /// Size of the segments here in bytes; each holds a few groups.
 const SIZE: usize = 48 << 10;
