@@ -284,7 +284,7 @@ mod tests {
     const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
     #[test]
-    fn a_digest_is_printed_as_it_was_parsed() {
+    fn a_parsed_digest_is_printed_unchanged() {
         for algorithm in Algorithm::ALL {
             let digest = Digest::of(algorithm, b"regfs");
             assert_eq!(digest.to_string().parse(), Ok(digest));
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_digest_is_refused_with_what_was_expected() {
+    fn an_invalid_digest_is_refused_with_what_was_expected() {
         let refused = |text: &str| text.parse::<Digest>().unwrap_err().to_string();
         assert!(refused("").contains("no algorithm"));
         assert!(refused(":e3b0").contains("no algorithm"));
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_may_be_taken_in_piece_by_piece() {
+    fn bytes_may_be_hashed_piece_by_piece() {
         let mut hasher = Hasher::new(Algorithm::Sha512);
         hasher.update(b"reg");
         hasher.update(b"fs");

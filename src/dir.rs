@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_does_not_lead_out() {
+    fn a_path_does_not_lead_out_of_the_directory() {
         let (top, dir) = opened();
         fs::create_dir(top.path().join("in")).unwrap();
         let inner = dir.open_dir("in").unwrap();
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_regular_file_is_not_opened_and_a_fifo_not_waited_for() {
+    fn only_regular_files_are_opened_and_a_fifo_does_not_block() {
         let (top, dir) = opened();
         let fifo = top.path().join("fifo");
         rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::RWXU, 0).unwrap();
@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_was_renamed_is_still_the_same() {
+    fn a_renamed_directory_is_still_the_same() {
         let (top, dir) = opened();
         let (old, new) = (top.path().join("old"), top.path().join("new"));
         fs::create_dir(&old).unwrap();
@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_may_be_deeper_than_the_kernel_takes_in_one_call() {
+    fn a_path_may_be_longer_than_the_kernel_accepts() {
         let (_top, dir) = opened();
         let name = "d".repeat(200);
         let mut path = PathBuf::new();

@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_temporary_name_tells_the_name_it_will_get() {
+    fn a_temporary_name_contains_the_final_name() {
         assert_eq!(temporary_for(&format!("link.{UUID}.tmp")), Some("link"));
         assert_eq!(
             temporary_for(&format!("1048576.{UUID}.tmp")),
@@ -417,7 +417,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_parses_prints_as_it_was_and_nothing_panics(
+        fn a_parsed_path_is_printed_unchanged(
             path in "(blobs|repositories)(/([a-z0-9._-]{1,6}|_layers|_manifests|tags|revisions|sha256|link|current|index|_uploads|data)){0,7}"
         ) {
             if let Some(node) = Node::parse(&path) {
@@ -426,7 +426,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_judged(path in "\\PC{0,60}") {
+        fn any_text_is_parsed_without_a_panic(path in "\\PC{0,60}") {
             if let Some(node) = Node::parse(&path) {
                 prop_assert_eq!(node.to_string(), path);
             }

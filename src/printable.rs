@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_shown_on_one_line_and_without_commands() {
+    fn a_name_is_shown_on_one_line_without_control_sequences() {
         let shown = |bytes: &[u8]| printable(OsStr::from_bytes(bytes));
         assert_eq!(shown("team/äpp-1".as_bytes()), "team/äpp-1");
         assert_eq!(shown(b"a\nb\r\x1b[2Jc\x7f"), r"a\nb\r\u{1b}[2Jc\u{7f}");
@@ -76,13 +76,13 @@ mod tests {
     }
 
     #[test]
-    fn two_names_are_never_shown_alike() {
+    fn different_names_are_shown_differently() {
         assert_ne!(printable("a\nb"), printable(r"a\nb"));
         assert_ne!(printable(OsStr::from_bytes(b"\xe9")), printable(r"\xe9"));
     }
 
     #[test]
-    fn what_was_escaped_is_not_escaped_again() {
+    fn escapes_are_not_escaped_again() {
         let shown = printable("a\nb");
         assert_eq!(line(&shown), shown);
         assert_eq!(line("two\nlines"), r"two\nlines");

@@ -37,7 +37,7 @@ impl ForeignOwner {
             return Ok(());
         }
         if stat.st_nlink > 1 {
-            let text = "it has other names, which may be files of somebody else";
+            let text = "it has other names, which may belong to another user";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
         }
         if flags.contains(OFlags::CREATE) && stat.st_size == 0 {

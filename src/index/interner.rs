@@ -89,7 +89,7 @@ mod tests {
     use crate::index::{Index, MemoryStore};
 
     #[test]
-    fn a_damaged_counter_gives_no_number() {
+    fn a_damaged_counter_allocates_no_id() {
         for damaged in [&[0xff; 8][..], &[0; 3]] {
             let store = MemoryStore::default();
             change(&store, vec![put(b"Cd", damaged)]);
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_a_digest_has_goes_to_no_other() {
+    fn the_id_of_a_digest_is_not_given_to_another() {
         let store = Arc::new(MemoryStore::default());
         let publish = |bytes: &[u8]| {
             let digest = Digest::of(Algorithm::Sha256, bytes);
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn no_number_is_given_out_twice() {
+    fn no_id_is_allocated_twice() {
         let store = MemoryStore::default();
         let mut given = BTreeSet::new();
         for _ in 0..3 {

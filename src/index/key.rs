@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_successor_is_behind_everything_that_begins_so() {
+    fn the_end_of_a_prefix_is_after_every_key_with_it() {
         assert_eq!(prefix_end(vec![1, 2]), [1, 3]);
         assert_eq!(prefix_end(vec![1, 255]), [2]);
         assert_eq!(prefix_end(vec![255]), [255, 255]);
@@ -187,20 +187,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn keys_are_ordered_as_tags_are(a in "[A-Za-z0-9_][A-Za-z0-9_.-]{0,9}", b in "[A-Za-z0-9_][A-Za-z0-9_.-]{0,9}") {
+        fn keys_sort_as_tags(a in "[A-Za-z0-9_][A-Za-z0-9_.-]{0,9}", b in "[A-Za-z0-9_][A-Za-z0-9_.-]{0,9}") {
             let key = |tag: &str| Key::table(b'T').tag(&tag.parse().unwrap()).into_bytes();
             prop_assert_eq!(key(&a).cmp(&key(&b)), a.cmp(&b));
         }
 
         #[test]
-        fn keys_are_ordered_as_the_hierarchy_is(a in "[a-z0-9]{1,2}([-.][a-z0-9])?(/[a-z0-9]{1,2}){0,3}", b in "[a-z0-9]{1,2}([-.][a-z0-9])?(/[a-z0-9]{1,2}){0,3}") {
+        fn keys_sort_as_the_hierarchy(a in "[a-z0-9]{1,2}([-.][a-z0-9])?(/[a-z0-9]{1,2}){0,3}", b in "[a-z0-9]{1,2}([-.][a-z0-9])?(/[a-z0-9]{1,2}){0,3}") {
             let key = |name: &str| Key::table(b'N').namespace(&name.parse().unwrap()).into_bytes();
             let components = |name: &str| name.split('/').map(str::to_owned).collect::<Vec<_>>();
             prop_assert_eq!(key(&a).cmp(&key(&b)), components(&a).cmp(&components(&b)));
         }
 
         #[test]
-        fn a_range_covers_just_what_begins_so(prefix in prop::collection::vec(any::<u8>(), 1..4), key in prop::collection::vec(any::<u8>(), 0..6)) {
+        fn a_prefix_range_covers_exactly_the_keys_with_the_prefix(prefix in prop::collection::vec(any::<u8>(), 1..4), key in prop::collection::vec(any::<u8>(), 0..6)) {
             // Tables start with a letter, never with 255.
             let prefix = [&b"L"[..], &prefix].concat();
             let key = [&b"L"[..], &key].concat();

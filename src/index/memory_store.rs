@@ -140,12 +140,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_keeps_the_contract() {
+    fn it_fulfils_the_contract() {
         super::super::store::contract::all(&|| Arc::new(MemoryStore::default()));
     }
 
     #[test]
-    fn a_crash_forgets_what_was_not_synced() {
+    fn a_crash_discards_unsynced_commits() {
         let store = MemoryStore::default();
         store.allocate(b"a", 1).unwrap();
         store.sync().unwrap();

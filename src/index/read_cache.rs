@@ -79,7 +79,7 @@ mod tests {
     type Read = Result<Option<Vec<u8>>, ()>;
 
     #[test]
-    fn what_was_read_or_listed_is_not_read_again() {
+    fn cached_records_are_not_read_again() {
         let cache = ReadCache::default();
         assert_eq!(
             cache.get(b"a", || Ok::<_, ()>(Some(vec![1]))),

@@ -334,7 +334,7 @@ mod tests {
     use crate::index::store::contract::{change, put};
 
     #[test]
-    fn who_reads_while_it_recovers_waits() {
+    fn readers_wait_during_a_recovery() {
         let directory = tempfile::tempdir().unwrap();
         let store = Redb::open(&Dir::open(directory.path()).unwrap(), "index.redb").unwrap();
         change(&store, vec![put(b"a", b"1")]);
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn it_keeps_the_contract() {
+    fn it_fulfils_the_contract() {
         let directory = tempfile::tempdir().unwrap();
         let number = AtomicU64::new(0);
         super::super::store::contract::all(&|| {
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_committed_is_there_after_reopening() {
+    fn commits_survive_reopening() {
         let directory = tempfile::tempdir().unwrap();
         let dir = Dir::open(directory.path()).unwrap();
         let path = directory.path().join("index.redb");
@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_failure_it_recovers_to_what_was_synced() {
+    fn after_a_failure_it_recovers_the_synced_state() {
         let directory = tempfile::tempdir().unwrap();
         let store = Redb::open(&Dir::open(directory.path()).unwrap(), "index.redb").unwrap();
         store.allocate(b"n", 1).unwrap();

@@ -273,9 +273,9 @@ pub(crate) mod contract {
             a_failed_precondition_changes_nothing,
             changes_apply_in_their_order,
             limits_are_enforced,
-            numbers_are_never_given_out_twice,
+            no_number_is_allocated_twice,
             conflicting_writers_lose_nothing,
-            a_snapshot_shows_one_moment_and_takes_no_changes,
+            a_snapshot_does_not_change_and_refuses_commits,
         ] {
             check(make().as_ref());
         }
@@ -376,13 +376,13 @@ pub(crate) mod contract {
         change(store, full);
     }
 
-    fn numbers_are_never_given_out_twice(store: &dyn Store) {
+    fn no_number_is_allocated_twice(store: &dyn Store) {
         assert_eq!(store.allocate(b"n", 3).unwrap(), 1..4);
         assert_eq!(store.allocate(b"n", 1).unwrap(), 4..5);
         assert_eq!(store.allocate(b"m", 1).unwrap(), 1..2);
     }
 
-    fn a_snapshot_shows_one_moment_and_takes_no_changes(store: &dyn Store) {
+    fn a_snapshot_does_not_change_and_refuses_commits(store: &dyn Store) {
         change(store, vec![put(b"a", b"1"), put(b"b", b"1")]);
         let snapshot = store.snapshot().unwrap();
         let changes = vec![

@@ -146,7 +146,7 @@ fn tags_are_listed_in_the_order_of_their_bytes() {
 }
 
 #[test]
-fn who_holds_and_names_a_manifest_is_known() {
+fn the_holders_and_referrers_of_a_manifest_are_known() {
     stores(|index| {
         let repository = make(index, "a");
         let (manifest, layer) = (sha256("manifest"), sha256("layer"));
@@ -203,7 +203,7 @@ fn who_holds_and_names_a_manifest_is_known() {
 }
 
 #[test]
-fn a_transaction_is_tried_again_when_somebody_was_faster() {
+fn a_transaction_is_retried_after_a_conflict() {
     stores(|index| {
         let repository = make(index, "a");
         let tag: Tag = "v1".parse().unwrap();
@@ -228,7 +228,7 @@ fn a_transaction_is_tried_again_when_somebody_was_faster() {
 }
 
 #[test]
-fn what_must_be_empty_is_so_until_the_commit() {
+fn a_required_empty_range_is_empty_at_the_commit() {
     stores(|index| {
         let repository = make(index, "a");
         let tag: Tag = "v1".parse().unwrap();
@@ -251,7 +251,7 @@ fn what_must_be_empty_is_so_until_the_commit() {
 }
 
 #[test]
-fn uploads_and_hash_states_are_kept_as_they_were_written() {
+fn uploads_and_hash_states_are_read_as_written() {
     stores(|index| {
         let repository = make(index, "a");
         let id: UploadId = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();

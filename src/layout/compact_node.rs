@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_takes_little_room() {
+    fn it_is_at_most_72_bytes() {
         assert!(
             size_of::<CompactNode>() <= 72,
             "{}",

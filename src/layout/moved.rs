@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_below_a_name_moves_with_it_and_nothing_else_does() {
+    fn only_nodes_below_a_renamed_namespace_move() {
         let (from, to) = ("team/app".parse().unwrap(), "other".parse().unwrap());
         let moved = |path: &str| {
             let node = Node::parse(path).unwrap();

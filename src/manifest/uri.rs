@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_uri_has_a_scheme_and_only_characters_that_may_stand_in_it() {
+    fn a_uri_has_a_scheme_and_only_admitted_characters() {
         for good in [
             "https://example.com/a?b=c#d",
             "HTTP://user:pass@example.com:8080/",

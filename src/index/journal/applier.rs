@@ -49,7 +49,7 @@ impl Inner {
             if stop {
                 return;
             }
-            if let Err(error) = self.keep_spare() {
+            if let Err(error) = self.ensure_spare() {
                 log::warn!("the journal has no spare segment: {error}");
             }
         }
@@ -113,7 +113,7 @@ impl Inner {
         }
         let applied = self.base.recover().and_then(|()| {
             let segments = self.segments.lock();
-            let (entries, durable) = (segments.entries(last), segments.reached());
+            let (entries, durable) = (segments.entries(last), segments.required());
             drop(segments);
             self.superblock.commit(changes(&layer), |superblock| {
                 (superblock.applied, superblock.durable) = (last, durable);
@@ -123,7 +123,7 @@ impl Inner {
         if let Err(error) = applied {
             return Err((error, (layer, last)));
         }
-        self.state.write().overlay.thaw();
+        self.state.write().overlay.drop_frozen();
         // It is durable in the base store now, whether or not it was in a segment.
         self.segments.lock().release(last);
         if again {
@@ -134,12 +134,12 @@ impl Inner {
     }
 
     /// Creates a spare segment, so that no flush waits for it.
-    fn keep_spare(&self) -> std::io::Result<()> {
-        let wanted = self.segments.lock().wants();
-        if let Some(unmade) = wanted {
-            let made = segment::make(&unmade)?;
+    fn ensure_spare(&self) -> std::io::Result<()> {
+        let wanted = self.segments.lock().plan_spare();
+        if let Some(plan) = wanted {
+            let made = segment::create(&plan)?;
             self.record_segment(&made);
-            self.segments.lock().take(made);
+            self.segments.lock().add_free(made);
         }
         Ok(())
     }

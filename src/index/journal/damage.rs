@@ -37,7 +37,7 @@ pub struct JournalDamage {
     /// Lower bound of the lost commits; 0 if unknown.
     pub lost: u64,
     /// Intact groups after the damage. They are not applied, since commits before them are lost.
-    pub behind: u64,
+    pub unapplied_groups: u64,
 }
 
 impl JournalDamage {
@@ -48,11 +48,11 @@ impl JournalDamage {
             1 => "at least 1 commit is lost".to_owned(),
             lost => format!("at least {lost} commits are lost"),
         };
-        match self.behind {
+        match self.unapplied_groups {
             0 => {}
             1 => text += "; 1 intact group after the damage is not applied",
-            behind => {
-                text = format!("{text}; {behind} intact groups after the damage are not applied");
+            groups => {
+                text = format!("{text}; {groups} intact groups after the damage are not applied");
             }
         }
         text

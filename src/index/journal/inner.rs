@@ -16,12 +16,12 @@ use super::superblock::{Superblock, SuperblockWriter};
 use crate::index::store::{Batch, CommitOutcome, Pair, Precondition, Store, StoreError, WriteOp};
 
 /// Bytes in the overlay from which the applier is woken at once.
-const GATHERED: usize = 4 << 20;
+const APPLY_AT_BYTES: usize = 4 << 20;
 /// Bytes in the overlay above which a commit waits for the applier. They bound what opening after a
 /// crash has to apply.
-pub(super) const GATHERED_MAX: usize = 8 << 20;
+pub(super) const OVERLAY_BYTES_MAX: usize = 8 << 20;
 /// How long a commit waits for the applier before it checks again.
-const ROOM: Duration = Duration::from_millis(100);
+const ROOM_CHECK: Duration = Duration::from_millis(100);
 
 /// Shared by the journal and its applier.
 pub(super) struct Inner {
@@ -142,7 +142,7 @@ impl Inner {
 
     /// Waits until the overlay has room.
     fn wait_for_room(&self) -> Result<(), StoreError> {
-        while self.state.read().overlay.bytes() > GATHERED_MAX {
+        while self.state.read().overlay.bytes() > OVERLAY_BYTES_MAX {
             self.check_poison()?;
             if let Some(reason) = &*self.apply_error.read() {
                 return Err(reason.clone());
@@ -150,7 +150,7 @@ impl Inner {
             let mut signal = self.signal.lock();
             (signal.committed, signal.full) = (true, true);
             self.wakeup.notify_all();
-            self.wakeup.wait_for(&mut signal, ROOM);
+            self.wakeup.wait_for(&mut signal, ROOM_CHECK);
         }
         Ok(())
     }
@@ -159,7 +159,7 @@ impl Inner {
     /// large.
     fn signal_applier(&self, gathered: usize) {
         let mut signal = self.signal.lock();
-        let full = gathered > GATHERED;
+        let full = gathered > APPLY_AT_BYTES;
         if !signal.committed || (full && !signal.full) {
             signal.committed = true;
             signal.full |= full;

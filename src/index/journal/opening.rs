@@ -79,7 +79,7 @@ fn recover_into(
     }
     let found = find(dir, &old, recover)?;
     let layer = base_store::newest(found.changes);
-    let sound = |one: &&SegmentEntry| found.sound.contains(&one.number);
+    let intact = |one: &&SegmentEntry| found.intact.contains(&one.number);
     let mut superblock = Superblock {
         applied: found.last,
         epoch: found.epoch.max(old.epoch).saturating_add(1),
@@ -87,7 +87,7 @@ fn recover_into(
         durable: 0,
         closed: false,
         set_aside: found.damage.is_some(),
-        segments: old.segments.iter().filter(sound).copied().collect(),
+        segments: old.segments.iter().filter(intact).copied().collect(),
     };
     if superblock.set_aside {
         superblock.segments.clear();

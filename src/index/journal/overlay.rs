@@ -54,7 +54,7 @@ impl Overlay {
     }
 
     /// Freezes the active layer. The layer that was frozen before must have been
-    /// [thawed](Self::thaw).
+    /// [dropped](Self::drop_frozen).
     pub(super) fn freeze(&mut self) -> Arc<Layer> {
         self.frozen = Arc::new(std::mem::take(&mut self.active));
         self.bytes = 0;
@@ -62,7 +62,7 @@ impl Overlay {
     }
 
     /// Drops the frozen layer, which is in the base store now.
-    pub(super) fn thaw(&mut self) {
+    pub(super) fn drop_frozen(&mut self) {
         self.frozen = Arc::default();
     }
 

@@ -31,7 +31,7 @@ pub(super) struct JournalContents {
     /// The newest epoch of any group.
     pub(super) epoch: u64,
     /// Segments in the superblock that match their entries.
-    pub(super) sound: Vec<u32>,
+    pub(super) intact: Vec<u32>,
     /// The damage, if any.
     pub(super) damage: Option<JournalDamage>,
 }
@@ -53,7 +53,7 @@ struct JournalScan<'a> {
     /// The last batch of any group of this epoch.
     end: u64,
     /// Intact groups after damage.
-    behind: u64,
+    unapplied_groups: u64,
     found: JournalContents,
     faults: Vec<JournalFault>,
 }
@@ -67,7 +67,7 @@ pub(super) fn find(dir: &Dir, superblock: &Superblock, size: usize) -> io::Resul
         size,
         needed: Vec::new(),
         end: 0,
-        behind: 0,
+        unapplied_groups: 0,
         found: JournalContents {
             last: superblock.applied,
             epoch: superblock.epoch,
@@ -98,7 +98,7 @@ impl JournalScan<'_> {
     }
 
     /// Describes which commits were in a segment.
-    fn held(begin: u64) -> String {
+    fn describe_content(begin: u64) -> String {
         match begin {
             0 => "it may have held the newest commits".into(),
             begin => format!("it held commits from {begin} on"),
@@ -106,7 +106,7 @@ impl JournalScan<'_> {
     }
 
     fn missing(&mut self, number: u32, begin: u64) {
-        let detail = format!("the segment is missing; {}", Self::held(begin));
+        let detail = format!("the segment is missing; {}", Self::describe_content(begin));
         let name = segment::name(number);
         self.fault(JournalFaultKind::SegmentMissing, name, detail);
     }
@@ -123,7 +123,7 @@ impl JournalScan<'_> {
         // Segments of format 1 have no entries: any of them may have been in use.
         let in_use = entries.is_some() || self.superblock.id.is_none();
         if in_use && !whole && !self.superblock.closed {
-            let held = Self::held(entries.map_or(0, |one| one.begin));
+            let held = Self::describe_content(entries.map_or(0, |one| one.begin));
             let detail = format!(
                 "the segment has {len} bytes instead of {}; {held}",
                 self.size
@@ -136,13 +136,13 @@ impl JournalScan<'_> {
                 number: entries.number,
             };
             match header {
-                Some(header) if header == expected => self.found.sound.push(entries.number),
+                Some(header) if header == expected => self.found.intact.push(entries.number),
                 Some(_) if !self.superblock.closed => {
                     let detail = "the segment belongs to another journal".into();
                     self.fault(JournalFaultKind::ForeignJournal, name, detail);
                 }
                 None if !self.superblock.closed => {
-                    let held = Self::held(entries.begin);
+                    let held = Self::describe_content(entries.begin);
                     let detail = format!("the header of the segment is unreadable; {held}");
                     self.fault(JournalFaultKind::SegmentDamaged, name, detail);
                 }
@@ -189,14 +189,14 @@ impl JournalScan<'_> {
             groups.push(group);
         }
         let after = last.unwrap_or_default().max(self.superblock.applied);
-        let (mut behind, mut beyond) = (0, None);
+        let (mut later, mut next) = (0, None);
         for place in (place..bytes.len()).step_by(ALIGNMENT) {
             let Some(group) = at(place) else { continue };
             if !old {
                 newest = newest.max(group.epoch);
             }
             if group.epoch == self.superblock.epoch && group.first > after {
-                (behind, beyond) = (behind + 1, beyond.or(Some(place)));
+                (later, next) = (later + 1, next.or(Some(place)));
                 self.end = self.end.max(group.last());
             }
         }
@@ -211,10 +211,10 @@ impl JournalScan<'_> {
             }
         }
         self.found.epoch = self.found.epoch.max(newest);
-        if let Some(beyond) = beyond {
-            self.behind += behind;
+        if let Some(next) = next {
+            self.unapplied_groups += later;
             let detail = format!(
-                "the data at byte {place} is unreadable, but an intact group follows at byte {beyond}"
+                "the data at byte {place} is unreadable, but an intact group follows at byte {next}"
             );
             self.fault(JournalFaultKind::SegmentDamaged, name, detail);
         }
@@ -256,7 +256,7 @@ impl JournalScan<'_> {
                 self.found.changes.append(&mut changes);
                 continue;
             }
-            self.behind += 1 + groups.len() as u64;
+            self.unapplied_groups += 1 + groups.len() as u64;
             let detail = format!("commit {next} is missing before {}", group.first);
             self.fault(JournalFaultKind::CommitMissing, "", detail);
             return;
@@ -283,7 +283,7 @@ impl JournalScan<'_> {
             self.found.damage = Some(JournalDamage {
                 faults: std::mem::take(&mut self.faults),
                 lost,
-                behind: self.behind,
+                unapplied_groups: self.unapplied_groups,
             });
         }
     }

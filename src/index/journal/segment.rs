@@ -34,7 +34,7 @@ const MAGIC: &[u8; 4] = b"RGS1";
 const HEADER: usize = 20;
 /// Extensions of segments, and of segments under construction.
 const SEGMENT: &str = "segment";
-const UNMADE: &str = "new";
+const UNFINISHED: &str = "new";
 /// Zeros that are written at once to a new segment, in bytes.
 const ZEROS: usize = 1 << 20;
 
@@ -129,7 +129,7 @@ pub(super) enum AppendError {
 /// The segment files of a directory, each with the number in its name.
 pub(super) fn files(dir: &Dir) -> io::Result<Vec<(PathBuf, Option<u32>)>> {
     let number = |name: &Path| name.file_stem()?.to_str()?.parse().ok();
-    let names = named(dir, SEGMENT)?.into_iter();
+    let names = files_with_extension(dir, SEGMENT)?.into_iter();
     // Another spelling of the number is another file.
     let own = |number: &u32, path: &Path| name(*number) == path;
     Ok(names
@@ -141,7 +141,7 @@ pub(super) fn files(dir: &Dir) -> io::Result<Vec<(PathBuf, Option<u32>)>> {
 }
 
 /// The names of the files with an extension.
-fn named(dir: &Dir, kind: &str) -> io::Result<Vec<PathBuf>> {
+fn files_with_extension(dir: &Dir, kind: &str) -> io::Result<Vec<PathBuf>> {
     let mut names = Vec::new();
     for row in dir.entries()? {
         let name = PathBuf::from(row?.name);
@@ -172,8 +172,8 @@ impl Segments {
             free: Vec::new(),
             next: 0,
         };
-        for unmade in named(dir, UNMADE)? {
-            dir.remove_file(unmade)?;
+        for plan in files_with_extension(dir, UNFINISHED)? {
+            dir.remove_file(plan)?;
         }
         for (name, number) in files(dir)? {
             let Some(number) = number else { continue };
@@ -196,7 +196,7 @@ impl Segments {
             segments.free.push(Segment::new(file, number));
         }
         if segments.free.is_empty() {
-            let made = make(&segments.reserve())?;
+            let made = create(&segments.reserve())?;
             segments.free.push(made);
         }
         Ok(segments)
@@ -220,7 +220,7 @@ impl Segments {
     /// The batch that a later opening must find in the segments of this epoch. It is 0 if there is
     /// none, or if there is only one segment, which is overwritten once the base store has
     /// everything in it.
-    pub(super) fn reached(&self) -> u64 {
+    pub(super) fn required(&self) -> u64 {
         let single = self.full.is_empty() && self.free.is_empty();
         if single { 0 } else { self.end }
     }
@@ -288,7 +288,7 @@ impl Segments {
         if let Some(segment) = self.free.pop() {
             return Ok(segment);
         }
-        let segment = make(&self.reserve())?;
+        let segment = create(&self.reserve())?;
         made(&segment);
         Ok(segment)
     }
@@ -330,12 +330,12 @@ impl Segments {
     }
 
     /// Plans a spare segment, if there is none.
-    pub(super) fn wants(&mut self) -> Option<SegmentPlan> {
+    pub(super) fn plan_spare(&mut self) -> Option<SegmentPlan> {
         self.free.is_empty().then(|| self.reserve())
     }
 
     /// Adds a segment that was created.
-    pub(super) fn take(&mut self, segment: Segment) {
+    pub(super) fn add_free(&mut self, segment: Segment) {
         self.free.push(segment);
     }
 }
@@ -349,27 +349,27 @@ pub(super) struct SegmentPlan {
 }
 
 /// Creates a segment, completely or not at all.
-pub(super) fn make(unmade: &SegmentPlan) -> io::Result<Segment> {
-    let name = name(unmade.header.number);
-    let new = name.with_extension(UNMADE);
-    make_as(unmade, &new, &name).inspect_err(|_| {
+pub(super) fn create(plan: &SegmentPlan) -> io::Result<Segment> {
+    let name = name(plan.header.number);
+    let new = name.with_extension(UNFINISHED);
+    fill(plan, &new, &name).inspect_err(|_| {
         // Frees its space for others.
-        let _gone = unmade.dir.remove_file(&new);
+        let _gone = plan.dir.remove_file(&new);
     })
 }
 
-fn make_as(unmade: &SegmentPlan, new: &Path, name: &Path) -> io::Result<Segment> {
+fn fill(plan: &SegmentPlan, new: &Path, name: &Path) -> io::Result<Segment> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC;
-    let file = unmade.dir.open_file(new, flags, Mode::RUSR | Mode::WUSR)?;
+    let file = plan.dir.open_file(new, flags, Mode::RUSR | Mode::WUSR)?;
     let zeros = vec![0; ZEROS];
-    for start in (0..unmade.size).step_by(ZEROS) {
-        let part = zeros.get(..unmade.size - start).unwrap_or(&zeros);
+    for start in (0..plan.size).step_by(ZEROS) {
+        let part = zeros.get(..plan.size - start).unwrap_or(&zeros);
         file.write_all_at(part, start as u64)?;
     }
-    file.write_all_at(&unmade.header.encode(), 0)?;
+    file.write_all_at(&plan.header.encode(), 0)?;
     file.sync_all()?;
-    durable_rename(&unmade.dir, new, name)?;
-    Ok(Segment::new(file, unmade.header.number))
+    durable_rename(&plan.dir, new, name)?;
+    Ok(Segment::new(file, plan.header.number))
 }
 
 #[cfg(test)]

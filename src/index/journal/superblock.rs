@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_and_what_is_cut_is_not() {
+    fn a_superblock_is_read_as_written_and_a_truncated_one_is_refused() {
         let superblock = Superblock {
             applied: 1,
             epoch: 2,

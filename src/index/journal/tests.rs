@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::inner::GATHERED_MAX;
+use super::inner::OVERLAY_BYTES_MAX;
 use super::overlay::Overlay;
 use super::segment::SEGMENT_BYTES;
 use super::superblock::Superblock;
@@ -58,7 +58,7 @@ fn contents(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 #[test]
-fn it_keeps_the_contract() {
+fn it_fulfils_the_contract() {
     let directory = tempfile::tempdir().unwrap();
     let number = AtomicU64::new(0);
     store::contract::all(&|| {
@@ -76,7 +76,7 @@ fn it_keeps_the_contract() {
 }
 
 #[test]
-fn a_clean_stop_leaves_everything_below() {
+fn a_clean_stop_leaves_everything_in_the_base_store() {
     let directory = tempfile::tempdir().unwrap();
     let base = memory();
     let journal = open(Arc::clone(&base), directory.path()).unwrap();
@@ -89,7 +89,7 @@ fn a_clean_stop_leaves_everything_below() {
 }
 
 #[test]
-fn what_was_synced_outlives_the_process_though_nothing_is_below() {
+fn synced_commits_survive_a_crash_before_they_are_applied() {
     let directory = tempfile::tempdir().unwrap();
     let (path, image) = (directory.path().join("a"), directory.path().join("b"));
     let first = memory();
@@ -124,7 +124,7 @@ fn a_second_sync_writes_nothing() {
 }
 
 #[test]
-fn what_nobody_syncs_is_flushed_a_moment_later() {
+fn commits_that_nobody_syncs_are_flushed_soon() {
     let directory = tempfile::tempdir().unwrap();
     let journal = open(memory(), directory.path()).unwrap();
     change(&journal, vec![put(b"a", b"1")]);
@@ -136,7 +136,7 @@ fn what_nobody_syncs_is_flushed_a_moment_later() {
 }
 
 #[test]
-fn segments_are_used_again_and_memory_stays_bounded() {
+fn segments_are_reused_and_memory_stays_bounded() {
     let directory = tempfile::tempdir().unwrap();
     let base = memory();
     let journal = open(Arc::clone(&base), directory.path()).unwrap();
@@ -145,7 +145,10 @@ fn segments_are_used_again_and_memory_stays_bounded() {
         change(&journal, vec![put(&[1, (number % 50) as u8], &value)]);
         journal.sync().unwrap();
         let gathered = journal.inner.state.read().overlay.bytes();
-        assert!(gathered <= GATHERED_MAX + (1 << 20), "{gathered} bytes");
+        assert!(
+            gathered <= OVERLAY_BYTES_MAX + (1 << 20),
+            "{gathered} bytes"
+        );
     }
     let files = fs::read_dir(directory.path()).unwrap().count();
     assert!(
@@ -158,7 +161,7 @@ fn segments_are_used_again_and_memory_stays_bounded() {
 }
 
 #[test]
-fn a_failed_flush_poisons_and_what_was_durable_stays_readable() {
+fn a_failed_flush_poisons_and_durable_commits_stay_readable() {
     let directory = tempfile::tempdir().unwrap();
     let journal = open(memory(), directory.path()).unwrap();
     change(&journal, vec![put(b"a", b"1")]);
@@ -180,7 +183,7 @@ fn a_failed_flush_poisons_and_what_was_durable_stays_readable() {
 }
 
 #[test]
-fn a_store_below_that_takes_nothing_is_told_and_nothing_is_lost() {
+fn a_failing_base_store_is_reported_and_nothing_is_lost() {
     let directory = tempfile::tempdir().unwrap();
     let base = Arc::new(MemoryStore::default());
     let journal = open(Arc::clone(&base) as _, directory.path()).unwrap();
@@ -214,7 +217,7 @@ fn a_store_below_that_takes_nothing_is_told_and_nothing_is_lost() {
 }
 
 #[test]
-fn readers_and_writers_at_once_see_whole_batches() {
+fn concurrent_readers_see_whole_batches() {
     let directory = tempfile::tempdir().unwrap();
     let base = Arc::new(Redb::open(&Dir::open(directory.path()).unwrap(), "index.redb").unwrap());
     let journal = open(base, &directory.path().join("journal")).unwrap();
@@ -359,7 +362,7 @@ proptest! {
     #![proptest_config(rounds())]
 
     #[test]
-    fn after_a_power_cut_everything_flushed_is_there_and_nothing_by_halves(
+    fn after_a_power_cut_flushed_batches_are_complete_and_no_batch_is_partial(
         groups in prop::collection::vec(prop::collection::vec(prop::collection::vec((0..8_u8, any::<Option<u8>>()), 1..4), 1..4), 1..6),
         torn in prop::collection::vec(any::<bool>(), 1..20),
         stale in 0..12_u8,
@@ -371,7 +374,7 @@ proptest! {
     }
 
     #[test]
-    fn damage_before_the_end_is_told_and_nothing_behind_it_is_taken(
+    fn damage_before_the_end_is_reported_and_later_groups_are_not_applied(
         groups in prop::collection::vec(prop::collection::vec(prop::collection::vec((0..8_u8, any::<Option<u8>>()), 1..3), 1..3), 3..6),
         at in 0..32_usize,
         bit in 0..8_u8,
@@ -387,7 +390,7 @@ proptest! {
     }
 
     #[test]
-    fn the_overlay_shows_what_was_committed(
+    fn the_overlay_shows_every_commit(
         steps in prop::collection::vec((0..4_u8, 0..16_u8, any::<u8>()), 1..80),
         from in 0..16_u8, to in 0..17_u8, limit in 0..20_usize,
     ) {
@@ -411,7 +414,7 @@ proptest! {
                         base.commit(Batch { preconditions: vec![], changes: vec![change], as_of: None }).unwrap();
                     }
                     if value % 2 == 0 {
-                        overlay.thaw();
+                        overlay.drop_frozen();
                     }
                 }
             }
@@ -424,7 +427,7 @@ proptest! {
 }
 
 #[test]
-fn damaged_segments_are_an_error_and_kept_aside_once_that_is_accepted() {
+fn damaged_segments_are_an_error_and_set_aside_once_accepted() {
     let groups = vec![vec![vec![(1, Some(1))]]; 3];
     let cut = cut(&groups, &[], 0);
     let path: PathBuf = cut.directory.path().join("000000.segment");
@@ -438,7 +441,7 @@ fn damaged_segments_are_an_error_and_kept_aside_once_that_is_accepted() {
     let StoreError::Journal(damage) = refused else {
         panic!("{refused}");
     };
-    assert_eq!((damage.lost, damage.behind), (3, 2));
+    assert_eq!((damage.lost, damage.unapplied_groups), (3, 2));
     assert!(damage.to_string().contains("000000.segment"), "{damage}");
     assert_eq!(fs::read(&path).unwrap(), bytes);
     let dir = Dir::open(cut.directory.path()).unwrap();
@@ -493,7 +496,7 @@ fn twins(store: &dyn Store, table: u8) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn a_snapshot_is_one_moment_however_long_it_is_read() {
+fn a_snapshot_does_not_change_however_long_it_is_read() {
     let directory = tempfile::tempdir().unwrap();
     let redb = Arc::new(
         crate::index::Redb::open(&Dir::open(directory.path()).unwrap(), "index.redb").unwrap(),
@@ -542,7 +545,7 @@ fn soon_full(bytes: usize) -> (SmallDisk, PathBuf, Arc<dyn Store>) {
 }
 
 #[test]
-fn a_segment_that_could_not_be_made_takes_no_room() {
+fn a_segment_that_could_not_be_created_takes_no_space() {
     let (disk, path, base) = soon_full(14 << 20);
     let journal = open(Arc::clone(&base), &path).unwrap();
     let before = disk.free();
@@ -559,7 +562,7 @@ fn a_segment_that_could_not_be_made_takes_no_room() {
 }
 
 #[test]
-fn a_journal_of_one_segment_goes_on_when_all_of_it_is_below() {
+fn a_journal_of_one_segment_continues_once_it_is_applied() {
     let (disk, path, base) = soon_full(9 << 20);
     let journal = open(Arc::clone(&base), &path).unwrap();
     // The rest of the disk is taken by another file.
@@ -601,7 +604,7 @@ impl Store for Panicking {
 }
 
 #[test]
-fn nobody_waits_for_an_applier_that_panicked() {
+fn no_commit_waits_for_a_panicked_applier() {
     let directory = tempfile::tempdir().unwrap();
     let base = Arc::new(Panicking(MemoryStore::default()));
     let journal = open(base, directory.path()).unwrap();

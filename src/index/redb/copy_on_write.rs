@@ -142,7 +142,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_written_is_read_and_the_file_is_as_it_was(
+        fn writes_are_read_back_and_the_file_is_not_modified(
             steps in prop::collection::vec((0..4_u8, 0..20_000_u64, 0..9_000_usize), 1..40),
         ) {
             let original: Vec<u8> = (0..=250_u8).cycle().take(10_000).collect();

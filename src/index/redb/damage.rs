@@ -33,7 +33,7 @@ fn whole(dir: &Dir) -> Vec<u8> {
 
 /// Checks a damaged file. Returns `true` if the damage was reported; fails if rows are lost without
 /// an error.
-fn must_be_told(dir: &Dir, what: &str) -> bool {
+fn must_be_reported(dir: &Dir, what: &str) -> bool {
     let checked = Redb::check(dir, "index.redb");
     let read = || -> Result<Vec<Pair>, StoreError> {
         let store = Redb::open_copy_on_write(dir, "index.redb")?;
@@ -60,13 +60,13 @@ fn must_be_told(dir: &Dir, what: &str) -> bool {
 }
 
 #[test]
-fn a_damaged_page_is_told_or_nothing_is_lost_by_it() {
+fn a_damaged_page_is_reported_unless_nothing_is_lost() {
     let directory = tempfile::tempdir().unwrap();
     let dir = Dir::open(directory.path()).unwrap();
     let bytes = whole(&dir);
     let path = dir.shown("index.redb");
-    assert!(!must_be_told(&dir, "nothing is damaged"));
-    let mut told = 0;
+    assert!(!must_be_reported(&dir, "nothing is damaged"));
+    let mut reported = 0;
     for (number, page) in bytes.chunks(PAGE).enumerate() {
         let at = number * PAGE;
         let mut damages: Vec<(&str, Vec<u8>)> = vec![("cut", bytes[..at].to_vec())];
@@ -84,15 +84,15 @@ fn a_damaged_page_is_told_or_nothing_is_lost_by_it() {
         }
         for (kind, damaged) in damages {
             fs::write(&path, &damaged).unwrap();
-            told += usize::from(must_be_told(&dir, &format!("page {number} {kind}")));
+            reported += usize::from(must_be_reported(&dir, &format!("page {number} {kind}")));
             assert!(fs::read(&path).unwrap() == damaged, "page {number} {kind}");
         }
     }
-    assert!(told > 100, "{told}");
+    assert!(reported > 100, "{reported}");
 }
 
 #[test]
-fn a_database_that_was_not_closed_is_read_where_nothing_may_be_written() {
+fn an_unclosed_database_is_read_without_writing() {
     let directory = tempfile::tempdir().unwrap();
     let dir = Dir::open(directory.path()).unwrap();
     let store = Redb::open(&dir, "index.redb").unwrap();

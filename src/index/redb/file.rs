@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_read_is_what_is_there_in_memory_or_not() {
+    fn reads_return_the_content_whether_cached_or_not() {
         let file = tempfile::tempfile().unwrap();
         let bytes: Vec<u8> = (0..=250_u8).cycle().take(300_000).collect();
         file.write_all_at(&bytes, 0).unwrap();

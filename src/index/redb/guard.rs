@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_is_an_error() {
+    fn a_panic_becomes_an_error() {
         let done: Result<(), redb::Error> = guarded(|| panic!("as the engine does"));
         let error = done.unwrap_err().to_string();
         assert!(error.contains("damaged"), "{error}");

@@ -187,7 +187,7 @@ fn cut(done: &[DiskOp], at: usize, states: &[TableState], random: &mut Random) -
 }
 
 #[test]
-fn after_a_power_cut_everything_synced_is_there_and_nothing_by_halves() {
+fn after_a_power_cut_synced_commits_are_complete_and_no_commit_is_partial() {
     let cuts = std::env::var("REGFS_CUTS").map_or(CUTS, |text| text.parse().unwrap());
     let mut random = Random(u64::from(std::process::id()));
     let mut behind = 0;
@@ -204,7 +204,7 @@ fn after_a_power_cut_everything_synced_is_there_and_nothing_by_halves() {
 }
 
 #[test]
-fn a_disk_that_does_not_flush_is_caught() {
+fn a_disk_that_does_not_flush_is_detected() {
     let mut random = Random(7);
     let (done, states) = run(&mut random);
     let never = |one: &DiskOp| !matches!(one, DiskOp::Flushed);

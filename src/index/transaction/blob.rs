@@ -323,8 +323,9 @@ impl Transaction<'_> {
         self.require_empty(next_key(prefix.clone())..prefix_end(prefix))
     }
 
-    /// Returns `true` if no digest of a shard has a directory. This holds until the commit: whoever
-    /// creates a blob reads the row of its shard, and removing the shard changes that row.
+    /// Returns `true` if no digest of a shard has a directory. This holds until the commit: a
+    /// transaction that creates a blob reads the row of its shard, and removing the shard changes
+    /// that row.
     pub fn require_no_blobs(
         &mut self,
         algorithm: Algorithm,

@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_that_a_damaged_row_says_takes_no_room_for_those_below_it() {
+    fn the_id_of_a_damaged_row_costs_one_page_only() {
         let mut census = Census::default();
         let mut ids: Vec<u32> = (0..32).map(|bit| u32::MAX >> bit).collect();
         ids.sort_unstable();

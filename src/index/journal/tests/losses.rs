@@ -101,8 +101,8 @@ impl Driven {
             id: Some(old.id.unwrap_or(77)),
             ..Superblock::default()
         };
-        let sound = |one: &&superblock::SegmentEntry| found.sound.contains(&one.number);
-        superblock.segments = old.segments.iter().filter(sound).copied().collect();
+        let intact = |one: &&superblock::SegmentEntry| found.intact.contains(&one.number);
+        superblock.segments = old.segments.iter().filter(intact).copied().collect();
         prop_assert_eq!(superblock.segments.len(), old.segments.len());
         change(base.as_ref(), vec![superblock.change()]);
         let segments = Segments::open(&dir, 77, superblock.epoch, SIZE).unwrap();
@@ -127,7 +127,7 @@ impl Driven {
             Step::Look(before) if self.written.is_none() => {
                 let applied = self.durable.saturating_sub(u64::from(before));
                 let applied = applied.max(self.applied);
-                let durable = self.segments.reached();
+                let durable = self.segments.required();
                 self.seen = Some((applied, self.segments.entries(applied), durable));
             }
             Step::Look(_) => {}
@@ -148,10 +148,10 @@ impl Driven {
                 }
             }
             Step::Spare => {
-                if let Some(unmade) = self.segments.wants() {
-                    let made = segment::make(&unmade).unwrap();
+                if let Some(plan) = self.segments.plan_spare() {
+                    let made = segment::create(&plan).unwrap();
                     self.superblock.record_segment(made.number).unwrap();
-                    self.segments.take(made);
+                    self.segments.add_free(made);
                 }
             }
             Step::Crash(len, mask) => self.crash(len, mask)?,
@@ -179,7 +179,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: rounds().cases / 10, ..ProptestConfig::default() })]
 
     #[test]
-    fn after_a_power_cut_at_any_step_nothing_is_missed_that_was_durable(
+    fn after_a_power_cut_at_any_step_no_durable_commit_is_missing(
         steps in prop::collection::vec(step(), 1..120),
     ) {
         let mut driven = Driven::new();
@@ -298,7 +298,7 @@ impl Killed {
 }
 
 #[test]
-fn a_segment_that_is_gone_or_of_another_length_is_told() {
+fn a_missing_or_resized_segment_is_reported() {
     use JournalFaultKind::{SegmentDamaged, SegmentMissing};
     let killed = Killed::at_once(3);
     fs::remove_file(killed.segment()).unwrap();
@@ -320,7 +320,7 @@ fn a_segment_that_is_gone_or_of_another_length_is_told() {
 }
 
 #[test]
-fn a_group_that_cannot_be_read_before_one_that_can_is_told_with_how_many_follow() {
+fn an_unreadable_group_is_reported_with_the_number_of_later_ones() {
     let killed = Killed::at_once(4);
     killed.write(segment::START + 4096, &[7; 4096]);
     assert_eq!(killed.faults(), (vec![JournalFaultKind::SegmentDamaged], 3));
@@ -335,7 +335,7 @@ fn a_torn_tail_is_no_damage() {
 }
 
 #[test]
-fn a_journal_that_ends_before_what_the_index_has_is_told() {
+fn a_journal_that_ends_before_the_index_is_reported() {
     let killed = Killed::later(3);
     let groups = usize::try_from(killed.superblock.durable).unwrap();
     killed.write(segment::START, &vec![0; 4096 * groups]);
@@ -345,7 +345,7 @@ fn a_journal_that_ends_before_what_the_index_has_is_told() {
 }
 
 #[test]
-fn an_index_or_a_journal_of_another_time_or_store_is_told() {
+fn an_index_or_journal_of_another_time_or_store_is_reported() {
     use JournalFaultKind::ForeignJournal;
     // An index from before the journal was last opened.
     let mut killed = Killed::at_once(3);
@@ -381,7 +381,7 @@ fn an_index_or_a_journal_of_another_time_or_store_is_told() {
 }
 
 #[test]
-fn nothing_is_needed_of_a_journal_that_was_closed_well() {
+fn a_cleanly_closed_journal_is_not_needed() {
     let directory = tempfile::tempdir().unwrap();
     let base = memory();
     let journal = open(Arc::clone(&base), directory.path()).unwrap();
