@@ -20,31 +20,32 @@ use fuser::{Config, MountOption, Session, SessionACL, SessionUnmounter};
 use crate::tree::Tree;
 
 mod access;
+mod blocking;
+mod coherence;
 mod connection;
 mod directories;
 mod dispatch;
+mod entries;
 mod errno;
 mod files;
 mod handles;
 mod inodes;
 mod lengths;
-mod names;
 mod negotiation;
-mod notify;
+mod op_counters;
 mod passthrough;
 mod permission;
 mod reply;
 mod request;
-mod requests;
 mod service;
 mod syncs;
+mod task;
 mod transport;
-mod waits;
 mod workers;
 
 use access::Owner;
+use coherence::Kernel;
 use negotiation::Negotiation;
-use notify::Kernel;
 use service::Service;
 use transport::device;
 use transport::ring::Rings;
@@ -152,7 +153,7 @@ impl Mounted {
 
     /// How often the kernel asked for what since the mount began.
     pub fn requests(&self) -> Vec<(&'static str, u64)> {
-        self.0.requests.counts()
+        self.0.counters.counts()
     }
 }
 
@@ -200,9 +201,9 @@ impl Mount {
         let served = serving(rings.is_some(), passes);
         // A tree is mounted once.
         let _known = service.served.set(served.clone());
-        let requests = Arc::clone(&service.requests);
+        let counters = Arc::clone(&service.counters);
         service.tree.is_served(Box::new(move || {
-            let counts = requests.counts().into_iter();
+            let counts = counters.counts().into_iter();
             let counts = counts.map(|(kind, count)| format!("requests, {kind}: {count}"));
             served.iter().cloned().chain(counts).collect()
         }));

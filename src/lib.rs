@@ -60,7 +60,7 @@
 //!    durable.
 //! 8. Nothing done through the mount makes it panic, hang, or show an invalid link
 //!    (`tests/mount/fuzz.rs`). What is unsafe is in
-//!    `fuse/transport/ring/queue.rs`, `fuse/connection.rs` and `blobs/local/lease.rs` only.
+//!    `fuse/transport/queue.rs`, `fuse/connection.rs` and `blobs/local/lease.rs` only.
 //! 9. No user of the mount reaches a file of the host, or what a mode does not let them: no
 //!    link is followed below the store (`dir.rs`, `tree/plain.rs`; `tests/mount/plain.rs`), and
 //!    owner and mode are checked by the daemon as POSIX says (`fuse/access.rs`;

@@ -21,7 +21,7 @@ use std::fs;
 
 use crate::tree::{Attributes, Change, FileKind, Permissions, TreeError, Writer};
 
-use super::names::Setting;
+use super::request::SetAttributes;
 
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
@@ -169,7 +169,7 @@ impl Owner {
     pub(super) fn admit(
         self,
         caller: Caller,
-        asked: &Setting,
+        asked: &SetAttributes,
         of: &Attributes,
     ) -> Result<Change, TreeError> {
         let (now, owns) = (of.permissions, self.owns(caller, of.permissions));
@@ -297,29 +297,29 @@ mod tests {
 
     #[test]
     fn owners_change_modes_and_root_alone_gives_away() {
-        let admit = |uid, asked: &Setting| OWNER.admit(caller(uid, 9), asked, &file(0o664));
-        let chmod = Setting {
+        let admit = |uid, asked: &SetAttributes| OWNER.admit(caller(uid, 9), asked, &file(0o664));
+        let chmod = SetAttributes {
             mode: Some(0o2755),
-            ..Setting::default()
+            ..SetAttributes::default()
         };
         assert!(admit(9, &chmod).is_err());
         // Not in the file's group: no set-group-ID.
         assert_eq!(admit(7, &chmod).unwrap().mode, Some(0o755));
         assert_eq!(admit(0, &chmod).unwrap().mode, Some(0o2755));
-        let chown = |uid, gid| Setting {
+        let chown = |uid, gid| SetAttributes {
             uid,
             gid,
-            ..Setting::default()
+            ..SetAttributes::default()
         };
         assert!(admit(7, &chown(Some(9), None)).is_err());
         assert!(admit(7, &chown(Some(7), Some(9))).is_ok());
         assert!(admit(7, &chown(None, Some(10))).is_err());
         assert!(admit(0, &chown(Some(9), Some(10))).is_ok());
-        let touch = |now| Setting {
+        let touch = |now| SetAttributes {
             accessed: Some(UNIX_EPOCH),
             modified: Some(UNIX_EPOCH),
             now,
-            ..Setting::default()
+            ..SetAttributes::default()
         };
         let group = |now| OWNER.admit(caller(9, 8), &touch(now), &file(0o664));
         assert!(group(true).is_ok());

@@ -13,6 +13,7 @@ use fuser::Errno;
 use parking_lot::Mutex;
 
 use super::access::{Caller, READ};
+use super::coherence::Coherent;
 use super::service::{Service, logged};
 use crate::tree::{FileKind, Found, Listed, Named, Permissions, Place, TreeError};
 
@@ -34,20 +35,20 @@ impl Directories {
 }
 
 /// A row of a listing, for the kernel.
-pub(super) enum Row<'a> {
+pub(super) enum ListedRow<'a> {
     /// `.` or `..`, by its number.
     Dots(u64, &'static str),
     /// A name, with its attributes.
-    Name(&'a Listed),
+    Shown(&'a Listed),
     /// A name alone.
     Bare(&'a Named),
 }
 
-impl Row<'_> {
+impl ListedRow<'_> {
     pub(super) fn name(&self) -> &OsStr {
         match self {
             Self::Dots(_, name) => name.as_ref(),
-            Self::Name(row) => &row.name,
+            Self::Shown(row) => &row.name,
             Self::Bare(row) => &row.name,
         }
     }
@@ -56,7 +57,7 @@ impl Row<'_> {
     pub(super) fn number(&self) -> u64 {
         match self {
             Self::Dots(number, _) => *number,
-            Self::Name(row) => row.found.attributes.number,
+            Self::Shown(row) => row.found.attributes.number,
             Self::Bare(row) => row.number,
         }
     }
@@ -64,7 +65,7 @@ impl Row<'_> {
     pub(super) fn kind(&self) -> FileKind {
         match self {
             Self::Dots(..) => FileKind::Directory,
-            Self::Name(row) => row.found.attributes.kind,
+            Self::Shown(row) => row.found.attributes.kind,
             Self::Bare(row) => row.kind,
         }
     }
@@ -79,11 +80,11 @@ impl Service {
         caller: Caller,
         ino: u64,
         offset: u64,
-        mut add: impl FnMut(u64, &Row<'_>, Permissions) -> bool,
-    ) -> Result<Vec<u64>, Errno> {
+        mut add: impl FnMut(u64, &ListedRow<'_>, Permissions) -> bool,
+    ) -> Result<Coherent<()>, Errno> {
         let directory = self.place(ino)?;
         let permissions = self.may(caller, &directory, READ)?;
-        let mut add = |behind, row: &Row<'_>| add(behind, row, permissions);
+        let mut add = |behind, row: &ListedRow<'_>| add(behind, row, permissions);
         let version = if offset < DOTS {
             self.inodes.list(ino)
         } else {
@@ -93,8 +94,8 @@ impl Service {
             let numbers = self.tree.numbers(&directory);
             let (own, above) = numbers.map_err(|error| logged(&error))?;
             for (at, number, name) in [(0, own, "."), (1, above, "..")] {
-                if offset <= at && add(at + 1, &Row::Dots(number, name)) {
-                    return Ok(Vec::new());
+                if offset <= at && add(at + 1, &ListedRow::Dots(number, name)) {
+                    return Ok(Coherent::unchanged(()));
                 }
             }
         }
@@ -109,7 +110,7 @@ impl Service {
                 for one in [Some(reading), last].into_iter().flatten() {
                     pages.cut(one.key, one.page);
                 }
-                return Ok(Vec::new());
+                return Ok(Coherent::unchanged(()));
             }
             let Some(behind) = reading.page.last() else {
                 reading = before(last, reading.given).unwrap_or(reading);
@@ -137,21 +138,24 @@ impl Service {
         let stale = stale || !permissions.allow_all(READ);
         let lasts = self.tree.listing_lasts(&directory);
         let stale = stale || !lasts.map_err(|error| logged(&error))?;
-        Ok(stale.then_some(ino).into_iter().collect())
+        Ok(Coherent {
+            value: (),
+            stale: stale.then_some(ino).into_iter().collect(),
+        })
     }
 
     /// Gives the rows of a page; whether there was no more room.
     fn give(
         &self,
         reading: &mut Reading,
-        add: &mut impl FnMut(u64, &Row<'_>) -> bool,
+        add: &mut impl FnMut(u64, &ListedRow<'_>) -> bool,
     ) -> Result<bool, Errno> {
         while let Some(row) = reading.page.row(reading.place) {
             let offset = reading.key.offset(reading.place + 1);
             let full = match row {
-                Row::Name(listed) if reading.aged => self
+                ListedRow::Shown(listed) if reading.aged => self
                     .again(listed)?
-                    .map(|listed| add(offset, &Row::Name(&listed))),
+                    .map(|listed| add(offset, &ListedRow::Shown(&listed))),
                 row => Some(add(offset, &row)),
             };
             if full == Some(true) {

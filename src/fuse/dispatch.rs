@@ -1,264 +1,369 @@
-//! Dispatch: each operation of a request is a call of the service and a reply, at once or, where
-//! it may wait, by a worker.
+//! Dispatch: for each operation, which call of the service serves it, whether that may block,
+//! and as what it is counted. The only list of all operations outside the transports.
 
 use std::sync::Arc;
 
 use fuser::Errno;
 
 use super::access::Caller;
-use super::directories::Row;
-use super::reply::{Body, Listing, Reply};
-use super::request::{Operation, Request};
-use super::requests::Kind;
+use super::coherence::Coherent;
+use super::directories::ListedRow;
+use super::op_counters::OperationKind;
+use super::reply::{Reply, ReplySlot};
+use super::request::{EntryOperation, FileOperation, InodeOperation, Operation, Request};
 use super::service::{Service, file_type};
-use super::syncs::Task;
-use super::transport::{Pending, Runner, Waits};
+use super::task::{Executor, Task, TaskKind};
+use super::transport::encode::{DirentRow, ListingBuffer};
 
-/// Serves a request: here, or by whoever does what may wait.
+/// Serves a request: on this thread, or on the executor's if it may block.
 pub(super) fn serve(
     service: &Arc<Service>,
-    runner: &mut impl Runner,
+    executor: &mut impl Executor,
     request: Request,
-    mut slot: impl Pending,
+    slot: impl ReplySlot,
 ) {
-    service.requests.count(kind(&request.operation));
-    if let Some(waits) = waits(service, &request) {
-        if let Operation::Read(handle, offset, size) = request.operation
-            && let Some(read) = service.read_at_hand(handle, offset, slot.place(room(size)))
-        {
-            return slot.answer(Body::InPlace(read));
-        }
-        let service = Arc::clone(service);
-        let task = move || {
-            if let Some(rest) = perform(&service, request, slot) {
-                rest();
-            }
-        };
-        return runner.run(waits, Box::new(task));
-    }
-    if let Some(rest) = perform(service, request, slot) {
-        runner.run(Waits::Changes, rest);
-    }
-}
-
-fn room(size: u32) -> usize {
-    usize::try_from(size).unwrap_or(usize::MAX)
-}
-
-/// As what a request is counted.
-fn kind(operation: &Operation) -> Kind {
-    match operation {
-        Operation::Lookup(_) => Kind::Lookup,
-        Operation::Attributes => Kind::Attributes,
-        Operation::Set(_) => Kind::Set,
-        Operation::MakeDirectory(..) => Kind::Make,
-        Operation::Remove(..) => Kind::Remove,
-        Operation::Rename(..) => Kind::Rename,
-        Operation::Open(_) => Kind::Open,
-        Operation::Create(..) => Kind::Create,
-        Operation::Read(..) => Kind::Read,
-        Operation::Write(..) => Kind::Write,
-        Operation::Flush(_) => Kind::Flush,
-        Operation::Release(_) => Kind::Release,
-        Operation::Sync(_) => Kind::Sync,
-        Operation::List(..) => Kind::List,
-        Operation::SyncDirectory => Kind::SyncDirectory,
-        Operation::Extended(..) | Operation::ExtendedNames(_) => Kind::Extended,
-        Operation::Space => Kind::Space,
-        Operation::ReadLink
-        | Operation::MakeFile(..)
-        | Operation::SetExtended(..)
-        | Operation::Access(_)
-        | Operation::Seek(..)
-        | Operation::Allocate(..)
-        | Operation::Destroy
-        | Operation::Refused(_) => Kind::Other,
-    }
-}
-
-/// Whether a request may wait for the disk, or keep a processor busy for long, and for what.
-fn waits(service: &Service, request: &Request) -> Option<Waits> {
-    let (waits, kind) = match &request.operation {
-        Operation::Read(handle, ..) => (service.may_wait(*handle), Waits::Reads),
-        Operation::Write(handle, ..)
-        | Operation::Sync(handle)
-        | Operation::Flush(handle)
-        | Operation::Allocate(handle, ..) => (service.may_wait(*handle), Waits::Changes),
-        Operation::Release(handle) => (service.release_may_wait(*handle), Waits::Changes),
-        Operation::Remove(name, _) => (service.remove_may_wait(request.ino, name), Waits::Changes),
-        Operation::Rename(_, _, from, _) => {
-            (service.rename_may_wait(request.ino, from), Waits::Changes)
-        }
-        Operation::Open(flags) => (service.open_may_wait(request.ino, *flags), Waits::Reads),
-        Operation::Attributes => (service.stat_may_wait(request.ino), Waits::Changes),
-        Operation::Set(setting) => (service.set_may_wait(request.ino, setting), Waits::Changes),
-        Operation::Create(name, ..)
-        | Operation::MakeFile(name, _)
-        | Operation::MakeDirectory(name, _) => {
-            (service.create_may_wait(request.ino, name), Waits::Changes)
-        }
-        _ => return None,
-    };
-    waits.then_some(kind)
-}
-
-/// Does what is asked for, up to what may wait for the disk, which it gives back.
-fn perform(service: &Arc<Service>, request: Request, mut slot: impl Pending) -> Option<Task> {
     let Request {
         caller,
         ino,
         operation,
     } = request;
+    let call = Call {
+        service,
+        executor,
+        slot,
+    };
     match operation {
-        Operation::Lookup(name) => {
-            let entry = service.look_up(caller, ino, &name);
-            slot.answer(entry.map(|entry| Reply::entry(&entry)));
+        Operation::Entry(operation) => call.entry(caller, ino, operation),
+        Operation::Inode(operation) => call.inode(caller, ino, operation),
+        Operation::File(handle, operation) => call.file(ino, handle, operation),
+        Operation::Space => call.now(OperationKind::Space, Service::space),
+        Operation::Destroy => call.now(OperationKind::Other, |_| Ok(())),
+        Operation::Unsupported(error) => {
+            call.now(OperationKind::Other, |_| Err::<(), Errno>(error));
         }
-        Operation::Access(mask) => slot.answer(service.access(caller, ino, mask)),
-        Operation::Attributes => {
-            let entry = service.stat(ino);
-            slot.answer(entry.map(|entry| Reply::attributes(&entry)));
-        }
-        Operation::Set(setting) => {
-            let set = service.set(caller, ino, setting);
-            answer_changed(
-                service,
-                slot,
-                set.map(|(entry, changed)| (Reply::attributes(&entry), changed)),
-            );
-        }
-        Operation::ReadLink => slot.answer(service.read_link(ino)),
-        Operation::MakeFile(name, mode) => {
-            let entry = service.make_file(caller, ino, &name, mode);
-            slot.answer(entry.map(|entry| Reply::entry(&entry)));
-        }
-        Operation::MakeDirectory(name, mode) => {
-            let done = service.make_directory(caller, ino, &name, mode);
-            answer_changed(
-                service,
-                slot,
-                done.map(|(entry, changed)| (Reply::entry(&entry), changed)),
-            );
-        }
-        Operation::Remove(name, directory) => {
-            let removed = service.remove(caller, ino, &name, directory);
-            answer_changed(service, slot, removed.map(with_nothing));
-        }
-        Operation::Rename(parent, flags, from, to) => {
-            let renamed = service.rename(caller, (ino, &from), (parent, &to), flags);
-            answer_changed(service, slot, renamed.map(with_nothing));
-        }
-        Operation::Open(flags) => {
-            let opened = service.open(caller, ino, flags);
-            let opened = opened.map(|opened| {
-                let stale = opened.stale.into_iter().collect();
-                (Reply::opened(&opened), stale)
-            });
-            answer_changed(service, slot, opened);
-        }
-        Operation::Create(name, mode, flags) => {
-            let created = service.create(caller, ino, &name, mode, flags);
-            slot.answer(created.map(|(entry, opened)| Reply::created(&entry, &opened)));
-        }
-        Operation::Read(handle, offset, size) => {
-            let read = service.read(handle, offset, slot.place(room(size)));
-            slot.answer(read.map(Body::InPlace));
-        }
-        Operation::Write(handle, offset, drops) => {
-            let written = service.write(handle, offset, slot.payload(), drops);
-            slot.answer(written.map(Reply::size));
-        }
-        Operation::Release(handle) => {
-            let changed = service.release(ino, handle);
-            answer_changed(service, slot, Ok(with_nothing(changed)));
-        }
-        Operation::Flush(handle) => {
-            answer_changed(service, slot, service.flush(ino, handle).map(with_nothing));
-        }
-        Operation::Sync(handle) => {
-            let answer = Box::new(move |synced| slot.answer(synced));
-            return service.sync(ino, handle, answer);
-        }
-        Operation::SyncDirectory => {
-            let answer = Box::new(move |synced| slot.answer(synced));
-            return service.sync_directory(ino, answer);
-        }
-        Operation::Extended(name, size) => {
-            let value = service.extended(caller, ino, &name);
-            slot.answer(value.map(|value| Reply::extended(value, size)));
-        }
-        Operation::ExtendedNames(size) => {
-            let names = service.extended_names(ino);
-            slot.answer(names.map(|names| Reply::extended(names, size)));
-        }
-        Operation::SetExtended(name, value) => {
-            slot.answer(service.set_extended(ino, &name, value.as_deref()));
-        }
-        Operation::List(offset, size, plus) => {
-            let listed = list(service, (caller, ino), offset, size, plus);
-            answer_changed(service, slot, listed);
-        }
-        Operation::Refused(error) => slot.answer(error),
-        other => slot.answer(at_once(service, &other)),
-    }
-    None
-}
-
-/// The answer to what changes nothing that the kernel keeps, and nothing but an open file.
-fn at_once(service: &Service, operation: &Operation) -> Reply {
-    match *operation {
-        Operation::Space => service.space().map(|space| Reply::space(&space)).into(),
-        Operation::Seek(handle, offset, wanted) => service
-            .seek(handle, offset, wanted)
-            .map(Reply::offset)
-            .into(),
-        Operation::Allocate(handle, offset, len, flags) => {
-            service.allocate(handle, flags, offset, len).into()
-        }
-        // The mount has ended.
-        _ => ().into(),
     }
 }
 
-fn with_nothing(changed: Vec<u64>) -> (Reply, Vec<u64>) {
-    (().into(), changed)
+/// A request that is being served.
+struct Call<'a, E, S> {
+    service: &'a Arc<Service>,
+    executor: &'a mut E,
+    slot: S,
 }
 
-/// Answers once the kernel knows what changed.
-fn answer_changed(service: &Service, slot: impl Pending, done: Result<(Reply, Vec<u64>), Errno>) {
+impl<E: Executor, S: ReplySlot> Call<'_, E, S> {
+    /// Serves what a caller asks for in a directory.
+    fn entry(self, caller: Caller, ino: u64, operation: EntryOperation) {
+        let service = self.service;
+        match operation {
+            EntryOperation::Lookup(name) => {
+                self.now(OperationKind::Lookup, |service| {
+                    service.look_up(caller, ino, &name)
+                });
+            }
+            EntryOperation::MakeFile { name, mode } => {
+                let blocks = service.create_may_block(ino, &name);
+                self.change(OperationKind::Other, blocks, move |service, _| {
+                    service.make_file(caller, ino, &name, mode)
+                });
+            }
+            EntryOperation::MakeDirectory { name, mode } => {
+                let blocks = service.create_may_block(ino, &name);
+                self.change(OperationKind::Make, blocks, move |service, _| {
+                    service.make_directory(caller, ino, &name, mode)
+                });
+            }
+            EntryOperation::RemoveFile(name) => {
+                let blocks = service.remove_may_block(ino, &name);
+                self.change(OperationKind::Remove, blocks, move |service, _| {
+                    service.remove_file(caller, ino, &name)
+                });
+            }
+            EntryOperation::RemoveDirectory(name) => {
+                let blocks = service.remove_may_block(ino, &name);
+                self.change(OperationKind::Remove, blocks, move |service, _| {
+                    service.remove_directory(caller, ino, &name)
+                });
+            }
+            EntryOperation::Rename {
+                name,
+                to_directory,
+                to_name,
+                flags,
+            } => {
+                let blocks = service.rename_may_block(ino, &name);
+                self.change(OperationKind::Rename, blocks, move |service, _| {
+                    service.rename(caller, (ino, &name), (to_directory, &to_name), flags)
+                });
+            }
+            EntryOperation::Create { name, mode, flags } => {
+                let blocks = service.create_may_block(ino, &name);
+                self.change(OperationKind::Create, blocks, move |service, _| {
+                    service.create(caller, ino, &name, mode, flags)
+                });
+            }
+        }
+    }
+
+    /// Serves what a caller asks about an inode.
+    fn inode(self, caller: Caller, ino: u64, operation: InodeOperation) {
+        let service = self.service;
+        match operation {
+            InodeOperation::Attributes => {
+                let blocks = service.stat_may_block(ino);
+                self.change(OperationKind::Attributes, blocks, move |service, _| {
+                    service.stat(ino)
+                });
+            }
+            InodeOperation::SetAttributes(request) => {
+                let blocks = service.set_may_block(ino, &request);
+                self.change(OperationKind::Set, blocks, move |service, _| {
+                    service.set(caller, ino, request)
+                });
+            }
+            InodeOperation::ReadLink => {
+                self.now(OperationKind::Other, |service| service.read_link(ino));
+            }
+            InodeOperation::Access(mask) => {
+                self.now(OperationKind::Other, |service| {
+                    service.access(caller, ino, mask)
+                });
+            }
+            InodeOperation::Open(flags) => {
+                let blocks = service.open_may_block(ino, flags);
+                self.read(OperationKind::Open, blocks, move |service, _| {
+                    service.open(caller, ino, flags)
+                });
+            }
+            InodeOperation::List {
+                offset,
+                bytes,
+                plus,
+            } => {
+                self.now(OperationKind::List, |service| {
+                    let listing = ListingBuffer::new(bytes, plus);
+                    list(service, (caller, ino), offset, listing, plus)
+                });
+            }
+            InodeOperation::SyncDirectory => {
+                self.sync(OperationKind::SyncDirectory, false, move |service, slot| {
+                    service.sync_directory(ino, Box::new(|synced| slot.reply(synced.into())))
+                });
+            }
+            InodeOperation::GetXattr { name, bytes } => {
+                self.now(OperationKind::Extended, |service| {
+                    let value = service.extended(caller, ino, &name)?;
+                    Ok(Reply::Xattr { value, room: bytes })
+                });
+            }
+            InodeOperation::ListXattr { bytes } => {
+                self.now(OperationKind::Extended, |service| {
+                    let value = service.extended_names(ino)?;
+                    Ok(Reply::Xattr { value, room: bytes })
+                });
+            }
+            InodeOperation::SetXattr { name, value } => {
+                self.now(OperationKind::Other, |service| {
+                    service.set_extended(ino, &name, value.as_deref())
+                });
+            }
+        }
+    }
+
+    /// Serves what a caller asks about an open file.
+    fn file(mut self, ino: u64, handle: u64, operation: FileOperation) {
+        let service = self.service;
+        match operation {
+            FileOperation::Read { offset, bytes } => {
+                let blocks = service.may_block(handle);
+                let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+                if blocks
+                    && let Some(read) =
+                        service.read_at_hand(handle, offset, self.slot.buffer(bytes))
+                {
+                    return self.now(OperationKind::Read, |_| Ok(Reply::InPlace(read)));
+                }
+                self.read(OperationKind::Read, blocks, move |service, slot| {
+                    let read = service.read(handle, offset, slot.buffer(bytes));
+                    read.map(Reply::InPlace)
+                });
+            }
+            FileOperation::Write {
+                offset,
+                drops_privileges,
+            } => {
+                let blocks = service.may_block(handle);
+                self.change(OperationKind::Write, blocks, move |service, slot| {
+                    let bytes = slot.payload();
+                    let written = service.write(handle, offset, bytes, drops_privileges);
+                    written.map(Reply::Written)
+                });
+            }
+            FileOperation::Seek { offset, target } => {
+                self.now(OperationKind::Other, |service| {
+                    service.seek(handle, offset, target).map(Reply::Offset)
+                });
+            }
+            FileOperation::Allocate { offset, len, flags } => {
+                let blocks = service.may_block(handle);
+                self.change(OperationKind::Other, blocks, move |service, _| {
+                    service.allocate(handle, flags, offset, len)
+                });
+            }
+            FileOperation::Flush => {
+                let blocks = service.may_block(handle);
+                self.change(OperationKind::Flush, blocks, move |service, _| {
+                    service.flush(ino, handle)
+                });
+            }
+            FileOperation::Release => {
+                let blocks = service.release_may_block(handle);
+                self.change(OperationKind::Release, blocks, move |service, _| {
+                    Ok(service.release(ino, handle))
+                });
+            }
+            FileOperation::Sync => {
+                let blocks = service.may_block(handle);
+                self.sync(OperationKind::Sync, blocks, move |service, slot| {
+                    service.sync(ino, handle, Box::new(|synced| slot.reply(synced.into())))
+                });
+            }
+        }
+    }
+
+    /// Serves an operation that never blocks.
+    fn now<T: IntoAnswer>(
+        self,
+        kind: OperationKind,
+        work: impl FnOnce(&Service) -> Result<T, Errno>,
+    ) {
+        self.service.counters.count(kind);
+        reply(self.service, self.slot, work(self.service));
+    }
+
+    /// Serves an operation that may block for reading.
+    fn read<T: IntoAnswer>(
+        self,
+        kind: OperationKind,
+        blocks: bool,
+        work: impl FnOnce(&Service, &mut S) -> Result<T, Errno> + Send + 'static,
+    ) {
+        self.run(kind, blocks.then_some(TaskKind::Read), work);
+    }
+
+    /// Serves an operation that may block while it changes something.
+    fn change<T: IntoAnswer>(
+        self,
+        kind: OperationKind,
+        blocks: bool,
+        work: impl FnOnce(&Service, &mut S) -> Result<T, Errno> + Send + 'static,
+    ) {
+        self.run(kind, blocks.then_some(TaskKind::Change), work);
+    }
+
+    fn run<T: IntoAnswer>(
+        mut self,
+        kind: OperationKind,
+        blocks: Option<TaskKind>,
+        work: impl FnOnce(&Service, &mut S) -> Result<T, Errno> + Send + 'static,
+    ) {
+        self.service.counters.count(kind);
+        let Some(blocks) = blocks else {
+            let done = work(self.service, &mut self.slot);
+            return reply(self.service, self.slot, done);
+        };
+        let (service, mut slot) = (Arc::clone(self.service), self.slot);
+        let task = move || {
+            let done = work(&service, &mut slot);
+            reply(&service, slot, done);
+        };
+        self.executor.run(blocks, Box::new(task));
+    }
+
+    /// Serves an fsync. `begin` answers the slot once everything before is durable, and returns
+    /// the flush that somebody must run for that, if nobody else does. `begin` itself may block.
+    fn sync(
+        self,
+        kind: OperationKind,
+        blocks: bool,
+        begin: impl FnOnce(&Arc<Service>, S) -> Option<Task> + Send + 'static,
+    ) {
+        self.service.counters.count(kind);
+        let (service, slot) = (Arc::clone(self.service), self.slot);
+        if blocks {
+            let task = move || {
+                if let Some(flush) = begin(&service, slot) {
+                    flush();
+                }
+            };
+            return self.executor.run(TaskKind::Change, Box::new(task));
+        }
+        if let Some(flush) = begin(&service, slot) {
+            self.executor.run(TaskKind::Change, flush);
+        }
+    }
+}
+
+/// A reply, and what the kernel must drop before it.
+type Answer = Coherent<Reply>;
+
+/// What the service returns.
+trait IntoAnswer {
+    fn into_answer(self) -> Answer;
+}
+
+impl<T: Into<Reply>> IntoAnswer for T {
+    fn into_answer(self) -> Answer {
+        Coherent::unchanged(self.into())
+    }
+}
+
+impl<T: Into<Reply>> IntoAnswer for Coherent<T> {
+    fn into_answer(self) -> Answer {
+        self.map(T::into)
+    }
+}
+
+/// Replies, once the kernel has dropped what is not valid any more.
+fn reply(service: &Service, slot: impl ReplySlot, done: Result<impl IntoAnswer, Errno>) {
     match done {
-        Ok((reply, changed)) => {
-            let answer = Box::new(move || slot.answer(reply));
-            service.kernel.answer(changed, answer);
+        Ok(answer) => {
+            let Answer { value, stale } = answer.into_answer();
+            let reply = Box::new(move || slot.reply(value));
+            service.kernel.answer(stale, reply);
         }
-        Err(error) => slot.answer(error),
+        Err(error) => slot.reply(Reply::Error(error)),
     }
 }
 
+/// Lists a directory from an offset on, as far as there is room in `listing`.
 fn list(
     service: &Service,
     (caller, ino): (Caller, u64),
     offset: u64,
-    size: u32,
+    mut listing: ListingBuffer,
     plus: bool,
-) -> Result<(Reply, Vec<u64>), Errno> {
-    let mut listing = Listing::new(size, plus);
-    let stale = service.list(caller, ino, offset, |next, row, permissions| match row {
-        Row::Name(row) if plus => {
-            let entry = service.entry(permissions, &row.found);
-            let attributes = &entry.attributes;
-            let named = (attributes.ino.0, next, attributes.kind);
-            let full = listing.add(named, &row.name, Some(&entry));
-            if full {
-                // The kernel was not told after all.
-                service.inodes.forget(entry.node, 1);
+) -> Result<Coherent<Vec<u8>>, Errno> {
+    let listed = service.list(caller, ino, offset, |next, row, permissions| {
+        let dirent = |ino, kind| DirentRow {
+            ino,
+            next,
+            kind,
+            name: row.name(),
+        };
+        match row {
+            ListedRow::Shown(shown) if plus => {
+                let entry = service.entry(permissions, &shown.found);
+                let attributes = &entry.shown.attributes;
+                let full = listing.add(&dirent(attributes.ino.0, attributes.kind), Some(&entry));
+                if full {
+                    // The kernel does not learn of this lookup.
+                    service.inodes.forget(entry.node, 1);
+                }
+                full
             }
-            full
-        }
-        row => {
-            let named = (row.number(), next, file_type(row.kind()));
-            listing.add(named, row.name(), None)
+            row => listing.add(&dirent(row.number(), file_type(row.kind())), None),
         }
     })?;
-    Ok((listing.done(), stale))
+    Ok(listed.map(|()| listing.into_bytes()))
 }

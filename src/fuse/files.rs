@@ -5,23 +5,16 @@ use std::sync::Arc;
 use fuser::{Errno, FopenFlags};
 
 use super::access::{Caller, EXECUTE, READ, WRITE};
+use super::coherence::Coherent;
 use super::handles::{File, OPEN_MAX, most_each};
 use super::passthrough::Way;
-use super::service::{Entry, Service, logged};
-use super::syncs::{Answer, Task};
+use super::reply::{EntryReply, OpenReply};
+use super::service::{Service, logged};
+use super::syncs::Answer;
+use super::task::Task;
 use crate::tree::{
     Access, Attributes, Caching, Direct, FileKind, Handle, Outcome, Place, TreeError,
 };
-
-/// A file that was opened.
-pub(super) struct Opened {
-    pub(super) number: u64,
-    pub(super) flags: FopenFlags,
-    /// The number of the file behind it, if the kernel reads and writes that by itself.
-    pub(super) backing: Option<u32>,
-    /// An inode of which the kernel must drop what it caches before this is answered.
-    pub(super) stale: Option<u64>,
-}
 
 /// The access that open(2)'s flags ask for.
 pub(super) fn access(flags: i32) -> Access {
@@ -55,7 +48,7 @@ impl Service {
         ino: u64,
         handle: Arc<Handle>,
         access: Access,
-    ) -> Result<Opened, Errno> {
+    ) -> Result<Coherent<OpenReply>, Errno> {
         let through_us = self.inodes.is_through_us(ino);
         let direct = self.tree.direct(&handle);
         let upload = matches!(direct, Some(Direct::Upload(_)));
@@ -98,11 +91,13 @@ impl Service {
             caching,
         };
         let stale = self.inodes.keep(ino, cached) && caching == Caching::Writing;
-        Ok(Opened {
-            number: self.files.insert(file),
-            flags,
-            backing,
-            stale: stale.then_some(ino),
+        Ok(Coherent {
+            value: OpenReply {
+                handle: self.files.insert(file),
+                flags,
+                backing,
+            },
+            stale: stale.then_some(ino).into_iter().collect(),
         })
     }
 
@@ -116,7 +111,12 @@ impl Service {
 
     /// open(2). What vanished since the kernel looked it up is stale rather than missing: the
     /// kernel then looks again, and creates it if it was asked to.
-    pub(super) fn open(&self, caller: Caller, ino: u64, flags: i32) -> Result<Opened, Errno> {
+    pub(super) fn open(
+        &self,
+        caller: Caller,
+        ino: u64,
+        flags: i32,
+    ) -> Result<Coherent<OpenReply>, Errno> {
         let opened = self.open_found(caller, ino, flags);
         opened.map_err(|error| {
             if error.code() == libc::ENOENT {
@@ -134,7 +134,12 @@ impl Service {
         self.files.admit(caller.uid, most)
     }
 
-    fn open_found(&self, caller: Caller, ino: u64, flags: i32) -> Result<Opened, Errno> {
+    fn open_found(
+        &self,
+        caller: Caller,
+        ino: u64,
+        flags: i32,
+    ) -> Result<Coherent<OpenReply>, Errno> {
         self.may_open(caller)?;
         let place = self.place(ino)?;
         let (access, wanted) = (access(flags), wanted(flags));
@@ -171,7 +176,7 @@ impl Service {
         name: &std::ffi::OsStr,
         mode: u32,
         flags: i32,
-    ) -> Result<(Entry, Opened), Errno> {
+    ) -> Result<Coherent<(EntryReply, OpenReply)>, Errno> {
         self.may_open(caller)?;
         let parent = self.place(parent)?;
         let permissions = self.may(caller, &parent, WRITE | EXECUTE)?;
@@ -189,7 +194,7 @@ impl Service {
         let opened = self.opened(caller.uid, ino, handle, Access::Write);
         // The kernel is not told of it after all.
         let opened = opened.inspect_err(|_| self.inodes.forget(ino, 1))?;
-        Ok((entry, opened))
+        Ok(opened.map(|opened| (entry, opened)))
     }
 
     /// read(2); how much was read.
@@ -228,10 +233,11 @@ impl Service {
     }
 
     /// close(2) of one descriptor; the inodes that the kernel must be told of.
-    pub(super) fn flush(&self, ino: u64, number: u64) -> Result<Vec<u64>, Errno> {
+    pub(super) fn flush(&self, ino: u64, number: u64) -> Result<Coherent<()>, Errno> {
         let handle = self.handle(number)?;
         let outcome = self.tree.flush(&handle);
-        self.written(ino, outcome.map_err(|error| logged(&error)))
+        let stale = self.written(ino, outcome.map_err(|error| logged(&error)))?;
+        Ok(Coherent { value: (), stale })
     }
 
     /// fsync(2), answered once everything before is durable and the kernel knows what changed.
@@ -272,9 +278,9 @@ impl Service {
     }
 
     /// The last close(2).
-    pub(super) fn release(&self, ino: u64, number: u64) -> Vec<u64> {
+    pub(super) fn release(&self, ino: u64, number: u64) -> Coherent<()> {
         let Some(file) = self.files.remove(number) else {
-            return Vec::new();
+            return Coherent::unchanged(());
         };
         let passed = file.direct.is_some();
         self.passthrough
@@ -284,6 +290,9 @@ impl Service {
             self.inodes.allow(ino);
         }
         let outcome = self.tree.release(&file.handle);
-        self.settle(ino, &outcome)
+        Coherent {
+            value: (),
+            stale: self.settle(ino, &outcome),
+        }
     }
 }

@@ -7,27 +7,20 @@ use std::time::{Duration, SystemTime};
 use fuser::{Errno, FileAttr, FileType, INodeNo};
 
 use super::access::{EXECUTE, Owner};
+use super::coherence::Kernel;
 use super::directories::Directories;
 use super::errno::errno;
 use super::handles::Files;
 use super::inodes::{Inodes, TOP};
-use super::notify::Kernel;
+use super::op_counters::OperationCounters;
 use super::passthrough::Passthrough;
-use super::requests::Requests;
+use super::reply::{AttributesReply, EntryReply};
 use super::syncs::Syncs;
 use crate::tree::{Attributes, FileKind, Found, Outcome, Permissions, Place, Tree, TreeError};
 
 /// How long the kernel keeps what lasts until it is told otherwise: for practical purposes,
 /// for ever.
 const LASTING: Duration = Duration::from_hours(1);
-
-/// A name resolved, for the kernel.
-pub(super) struct Entry {
-    /// By which number the kernel knows it.
-    pub(super) node: u64,
-    pub(super) attributes: FileAttr,
-    pub(super) lifetime: Duration,
-}
 
 /// What answers requests, of whichever transport.
 #[derive(Debug)]
@@ -40,7 +33,7 @@ pub(super) struct Service {
     pub(super) kernel: Kernel,
     pub(super) passthrough: Passthrough,
     pub(super) syncs: Syncs,
-    pub(super) requests: Arc<Requests>,
+    pub(super) counters: Arc<OperationCounters>,
     /// How the mount is served, for people.
     pub(super) served: OnceLock<Vec<String>>,
 }
@@ -57,7 +50,7 @@ impl Service {
             kernel,
             passthrough: Passthrough::default(),
             syncs: Syncs::default(),
-            requests: Arc::default(),
+            counters: Arc::default(),
             served: OnceLock::new(),
         }
     }
@@ -90,20 +83,22 @@ impl Service {
     }
 
     /// Tells the kernel once more of a place in a directory with these permissions.
-    pub(super) fn entry(&self, directory: Permissions, found: &Found) -> Entry {
+    pub(super) fn entry(&self, directory: Permissions, found: &Found) -> EntryReply {
         let node = self.inodes.look_up(&found.place);
         let lasting = found.lasting && directory.allow_all(EXECUTE);
-        self.shown_as(node, &found.attributes, lasting)
+        EntryReply {
+            node,
+            shown: self.shown_as(node, &found.attributes, lasting),
+        }
     }
 
     /// Attributes for the kernel. A file that became another place keeps its number for as long
     /// as it is open: whoever has it open finds the same file.
-    fn shown_as(&self, node: u64, attributes: &Attributes, lasting: bool) -> Entry {
+    fn shown_as(&self, node: u64, attributes: &Attributes, lasting: bool) -> AttributesReply {
         let mut attributes = self.attributes(attributes);
         let made = self.number_made(node);
         attributes.ino = made.map_or(attributes.ino, INodeNo);
-        Entry {
-            node,
+        AttributesReply {
             attributes,
             lifetime: lifetime(lasting && made.is_none()),
         }
@@ -131,18 +126,18 @@ impl Service {
     }
 
     /// What stat shows of an inode, and for how long.
-    pub(super) fn stat(&self, ino: u64) -> Result<Entry, Errno> {
+    pub(super) fn stat(&self, ino: u64) -> Result<AttributesReply, Errno> {
         let place = self.inodes.place(ino);
         let shown = self.shown(ino)?;
         // What is being written changes with every write, which comes to us.
         // Of the top the kernel asks each time: registries stat it to learn whether we live.
         let settled = ino != TOP && matches!(place, Some(Place::Node(_) | Place::Plain(_)));
-        let mut entry = self.shown_as(ino, &shown, settled);
+        let mut reply = self.shown_as(ino, &shown, settled);
         if place.is_none() {
             // It was removed, and is open still.
-            entry.attributes.nlink = 0;
+            reply.attributes.nlink = 0;
         }
-        Ok(entry)
+        Ok(reply)
     }
 
     /// Takes note of what an operation on `place` changed; the inodes that the kernel must be

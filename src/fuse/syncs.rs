@@ -16,9 +16,6 @@ const COMPANY: Duration = Duration::from_micros(200);
 /// An answer that waits for the flush.
 pub(super) type Answer = Box<dyn FnOnce(Result<(), Errno>) + Send>;
 
-/// What waits for a disk or works for long.
-pub(super) type Task = Box<dyn FnOnce() + Send>;
-
 /// Those who wait.
 #[derive(Default)]
 pub(super) struct Syncs(Mutex<Waiting>);

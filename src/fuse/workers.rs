@@ -9,25 +9,25 @@ use std::thread::JoinHandle;
 use parking_lot::{Condvar, Mutex};
 
 use super::service::guarded;
-use super::syncs::Task;
+use super::task::Task;
 
 /// Workers. They run on the processors that whoever asks for them runs on.
 pub(super) struct Workers {
     name: &'static str,
     /// How many there may be.
     most: usize,
-    shared: Arc<Shared>,
+    shared: Arc<WorkersState>,
     threads: Vec<JoinHandle<()>>,
 }
 
 #[derive(Default)]
-struct Shared {
-    tasks: Mutex<Tasks>,
+struct WorkersState {
+    tasks: Mutex<TaskQueue>,
     more: Condvar,
 }
 
 #[derive(Default)]
-struct Tasks {
+struct TaskQueue {
     waiting: VecDeque<Task>,
     idle: usize,
     over: bool,
@@ -100,7 +100,7 @@ fn run(task: Task) {
     });
 }
 
-impl Shared {
+impl WorkersState {
     fn work(&self) {
         let mut tasks = self.tasks.lock();
         loop {

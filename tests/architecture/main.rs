@@ -68,12 +68,12 @@ const CONFINED: [(&str, &[&str]); 10] = [
     (
         "unsafe ",
         &[
-            "fuse/transport/ring/queue.rs",
+            "fuse/transport/queue.rs",
             "fuse/connection.rs",
             "blobs/local/lease.rs",
         ],
     ),
-    ("io_uring::", &["fuse/transport/ring/queue.rs"]),
+    ("io_uring::", &["fuse/transport/queue.rs"]),
     ("\"_layers\"", &["layout.rs"]),
     ("\"_manifests\"", &["layout.rs"]),
     ("\"_uploads\"", &["layout.rs"]),

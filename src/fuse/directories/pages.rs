@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::Row;
+use super::ListedRow;
 use crate::tree::{Listed, Named};
 
 /// Names read at once, with attributes and alone.
@@ -95,7 +95,7 @@ pub(super) struct Page {
 
 impl Page {
     /// The row at a place.
-    pub(super) fn row(&self, place: usize) -> Option<Row<'_>> {
+    pub(super) fn row(&self, place: usize) -> Option<ListedRow<'_>> {
         self.names.get(place)
     }
 
@@ -130,10 +130,10 @@ impl Names {
         }
     }
 
-    fn get(&self, at: usize) -> Option<Row<'_>> {
+    fn get(&self, at: usize) -> Option<ListedRow<'_>> {
         match self {
-            Self::Shown(rows) => rows.get(at).map(Row::Name),
-            Self::Bare(rows) => rows.get(at).map(Row::Bare),
+            Self::Shown(rows) => rows.get(at).map(ListedRow::Shown),
+            Self::Bare(rows) => rows.get(at).map(ListedRow::Bare),
         }
     }
 

@@ -13,14 +13,15 @@ use std::sync::Arc;
 use fuser::Errno;
 use parking_lot::{Condvar, Mutex};
 
-use super::{Pending, Runner, Waits};
+use super::decode::{self, RequestFrame};
+use super::encode::{EncodedBody, EncodedReply};
 use crate::fuse::connection;
 use crate::fuse::dispatch;
 use crate::fuse::negotiation::WRITE_BYTES;
-use crate::fuse::reply::{Body, Reply};
-use crate::fuse::request::{Frame, Operation, Request};
+use crate::fuse::reply::{Reply, ReplySlot};
+use crate::fuse::request::{FileOperation, Operation};
 use crate::fuse::service::{Service, guarded};
-use crate::fuse::syncs::Task;
+use crate::fuse::task::{Executor, Task, TaskKind};
 
 /// Threads that read at first.
 const READERS: usize = 8;
@@ -37,14 +38,14 @@ const REQUEST_BYTES: usize = WRITE_BYTES as usize + 4096;
 struct Device {
     service: Arc<Service>,
     connection: OwnedFd,
-    threads: Mutex<Threads>,
+    threads: Mutex<DeviceThreads>,
     /// Wakes who waits for the end.
     ended: Condvar,
     buffers: Mutex<Vec<Vec<u8>>>,
 }
 
 #[derive(Default)]
-struct Threads {
+struct DeviceThreads {
     /// How many there are, how many of them were not seen yet, and how many read or are about to.
     alive: usize,
     starting: usize,
@@ -61,11 +62,11 @@ struct Lane {
     waiting: VecDeque<Task>,
 }
 
-impl Threads {
-    fn lane(&mut self, waits: Waits) -> &mut Lane {
-        match waits {
-            Waits::Reads => &mut self.reads,
-            Waits::Changes => &mut self.changes,
+impl DeviceThreads {
+    fn lane(&mut self, kind: TaskKind) -> &mut Lane {
+        match kind {
+            TaskKind::Read => &mut self.reads,
+            TaskKind::Change => &mut self.changes,
         }
     }
 }
@@ -144,15 +145,15 @@ impl Device {
         while !self.is_spare()
             && let Some(len) = receive(channel, &mut buffer)?
         {
-            let frame = Frame::split(buffer.get(..len).unwrap_or_default());
+            let frame = RequestFrame::split(buffer.get(..len).unwrap_or_default());
             if let Some(forgotten) = frame.forgotten() {
                 for (ino, count) in forgotten {
                     self.service.inodes.forget(ino, count);
                 }
                 continue;
             }
-            let (request, payload) = (Request::read(&frame), frame.payload_range());
-            let mut slot = Slot {
+            let (request, payload) = (decode::request(&frame), frame.payload_range());
+            let mut slot = DeviceSlot {
                 device: Arc::clone(self),
                 channel: Arc::clone(channel),
                 unique: frame.unique(),
@@ -160,12 +161,15 @@ impl Device {
                 payload,
                 answered: false,
             };
-            if matches!(request.operation, Operation::Write(..)) {
+            if matches!(
+                request.operation,
+                Operation::File(_, FileOperation::Write { .. })
+            ) {
                 slot.buffer = Some(std::mem::replace(&mut buffer, self.buffer()));
             }
             // A panic drops the slot, which tells the kernel.
             let _told = guarded(|| {
-                dispatch::serve(&self.service, &mut Thread(self), request, slot);
+                dispatch::serve(&self.service, &mut DeviceThread(self), request, slot);
                 Ok(())
             });
         }
@@ -195,41 +199,41 @@ impl Device {
 
     /// Whether this thread may do a task of a kind now, since others read. If not, the task
     /// waits for one of its kind that is done.
-    fn leave(self: &Arc<Self>, waits: Waits, task: Task) -> Option<Task> {
+    fn leave(self: &Arc<Self>, kind: TaskKind, task: Task) -> Option<Task> {
         let mut threads = self.threads.lock();
-        if threads.lane(waits).running >= TASKS_MAX {
-            threads.lane(waits).waiting.push_back(task);
+        if threads.lane(kind).running >= TASKS_MAX {
+            threads.lane(kind).waiting.push_back(task);
             return None;
         }
         threads.reading -= 1;
-        threads.lane(waits).running += 1;
+        threads.lane(kind).running += 1;
         let enough = threads.reading + threads.starting >= READERS_MIN;
         drop(threads);
         if !enough && let Err(error) = self.start() {
-            return self.stay(waits, task, &error);
+            return self.stay(kind, task, &error);
         }
         Some(task)
     }
 
     /// The same where no thread can be started.
-    fn stay(&self, waits: Waits, task: Task, error: &io::Error) -> Option<Task> {
+    fn stay(&self, kind: TaskKind, task: Task, error: &io::Error) -> Option<Task> {
         log::error!("no thread for a request that may wait: {error}");
         let mut threads = self.threads.lock();
         // Better slow than never.
-        if threads.reading + threads.starting > 0 || threads.lane(waits).running == 1 {
+        if threads.reading + threads.starting > 0 || threads.lane(kind).running == 1 {
             return Some(task);
         }
         threads.reading += 1;
-        let lane = threads.lane(waits);
+        let lane = threads.lane(kind);
         lane.running -= 1;
         lane.waiting.push_back(task);
         None
     }
 
     /// The next task of a kind; without one this thread reads again.
-    fn next(&self, waits: Waits) -> Option<Task> {
+    fn next(&self, kind: TaskKind) -> Option<Task> {
         let mut threads = self.threads.lock();
-        let lane = threads.lane(waits);
+        let lane = threads.lane(kind);
         let task = lane.waiting.pop_front();
         if task.is_none() {
             lane.running -= 1;
@@ -240,18 +244,18 @@ impl Device {
 }
 
 /// A thread that has read a request.
-struct Thread<'a>(&'a Arc<Device>);
+struct DeviceThread<'a>(&'a Arc<Device>);
 
-impl Runner for Thread<'_> {
-    fn run(&mut self, waits: Waits, task: Task) {
-        let mut next = self.0.leave(waits, task);
+impl Executor for DeviceThread<'_> {
+    fn run(&mut self, kind: TaskKind, task: Task) {
+        let mut next = self.0.leave(kind, task);
         while let Some(task) = next {
             // A panic drops the answer, which tells the kernel.
             let _told = guarded(|| {
                 task();
                 Ok(())
             });
-            next = self.0.next(waits);
+            next = self.0.next(kind);
         }
     }
 }
@@ -272,7 +276,7 @@ fn receive(channel: &OwnedFd, buffer: &mut [u8]) -> io::Result<Option<usize>> {
 }
 
 /// The place for an answer.
-struct Slot {
+struct DeviceSlot {
     device: Arc<Device>,
     channel: Arc<OwnedFd>,
     unique: u64,
@@ -282,13 +286,13 @@ struct Slot {
     answered: bool,
 }
 
-impl Slot {
-    fn send(&mut self, reply: &Reply) {
+impl DeviceSlot {
+    fn send(&mut self, reply: &EncodedReply) {
         self.answered = true;
         let header = reply.header(self.unique);
         let body = match &reply.body {
-            Body::Bytes(bytes) => bytes.get(..).unwrap_or_default(),
-            Body::InPlace(len) => {
+            EncodedBody::Bytes(bytes) => bytes.get(..).unwrap_or_default(),
+            EncodedBody::InPlace(len) => {
                 let buffer = self.buffer.as_deref().unwrap_or_default();
                 buffer.get(..*len).unwrap_or_default()
             }
@@ -301,24 +305,24 @@ impl Slot {
     }
 }
 
-impl Pending for Slot {
+impl ReplySlot for DeviceSlot {
     fn payload(&self) -> &[u8] {
         let buffer = self.buffer.as_deref().unwrap_or_default();
         buffer.get(self.payload.clone()).unwrap_or_default()
     }
 
-    fn place(&mut self, len: usize) -> &mut [u8] {
+    fn buffer(&mut self, len: usize) -> &mut [u8] {
         let buffer = self.buffer.get_or_insert_with(|| self.device.buffer());
         let len = len.min(buffer.len());
         buffer.get_mut(..len).unwrap_or_default()
     }
 
-    fn answer(mut self, reply: impl Into<Reply>) {
+    fn reply(mut self, reply: Reply) {
         self.send(&reply.into());
     }
 }
 
-impl Drop for Slot {
+impl Drop for DeviceSlot {
     fn drop(&mut self) {
         if !self.answered {
             self.send(&Errno::EIO.into());

@@ -21,17 +21,14 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::process::setpriority_process;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-use super::{Pending, Runner, Waits};
+use super::decode;
+use super::encode::EncodedReply;
+use super::queue::{RingPayload, RingQueue};
 use crate::fuse::dispatch;
-use crate::fuse::reply::Reply;
-use crate::fuse::request::Request;
+use crate::fuse::reply::{Reply, ReplySlot};
 use crate::fuse::service::{Service, guarded};
-use crate::fuse::syncs::Task;
+use crate::fuse::task::{Executor, Task, TaskKind};
 use crate::fuse::workers::Workers;
-
-mod queue;
-
-use queue::{Payload, Queue};
 
 /// Requests that may be under way on one processor. The kernel does not send a lookup while so
 /// many others wait there for a disk, and it cannot be told to send more later: new entries get
@@ -48,12 +45,12 @@ const POSSIBLE: &str = "/sys/devices/system/cpu/possible";
 const ENABLED: &str = "/sys/module/fuse/parameters/enable_uring";
 
 /// What the threads of rings are to serve, once there is a mount.
-type Start = (Arc<OwnedFd>, Arc<Service>);
+type RingStart = (Arc<OwnedFd>, Arc<Service>);
 
 /// The rings of a mount.
 #[derive(Debug)]
 pub(in crate::fuse) struct Rings {
-    threads: Vec<(Sender<Start>, JoinHandle<()>)>,
+    threads: Vec<(Sender<RingStart>, JoinHandle<()>)>,
 }
 
 impl Rings {
@@ -110,13 +107,13 @@ fn processors() -> io::Result<std::ops::Range<u16>> {
 
 /// Where answers wait for the thread of the ring, which alone may submit them.
 struct Mailbox {
-    answers: Mutex<Vec<(usize, Reply)>>,
+    answers: Mutex<Vec<(usize, EncodedReply)>>,
     asleep: AtomicBool,
     wake: OwnedFd,
 }
 
 impl Mailbox {
-    fn put(&self, entry: usize, reply: Reply) {
+    fn put(&self, entry: usize, reply: EncodedReply) {
         self.answers.lock().push((entry, reply));
         if self.asleep.swap(false, Ordering::SeqCst) {
             // It cannot fail: the count is far from its end.
@@ -125,7 +122,7 @@ impl Mailbox {
     }
 
     /// Takes the answers, for which `taken` is the place, so that none is made for each.
-    fn take(&self, taken: &mut Vec<(usize, Reply)>) {
+    fn take(&self, taken: &mut Vec<(usize, EncodedReply)>) {
         std::mem::swap(&mut *self.answers.lock(), taken);
     }
 
@@ -141,28 +138,28 @@ impl Mailbox {
 }
 
 /// The place for an answer. One that is given up, by a panic, answers that.
-struct Slot {
+struct RingSlot {
     mailbox: Arc<Mailbox>,
-    payload: Payload,
+    payload: RingPayload,
     answered: bool,
 }
 
-impl Pending for Slot {
+impl ReplySlot for RingSlot {
     fn payload(&self) -> &[u8] {
         self.payload.bytes()
     }
 
-    fn place(&mut self, len: usize) -> &mut [u8] {
-        self.payload.place(len)
+    fn buffer(&mut self, len: usize) -> &mut [u8] {
+        self.payload.buffer(len)
     }
 
-    fn answer(mut self, reply: impl Into<Reply>) {
+    fn reply(mut self, reply: Reply) {
         self.answered = true;
         self.mailbox.put(self.payload.entry(), reply.into());
     }
 }
 
-impl Drop for Slot {
+impl Drop for RingSlot {
     fn drop(&mut self) {
         if !self.answered {
             self.mailbox.put(self.payload.entry(), Errno::EIO.into());
@@ -176,17 +173,17 @@ struct RingWorkers {
     changes: Workers,
 }
 
-impl Runner for RingWorkers {
-    fn run(&mut self, waits: Waits, task: Task) {
-        match waits {
-            Waits::Reads => self.reads.run(task),
-            Waits::Changes => self.changes.run(task),
+impl Executor for RingWorkers {
+    fn run(&mut self, kind: TaskKind, task: Task) {
+        match kind {
+            TaskKind::Read => self.reads.run(task),
+            TaskKind::Change => self.changes.run(task),
         }
     }
 }
 
 /// The thread of a ring.
-fn run(number: u16, made: &Sender<io::Result<()>>, started: &Receiver<Start>) {
+fn run(number: u16, made: &Sender<io::Result<()>>, started: &Receiver<RingStart>) {
     let mut processor = CpuSet::new();
     processor.set(usize::from(number));
     if let Err(error) = sched_setaffinity(None, &processor) {
@@ -200,7 +197,7 @@ fn run(number: u16, made: &Sender<io::Result<()>>, started: &Receiver<Start>) {
     }
     let prepared = || {
         let wake = eventfd(0, EventfdFlags::CLOEXEC)?;
-        let queue = Queue::new(number, ENTRIES, wake.try_clone()?)?;
+        let queue = RingQueue::new(number, ENTRIES, wake.try_clone()?)?;
         Ok((queue, wake))
     };
     let (mut queue, wake) = match prepared() {
@@ -228,7 +225,7 @@ fn run(number: u16, made: &Sender<io::Result<()>>, started: &Receiver<Start>) {
 }
 
 fn serve(
-    queue: &mut Queue,
+    queue: &mut RingQueue,
     device: &OwnedFd,
     service: &Arc<Service>,
     mailbox: &Arc<Mailbox>,
@@ -251,8 +248,8 @@ fn serve(
         mailbox.asleep.store(false, Ordering::SeqCst);
         for entry in entries.drain(..) {
             let (raw, payload) = queue.request(entry);
-            let request = Request::read(&raw.frame(payload.bytes()));
-            let slot = Slot {
+            let request = decode::request(&raw.frame(payload.bytes()));
+            let slot = RingSlot {
                 mailbox: Arc::clone(mailbox),
                 payload,
                 answered: false,

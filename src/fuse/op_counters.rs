@@ -1,11 +1,11 @@
-//! Requests counted: how often the kernel asked for what, by either transport. What it keeps or
-//! does by itself is not among them.
+//! Operation counters: how many requests of each kind the kernel has sent, by either transport.
+//! What the kernel answers from its caches, or does itself, is not counted.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What the kernel asks for.
+/// The kinds of operations that are counted separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum OperationKind {
     Lookup,
     Attributes,
     Set,
@@ -26,7 +26,7 @@ pub(super) enum Kind {
     Other,
 }
 
-impl Kind {
+impl OperationKind {
     const ALL: [Self; 18] = [
         Self::Lookup,
         Self::Attributes,
@@ -72,22 +72,25 @@ impl Kind {
     }
 }
 
-/// How many there were of each kind.
+/// The number of requests of each kind.
 #[derive(Debug, Default)]
-pub(super) struct Requests([AtomicU64; Kind::ALL.len()]);
+pub(super) struct OperationCounters([AtomicU64; OperationKind::ALL.len()]);
 
-impl Requests {
-    /// There is one more.
-    pub(super) fn count(&self, kind: Kind) {
+impl OperationCounters {
+    /// Counts one request.
+    pub(super) fn count(&self, kind: OperationKind) {
         if let Some(count) = self.0.get(kind as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// The kinds of which there were any, with how many.
+    /// Returns the kinds that were requested at least once, each with its count.
     pub(super) fn counts(&self) -> Vec<(&'static str, u64)> {
         let counts = self.0.iter().map(|count| count.load(Ordering::Relaxed));
-        let named = Kind::ALL.map(Kind::name).into_iter().zip(counts);
+        let named = OperationKind::ALL
+            .map(OperationKind::name)
+            .into_iter()
+            .zip(counts);
         named.filter(|(_, count)| *count > 0).collect()
     }
 }
@@ -98,13 +101,17 @@ mod tests {
 
     #[test]
     fn every_kind_is_counted_by_its_name() {
-        let requests = Requests::default();
-        for (number, kind) in (1..).zip(Kind::ALL) {
+        let counters = OperationCounters::default();
+        for (number, kind) in (1..).zip(OperationKind::ALL) {
             for _ in 0..number {
-                requests.count(kind);
+                counters.count(kind);
             }
         }
-        let expected: Vec<_> = Kind::ALL.map(Kind::name).into_iter().zip(1..).collect();
-        assert_eq!(requests.counts(), expected);
+        let expected: Vec<_> = OperationKind::ALL
+            .map(OperationKind::name)
+            .into_iter()
+            .zip(1..)
+            .collect();
+        assert_eq!(counters.counts(), expected);
     }
 }

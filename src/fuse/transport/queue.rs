@@ -16,9 +16,9 @@ use std::sync::Arc;
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
+use super::decode::RequestFrame;
+use super::encode::{EncodedBody, EncodedReply};
 use crate::fuse::negotiation::WRITE_BYTES;
-use crate::fuse::reply::{Body, Reply};
-use crate::fuse::request::Frame;
 
 /// Bytes of a request's header, and of an answer's.
 const HEADER: usize = 128;
@@ -44,7 +44,7 @@ const LEN_OFFSET: usize = 24;
 
 /// `fuse_uring_req_header`
 #[repr(C)]
-struct Header {
+struct RingHeader {
     in_out: [u8; HEADER],
     operation: [u8; HEADER],
     flags: u64,
@@ -57,30 +57,30 @@ struct Header {
 
 /// A request as it came, but for what follows it.
 #[derive(Debug)]
-pub(super) struct Raw {
+pub(super) struct RawRequest {
     /// `fuse_in_header`
     header: [u8; HEADER],
     /// The operation's own structure.
     operation: [u8; HEADER],
 }
 
-impl Raw {
+impl RawRequest {
     /// The request with what follows it.
-    pub(super) fn frame<'a>(&'a self, payload: &'a [u8]) -> Frame<'a> {
-        Frame::of(&self.header, &self.operation, payload)
+    pub(super) fn frame<'a>(&'a self, payload: &'a [u8]) -> RequestFrame<'a> {
+        RequestFrame::of(&self.header, &self.operation, payload)
     }
 }
 
 /// The place of what follows a request (names, bytes to write) and of what its answer says: ours
 /// for as long as the request is not answered, for which it has to be given up. There is one for
 /// each request.
-pub(super) struct Payload {
-    memory: Arc<Memory>,
+pub(super) struct RingPayload {
+    memory: Arc<RingMemory>,
     entry: usize,
     len: usize,
 }
 
-impl Payload {
+impl RingPayload {
     /// In which entry the request is.
     pub(super) fn entry(&self) -> usize {
         self.entry
@@ -94,7 +94,7 @@ impl Payload {
     }
 
     /// Where the first bytes of the answer may be put, at most so many.
-    pub(super) fn place(&mut self, len: usize) -> &mut [u8] {
+    pub(super) fn buffer(&mut self, len: usize) -> &mut [u8] {
         let place = self.memory.payload(self.entry);
         // SAFETY: the same; it was zeroed, and is as long.
         unsafe { std::slice::from_raw_parts_mut(place, len.min(PAYLOAD)) }
@@ -103,12 +103,12 @@ impl Payload {
 
 /// Memory for entries, zeroed, of which pages are taken as they are used. Nothing is set aside
 /// for it: most is never used.
-struct Memory {
+struct RingMemory {
     start: NonNull<u8>,
     len: usize,
 }
 
-impl Memory {
+impl RingMemory {
     fn new(entries: usize) -> io::Result<Self> {
         let len = entries * STRIDE;
         let (access, flags) = (
@@ -126,7 +126,7 @@ impl Memory {
         Ok(memory)
     }
 
-    fn header(&self, entry: usize) -> *mut Header {
+    fn header(&self, entry: usize) -> *mut RingHeader {
         debug_assert!((entry + 1) * STRIDE <= self.len);
         // SAFETY: the entry is one of those that the memory was made for.
         unsafe { self.start.as_ptr().add(entry * STRIDE) }.cast()
@@ -150,11 +150,11 @@ impl Memory {
 
 // SAFETY: it is memory like any other, of which each entry belongs to the kernel, to the thread of
 // the queue or to the one payload, by turns.
-unsafe impl Send for Memory {}
+unsafe impl Send for RingMemory {}
 // SAFETY: the same.
-unsafe impl Sync for Memory {}
+unsafe impl Sync for RingMemory {}
 
-impl Drop for Memory {
+impl Drop for RingMemory {
     fn drop(&mut self) {
         // SAFETY: it was mapped so, and the ring that knew it is gone.
         let _unmapped = unsafe { munmap(self.start.as_ptr().cast(), self.len) };
@@ -162,9 +162,9 @@ impl Drop for Memory {
 }
 
 /// A queue. The ring goes before the memory that it knows.
-pub(super) struct Queue {
+pub(super) struct RingQueue {
     ring: IoUring<squeue::Entry128, cqueue::Entry>,
-    memory: Arc<Memory>,
+    memory: Arc<RingMemory>,
     number: u16,
     entries: usize,
     /// Entries of which the kernel still knows.
@@ -174,7 +174,7 @@ pub(super) struct Queue {
     count: Box<u64>,
 }
 
-impl Queue {
+impl RingQueue {
     /// A queue for the processor of this number, with as many entries as requests may be under
     /// way on it. The thread that makes it must be the one that uses it.
     pub(super) fn new(number: u16, entries: usize, wake: OwnedFd) -> io::Result<Self> {
@@ -183,7 +183,7 @@ impl Queue {
         builder.setup_single_issuer().setup_defer_taskrun();
         Ok(Self {
             ring: builder.build(submissions)?,
-            memory: Arc::new(Memory::new(entries)?),
+            memory: Arc::new(RingMemory::new(entries)?),
             number,
             entries,
             live: entries,
@@ -201,7 +201,7 @@ impl Queue {
                     iov_base: base,
                     iov_len: len,
                 };
-                let header = part(self.memory.header(entry).cast(), size_of::<Header>());
+                let header = part(self.memory.header(entry).cast(), size_of::<RingHeader>());
                 [header, part(self.memory.payload(entry).cast(), PAYLOAD)]
             })
             .collect();
@@ -250,17 +250,17 @@ impl Queue {
     }
 
     /// The request in an entry, of which the kernel has said that there is one: once for each.
-    pub(super) fn request(&self, entry: usize) -> (Raw, Payload) {
+    pub(super) fn request(&self, entry: usize) -> (RawRequest, RingPayload) {
         let header = self.memory.header(entry);
         // SAFETY: the kernel has handed the entry over, and takes it back at its answer only.
         let (raw, len) = unsafe {
-            let raw = Raw {
+            let raw = RawRequest {
                 header: (*header).in_out,
                 operation: (*header).operation,
             };
             (raw, (*header).payload)
         };
-        let payload = Payload {
+        let payload = RingPayload {
             memory: Arc::clone(&self.memory),
             entry,
             len: usize::try_from(len).map_or(PAYLOAD, |len| len.min(PAYLOAD)),
@@ -274,12 +274,12 @@ impl Queue {
         &mut self,
         device: &OwnedFd,
         entry: usize,
-        reply: &Reply,
+        reply: &EncodedReply,
     ) -> io::Result<()> {
         let header = self.memory.header(entry);
         // SAFETY: as for reading the request.
         let wrote = unsafe { (*header).payload } > CLEARED;
-        if wrote && entry >= KEPT && matches!(reply.body, Body::Bytes(_)) {
+        if wrote && entry >= KEPT && matches!(reply.body, EncodedBody::Bytes(_)) {
             self.memory.clear(entry);
         }
         // SAFETY: the same; a reply is no longer than the payload's place.
@@ -287,7 +287,7 @@ impl Queue {
             let commit = (*header).commit;
             let out = reply.header(commit);
             (&raw mut (*header).in_out).cast::<[u8; 16]>().write(out);
-            if let Body::Bytes(bytes) = &reply.body {
+            if let EncodedBody::Bytes(bytes) = &reply.body {
                 let bytes = bytes.get(..PAYLOAD).unwrap_or(bytes);
                 let place = self.memory.payload(entry);
                 place.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
@@ -355,4 +355,4 @@ impl Queue {
 }
 
 // The structure is what the kernel takes it for.
-const _: () = assert!(size_of::<Header>() == 288 && offset_of!(Header, payload) == 272);
+const _: () = assert!(size_of::<RingHeader>() == 288 && offset_of!(RingHeader, payload) == 272);

@@ -11,8 +11,33 @@ use std::sync::{Arc, OnceLock};
 use fuser::{INodeNo, Notifier};
 use parking_lot::Mutex;
 
-use super::syncs::Task;
+use super::task::Task;
 use super::workers::Workers;
+
+/// A result, and the inodes of which the kernel must drop what it caches before it gets that.
+#[derive(Debug)]
+pub(super) struct Coherent<T> {
+    pub(super) value: T,
+    pub(super) stale: Vec<u64>,
+}
+
+impl<T> Coherent<T> {
+    /// Returns a result after which everything that the kernel caches is still valid.
+    pub(super) fn unchanged(value: T) -> Self {
+        Self {
+            value,
+            stale: Vec::new(),
+        }
+    }
+
+    /// Converts the result.
+    pub(super) fn map<U>(self, convert: impl FnOnce(T) -> U) -> Coherent<U> {
+        Coherent {
+            value: convert(self.value),
+            stale: self.stale,
+        }
+    }
+}
 
 /// The way to tell the kernel.
 pub(super) struct Kernel {

@@ -2,46 +2,17 @@
 
 use std::ffi::OsStr;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use fuser::Errno;
 
 use super::access::{Caller, EXECUTE, READ, WRITE};
-use super::service::{Entry, Service, logged};
-use super::syncs::{Answer, Task};
+use super::coherence::Coherent;
+use super::reply::{AttributesReply, EntryReply};
+use super::request::SetAttributes;
+use super::service::{Service, logged};
+use super::syncs::Answer;
+use super::task::Task;
 use crate::tree::{Attributes, FileKind, Place, Relocation, Space, TreeError};
-
-/// What chmod, chown, utimes and truncate ask for.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Setting {
-    pub(super) mode: Option<u16>,
-    pub(super) uid: Option<u32>,
-    pub(super) gid: Option<u32>,
-    pub(super) accessed: Option<SystemTime>,
-    pub(super) modified: Option<SystemTime>,
-    /// Whether both times are now, which whoever may write may ask for.
-    pub(super) now: bool,
-    pub(super) size: Option<u64>,
-    /// Whether set-user-ID and set-group-ID go with what was cut off.
-    pub(super) drops_privileges: bool,
-    /// The open file through which, if through one.
-    pub(super) number: Option<u64>,
-}
-
-impl Setting {
-    /// Whether it may take long: what is cut off or filled up, and what all that is below shows.
-    pub(super) fn may_wait(&self) -> bool {
-        let owned = self.mode.is_some() || self.uid.or(self.gid).is_some();
-        owned || self.size.is_some_and(|size| size > 0)
-    }
-
-    /// Whether anything is asked for but another length.
-    fn changes_attributes(&self) -> bool {
-        self.mode.is_some()
-            || self.uid.or(self.gid).is_some()
-            || self.accessed.or(self.modified).is_some()
-    }
-}
 
 impl Service {
     /// Resolves a name.
@@ -50,7 +21,7 @@ impl Service {
         caller: Caller,
         parent: u64,
         name: &OsStr,
-    ) -> Result<Entry, Errno> {
+    ) -> Result<EntryReply, Errno> {
         let parent = self.place(parent)?;
         let permissions = self.may(caller, &parent, EXECUTE)?;
         let found = self
@@ -76,7 +47,7 @@ impl Service {
         parent: u64,
         name: &OsStr,
         mode: u32,
-    ) -> Result<(Entry, Vec<u64>), Errno> {
+    ) -> Result<Coherent<EntryReply>, Errno> {
         let parent = self.place(parent)?;
         let permissions = self.may(caller, &parent, WRITE | EXECUTE)?;
         let new = self
@@ -87,7 +58,10 @@ impl Service {
             .make_directory(&parent, name, new, caller.writer())
             .map_err(|error| logged(&error))?;
         let changed = self.beside(&found.place).into_iter().collect();
-        Ok((self.entry(permissions, &found), changed))
+        Ok(Coherent {
+            value: self.entry(permissions, &found),
+            stale: changed,
+        })
     }
 
     /// The directory that lists another one, or does no more, since a place came or went.
@@ -100,25 +74,39 @@ impl Service {
         self.inodes.unlist(&implied.above().next()?)
     }
 
-    /// unlink(2) and rmdir(2); the inodes that the kernel must be told of.
-    pub(super) fn remove(
+    /// unlink(2)
+    pub(super) fn remove_file(
         &self,
         caller: Caller,
         parent: u64,
         name: &OsStr,
-        directory: bool,
-    ) -> Result<Vec<u64>, Errno> {
+    ) -> Result<Coherent<()>, Errno> {
         let place = self.place(parent)?;
         self.may_take(caller, &place, name)?;
-        let removed = if directory {
-            self.tree.remove_directory(&place, name)
-        } else {
-            self.tree.remove_file(&place, name, caller.writer())
-        };
-        let removed = removed.map_err(|error| logged(&error))?;
-        self.inodes.removed(&removed);
+        let removed = self.tree.remove_file(&place, name, caller.writer());
+        Ok(self.removed(parent, &removed.map_err(|error| logged(&error))?))
+    }
+
+    /// rmdir(2)
+    pub(super) fn remove_directory(
+        &self,
+        caller: Caller,
+        parent: u64,
+        name: &OsStr,
+    ) -> Result<Coherent<()>, Errno> {
+        let place = self.place(parent)?;
+        self.may_take(caller, &place, name)?;
+        let removed = self.tree.remove_directory(&place, name);
+        Ok(self.removed(parent, &removed.map_err(|error| logged(&error))?))
+    }
+
+    fn removed(&self, parent: u64, removed: &Place) -> Coherent<()> {
+        self.inodes.removed(removed);
         self.inodes.age(parent);
-        Ok(self.gone_with(&removed))
+        Coherent {
+            value: (),
+            stale: self.gone_with(removed),
+        }
     }
 
     /// The directories that list another one no more, which went with what was removed.
@@ -137,7 +125,7 @@ impl Service {
         from: (u64, &OsStr),
         to: (u64, &OsStr),
         flags: u32,
-    ) -> Result<Vec<u64>, Errno> {
+    ) -> Result<Coherent<()>, Errno> {
         if flags & !(libc::RENAME_NOREPLACE | libc::RENAME_EXCHANGE) != 0 {
             return Err(Errno::EINVAL);
         }
@@ -160,7 +148,10 @@ impl Service {
         let mut changed = self.stale(&outcome);
         let places = outcome.became.iter().chain([&moved]);
         changed.extend(places.filter_map(|place| self.beside(place)));
-        Ok(changed)
+        Ok(Coherent {
+            value: (),
+            stale: changed,
+        })
     }
 
     /// renameat2(2) of two plain files that change their places.
@@ -168,7 +159,7 @@ impl Service {
         &self,
         one: (&Place, (u64, &OsStr)),
         other: (&Place, (u64, &OsStr)),
-    ) -> Result<Vec<u64>, Errno> {
+    ) -> Result<Coherent<()>, Errno> {
         let exchanged = self
             .tree
             .exchange((one.0, one.1.1), (other.0, other.1.1))
@@ -178,7 +169,7 @@ impl Service {
             self.inodes.age(name.0);
             self.brought(directory, name);
         }
-        Ok(Vec::new())
+        Ok(Coherent::unchanged(()))
     }
 
     /// Numbers go with what was moved, and with what is below it.
@@ -221,12 +212,12 @@ impl Service {
         &self,
         caller: Caller,
         ino: u64,
-        setting: Setting,
-    ) -> Result<(Entry, Vec<u64>), Errno> {
+        setting: SetAttributes,
+    ) -> Result<Coherent<AttributesReply>, Errno> {
         let mut changed = Vec::new();
         if let Some(size) = setting.size {
-            if let Some(number) = setting.number {
-                self.truncate(number, size, setting.drops_privileges)?;
+            if let Some(handle) = setting.handle {
+                self.truncate(handle, size, setting.drops_privileges)?;
             } else {
                 changed = self.truncate_place(caller, ino, size, setting.drops_privileges)?;
             }
@@ -234,11 +225,14 @@ impl Service {
         if setting.changes_attributes() {
             changed.extend(self.change(caller, ino, &setting)?);
         }
-        Ok((self.stat(ino)?, changed))
+        Ok(Coherent {
+            value: self.stat(ino)?,
+            stale: changed,
+        })
     }
 
     /// chmod(2), chown(2), utimes(2); the inodes that the kernel must be told of.
-    fn change(&self, caller: Caller, ino: u64, setting: &Setting) -> Result<Vec<u64>, Errno> {
+    fn change(&self, caller: Caller, ino: u64, setting: &SetAttributes) -> Result<Vec<u64>, Errno> {
         let admit = |now: &Attributes| self.owner.admit(caller, setting, now);
         let changed = |now: &Attributes| {
             let change = admit(now)?;
@@ -319,14 +313,16 @@ impl Service {
         parent: u64,
         name: &OsStr,
         mode: u32,
-    ) -> Result<Entry, Errno> {
+    ) -> Result<Coherent<EntryReply>, Errno> {
         if mode & libc::S_IFMT != libc::S_IFREG {
             return Err(Errno::EPERM);
         }
         let mode = mode & !libc::S_IFMT;
-        let (entry, opened) = self.create(caller, parent, name, mode, libc::O_RDWR)?;
-        self.release(entry.node, opened.number);
-        Ok(entry)
+        let created = self.create(caller, parent, name, mode, libc::O_RDWR)?;
+        let (node, handle) = (created.value.0.node, created.value.1.handle);
+        let mut released = self.release(node, handle);
+        released.stale.extend(&created.stale);
+        Ok(released.map(|()| created.value.0))
     }
 
     /// statfs(2)
