@@ -20,11 +20,13 @@ use fuser::{Config, MountOption, Session, SessionACL, SessionUnmounter};
 use crate::tree::Tree;
 
 mod access;
+mod attributes;
 mod blocking;
 mod coherence;
 mod connection;
 mod directories;
 mod dispatch;
+mod durability;
 mod entries;
 mod errno;
 mod files;
@@ -44,7 +46,7 @@ mod transport;
 mod workers;
 
 use access::Owner;
-use coherence::Kernel;
+use coherence::KernelCache;
 use negotiation::Negotiation;
 use service::Service;
 use transport::device;
@@ -143,7 +145,7 @@ impl Mounted {
     /// Has the kernel look at everything anew, after facts have changed in another way than
     /// through the mount; returns when it has dropped what it kept.
     pub fn refresh(&self) {
-        self.0.refresh();
+        self.0.drop_all();
     }
 
     /// How the mount is served, in words.
@@ -180,7 +182,7 @@ impl Mount {
             gid: options.gid,
             daemon: (geteuid().as_raw(), getegid().as_raw()),
         };
-        let service = Service::new(tree, owner, Kernel::start()?);
+        let service = Service::new(tree, owner, KernelCache::start()?);
         let service = Arc::new(service);
         // There is one mount.
         let _first = known.set(Mounted(Arc::clone(&service)));
@@ -190,7 +192,7 @@ impl Mount {
         let agreed = Arc::new(AtomicBool::new(rings.is_some()));
         let negotiation = Negotiation::new(Arc::clone(&service), Arc::clone(&agreed));
         let session = Session::new(negotiation, mountpoint, &config(options))?;
-        service.kernel.connect(session.notifier());
+        service.cache.connect(session.notifier());
         let device = session.as_fd().try_clone_to_owned()?;
         service.passthrough.connect(device);
         let rings = rings.filter(|_| agreed.load(Ordering::Relaxed));

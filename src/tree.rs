@@ -25,6 +25,7 @@ use crate::layout::{self, Node};
 use crate::registry::Registry;
 
 mod attribute;
+mod change;
 mod commit;
 mod content;
 mod create;
@@ -53,6 +54,7 @@ mod target;
 mod times;
 mod waiting;
 
+pub use change::{ChangeKind, TreeChange};
 pub use error::TreeError;
 pub use handle::{Access, Caching, Direct, Handle};
 pub use own::{OwnFile, Served};
@@ -105,29 +107,6 @@ impl From<Listed> for Named {
     fn from(Listed { name, found }: Listed) -> Self {
         let (kind, number) = (found.attributes.kind, found.attributes.number);
         Self { name, kind, number }
-    }
-}
-
-/// What an operation changed beyond what its caller sees by itself.
-#[derive(Debug, Default)]
-pub struct Outcome {
-    /// Places whose content or attributes changed.
-    pub changed: Vec<Place>,
-    /// What came or went without the caller's seeing it: listings of the directories above are
-    /// not what they were.
-    pub unseen: Vec<Place>,
-    /// What the file that was operated on is from now on, if it became something else.
-    pub became: Option<Place>,
-}
-
-impl Outcome {
-    /// Every place that looks different, if this changed more than the file it was done to.
-    fn dropped(&self) -> Vec<Place> {
-        if self.became.is_some() && self.changed.is_empty() {
-            return Vec::new();
-        }
-        let above = self.unseen.iter().flat_map(Place::above);
-        self.changed.iter().cloned().chain(above).collect()
     }
 }
 
@@ -333,30 +312,35 @@ impl Tree {
 
     /// chmod, chown and utimes, as `admit` says, which sees what the file is. Owner and mode
     /// are kept for plain files, and for what `owned` says of the layout; times as `times` does.
+    ///
+    /// Returns what changed: the place, and the directories whose time follows it.
     pub fn change(
         &self,
         place: &Place,
         writer: Writer,
         admit: impl FnOnce(&Attributes) -> Result<Change, TreeError>,
-    ) -> Result<(), TreeError> {
+    ) -> Result<Vec<TreeChange>, TreeError> {
         self.writable()?;
         match place {
             Place::Plain(path) if path.as_os_str().is_empty() => {
                 let now = self.attributes(place)?;
-                self.change_top(now.permissions, admit(&now)?)
+                self.change_top(now.permissions, admit(&now)?)?;
             }
-            Place::Plain(path) => self.plain.change(path, admit),
+            Place::Plain(path) => self.plain.change(path, admit)?,
             Place::Node(node) => {
                 let now = self.attributes(place)?;
                 let change = admit(&now)?;
                 self.change_node(node, &now, change, writer)?;
-                self.set_time(place, change)
+                self.set_time(place, change)?;
             }
             Place::Draft(_) | Place::Hidden(_) | Place::Own(_) => {
                 let change = admit(&self.attributes(place)?)?;
-                self.set_time(place, change)
+                self.set_time(place, change)?;
             }
         }
+        let itself = TreeChange::modified(place.clone()).requested();
+        let dated = times::dated_by(place).into_iter().map(TreeChange::modified);
+        Ok([itself].into_iter().chain(dated).collect())
     }
 
     /// The mount ends: logs what was only counted so far.

@@ -330,7 +330,7 @@ fn reply(service: &Service, slot: impl ReplySlot, done: Result<impl IntoAnswer, 
         Ok(answer) => {
             let Answer { value, stale } = answer.into_answer();
             let reply = Box::new(move || slot.reply(value));
-            service.kernel.answer(stale, reply);
+            service.cache.drop_before(stale, reply);
         }
         Err(error) => slot.reply(Reply::Error(error)),
     }

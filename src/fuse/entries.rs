@@ -1,21 +1,17 @@
-//! Names: looked up, made, removed, moved; and what stat and its like change.
+//! Entries: names in directories are looked up, made, removed and renamed.
 
 use std::ffi::OsStr;
-use std::sync::Arc;
 
 use fuser::Errno;
 
-use super::access::{Caller, EXECUTE, READ, WRITE};
-use super::coherence::Coherent;
-use super::reply::{AttributesReply, EntryReply};
-use super::request::SetAttributes;
+use super::access::{Caller, EXECUTE, WRITE};
+use super::coherence::{Coherent, Origin};
+use super::reply::EntryReply;
 use super::service::{Service, logged};
-use super::syncs::Answer;
-use super::task::Task;
-use crate::tree::{Attributes, FileKind, Place, Relocation, Space, TreeError};
+use crate::tree::FileKind;
 
 impl Service {
-    /// Resolves a name.
+    /// Looks up a name.
     pub(super) fn look_up(
         &self,
         caller: Caller,
@@ -31,16 +27,7 @@ impl Service {
         Ok(self.entry(permissions, &found))
     }
 
-    /// readlink(2)
-    pub(super) fn read_link(&self, ino: u64) -> Result<Vec<u8>, Errno> {
-        let path = self
-            .tree
-            .read_link(&self.place(ino)?)
-            .map_err(|error| logged(&error))?;
-        Ok(path.into_os_string().into_encoded_bytes())
-    }
-
-    /// mkdir(2); and the inodes that the kernel must be told of.
+    /// mkdir(2)
     pub(super) fn make_directory(
         &self,
         caller: Caller,
@@ -53,25 +40,12 @@ impl Service {
         let new = self
             .owner
             .made(caller, permissions, mode, FileKind::Directory);
-        let found = self
+        let (found, changes) = self
             .tree
             .make_directory(&parent, name, new, caller.writer())
             .map_err(|error| logged(&error))?;
-        let changed = self.beside(&found.place).into_iter().collect();
-        Ok(Coherent {
-            value: self.entry(permissions, &found),
-            stale: changed,
-        })
-    }
-
-    /// The directory that lists another one, or does no more, since a place came or went.
-    fn beside(&self, place: &Place) -> Option<u64> {
-        let implied = place.implies()?;
-        // One that was made is there in any case.
-        if self.tree.lasts(&implied).unwrap_or_default() {
-            return None;
-        }
-        self.inodes.unlist(&implied.above().next()?)
+        let done = self.after((), Origin::NewName, &changes);
+        Ok(done.map(|()| self.entry(permissions, &found)))
     }
 
     /// unlink(2)
@@ -83,8 +57,9 @@ impl Service {
     ) -> Result<Coherent<()>, Errno> {
         let place = self.place(parent)?;
         self.may_take(caller, &place, name)?;
-        let removed = self.tree.remove_file(&place, name, caller.writer());
-        Ok(self.removed(parent, &removed.map_err(|error| logged(&error))?))
+        let changes = self.tree.remove_file(&place, name, caller.writer());
+        let changes = changes.map_err(|error| logged(&error))?;
+        Ok(self.after((), Origin::Names(&[parent]), &changes))
     }
 
     /// rmdir(2)
@@ -96,29 +71,12 @@ impl Service {
     ) -> Result<Coherent<()>, Errno> {
         let place = self.place(parent)?;
         self.may_take(caller, &place, name)?;
-        let removed = self.tree.remove_directory(&place, name);
-        Ok(self.removed(parent, &removed.map_err(|error| logged(&error))?))
+        let changes = self.tree.remove_directory(&place, name);
+        let changes = changes.map_err(|error| logged(&error))?;
+        Ok(self.after((), Origin::Names(&[parent]), &changes))
     }
 
-    fn removed(&self, parent: u64, removed: &Place) -> Coherent<()> {
-        self.inodes.removed(removed);
-        self.inodes.age(parent);
-        Coherent {
-            value: (),
-            stale: self.gone_with(removed),
-        }
-    }
-
-    /// The directories that list another one no more, which went with what was removed.
-    fn gone_with(&self, removed: &Place) -> Vec<u64> {
-        let gone = |place: &Place| matches!(self.tree.attributes(place), Err(TreeError::NotFound));
-        let above = removed.above().take_while(gone);
-        let directories = above.filter_map(|gone| gone.above().next());
-        let listed = directories.filter_map(|directory| self.inodes.unlist(&directory));
-        listed.chain(self.beside(removed)).collect()
-    }
-
-    /// rename(2); the inodes that the kernel must be told of.
+    /// renameat2(2)
     pub(super) fn rename(
         &self,
         caller: Caller,
@@ -132,181 +90,24 @@ impl Service {
         let replace = flags & libc::RENAME_NOREPLACE == 0;
         let (old, new) = (self.place(from.0)?, self.place(to.0)?);
         self.may_move(caller, (&old, from.1), (&new, to.1))?;
-        if flags & libc::RENAME_EXCHANGE != 0 {
+        let exchange = flags & libc::RENAME_EXCHANGE != 0;
+        let changes = if exchange {
             self.may_move(caller, (&new, to.1), (&old, from.1))?;
-            return self.exchange((&old, from), (&new, to));
-        }
-        let renamed = self
-            .tree
-            .rename((&old, from.1), (&new, to.1), replace, caller.writer());
-        let (moved, outcome) = renamed.map_err(|error| logged(&error))?;
-        for directory in [from.0, to.0] {
-            self.inodes.age(directory);
-        }
-        self.brought(&new, to);
-        self.moved(&moved, outcome.became.as_ref());
-        let mut changed = self.stale(&outcome);
-        let places = outcome.became.iter().chain([&moved]);
-        changed.extend(places.filter_map(|place| self.beside(place)));
-        Ok(Coherent {
-            value: (),
-            stale: changed,
-        })
-    }
-
-    /// renameat2(2) of two plain files that change their places.
-    fn exchange(
-        &self,
-        one: (&Place, (u64, &OsStr)),
-        other: (&Place, (u64, &OsStr)),
-    ) -> Result<Coherent<()>, Errno> {
-        let exchanged = self
-            .tree
-            .exchange((one.0, one.1.1), (other.0, other.1.1))
-            .map_err(|error| logged(&error))?;
-        self.inodes.exchanged(&exchanged.0, &exchanged.1);
-        for (directory, name) in [one, other] {
-            self.inodes.age(name.0);
-            self.brought(directory, name);
-        }
-        Ok(Coherent::unchanged(()))
-    }
-
-    /// Numbers go with what was moved, and with what is below it.
-    fn moved(&self, moved: &Place, became: Option<&Place>) {
-        let Some(place) = became else {
-            return self.inodes.removed(moved);
-        };
-        if let Some(relocation) = Relocation::of(moved, place) {
-            return self.relocated(place, &relocation);
-        }
-        // A plain file or an upload's bytes that were replaced go on as they were for who has them
-        // open. A fact's are read where it stands, whichever number leads there.
-        if place.is_replaced() && place != moved {
-            self.inodes.removed(place);
-        }
-        self.inodes.became(moved, place);
-        if let (Place::Plain(old), Place::Plain(new)) = (moved, place)
-            && let Ok(now) = self.tree.attributes(place)
-            && now.kind == FileKind::Directory
-        {
-            self.inodes.moved_along(old, new);
-        }
-    }
-
-    /// A part of the layout has moved: so have what is open below it, and what listings go on
-    /// with.
-    fn relocated(&self, place: &Place, relocation: &Relocation) {
-        if relocation.place(place).is_none() {
-            // An empty directory that was there is there no more.
-            self.inodes.removed(place);
-        }
-        self.inodes.relocated(relocation);
-        self.files
-            .replace(|handle| self.tree.relocated(handle, relocation));
-        self.directories.forget_pages();
-    }
-
-    /// chmod(2), chown(2), utimes(2), truncate(2); the inodes that the kernel must be told of.
-    pub(super) fn set(
-        &self,
-        caller: Caller,
-        ino: u64,
-        setting: SetAttributes,
-    ) -> Result<Coherent<AttributesReply>, Errno> {
-        let mut changed = Vec::new();
-        if let Some(size) = setting.size {
-            if let Some(handle) = setting.handle {
-                self.truncate(handle, size, setting.drops_privileges)?;
-            } else {
-                changed = self.truncate_place(caller, ino, size, setting.drops_privileges)?;
-            }
-        }
-        if setting.changes_attributes() {
-            changed.extend(self.change(caller, ino, &setting)?);
-        }
-        Ok(Coherent {
-            value: self.stat(ino)?,
-            stale: changed,
-        })
-    }
-
-    /// chmod(2), chown(2), utimes(2); the inodes that the kernel must be told of.
-    fn change(&self, caller: Caller, ino: u64, setting: &SetAttributes) -> Result<Vec<u64>, Errno> {
-        let admit = |now: &Attributes| self.owner.admit(caller, setting, now);
-        let changed = |now: &Attributes| {
-            let change = admit(now)?;
-            Ok(self.owner.changed(change, now.permissions))
-        };
-        let Some(place) = self.inodes.place(ino) else {
-            let newest = self.files.open_on(ino).pop();
-            let done = newest.map_or(Ok(()), |handle| self.tree.change_opened(&handle, admit));
-            return done.map(|()| Vec::new()).map_err(|error| logged(&error));
-        };
-        let before = self.permissions(&place)?;
-        let writer = caller.writer();
-        // chown(2) of a plain file moves the time of its last change, whoever it is given to.
-        let done = match &place {
-            Place::Plain(path) if !path.as_os_str().is_empty() => {
-                self.tree.change(&place, writer, admit)
-            }
-            _ => self.tree.change(&place, writer, changed),
-        };
-        done.map_err(|error| logged(&error))?;
-        let dated = self.tree.dated_by(&place).into_iter();
-        let dated = dated.filter_map(|place| self.inodes.number(&place));
-        let restricted = self.restricted(ino, &place, before);
-        Ok(restricted.into_iter().chain(dated).collect())
-    }
-
-    /// access(2)
-    pub(super) fn access(&self, caller: Caller, ino: u64, mask: u32) -> Result<(), Errno> {
-        if self.owner.may_all(caller, &self.shown(ino)?, mask) {
-            Ok(())
+            self.tree.exchange((&old, from.1), (&new, to.1))
         } else {
-            Err(Errno::EACCES)
-        }
-    }
-
-    /// fsync(2) of a directory.
-    #[must_use]
-    pub(super) fn sync_directory(self: &Arc<Self>, ino: u64, answer: Answer) -> Option<Task> {
-        match self.inodes.place(ino) {
-            Some(place) if self.tree.is_note_directory(&place) => {
-                answer(Ok(()));
-                None
-            }
-            Some(Place::Plain(path)) => {
-                let service = Arc::clone(self);
-                Some(Box::new(move || {
-                    let synced = service.tree.sync_plain_directory(&path);
-                    match synced.map_err(|error| logged(&error)) {
-                        Ok(()) => service.make_durable(answer).map_or((), |task| task()),
-                        Err(error) => answer(Err(error)),
-                    }
-                }))
-            }
-            Some(_) | None => self.make_durable(answer),
-        }
-    }
-
-    /// Answered once everything before is durable. What this gives the caller must do, where it
-    /// may wait.
-    #[must_use]
-    pub(super) fn make_durable(self: &Arc<Self>, answer: Answer) -> Option<Task> {
-        if self.tree.is_durable(None) {
-            answer(Ok(()));
-            return None;
-        }
-        let service = Arc::clone(self);
-        let flush = move || {
-            let flush = || service.tree.make_durable().map_err(|error| logged(&error));
-            service.syncs.flush(flush);
+            let writer = caller.writer();
+            self.tree
+                .rename((&old, from.1), (&new, to.1), replace, writer)
         };
-        self.syncs.join(answer).then(|| Box::new(flush) as Task)
+        let changes = changes.map_err(|error| logged(&error))?;
+        self.drop_private_name(&new, to);
+        if exchange {
+            self.drop_private_name(&old, from);
+        }
+        Ok(self.after((), Origin::Names(&[from.0, to.0]), &changes))
     }
 
-    /// mknod(2): a plain file, or nothing.
+    /// mknod(2), of regular files only.
     pub(super) fn make_file(
         &self,
         caller: Caller,
@@ -323,44 +124,5 @@ impl Service {
         let mut released = self.release(node, handle);
         released.stale.extend(&created.stale);
         Ok(released.map(|()| created.value.0))
-    }
-
-    /// statfs(2)
-    pub(super) fn space(&self) -> Result<Space, Errno> {
-        self.tree.space().map_err(|error| logged(&error))
-    }
-
-    /// getxattr(2)
-    pub(super) fn extended(
-        &self,
-        caller: Caller,
-        ino: u64,
-        name: &OsStr,
-    ) -> Result<Vec<u8>, Errno> {
-        let place = self.place(ino)?;
-        // What programs ask of every file they list is for everybody.
-        if name.as_encoded_bytes().starts_with(b"user.") {
-            self.may(caller, &place, READ)?;
-        }
-        self.tree
-            .extended(&place, name)
-            .map_err(|error| logged(&error))
-    }
-
-    /// listxattr(2): none is listed
-    pub(super) fn extended_names(&self, ino: u64) -> Result<Vec<u8>, Errno> {
-        self.place(ino).map(|_| Vec::new())
-    }
-
-    /// setxattr(2), and removexattr(2) without a value
-    pub(super) fn set_extended(
-        &self,
-        ino: u64,
-        name: &OsStr,
-        value: Option<&[u8]>,
-    ) -> Result<(), Errno> {
-        self.tree
-            .set_extended(&self.place(ino)?, name, value)
-            .map_err(|error| logged(&error))
     }
 }

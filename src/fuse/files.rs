@@ -5,16 +5,12 @@ use std::sync::Arc;
 use fuser::{Errno, FopenFlags};
 
 use super::access::{Caller, EXECUTE, READ, WRITE};
-use super::coherence::Coherent;
+use super::coherence::{Coherent, Origin};
 use super::handles::{File, OPEN_MAX, most_each};
 use super::passthrough::Way;
 use super::reply::{EntryReply, OpenReply};
 use super::service::{Service, logged};
-use super::syncs::Answer;
-use super::task::Task;
-use crate::tree::{
-    Access, Attributes, Caching, Direct, FileKind, Handle, Outcome, Place, TreeError,
-};
+use crate::tree::{Access, Attributes, Caching, Direct, FileKind, Handle, Place, TreeError};
 
 /// The access that open(2)'s flags ask for.
 pub(super) fn access(flags: i32) -> Access {
@@ -232,49 +228,12 @@ impl Service {
         u32::try_from(bytes.len()).map_err(|_| Errno::EINVAL)
     }
 
-    /// close(2) of one descriptor; the inodes that the kernel must be told of.
+    /// close(2) of one descriptor.
     pub(super) fn flush(&self, ino: u64, number: u64) -> Result<Coherent<()>, Errno> {
         let handle = self.handle(number)?;
-        let outcome = self.tree.flush(&handle);
-        let stale = self.written(ino, outcome.map_err(|error| logged(&error)))?;
-        Ok(Coherent { value: (), stale })
-    }
-
-    /// fsync(2), answered once everything before is durable and the kernel knows what changed.
-    /// What this gives the caller must do, where it may wait.
-    #[must_use]
-    pub(super) fn sync(self: &Arc<Self>, ino: u64, number: u64, answer: Answer) -> Option<Task> {
-        let synced = self.handle(number).and_then(|handle| {
-            let (outcome, waits) = self.tree.sync(&handle).map_err(|error| logged(&error))?;
-            Ok((self.written(ino, Ok(outcome))?, waits))
-        });
-        let (changed, waits) = match synced {
-            Ok(synced) => synced,
-            Err(error) => {
-                answer(Err(error));
-                return None;
-            }
-        };
-        let service = Arc::clone(self);
-        let told: Answer = Box::new(move |durable| match durable {
-            Ok(()) => service.kernel.answer(changed, Box::new(|| answer(Ok(())))),
-            Err(error) => answer(Err(error)),
-        });
-        if waits {
-            return self.make_durable(told);
-        }
-        told(Ok(()));
-        None
-    }
-
-    fn written(&self, ino: u64, outcome: Result<Outcome, Errno>) -> Result<Vec<u64>, Errno> {
-        let outcome = outcome?;
-        let mut changed = self.settle(ino, &outcome);
-        if matches!(self.inodes.place(ino), Some(Place::Node(_))) && !outcome.changed.is_empty() {
-            // The kernel has counted what was written, which is not what the file is now.
-            changed.push(ino);
-        }
-        Ok(changed)
+        let changes = self.tree.flush(&handle);
+        let changes = changes.map_err(|error| logged(&error))?;
+        Ok(self.after((), Origin::Inode(ino), &changes))
     }
 
     /// The last close(2).
@@ -289,10 +248,7 @@ impl Service {
         if file.caching == Caching::Writing {
             self.inodes.allow(ino);
         }
-        let outcome = self.tree.release(&file.handle);
-        Coherent {
-            value: (),
-            stale: self.settle(ino, &outcome),
-        }
+        let changes = self.tree.release(&file.handle);
+        self.after((), Origin::Inode(ino), &changes)
     }
 }

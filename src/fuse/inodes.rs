@@ -247,7 +247,7 @@ impl Inodes {
 
     /// The listing of a directory is not what it was; its number, if the kernel may have cached
     /// it.
-    pub(super) fn unlist(&self, directory: &Place) -> Option<u64> {
+    pub(super) fn invalidate_listing(&self, directory: &Place) -> Option<u64> {
         let ino = self.number(directory)?;
         let mut table = self.table.write();
         let row = table.rows.get_mut(ino)?;
@@ -256,7 +256,7 @@ impl Inodes {
     }
 
     /// The listing of a directory is not what it was, and the kernel knows.
-    pub(super) fn age(&self, directory: u64) {
+    pub(super) fn bump_listing_version(&self, directory: u64) {
         let mut table = self.table.write();
         if let Some(row) = table.rows.get_mut(directory) {
             row.version = row.version.wrapping_add(1);

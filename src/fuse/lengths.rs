@@ -3,6 +3,7 @@
 use fuser::Errno;
 
 use super::access::{Caller, WRITE};
+use super::coherence::{Coherent, Origin};
 use super::service::{Service, logged};
 use crate::tree::{Access, Handle, Place, Seek, TreeError};
 
@@ -23,34 +24,36 @@ impl Service {
             .map_err(|error| logged(&error))
     }
 
-    /// truncate(2); the inodes that the kernel must be told of.
+    /// truncate(2)
     pub(super) fn truncate_place(
         &self,
         caller: Caller,
         ino: u64,
         len: u64,
         drops: bool,
-    ) -> Result<Vec<u64>, Errno> {
+    ) -> Result<Coherent<()>, Errno> {
         if let Some(place @ Place::Plain(_)) = self.inodes.place(ino) {
             let handle = self.tree.open(&place, Access::Write, caller.writer());
             let handle = handle.map_err(|error| logged(&error))?;
             self.may_hold(caller, &handle, WRITE)?;
             let done = self.tree.truncate(&handle, len);
             let done = done.and_then(|()| self.drop_privileges(&handle, drops));
-            return done.map(|()| Vec::new()).map_err(|error| logged(&error));
+            return done
+                .map(Coherent::unchanged)
+                .map_err(|error| logged(&error));
         }
         self.must(caller, self.shown(ino)?.permissions, WRITE)?;
         let open = self.files.open_on(ino);
         let opened = self.tree.truncate_opened(&open, len, caller.writer());
         if opened.map_err(|error| logged(&error))? {
-            return Ok(Vec::new());
+            return Ok(Coherent::unchanged(()));
         }
         let place = self.place(ino)?;
-        let outcome = self
+        let changes = self
             .tree
             .truncate_place(&place, len, caller.writer())
             .map_err(|error| logged(&error))?;
-        Ok(self.settle(ino, &outcome))
+        Ok(self.after((), Origin::Inode(ino), &changes))
     }
 
     /// lseek(2) to data or a hole.

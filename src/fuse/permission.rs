@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 
 use fuser::Errno;
 
-use super::access::{Caller, EXECUTE, READ, WRITE};
+use super::access::{Caller, EXECUTE, WRITE};
 use super::service::{Service, logged};
 use crate::tree::{FileKind, Permissions, Place};
 
@@ -79,52 +79,5 @@ impl Service {
             FileKind::Directory => self.must(caller, moved.attributes.permissions, WRITE),
             _ => Ok(()),
         }
-    }
-
-    /// After a name has come from another directory: the kernel keeps it for as long as it did
-    /// there, and where not everybody may use it must drop it.
-    pub(super) fn brought(&self, directory: &Place, (ino, name): (u64, &OsStr)) {
-        let permissions = self.tree.permissions(directory);
-        if !permissions.is_ok_and(|of| of.allow_all(EXECUTE)) {
-            self.kernel.drop_names(vec![(ino, name.to_owned())]);
-        }
-    }
-
-    /// After the permissions of a place have changed: the inodes of which the kernel must drop
-    /// what it keeps before that is answered. Names that it may now only use after asking it
-    /// drops right after the answer: until then it holds the directory for the request.
-    pub(super) fn restricted(&self, ino: u64, place: &Place, before: Permissions) -> Vec<u64> {
-        let now = match self.tree.permissions(place) {
-            Ok(now) if now != before => now,
-            Ok(_) | Err(_) => return Vec::new(),
-        };
-        let loses = |bits| before.allow_all(bits) && !now.allow_all(bits);
-        let mut changed = Vec::new();
-        if loses(READ) {
-            changed.push(ino);
-        }
-        // Below a repository and the blobs everything shows the same.
-        if matches!(place, Place::Plain(_)) && !loses(EXECUTE) {
-            return changed;
-        }
-        let mut names = Vec::new();
-        let visited = self.tree.visit_below(place, &mut |below| {
-            let Some(known) = self.inodes.number(below.place) else {
-                return;
-            };
-            if below.shows {
-                changed.push(known);
-            }
-            if loses(EXECUTE)
-                && let Some(parent) = self.inodes.number(below.parent)
-            {
-                names.push((parent, below.name.to_owned()));
-            }
-        });
-        if let Err(error) = visited {
-            let _number = logged(&error);
-        }
-        self.kernel.drop_names(names);
-        changed
     }
 }

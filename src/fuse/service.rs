@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use fuser::{Errno, FileAttr, FileType, INodeNo};
 
 use super::access::{EXECUTE, Owner};
-use super::coherence::Kernel;
+use super::coherence::KernelCache;
 use super::directories::Directories;
 use super::errno::errno;
 use super::handles::Files;
@@ -16,7 +16,7 @@ use super::op_counters::OperationCounters;
 use super::passthrough::Passthrough;
 use super::reply::{AttributesReply, EntryReply};
 use super::syncs::Syncs;
-use crate::tree::{Attributes, FileKind, Found, Outcome, Permissions, Place, Tree, TreeError};
+use crate::tree::{Attributes, FileKind, Found, Permissions, Place, Tree, TreeError};
 
 /// How long the kernel keeps what lasts until it is told otherwise: for practical purposes,
 /// for ever.
@@ -30,7 +30,7 @@ pub(super) struct Service {
     pub(super) files: Files,
     pub(super) directories: Directories,
     pub(super) owner: Owner,
-    pub(super) kernel: Kernel,
+    pub(super) cache: KernelCache,
     pub(super) passthrough: Passthrough,
     pub(super) syncs: Syncs,
     pub(super) counters: Arc<OperationCounters>,
@@ -39,7 +39,7 @@ pub(super) struct Service {
 }
 
 impl Service {
-    pub(super) fn new(tree: Tree, owner: Owner, kernel: Kernel) -> Self {
+    pub(super) fn new(tree: Tree, owner: Owner, cache: KernelCache) -> Self {
         let inodes = Inodes::new(&tree.top());
         Self {
             tree,
@@ -47,7 +47,7 @@ impl Service {
             files: Files::default(),
             directories: Directories::default(),
             owner,
-            kernel,
+            cache,
             passthrough: Passthrough::default(),
             syncs: Syncs::default(),
             counters: Arc::default(),
@@ -138,52 +138,6 @@ impl Service {
             reply.attributes.nlink = 0;
         }
         Ok(reply)
-    }
-
-    /// Takes note of what an operation on `place` changed; the inodes that the kernel must be
-    /// told of.
-    pub(super) fn settle(&self, ino: u64, outcome: &Outcome) -> Vec<u64> {
-        if let (Some(new), Some(old)) = (&outcome.became, self.inodes.place(ino)) {
-            self.inodes.became(&old, new);
-        }
-        self.stale(outcome)
-    }
-
-    /// The inodes of which the kernel keeps what an outcome has changed.
-    pub(super) fn stale(&self, outcome: &Outcome) -> Vec<u64> {
-        let changed = outcome.changed.iter();
-        let mut changed: Vec<u64> = changed
-            .filter_map(|place| self.inodes.number(place))
-            .collect();
-        changed.extend(self.unlist(&outcome.unseen));
-        changed
-    }
-
-    /// Has the kernel look at everything anew, after facts have changed behind its back. What is
-    /// gone loses its name; of what is there everything that is kept is dropped.
-    pub(super) fn refresh(&self) {
-        for (ino, place) in self.inodes.all() {
-            if !matches!(self.tree.attributes(&place), Err(TreeError::NotFound)) {
-                let _listed = self.inodes.unlist(&place);
-                self.kernel.drop_inode(ino);
-                continue;
-            }
-            let Some(name) = place.name() else { continue };
-            let above = place.above().next();
-            let parent = above.and_then(|above| self.inodes.number(&above));
-            self.inodes.removed(&place);
-            if let Some(parent) = parent {
-                self.kernel.drop_name(parent, name.as_ref());
-            }
-        }
-    }
-
-    /// The directories above, of which the kernel may have cached another listing.
-    pub(super) fn unlist(&self, unseen: &[Place]) -> Vec<u64> {
-        let above = unseen.iter().flat_map(Place::above);
-        above
-            .filter_map(|directory| self.inodes.unlist(&directory))
-            .collect()
     }
 }
 

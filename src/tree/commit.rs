@@ -1,10 +1,11 @@
 //! Commits: what was written becomes a fact, as a whole, or is refused with a reason.
 
+use super::change::{self, TreeChange};
 use super::content::Content;
 use super::draft::{Draft, State};
 use super::handle::{Handle, Open};
 use super::target::Target;
-use super::{Outcome, Place, Tree, TreeError, Writer};
+use super::{Place, Tree, TreeError, Writer};
 use crate::digest::{Algorithm, Digest};
 use crate::layout::Node;
 use crate::manifest::MANIFEST_BYTES_MAX;
@@ -13,16 +14,16 @@ use crate::registry::{Destination, Error, Sync};
 
 impl Tree {
     /// close(2) of one descriptor: what was written becomes a fact, visible at once.
-    pub fn flush(&self, handle: &Handle) -> Result<Outcome, TreeError> {
+    pub fn flush(&self, handle: &Handle) -> Result<Vec<TreeChange>, TreeError> {
         match &handle.open {
             // Shells close a file once before anything is written to it.
-            Open::Draft(draft, _) if draft.is_untouched_layer() => Ok(Outcome::default()),
+            Open::Draft(draft, _) if draft.is_untouched_layer() => Ok(Vec::new()),
             Open::Draft(draft, _) => self.commit(draft),
             Open::Own(..)
             | Open::Shown(..)
             | Open::Blob(..)
             | Open::Upload(..)
-            | Open::Plain(..) => Ok(Outcome::default()),
+            | Open::Plain(..) => Ok(Vec::new()),
         }
     }
 
@@ -35,14 +36,14 @@ impl Tree {
     /// [`Tree::make_durable`], if this says that there is something to wait for: a file that
     /// waits for its rename promises nothing yet, and one that is durable as it is has nothing
     /// to wait for, whatever others do.
-    pub fn sync(&self, handle: &Handle) -> Result<(Outcome, bool), TreeError> {
-        let outcome = self.flush(handle)?;
+    pub fn sync(&self, handle: &Handle) -> Result<(Vec<TreeChange>, bool), TreeError> {
+        let changes = self.flush(handle)?;
         let mut position = None;
         match &handle.open {
             Open::Draft(draft, _) => {
                 let state = draft.hold();
                 if state.target == Target::Later || self.is_note(&state.target) {
-                    return Ok((outcome, false));
+                    return Ok((changes, false));
                 }
                 position = state.position;
             }
@@ -52,40 +53,38 @@ impl Tree {
             Open::Plain(file) => super::plain::sync(file)?,
             Open::Own(..) | Open::Shown(..) | Open::Blob(..) | Open::Upload(..) => {}
         }
-        Ok((outcome, !self.is_durable(position)))
+        Ok((changes, !self.is_durable(position)))
     }
 
     /// The last descriptor is closed. What never became a fact is dropped.
-    pub fn release(&self, handle: &Handle) -> Outcome {
+    pub fn release(&self, handle: &Handle) -> Vec<TreeChange> {
         let Open::Draft(draft, _) = &handle.open else {
-            return Outcome::default();
+            return Vec::new();
         };
         if draft.waits() {
             draft.park();
-            return Outcome::default();
+            return Vec::new();
         }
         let unsettled = {
             let state = draft.hold();
             state.version != state.committed && state.refused != Some(state.version)
         };
-        let outcome = if unsettled {
+        let changes = if unsettled {
             self.commit(draft).unwrap_or_default()
         } else {
-            Outcome::default()
+            Vec::new()
         };
         self.drafts.remove(draft);
-        outcome
+        changes
     }
 
     /// Makes a draft's content what its target says, unless that was done.
-    pub(super) fn commit(&self, draft: &Draft) -> Result<Outcome, TreeError> {
+    pub(super) fn commit(&self, draft: &Draft) -> Result<Vec<TreeChange>, TreeError> {
         let _stays = self.relocating.read();
         let mut state = draft.hold();
         if state.version == state.committed || state.target == Target::Later {
-            return Ok(Outcome {
-                changed: state.dropped.clone(),
-                ..Outcome::default()
-            });
+            let dropped = state.dropped.iter().cloned();
+            return Ok(dropped.map(TreeChange::modified).collect());
         }
         state.content.wake()?;
         let committed = if let Target::Layer(repository, expected) = &state.target {
@@ -94,28 +93,36 @@ impl Tree {
         } else {
             self.commit_as(&state.target, &state.content, state.writer)
         };
-        let committed = committed.inspect_err(|error| {
+        let mut changes = committed.inspect_err(|error| {
             if state.refused != Some(state.version) {
                 self.refused(&state, error);
             }
             state.refused = Some(state.version);
         })?;
-        if let (Some(Place::Node(node)), Some(when)) = (&committed.became, state.modified) {
-            match self.set_node_time(node, when) {
-                // Removed in the same moment.
-                Err(TreeError::NotFound) => {}
-                set => set?,
+        let became = match &state.target {
+            Target::File(node) => Some(node.clone()),
+            Target::Manifest(..) | Target::Layer(..) | Target::Later => None,
+        };
+        if let Some(node) = &became {
+            if let Some(when) = state.modified {
+                match self.set_node_time(node, when) {
+                    // Removed in the same moment.
+                    Err(TreeError::NotFound) => {}
+                    set => set?,
+                }
             }
+            let renamed = TreeChange::renamed(Place::Draft(draft.id()), Place::Node(node.clone()));
+            changes.insert(0, renamed);
         }
         state.committed = state.version;
-        state.dropped = committed.dropped();
+        state.dropped = change::visible_to_others(&changes);
         state.position = Some(self.registry.position());
         drop(state);
-        if !matches!(committed.became, Some(Place::Node(_))) {
+        if became.is_none() {
             self.drafts.unname(draft);
             self.linger(draft);
         }
-        Ok(committed)
+        Ok(changes)
     }
 
     /// Lets the name of a dropped file linger for the process that wrote it.
@@ -132,7 +139,7 @@ impl Tree {
         state: &mut State,
         repository: &RepositoryName,
         expected: Option<&Digest>,
-    ) -> Result<Outcome, TreeError> {
+    ) -> Result<Vec<TreeChange>, TreeError> {
         let bytes = state.content.bytes()?;
         let stored = self.registry.store_layer(repository, bytes, expected)?;
         let link = |digest| {
@@ -140,22 +147,15 @@ impl Tree {
             Place::Node(link)
         };
         let blob = Place::Node(Node::BlobData(stored.0));
-        let (mut changed, mut unseen) = (Vec::new(), vec![blob, link(stored.0)]);
+        let mut changes = vec![TreeChange::added(blob), TreeChange::added(link(stored.0))];
         match state.stored.replace(stored) {
             Some((before, true)) if before != stored.0 => {
                 self.registry.links().withdraw_layer(repository, &before)?;
-                let gone = link(before);
-                // The kernel asks for what it knows of them again, and hears that they are gone.
-                changed.extend(gone.above().take(1).chain([gone.clone()]));
-                unseen.push(gone);
+                changes.push(TreeChange::removed(link(before)));
             }
             Some(_) | None => {}
         }
-        Ok(Outcome {
-            changed,
-            unseen,
-            ..Outcome::default()
-        })
+        Ok(changes)
     }
 
     /// Remembers why something was refused.
@@ -206,9 +206,9 @@ impl Tree {
         target: &Target,
         content: &Content,
         writer: Writer,
-    ) -> Result<Outcome, TreeError> {
+    ) -> Result<Vec<TreeChange>, TreeError> {
         match (target, content) {
-            (Target::Later | Target::Layer(..), _) => Ok(Outcome::default()),
+            (Target::Later | Target::Layer(..), _) => Ok(Vec::new()),
             (Target::File(node), _) => self.commit_file(node, content, writer),
             (Target::Manifest(repository, destination), _) => {
                 self.ingest(repository, destination, &bytes(content)?)
@@ -221,25 +221,26 @@ impl Tree {
         node: &Node,
         content: &Content,
         writer: Writer,
-    ) -> Result<Outcome, TreeError> {
+    ) -> Result<Vec<TreeChange>, TreeError> {
         if let Node::BlobData(digest) = node {
             self.registry.publish(content.bytes()?, digest)?;
-            return Ok(became(node));
+            return Ok(added(node));
         }
         if let Node::UploadData(repository, id) = node {
             // Not as registries do it, but as people copy.
             self.registry
                 .uploads()
                 .set_data(repository, id, content.bytes()?)?;
-            return Ok(became(node));
+            return Ok(added(node));
         }
         let bytes = bytes(content)?;
         if let Some((repository, destination)) = ingests(node)
             && is_document(&bytes)
         {
-            let outcome = self.ingest(repository, &destination, &bytes)?;
-            let became = became(node).became;
-            return Ok(Outcome { became, ..outcome });
+            let mut changes = self.ingest(repository, &destination, &bytes)?;
+            // What was written is the manifest, and the file shows a digest.
+            changes.push(TreeChange::modified(Place::Node(node.clone())));
+            return Ok(changes);
         }
         match node {
             Node::Link(_, _, digest) => {
@@ -263,7 +264,7 @@ impl Tree {
             }
             _ => return Err(TreeError::IsDirectory),
         }
-        Ok(became(node))
+        Ok(added(node))
     }
 
     /// Stores a manifest; the places that look different now are those of its tag.
@@ -272,41 +273,35 @@ impl Tree {
         repository: &RepositoryName,
         destination: &Destination,
         bytes: &[u8],
-    ) -> Result<Outcome, TreeError> {
+    ) -> Result<Vec<TreeChange>, TreeError> {
         let ingested = self.registry.ingest(repository, bytes, destination)?;
-        let mut unseen = Vec::new();
+        let mut modified = vec![Node::Manifests(repository.clone())];
+        let mut added = Vec::new();
         for (set, digest) in ingested.links {
-            unseen.push(Place::Node(Node::BlobData(digest)));
-            unseen.push(Place::Node(Node::Link(repository.clone(), set, digest)));
+            added.push(Node::BlobData(digest));
+            added.push(Node::Link(repository.clone(), set, digest));
         }
-        let mut changed = vec![Place::Node(Node::Manifests(repository.clone()))];
         if let Some(tag) = &destination.tag {
-            changed.extend([
-                Place::Node(Node::Tags(repository.clone())),
-                Place::Node(Node::Tag(repository.clone(), tag.clone())),
-                Place::Node(Node::Current(repository.clone(), tag.clone())),
-                Place::Node(Node::CurrentLink(repository.clone(), tag.clone())),
+            let current = Node::CurrentLink(repository.clone(), tag.clone());
+            modified.extend([
+                Node::Tags(repository.clone()),
+                Node::Tag(repository.clone(), tag.clone()),
+                Node::Current(repository.clone(), tag.clone()),
+                current.clone(),
             ]);
             let index = LinkSet::TagIndex(tag.clone());
-            let index = Node::Link(repository.clone(), index, ingested.digest);
-            unseen.push(Place::Node(index));
-            let current = Node::CurrentLink(repository.clone(), tag.clone());
-            unseen.push(Place::Node(current));
+            added.push(Node::Link(repository.clone(), index, ingested.digest));
+            added.push(current);
         }
-        Ok(Outcome {
-            changed,
-            unseen,
-            became: None,
-        })
+        let modified = modified.into_iter().map(Place::Node);
+        let added = added.into_iter().map(Place::Node);
+        let modified = modified.map(TreeChange::modified);
+        Ok(modified.chain(added.map(TreeChange::added)).collect())
     }
 }
 
-fn became(node: &Node) -> Outcome {
-    Outcome {
-        changed: Vec::new(),
-        unseen: vec![Place::Node(node.clone())],
-        became: Some(Place::Node(node.clone())),
-    }
+fn added(node: &Node) -> Vec<TreeChange> {
+    vec![TreeChange::added(Place::Node(node.clone()))]
 }
 
 /// The whole of small content.

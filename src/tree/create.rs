@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::drafts::Parent;
 use super::handle::{Access, Handle, Open};
 use super::target::{self, Target};
-use super::{Attributes, Found, Permissions, Place, Tree, TreeError, Writer, plain};
+use super::{Attributes, Found, Permissions, Place, Tree, TreeChange, TreeError, Writer, plain};
 use crate::layout::Node;
 
 impl Tree {
@@ -96,9 +96,9 @@ impl Tree {
         name: &OsStr,
         new: Permissions,
         writer: Writer,
-    ) -> Result<Found, TreeError> {
+    ) -> Result<(Found, Vec<TreeChange>), TreeError> {
         self.writable()?;
-        match parent {
+        let made = match parent {
             Place::Plain(path) => {
                 if self.mounted_at(path, name).is_some() {
                     return Err(TreeError::Exists);
@@ -132,8 +132,11 @@ impl Tree {
             Place::Draft(_) | Place::Own(_) => {
                 Err(TreeError::NotPermitted("nothing can be made here"))
             }
-        }
+        }?;
+        let added = TreeChange::added(made.place.clone()).requested();
+        Ok((made, vec![added]))
     }
+
     /// A directory that no listing shows, for files that wait.
     fn make_hidden(
         &self,

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::sync::Arc;
 
 use super::handle::Open;
-use super::{Handle, Outcome, Place, Tree, TreeError};
+use super::{Handle, Place, Tree, TreeError};
 use crate::layout::Node;
 use crate::name::{Namespace, REPOSITORY_BYTES_MAX};
 use crate::registry::Error;
@@ -52,13 +52,14 @@ impl Relocation {
 }
 
 impl Tree {
-    /// Gives a repository, or a directory on the way to some, this name in a directory.
+    /// Gives a repository, or a directory on the way to some, this name in a directory. Returns
+    /// its new place.
     pub(super) fn relocate(
         &self,
         from: &Namespace,
         parent: &Node,
         name: &OsStr,
-    ) -> Result<Outcome, TreeError> {
+    ) -> Result<Place, TreeError> {
         let to = new_name(parent, name)?;
         if to.moved(from, from).is_some() && to != *from {
             return Err(TreeError::IntoItself);
@@ -77,10 +78,7 @@ impl Tree {
             self.lingering.follow(&relocation);
             self.rejected.lock().follow(&relocation);
         }
-        Ok(Outcome {
-            became: Some(Place::Node(Node::Namespace(relocation.to))),
-            ..Outcome::default()
-        })
+        Ok(Place::Node(Node::Namespace(relocation.to)))
     }
 
     /// An open file as it is to be from now on, if what it shows has moved.

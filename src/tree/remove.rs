@@ -2,18 +2,18 @@
 
 use std::ffi::OsStr;
 
-use super::{Place, Tree, TreeError, Writer, node};
+use super::{Place, Tree, TreeChange, TreeError, Writer, node};
 use crate::layout::Node;
 use crate::registry::Error;
 
 impl Tree {
-    /// Removes a file; the place that is gone.
+    /// Removes a file.
     pub fn remove_file(
         &self,
         parent: &Place,
         name: &OsStr,
         asker: Writer,
-    ) -> Result<Place, TreeError> {
+    ) -> Result<Vec<TreeChange>, TreeError> {
         self.writable()?;
         let place = self.lookup(parent, name, asker)?.place;
         match &place {
@@ -32,7 +32,7 @@ impl Tree {
             Place::Hidden(_) => return Err(TreeError::IsDirectory),
             Place::Own(_) => return Err(TreeError::NotPermitted("only we write these files")),
         }
-        Ok(place)
+        Ok(vec![TreeChange::removed(place).requested()])
     }
 
     fn remove_node(&self, node: &Node) -> Result<(), TreeError> {
@@ -59,8 +59,12 @@ impl Tree {
         Ok(())
     }
 
-    /// Removes an empty directory; the place that is gone.
-    pub fn remove_directory(&self, parent: &Place, name: &OsStr) -> Result<Place, TreeError> {
+    /// Removes an empty directory.
+    pub fn remove_directory(
+        &self,
+        parent: &Place,
+        name: &OsStr,
+    ) -> Result<Vec<TreeChange>, TreeError> {
         self.writable()?;
         let place = self.lookup(parent, name, Writer::default())?.place;
         match &place {
@@ -74,6 +78,6 @@ impl Tree {
             Place::Node(_) | Place::Draft(_) => return Err(TreeError::NotDirectory),
             Place::Own(_) => return Err(TreeError::NotPermitted("only we write these files")),
         }
-        Ok(place)
+        Ok(vec![TreeChange::removed(place).requested()])
     }
 }

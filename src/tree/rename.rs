@@ -11,16 +11,16 @@ use rustix::fs::RenameFlags;
 
 use super::drafts::{Name, Parent};
 use super::target::Target;
-use super::{FileKind, Outcome, Place, Tree, TreeError, Writer, node};
+use super::{ChangeKind, FileKind, Place, Tree, TreeChange, TreeError, Writer, node};
 use crate::layout::Node;
 
 impl Tree {
-    /// Makes two plain files change their places; gives both.
+    /// Makes two plain files change their places.
     pub fn exchange(
         &self,
         one: (&Place, &OsStr),
         other: (&Place, &OsStr),
-    ) -> Result<(Place, Place), TreeError> {
+    ) -> Result<Vec<TreeChange>, TreeError> {
         self.writable()?;
         let writer = Writer::default();
         let first = self.lookup(one.0, one.1, writer)?.place;
@@ -29,24 +29,24 @@ impl Tree {
             return Err(TreeError::CrossDevice);
         };
         self.plain.rename(old, new, RenameFlags::EXCHANGE)?;
-        Ok((first, second))
+        Ok(vec![TreeChange::exchanged(first, second).requested()])
     }
 
-    /// Moves a name to another. Gives the place that was moved; in the outcome it became
-    /// nothing if it was a drop, whose own name is gone.
+    /// Moves a name to another. The place that had the name is removed if the file was a drop,
+    /// which has no name of its own any more.
     pub fn rename(
         &self,
         from: (&Place, &OsStr),
         to: (&Place, &OsStr),
         replace: bool,
         writer: Writer,
-    ) -> Result<(Place, Outcome), TreeError> {
+    ) -> Result<Vec<TreeChange>, TreeError> {
         self.writable()?;
         let moved = self.lookup(from.0, from.1, writer)?;
         if !replace && self.lookup(to.0, to.1, writer).is_ok() {
             return Err(TreeError::Exists);
         }
-        let outcome = match (&moved.place, to.0) {
+        let new = match (&moved.place, to.0) {
             (Place::Plain(path), Place::Plain(directory)) => {
                 if self.mounted_at(directory, to.1).is_some() {
                     return Err(TreeError::NotPermitted("something of ours stands there"));
@@ -58,12 +58,11 @@ impl Tree {
                     RenameFlags::NOREPLACE
                 };
                 self.plain.rename(path, &new, flags)?;
-                Outcome {
-                    became: Some(Place::Plain(new)),
-                    ..Outcome::default()
-                }
+                Place::Plain(new)
             }
-            (Place::Draft(id), Place::Node(parent)) => self.rename_draft(*id, parent, to.1)?,
+            (Place::Draft(id), Place::Node(parent)) => {
+                return self.rename_draft(*id, parent, to.1);
+            }
             (Place::Draft(id), Place::Hidden(parent)) => {
                 self.wait_as(*id, (Parent::Hidden(*parent), to.1.to_owned()))?
             }
@@ -79,20 +78,27 @@ impl Tree {
                     if matches!(error, TreeError::Registry(_)) {
                         self.reject(writer, node.repository(), &new.to_string(), error);
                     }
-                })?
+                })?;
+                Place::Node(new)
             }
             _ => return Err(TreeError::CrossDevice),
         };
-        Ok((moved.place, outcome))
+        Ok(vec![TreeChange::renamed(moved.place, new).requested()])
     }
 
     /// A file that was being written gets its name, and with it becomes what the name says.
-    fn rename_draft(&self, id: u64, parent: &Node, name: &OsStr) -> Result<Outcome, TreeError> {
+    fn rename_draft(
+        &self,
+        id: u64,
+        parent: &Node,
+        name: &OsStr,
+    ) -> Result<Vec<TreeChange>, TreeError> {
         let draft = self.draft(id)?;
         let target = Target::of(parent, name)?;
         self.node_attributes(parent)?;
         if target == Target::Later {
-            return self.wait_as(id, (Parent::Node(parent.clone()), name.to_owned()));
+            let new = self.wait_as(id, (Parent::Node(parent.clone()), name.to_owned()))?;
+            return Ok(vec![TreeChange::renamed(Place::Draft(id), new).requested()]);
         }
         if self.drafts.get(id).is_none() {
             // Dropped a moment ago: it can become something else too.
@@ -103,9 +109,9 @@ impl Tree {
         draft.hold().path = format!("{parent}/{}", name.display());
         draft.hold().version += 1;
         match self.commit(&draft) {
-            Ok(outcome) => {
+            Ok(changes) => {
                 self.drafts.remove(&draft);
-                Ok(outcome)
+                Ok(named(Place::Draft(id), changes))
             }
             Err(error) => {
                 draft.hold().target = old;
@@ -116,39 +122,31 @@ impl Tree {
 
     /// A file that waits goes on waiting under another name. One that was dropped a moment ago
     /// cannot wait again.
-    fn wait_as(&self, id: u64, name: Name) -> Result<Outcome, TreeError> {
+    fn wait_as(&self, id: u64, name: Name) -> Result<Place, TreeError> {
         let draft = self.drafts.get(id).ok_or(TreeError::CrossDevice)?;
         self.drafts.rename(&draft, name)?;
-        Ok(Outcome {
-            became: Some(Place::Draft(id)),
-            ..Outcome::default()
-        })
+        Ok(Place::Draft(id))
     }
 
-    fn rename_node(&self, from: &Node, to: &Node, kind: FileKind) -> Result<Outcome, TreeError> {
-        let became = || Outcome {
-            became: Some(Place::Node(to.clone())),
-            ..Outcome::default()
-        };
+    fn rename_node(&self, from: &Node, to: &Node, kind: FileKind) -> Result<(), TreeError> {
         if from == to {
-            return Ok(became());
+            return Ok(());
         }
         if let (Node::UploadData(repository, id), Node::BlobData(digest)) = (from, to) {
             self.node_attributes(&Node::BlobDirectory(*digest))?;
             self.registry.publish_upload(repository, id, digest)?;
-            return Ok(became());
+            return Ok(());
         }
         if let (Node::UploadData(from, one), Node::UploadData(to, other)) = (from, to) {
             self.registry
                 .uploads()
                 .move_data((from, one), (to, other))?;
-            return Ok(became());
+            return Ok(());
         }
         if kind != FileKind::Directory || !to.is_directory() {
             return Err(TreeError::CrossDevice);
         }
-        self.rename_directory(from, to)?;
-        Ok(became())
+        self.rename_directory(from, to)
     }
 
     /// An empty directory is moved by making the new one; one that holds facts is copied.
@@ -167,4 +165,16 @@ impl Tree {
         }
         Ok(self.registry.directories().remove(from)?)
     }
+}
+
+/// What a rename has changed that made a draft a fact: its own name is gone, if it has no other.
+fn named(draft: Place, mut changes: Vec<TreeChange>) -> Vec<TreeChange> {
+    let renamed = changes
+        .iter_mut()
+        .find(|change| change.place == draft && matches!(change.kind, ChangeKind::RenamedTo(_)));
+    match renamed {
+        Some(change) => change.requested = true,
+        None => changes.push(TreeChange::removed(draft).requested()),
+    }
+    changes
 }

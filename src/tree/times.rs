@@ -25,23 +25,6 @@ impl Tree {
         }
     }
 
-    /// The directories whose time follows that of a place: they hold nothing else.
-    pub fn dated_by(&self, place: &Place) -> Vec<Place> {
-        let nodes = match place {
-            Place::Node(Node::BlobData(digest)) => vec![Node::BlobDirectory(*digest)],
-            Place::Node(Node::Link(repository, set, digest)) => {
-                let directory = Node::LinkDirectory(repository.clone(), set.clone(), *digest);
-                vec![directory]
-            }
-            Place::Node(Node::CurrentLink(repository, tag)) => vec![
-                Node::Current(repository.clone(), tag.clone()),
-                Node::Tag(repository.clone(), tag.clone()),
-            ],
-            _ => Vec::new(),
-        };
-        nodes.into_iter().map(Place::Node).collect()
-    }
-
     /// Sets the time of a file or directory of the layout.
     pub(super) fn set_node_time(&self, node: &Node, when: SystemTime) -> Result<(), TreeError> {
         let (registry, kept) = (&self.registry, seconds(when));
@@ -72,4 +55,21 @@ impl Tree {
         }
         Ok(())
     }
+}
+
+/// The directories whose time follows that of a place: they hold nothing else.
+pub(super) fn dated_by(place: &Place) -> Vec<Place> {
+    let nodes = match place {
+        Place::Node(Node::BlobData(digest)) => vec![Node::BlobDirectory(*digest)],
+        Place::Node(Node::Link(repository, set, digest)) => {
+            let directory = Node::LinkDirectory(repository.clone(), set.clone(), *digest);
+            vec![directory]
+        }
+        Place::Node(Node::CurrentLink(repository, tag)) => vec![
+            Node::Current(repository.clone(), tag.clone()),
+            Node::Tag(repository.clone(), tag.clone()),
+        ],
+        _ => Vec::new(),
+    };
+    nodes.into_iter().map(Place::Node).collect()
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{Access, Handle, Open, untouched};
-use crate::tree::{Outcome, Place, Tree, TreeError, Writer, plain};
+use crate::tree::{Place, Tree, TreeChange, TreeError, Writer, plain};
 
 impl Tree {
     /// Cuts off, or fills up with zeros.
@@ -73,12 +73,12 @@ impl Tree {
         place: &Place,
         len: u64,
         writer: Writer,
-    ) -> Result<Outcome, TreeError> {
+    ) -> Result<Vec<TreeChange>, TreeError> {
         let handle = self.open(place, Access::Write, writer)?;
-        let outcome = self
+        let changes = self
             .truncate(&handle, len)
             .and_then(|()| self.flush(&handle));
         self.release(&handle);
-        outcome
+        changes
     }
 }
