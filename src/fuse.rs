@@ -1,11 +1,12 @@
-//! The kernel's side: requests decoded, the tree called, answers given.
+//! FUSE: serves the tree to the kernel.
 //!
-//! Here are inode numbers, open files, what the kernel may cache, who may write, and errno. A
-//! request's meaning is not. A request comes by one of two transports, `/dev/fuse` or `io_uring`;
-//! `request` decodes it, `dispatch` calls `Service`, which returns plain values, and `reply`
-//! encodes these, in the same way for both. fuser mounts and negotiates.
+//! This module has inode numbers, open files, permission checks, what the kernel may cache, and
+//! errno. What an operation means is the tree's business, and it knows nothing of registries.
 //!
-//! It decides nothing about registries.
+//! A request arrives by one of two transports, `/dev/fuse` or `io_uring`, which decode it into the
+//! values of `request`. `dispatch` calls the `Service` for it, which calls the tree and returns
+//! values of `reply`; a transport encodes these. `coherence` has the kernel drop what a change has
+//! made invalid. fuser mounts and negotiates.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -24,7 +25,6 @@ mod attributes;
 mod blocking;
 mod coherence;
 mod connection;
-mod directories;
 mod dispatch;
 mod durability;
 mod entries;
@@ -33,6 +33,7 @@ mod files;
 mod handles;
 mod inodes;
 mod lengths;
+mod listings;
 mod negotiation;
 mod op_counters;
 mod passthrough;
@@ -45,19 +46,19 @@ mod task;
 mod transport;
 mod workers;
 
-use access::Owner;
+use access::MountOwner;
 use coherence::KernelCache;
 use negotiation::Negotiation;
 use service::Service;
 use transport::device;
 use transport::ring::Rings;
 
-/// What makes a mount faster, where the kernel offers it.
+/// Features of the kernel that make a mount faster, where it offers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offers {
-    /// Whether requests go by `io_uring`.
+    /// Requests and replies pass through `io_uring`.
     pub rings: bool,
-    /// Whether the kernel reads and writes blobs and uploads by itself.
+    /// The kernel reads and writes blobs and uploads itself.
     pub passthrough: bool,
 }
 
@@ -70,22 +71,22 @@ impl Default for Offers {
     }
 }
 
-/// Options that every filesystem has, and the kernel keeps.
+/// Mount options that every filesystem has and the kernel implements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "they are independent options"
 )]
 pub struct Generic {
-    /// Whether programs may be run from it.
+    /// Programs may be executed.
     pub exec: bool,
-    /// Whether set-user-ID bits count.
+    /// Set-user-ID and set-group-ID bits take effect.
     pub suid: bool,
-    /// Whether device files count.
+    /// Device files can be opened.
     pub dev: bool,
-    /// Whether every write waits for the disk.
+    /// Every write waits until it is durable.
     pub sync: bool,
-    /// Whether every change of a directory does.
+    /// Every change of a directory waits until it is durable.
     pub dirsync: bool,
 }
 
@@ -102,7 +103,7 @@ impl Default for Generic {
 }
 
 impl Generic {
-    /// As the mount helper of ordinary users and the kernel take them.
+    /// Returns the options for mount(2), and for fusermount3, which mounts for ordinary users.
     fn options(self) -> Vec<MountOption> {
         let either = |on: bool, yes, no| if on { yes } else { no };
         let mut options = vec![
@@ -118,48 +119,48 @@ impl Generic {
     }
 }
 
-/// How to mount.
+/// The options of a mount.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The store's name in the list of mounts.
+    /// The source that the table of mounts shows: the store.
     pub source: String,
-    /// Whether nothing may be changed.
+    /// Nothing may be changed.
     pub read_only: bool,
-    /// Whether other users than the one who mounts may see anything.
+    /// Other users than the one who mounts have access.
     pub allow_other: bool,
-    /// To whom everything belongs.
+    /// The owner of all files that have none of their own.
     pub uid: u32,
-    /// And to which group.
+    /// The group of all files that have none of their own.
     pub gid: u32,
-    /// What is used where the kernel offers it.
+    /// Features to use if the kernel offers them.
     pub offers: Offers,
-    /// What every filesystem has.
+    /// Options that every filesystem has.
     pub generic: Generic,
 }
 
-/// What the rest of the process may ask of a mount that is served.
+/// A mount that is being served, for the rest of the process.
 #[derive(Debug)]
 pub struct Mounted(Arc<Service>);
 
 impl Mounted {
-    /// Has the kernel look at everything anew, after facts have changed in another way than
-    /// through the mount; returns when it has dropped what it kept.
+    /// Makes the kernel drop everything that it caches, after facts have changed in another way
+    /// than through the mount. Returns when that is done.
     pub fn refresh(&self) {
         self.0.drop_all();
     }
 
-    /// How the mount is served, in words.
+    /// Describes how the mount is served, one line for each aspect.
     pub fn served(&self) -> Vec<String> {
         self.0.served.get().cloned().unwrap_or_default()
     }
 
-    /// How often the kernel asked for what since the mount began.
+    /// Returns the number of requests of each kind since the mount began.
     pub fn requests(&self) -> Vec<(&'static str, u64)> {
         self.0.counters.counts()
     }
 }
 
-/// A mount that answers.
+/// A mount.
 #[derive(Debug)]
 pub struct Mount {
     session: Session<Negotiation>,
@@ -168,16 +169,18 @@ pub struct Mount {
 }
 
 impl Mount {
-    /// Mounts a tree. When this returns the kernel sends requests, which [`Mount::serve`]
-    /// answers. `known` gets the mount before the kernel can have been told of anything that
-    /// changes.
+    /// Mounts a tree. When this returns the kernel sends requests, which [`Mount::serve`] answers.
+    /// `known` is set before the kernel can cache anything.
+    ///
+    /// # Errors
+    /// If the kernel or fusermount3 refuses the mount, or threads cannot be started.
     pub fn new(
         tree: Tree,
         mountpoint: &Path,
         options: &Options,
         known: &OnceLock<Mounted>,
     ) -> io::Result<Self> {
-        let owner = Owner {
+        let owner = MountOwner {
             uid: options.uid,
             gid: options.gid,
             daemon: (geteuid().as_raw(), getegid().as_raw()),
@@ -216,16 +219,19 @@ impl Mount {
         })
     }
 
-    /// What ends the mount from another thread.
+    /// Returns a handle that ends the mount from another thread.
     pub fn unmounter(&mut self) -> SessionUnmounter {
         self.session.unmount_callable()
     }
 
-    /// Answers until the mount ends, from whichever side.
+    /// Answers requests until the mount ends, whether it is unmounted by the daemon or by others.
+    ///
+    /// # Errors
+    /// If requests cannot be read any more.
     pub fn serve(self) -> io::Result<()> {
         let connection = self.session.as_fd().try_clone_to_owned()?;
         let served = device::serve(connection, &self.service);
-        // Unmounts, if the mount has not ended by itself.
+        // Unmounts, unless somebody else did.
         drop(self.session);
         if let Some(rings) = self.rings {
             rings.join();
@@ -235,7 +241,7 @@ impl Mount {
     }
 }
 
-/// How a mount is served, for people.
+/// Describes how a mount is served, and logs that.
 fn serving(rings: bool, passthrough: bool) -> Vec<String> {
     let requests = if rings { "io_uring" } else { "/dev/fuse" };
     let bytes = if passthrough { "the kernel" } else { "us" };
@@ -249,7 +255,8 @@ fn serving(rings: bool, passthrough: bool) -> Vec<String> {
     lines.into()
 }
 
-/// Rings, unless there can be none, which is said and no error: /dev/fuse does as well.
+/// Prepares rings. Returns `None` and logs why if there can be none: requests then come by
+/// `/dev/fuse`.
 fn prepare() -> Option<Rings> {
     Rings::prepare()
         .inspect_err(|why| log::info!("no requests by io_uring: {why}"))

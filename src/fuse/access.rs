@@ -1,21 +1,22 @@
-//! Access: who may do what, as POSIX says, asked of the permissions that stat shows.
+//! Access: what a caller may do, by the rules of POSIX and the permissions that stat(2) shows.
 //!
-//! The daemon checks, and not the kernel (`default_permissions`): the kernel forgets a
-//! directory's attributes with every name made or removed in it, and asks for them again at the
-//! next step through it. Measured with a small image pushed through a registry, that is 465
-//! requests in place of 316 (Distribution 2.8), and 683 in place of 428 (3.1).
+//! The daemon checks, and not the kernel (`default_permissions`): the kernel drops a directory's
+//! attributes with every name that is made or removed in it, and requests them again at the next
+//! lookup through it. Measured with a small image pushed through a registry, that is 465 requests
+//! instead of 316 (Distribution 2.8), and 683 instead of 428 (3.1).
 //!
-//! The kernel keeps names, and what it keeps it does not ask for. Therefore names in a directory
-//! that not everybody may search are given to it for no time, so that it asks for each step of
-//! each user; a listing of one that not everybody may read is dropped once it was read; and a
-//! change of permissions has the kernel drop what it kept before. With the modes that are usual
-//! (0755) none of this costs a request.
+//! The kernel answers from its caches without asking. Therefore names in a directory that not
+//! every user may search are not cached, so that the kernel asks at each lookup of each user; the
+//! listing of a directory that not every user may read is dropped once it was read; and when
+//! permissions change, the kernel drops what it had cached. With the usual mode 0755 none of this
+//! costs a request.
 //!
-//! What the kernel would know better: capabilities (root is user 0, whatever it gave up), and
-//! supplementary groups, which come from the process that asks. Of a process in a PID namespace
-//! that the daemon cannot see into, the kernel does not tell the number: such a caller has its
-//! own group and, when it makes something (Linux 6.3), that of the directory; of its others
-//! nobody knows. It may be refused what a member of a group may, never the reverse.
+//! The kernel would know better about capabilities (here root is user 0, even without
+//! capabilities) and about supplementary groups, which are read from the calling process. Of a
+//! process in a PID namespace that the daemon cannot see into, the kernel does not send the
+//! number: such a caller has its own group and, when it makes something (Linux 6.3), the group of
+//! the directory; its other groups are unknown. It may be denied what a group would allow it,
+//! never the reverse.
 
 use std::fs;
 
@@ -23,19 +24,19 @@ use crate::tree::{Attributes, Change, FileKind, Permissions, TreeError, Writer};
 
 use super::request::SetAttributes;
 
-/// Who asks.
+/// The caller of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Caller {
     pub(super) pid: u32,
     pub(super) uid: u32,
     pub(super) gid: u32,
-    /// A supplementary group of theirs, where the kernel tells one: that of the directory in
-    /// which they make something.
-    pub(super) member: Option<u32>,
+    /// The supplementary group that the kernel sends: that of the directory in which the caller
+    /// makes something, if the caller is in it.
+    pub(super) sent_group: Option<u32>,
 }
 
 impl Caller {
-    /// Whose a change is.
+    /// Returns the caller as the tree knows it.
     pub(super) fn writer(self) -> Writer {
         Writer {
             pid: self.pid,
@@ -49,10 +50,11 @@ impl Caller {
 
     /// Returns `true` if the caller is in a group, by its own or by one of its others.
     fn is_in(self, gid: u32) -> bool {
-        let told = self.gid == gid || self.member == Some(gid);
-        told || self.pid != 0 && self.supplementary(gid).unwrap_or(false)
+        let known = self.gid == gid || self.sent_group == Some(gid);
+        known || self.pid != 0 && self.supplementary(gid).unwrap_or(false)
     }
 
+    /// Returns `None` if the groups of the process cannot be read.
     fn supplementary(self, gid: u32) -> Option<bool> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
         let groups = status
@@ -63,32 +65,32 @@ impl Caller {
     }
 }
 
-/// The bits of access(2), and of a mode for each class of users.
+/// The bits of access(2), and of each class of a mode.
 pub(super) const READ: u16 = 4;
 pub(super) const WRITE: u16 = 2;
-/// To run a file, or to search a directory.
+/// To execute a file, or to search a directory.
 pub(super) const EXECUTE: u16 = 1;
 
 const SET_GID: u16 = 0o2000;
 const STICKY: u16 = 0o1000;
 
-/// To whom belongs what has no owner of its own, and who the daemon is.
+/// The owner of files that have none of their own, and the user of the daemon.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Owner {
+pub(super) struct MountOwner {
     pub(super) uid: u32,
     pub(super) gid: u32,
-    /// The daemon's own user and group: what these make is the mount's own. A daemon that is
-    /// not root can make nothing else.
+    /// The daemon's own user and group: files that these make get no owner of their own. A daemon
+    /// that is not root cannot make others.
     pub(super) daemon: (u32, u32),
 }
 
-impl Owner {
-    /// To whom a file belongs.
+impl MountOwner {
+    /// Returns the owner of a file with these permissions.
     pub(super) fn uid(self, of: Permissions) -> u32 {
         of.uid.unwrap_or(self.uid)
     }
 
-    /// To which group.
+    /// Returns the group of a file with these permissions.
     pub(super) fn gid(self, of: Permissions) -> u32 {
         of.gid.unwrap_or(self.gid)
     }
@@ -101,7 +103,7 @@ impl Owner {
         } else if caller.uid == self.uid(of) {
             class(6)
         } else if class(3) == class(0) {
-            // Nobody needs to know the groups.
+            // The groups make no difference.
             class(0)
         } else if caller.is_in(self.gid(of)) {
             class(3)
@@ -113,7 +115,7 @@ impl Owner {
     /// Returns `true` if a caller may do what access(2) asks about.
     pub(super) fn may_all(self, caller: Caller, of: &Attributes, mask: u32) -> bool {
         let bits = u16::try_from(mask & 7).unwrap_or_default();
-        // Root may do what it wants, but what is no program it cannot run.
+        // Root may do everything but execute a file that nobody may execute.
         let runs = bits & EXECUTE != 0 && of.kind == FileKind::File;
         (!runs || of.permissions.mode & 0o111 != 0) && self.may(caller, of.permissions, bits)
     }
@@ -137,7 +139,7 @@ impl Owner {
         caller.is_root() || caller.uid == self.uid(of)
     }
 
-    /// The permissions of what a caller makes in a directory.
+    /// Returns the permissions of a file that a caller makes in a directory.
     pub(super) fn made(
         self,
         caller: Caller,
@@ -164,8 +166,10 @@ impl Owner {
         }
     }
 
-    /// What chmod(2), chown(2) and utimes(2) come to, if the caller may do what they ask of a
-    /// file.
+    /// Returns the changes that chmod(2), chown(2) and utimes(2) make to a file.
+    ///
+    /// # Errors
+    /// [`TreeError::NotPermitted`] or [`TreeError::Denied`] if the caller may not make them.
     pub(super) fn admit(
         self,
         caller: Caller,
@@ -206,8 +210,8 @@ impl Owner {
     }
 }
 
-impl Owner {
-    /// A change without the owner and group that a file has already.
+impl MountOwner {
+    /// Returns a change without the owner and group that the file has already.
     pub(super) fn changed(self, change: Change, now: Permissions) -> Change {
         Change {
             uid: change.uid.filter(|uid| *uid != self.uid(now)),
@@ -223,7 +227,7 @@ mod tests {
 
     use super::*;
 
-    const OWNER: Owner = Owner {
+    const OWNER: MountOwner = MountOwner {
         uid: 7,
         gid: 8,
         daemon: (0, 0),
@@ -234,7 +238,7 @@ mod tests {
             pid: 0,
             uid,
             gid,
-            member: None,
+            sent_group: None,
         }
     }
 
@@ -262,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn the_class_of_a_user_decides_and_no_other() {
+    fn only_the_class_of_a_user_decides() {
         for (uid, gid, write, read, read_secret) in [
             (0, 0, true, true, true),
             (7, 1, true, true, true),
@@ -274,14 +278,14 @@ mod tests {
             assert_eq!(may(0o644, READ), read);
             assert_eq!(may(0o640, READ), read_secret);
         }
-        // An owner whom the mode leaves out is out, whatever others may.
+        // An owner without permission is denied, even if others are not.
         assert!(!OWNER.may(caller(7, 1), with(0o066), READ));
         assert!(OWNER.may(caller(9, 9), with(0o602), WRITE));
         assert!(!OWNER.may(caller(9, 9), with(0o602), READ | WRITE));
     }
 
     #[test]
-    fn a_sticky_directory_lets_owners_alone_take() {
+    fn only_owners_remove_from_a_sticky_directory() {
         let take = |uid, of: Permissions| {
             OWNER
                 .may_take(caller(uid, 9), with(0o1777), || Ok(of))
@@ -296,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn owners_change_modes_and_root_alone_gives_away() {
+    fn owners_change_modes_and_only_root_gives_files_away() {
         let admit = |uid, asked: &SetAttributes| OWNER.admit(caller(uid, 9), asked, &file(0o664));
         let chmod = SetAttributes {
             mode: Some(0o2755),

@@ -15,9 +15,9 @@
 //!   repository with a revision has that directory even if nobody made it.
 //! - Changed permissions: what users could see of the directory, or below it, without asking.
 //!
-//! The kernel is told before the request is answered, so that whoever made the change finds it.
-//! Threads of its own do that: for a request the kernel may hold locks that it needs to drop
-//! something, and a thread that serves requests must not wait for them.
+//! The kernel is notified before the request is answered, so that the caller sees its own change.
+//! Separate threads do that: while a request is under way the kernel may hold a lock that it needs
+//! to drop something, and a thread that serves requests must not wait for that lock.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -28,7 +28,7 @@ use parking_lot::Mutex;
 
 use super::access::{EXECUTE, READ};
 use super::service::{Service, logged};
-use super::task::Task;
+use super::task::BlockingTask;
 use super::workers::Workers;
 use crate::tree::{ChangeKind, FileKind, Permissions, Place, Relocation, TreeChange, TreeError};
 
@@ -57,7 +57,7 @@ impl<T> Coherent<T> {
     }
 }
 
-/// What the kernel caches, as far as it can be told to drop it.
+/// The kernel's cache of this mount.
 pub(super) struct KernelCache {
     /// Set once the mount exists.
     notifier: Arc<OnceLock<Notifier>>,
@@ -92,7 +92,7 @@ impl KernelCache {
     /// The kernel drops pages of an inode only when nobody is reading them. A reader may wait for
     /// room in a queue of requests, which another reply would make: therefore each has a thread
     /// of its own.
-    pub(super) fn drop_before(&self, stale: Vec<u64>, reply: Task) {
+    pub(super) fn drop_before(&self, stale: Vec<u64>, reply: BlockingTask) {
         if stale.is_empty() {
             return reply();
         }
@@ -119,7 +119,7 @@ impl KernelCache {
         }));
     }
 
-    fn notify(&self, task: Task) {
+    fn notify(&self, task: BlockingTask) {
         if let Err(error) = self.workers.lock().queue(task) {
             log::warn!("no new thread to notify the kernel, the next free one does: {error}");
         }
@@ -272,7 +272,7 @@ impl Service {
         self.inodes.relocated(relocation);
         self.files
             .replace(|handle| self.tree.relocated(handle, relocation));
-        self.directories.forget_pages();
+        self.listings.forget_pages();
     }
 
     /// A name was moved into a directory from another one. The kernel caches it for as long as it

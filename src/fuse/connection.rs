@@ -1,4 +1,4 @@
-//! The connection to the kernel: what is asked of /dev/fuse by ioctl(2).
+//! The connection to the kernel: ioctl(2) on /dev/fuse.
 #![expect(unsafe_code, reason = "ioctl(2) takes numbers and addresses")]
 
 use std::fs::File;
@@ -13,8 +13,8 @@ const CLONE: Opcode = opcode::read::<u32>(229, 0);
 /// `FUSE_DEV_IOC_BACKING_CLOSE`
 const BACKING_CLOSE: Opcode = opcode::write::<u32>(229, 2);
 
-/// Opens another descriptor of a connection, so that two threads take requests from it without
-/// sharing one. What is read from a descriptor must be answered through it.
+/// Opens another descriptor of a connection, so that threads read requests without sharing one.
+/// The reply to a request must be written to the descriptor that it was read from.
 pub(super) fn reopen(device: &OwnedFd) -> io::Result<OwnedFd> {
     let other = File::options().read(true).write(true).open("/dev/fuse")?;
     let number = device.as_raw_fd().cast_unsigned();
@@ -23,12 +23,12 @@ pub(super) fn reopen(device: &OwnedFd) -> io::Result<OwnedFd> {
     Ok(other.into())
 }
 
-/// Gives the kernel a file to read and write by itself; the number by which it knows it.
+/// Registers a file that the kernel reads and writes itself, and returns its number.
 pub(super) fn open_backing(device: &OwnedFd, file: &File) -> io::Result<u32> {
     BackingId::create_raw(device, file)
 }
 
-/// Takes a file back from the kernel.
+/// Unregisters a file.
 pub(super) fn close_backing(device: &OwnedFd, backing: u32) -> io::Result<()> {
     // SAFETY: the kernel reads a number from this address, and refuses one that it does not know.
     unsafe { ioctl(device.as_fd(), Setter::<BACKING_CLOSE, u32>::new(backing)) }?;

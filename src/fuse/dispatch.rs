@@ -1,5 +1,5 @@
-//! Dispatch: for each operation, which call of the service serves it, whether that may block,
-//! and as what it is counted. The only list of all operations outside the transports.
+//! Dispatch: for each operation the call of the service that serves it, if that may block, and
+//! the kind as which it is counted. The only list of all operations outside the transports.
 
 use std::sync::Arc;
 
@@ -7,12 +7,14 @@ use fuser::Errno;
 
 use super::access::Caller;
 use super::coherence::Coherent;
-use super::directories::ListedRow;
+use super::listings::ListedRow;
 use super::op_counters::OperationKind;
 use super::reply::{Reply, ReplySlot};
-use super::request::{EntryOperation, FileOperation, InodeOperation, Operation, Request};
+use super::request::{
+    EntryOperation, FileOperation, InodeOperation, ListRequest, Operation, Request,
+};
 use super::service::{Service, file_type};
-use super::task::{Executor, Task, TaskKind};
+use super::task::{BlockingTask, Executor, TaskKind};
 use super::transport::encode::{DirentRow, ListingBuffer};
 
 /// Serves a request: on this thread, or on the executor's if it may block.
@@ -135,14 +137,9 @@ impl<E: Executor, S: ReplySlot> Call<'_, E, S> {
                     service.open(caller, ino, flags)
                 });
             }
-            InodeOperation::List {
-                offset,
-                bytes,
-                plus,
-            } => {
+            InodeOperation::List(request) => {
                 self.now(OperationKind::List, |service| {
-                    let listing = ListingBuffer::new(bytes, plus);
-                    list(service, (caller, ino), offset, listing, plus)
+                    list(service, caller, ino, request)
                 });
             }
             InodeOperation::SyncDirectory => {
@@ -232,7 +229,7 @@ impl<E: Executor, S: ReplySlot> Call<'_, E, S> {
     }
 
     /// Serves an operation that never blocks.
-    fn now<T: IntoAnswer>(
+    fn now<T: IntoReply>(
         self,
         kind: OperationKind,
         work: impl FnOnce(&Service) -> Result<T, Errno>,
@@ -242,7 +239,7 @@ impl<E: Executor, S: ReplySlot> Call<'_, E, S> {
     }
 
     /// Serves an operation that may block for reading.
-    fn read<T: IntoAnswer>(
+    fn read<T: IntoReply>(
         self,
         kind: OperationKind,
         blocks: bool,
@@ -252,7 +249,7 @@ impl<E: Executor, S: ReplySlot> Call<'_, E, S> {
     }
 
     /// Serves an operation that may block while it changes something.
-    fn change<T: IntoAnswer>(
+    fn change<T: IntoReply>(
         self,
         kind: OperationKind,
         blocks: bool,
@@ -261,7 +258,7 @@ impl<E: Executor, S: ReplySlot> Call<'_, E, S> {
         self.run(kind, blocks.then_some(TaskKind::Change), work);
     }
 
-    fn run<T: IntoAnswer>(
+    fn run<T: IntoReply>(
         mut self,
         kind: OperationKind,
         blocks: Option<TaskKind>,
@@ -286,7 +283,7 @@ impl<E: Executor, S: ReplySlot> Call<'_, E, S> {
         self,
         kind: OperationKind,
         blocks: bool,
-        begin: impl FnOnce(&Arc<Service>, S) -> Option<Task> + Send + 'static,
+        begin: impl FnOnce(&Arc<Service>, S) -> Option<BlockingTask> + Send + 'static,
     ) {
         self.service.counters.count(kind);
         let (service, slot) = (Arc::clone(self.service), self.slot);
@@ -304,31 +301,28 @@ impl<E: Executor, S: ReplySlot> Call<'_, E, S> {
     }
 }
 
-/// A reply, and what the kernel must drop before it.
-type Answer = Coherent<Reply>;
-
-/// What the service returns.
-trait IntoAnswer {
-    fn into_answer(self) -> Answer;
+/// A result of the service, which becomes a reply and inodes to drop before it.
+trait IntoReply {
+    fn into_reply(self) -> Coherent<Reply>;
 }
 
-impl<T: Into<Reply>> IntoAnswer for T {
-    fn into_answer(self) -> Answer {
+impl<T: Into<Reply>> IntoReply for T {
+    fn into_reply(self) -> Coherent<Reply> {
         Coherent::unchanged(self.into())
     }
 }
 
-impl<T: Into<Reply>> IntoAnswer for Coherent<T> {
-    fn into_answer(self) -> Answer {
+impl<T: Into<Reply>> IntoReply for Coherent<T> {
+    fn into_reply(self) -> Coherent<Reply> {
         self.map(T::into)
     }
 }
 
 /// Replies, once the kernel has dropped what is not valid any more.
-fn reply(service: &Service, slot: impl ReplySlot, done: Result<impl IntoAnswer, Errno>) {
+fn reply(service: &Service, slot: impl ReplySlot, done: Result<impl IntoReply, Errno>) {
     match done {
         Ok(answer) => {
-            let Answer { value, stale } = answer.into_answer();
+            let Coherent { value, stale } = answer.into_reply();
             let reply = Box::new(move || slot.reply(value));
             service.cache.drop_before(stale, reply);
         }
@@ -336,15 +330,15 @@ fn reply(service: &Service, slot: impl ReplySlot, done: Result<impl IntoAnswer, 
     }
 }
 
-/// Lists a directory from an offset on, as far as there is room in `listing`.
+/// Lists a directory from an offset on, as far as there is room in the reply.
 fn list(
     service: &Service,
-    (caller, ino): (Caller, u64),
-    offset: u64,
-    mut listing: ListingBuffer,
-    plus: bool,
+    caller: Caller,
+    ino: u64,
+    request: ListRequest,
 ) -> Result<Coherent<Vec<u8>>, Errno> {
-    let listed = service.list(caller, ino, offset, |next, row, permissions| {
+    let mut listing = ListingBuffer::new(request.bytes, request.plus);
+    let listed = service.list(caller, ino, request.offset, |next, row, permissions| {
         let dirent = |ino, kind| DirentRow {
             ino,
             next,
@@ -352,7 +346,7 @@ fn list(
             name: row.name(),
         };
         match row {
-            ListedRow::Shown(shown) if plus => {
+            ListedRow::Shown(shown) if request.plus => {
                 let entry = service.entry(permissions, &shown.found);
                 let attributes = &entry.shown.attributes;
                 let full = listing.add(&dirent(attributes.ino.0, attributes.kind), Some(&entry));

@@ -4,15 +4,21 @@ use std::sync::Arc;
 
 use super::coherence::{Coherent, Origin};
 use super::service::{Service, logged};
-use super::syncs::Answer;
-use super::task::Task;
+use super::syncs::SyncReply;
+use super::task::BlockingTask;
 use crate::tree::Place;
 
 impl Service {
-    /// fsync(2), answered once everything before is durable and the kernel knows what changed.
-    /// What this gives the caller must do, where it may wait.
+    /// fsync(2). Calls `reply` once everything before is durable and the kernel knows what has
+    /// changed. Returns a flush that the caller must run where it may block, if no other thread
+    /// does.
     #[must_use]
-    pub(super) fn sync(self: &Arc<Self>, ino: u64, number: u64, answer: Answer) -> Option<Task> {
+    pub(super) fn sync(
+        self: &Arc<Self>,
+        ino: u64,
+        number: u64,
+        reply: SyncReply,
+    ) -> Option<BlockingTask> {
         let synced = self.handle(number).and_then(|handle| {
             let (changes, waits) = self.tree.sync(&handle).map_err(|error| logged(&error))?;
             Ok(self.after(waits, Origin::Inode(ino), &changes))
@@ -23,30 +29,33 @@ impl Service {
         } = match synced {
             Ok(synced) => synced,
             Err(error) => {
-                answer(Err(error));
+                reply(Err(error));
                 return None;
             }
         };
         let service = Arc::clone(self);
-        let told: Answer = Box::new(move |durable| match durable {
-            Ok(()) => service
-                .cache
-                .drop_before(stale, Box::new(|| answer(Ok(())))),
-            Err(error) => answer(Err(error)),
+        let coherent: SyncReply = Box::new(move |durable| match durable {
+            Ok(()) => service.cache.drop_before(stale, Box::new(|| reply(Ok(())))),
+            Err(error) => reply(Err(error)),
         });
         if waits {
-            return self.make_durable(told);
+            return self.make_durable(coherent);
         }
-        told(Ok(()));
+        coherent(Ok(()));
         None
     }
 
-    /// fsync(2) of a directory.
+    /// fsync(2) of a directory. Calls `reply` once everything before is durable. Returns a flush
+    /// as [`Service::sync`] does.
     #[must_use]
-    pub(super) fn sync_directory(self: &Arc<Self>, ino: u64, answer: Answer) -> Option<Task> {
+    pub(super) fn sync_directory(
+        self: &Arc<Self>,
+        ino: u64,
+        reply: SyncReply,
+    ) -> Option<BlockingTask> {
         match self.inodes.place(ino) {
             Some(place) if self.tree.is_note_directory(&place) => {
-                answer(Ok(()));
+                reply(Ok(()));
                 None
             }
             Some(Place::Plain(path)) => {
@@ -54,21 +63,18 @@ impl Service {
                 Some(Box::new(move || {
                     let synced = service.tree.sync_plain_directory(&path);
                     match synced.map_err(|error| logged(&error)) {
-                        Ok(()) => service.make_durable(answer).map_or((), |task| task()),
-                        Err(error) => answer(Err(error)),
+                        Ok(()) => service.make_durable(reply).map_or((), |flush| flush()),
+                        Err(error) => reply(Err(error)),
                     }
                 }))
             }
-            Some(_) | None => self.make_durable(answer),
+            Some(_) | None => self.make_durable(reply),
         }
     }
 
-    /// Answered once everything before is durable. What this gives the caller must do, where it
-    /// may wait.
-    #[must_use]
-    pub(super) fn make_durable(self: &Arc<Self>, answer: Answer) -> Option<Task> {
+    fn make_durable(self: &Arc<Self>, reply: SyncReply) -> Option<BlockingTask> {
         if self.tree.is_durable(None) {
-            answer(Ok(()));
+            reply(Ok(()));
             return None;
         }
         let service = Arc::clone(self);
@@ -76,6 +82,8 @@ impl Service {
             let flush = || service.tree.make_durable().map_err(|error| logged(&error));
             service.syncs.flush(flush);
         };
-        self.syncs.join(answer).then(|| Box::new(flush) as Task)
+        self.syncs
+            .join(reply)
+            .then(|| Box::new(flush) as BlockingTask)
     }
 }

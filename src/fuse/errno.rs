@@ -1,4 +1,4 @@
-//! Errno: how a refusal looks to a program. The only place where that is decided.
+//! Errno: the error number for each error. The only place where that is decided.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
@@ -12,10 +12,10 @@ use crate::manifest::ManifestRule;
 use crate::registry::Error;
 use crate::tree::TreeError;
 
-/// The number for an error of the tree.
+/// Returns the number for an error of the tree.
 pub(super) fn errno(error: &TreeError) -> Errno {
     match error {
-        // Registries answer 404 to this one, and 500 to all others.
+        // Registries reply 404 for this number and 500 for all others.
         TreeError::NotFound => Errno::ENOENT,
         TreeError::Exists => Errno::EEXIST,
         TreeError::NotDirectory => Errno::ENOTDIR,
@@ -56,7 +56,8 @@ fn registry(error: &Error) -> Errno {
     }
 }
 
-/// What is wrong with a manifest: it is not one, or too large, or names what is not there.
+/// For a manifest that was refused: it is invalid, too large, or refers to something that does not
+/// exist.
 fn rule(rule: ManifestRule) -> Errno {
     match rule {
         ManifestRule::ReferenceMissing => Errno::ENOENT,
@@ -91,7 +92,7 @@ fn rule(rule: ManifestRule) -> Errno {
 fn index(error: &IndexError) -> Errno {
     match error {
         IndexError::Store(StoreError::System(error)) => system(error),
-        // After a write that was lost nothing may be written, but everything can be read.
+        // After a failed write nothing more is accepted, but everything can be read.
         IndexError::Store(StoreError::Poisoned(_)) => Errno::EROFS,
         IndexError::Store(
             StoreError::Engine { .. }
@@ -109,14 +110,14 @@ fn index(error: &IndexError) -> Errno {
 fn blobs(error: &BlobsError) -> Errno {
     match error {
         BlobsError::Missing(_) | BlobsError::MissingDraft(_) => Errno::EIO,
-        // "Bad message": the text tells more than "Input/output error" would.
+        // Its text, "Bad message", says more than "Input/output error".
         BlobsError::Mismatch { .. } => Errno::EBADMSG,
         BlobsError::Published => Errno::EPERM,
         BlobsError::System { error, .. } => system(error),
     }
 }
 
-/// The operating system's own number, if it has one.
+/// Returns the operating system's own number, if the error has one.
 fn system(error: &io::Error) -> Errno {
     match error.raw_os_error() {
         Some(number) => Errno::from_i32(number),

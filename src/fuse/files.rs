@@ -1,4 +1,4 @@
-//! Open files: opened, read, written, closed.
+//! Files: opened, created, read, written and closed.
 
 use std::sync::Arc;
 
@@ -6,13 +6,13 @@ use fuser::{Errno, FopenFlags};
 
 use super::access::{Caller, EXECUTE, READ, WRITE};
 use super::coherence::{Coherent, Origin};
-use super::handles::{File, OPEN_MAX, most_each};
-use super::passthrough::Way;
+use super::handles::{OPEN_MAX, OpenFile, most_each};
+use super::passthrough::OpenMode;
 use super::reply::{EntryReply, OpenReply};
 use super::service::{Service, logged};
 use crate::tree::{Access, Attributes, Caching, Direct, FileKind, Handle, Place, TreeError};
 
-/// The access that open(2)'s flags ask for.
+/// Returns the access that flags of open(2) ask for.
 pub(super) fn access(flags: i32) -> Access {
     if flags & libc::O_ACCMODE == libc::O_RDONLY {
         Access::Read
@@ -21,9 +21,10 @@ pub(super) fn access(flags: i32) -> Access {
     }
 }
 
-/// What a caller must be permitted for them. A program to be run need not be readable.
+/// Returns the permission bits that flags of open(2) need. A program that is executed need not be
+/// readable.
 fn wanted(flags: i32) -> u16 {
-    /// The kernel's own flag for execve(2).
+    /// `__FMODE_EXEC`, which the kernel sets for execve(2).
     const RUN: i32 = 0x20;
     match flags & libc::O_ACCMODE {
         libc::O_RDONLY if flags & RUN != 0 => EXECUTE,
@@ -34,10 +35,13 @@ fn wanted(flags: i32) -> u16 {
 }
 
 impl Service {
+    /// Returns an open file by its handle number.
     pub(super) fn handle(&self, number: u64) -> Result<Arc<Handle>, Errno> {
         self.files.get(number).ok_or(Errno::EBADF)
     }
 
+    /// Returns the reply to the opening of a file, and decides whether the kernel reads and writes
+    /// it itself.
     fn opened(
         &self,
         uid: u32,
@@ -45,40 +49,40 @@ impl Service {
         handle: Arc<Handle>,
         access: Access,
     ) -> Result<Coherent<OpenReply>, Errno> {
-        let through_us = self.inodes.is_through_us(ino);
+        let passthrough_disabled = self.inodes.is_passthrough_disabled(ino);
         let direct = self.tree.direct(&handle);
         let upload = matches!(direct, Some(Direct::Upload(_)));
-        let direct = direct.filter(|_| !through_us);
+        let direct = direct.filter(|_| !passthrough_disabled);
         let caching = match self.tree.caching(&handle) {
-            Caching::Keep if through_us => Caching::Direct,
+            Caching::Keep if passthrough_disabled => Caching::Direct,
             caching => caching,
         };
         if caching == Caching::Keep && self.inodes.is_mapped(ino) {
-            // What the kernel caches by this number may not be the blob's bytes.
-            return Err(self.look_again(ino, &handle, caching));
+            // The content that the kernel caches by this number may differ from the blob.
+            return Err(self.stale_inode(ino, &handle, caching));
         }
         let (mut flags, backing, cached, direct) = match self.passthrough.open(ino, direct, caching)
         {
-            Way::Passthrough(backing, direct) => {
+            OpenMode::Passthrough(backing, direct) => {
                 let flags = FopenFlags::FOPEN_PASSTHROUGH;
                 (flags, Some(backing), false, Some(direct))
             }
-            Way::Ours { cached: false } => {
+            OpenMode::Daemon { cached: false } => {
                 if upload && access == Access::Write {
-                    self.inodes.map(ino);
+                    self.inodes.set_mapped(ino);
                 }
                 (FopenFlags::FOPEN_DIRECT_IO, None, false, None)
             }
-            Way::Ours { cached: true } if caching == Caching::Keep => {
+            OpenMode::Daemon { cached: true } if caching == Caching::Keep => {
                 (FopenFlags::FOPEN_KEEP_CACHE, None, true, None)
             }
-            Way::Ours { cached: true } => (FopenFlags::empty(), None, true, None),
-            Way::Elsewhere => return Err(self.look_again(ino, &handle, caching)),
+            OpenMode::Daemon { cached: true } => (FopenFlags::empty(), None, true, None),
+            OpenMode::OtherInode => return Err(self.stale_inode(ino, &handle, caching)),
         };
         if access == Access::Read || self.tree.closes_quietly(&handle) {
             flags |= FopenFlags::FOPEN_NOFLUSH;
         }
-        let file = File {
+        let file = OpenFile {
             ino,
             uid,
             handle,
@@ -86,7 +90,7 @@ impl Service {
             cached,
             caching,
         };
-        let stale = self.inodes.keep(ino, cached) && caching == Caching::Writing;
+        let stale = self.inodes.set_content_cached(ino, cached) && caching == Caching::Writing;
         Ok(Coherent {
             value: OpenReply {
                 handle: self.files.insert(file),
@@ -97,16 +101,16 @@ impl Service {
         })
     }
 
-    /// Has the kernel look up a file once more, which it then knows by another number.
-    fn look_again(&self, ino: u64, handle: &Handle, caching: Caching) -> Errno {
-        self.inodes.renew(ino, caching == Caching::Writing);
-        // Nothing was written by it.
+    /// Makes the kernel look the file up again, under another number.
+    fn stale_inode(&self, ino: u64, handle: &Handle, caching: Caching) -> Errno {
+        self.inodes.renumber(ino, caching == Caching::Writing);
+        // Nothing was written to it.
         let _unchanged = self.tree.release(handle);
         Errno::ESTALE
     }
 
-    /// open(2). What vanished since the kernel looked it up is stale rather than missing: the
-    /// kernel then looks again, and creates it if it was asked to.
+    /// open(2). A file that was removed since the kernel looked it up is stale and not missing:
+    /// the kernel then looks it up again, and creates it if asked to.
     pub(super) fn open(
         &self,
         caller: Caller,
@@ -123,7 +127,8 @@ impl Service {
         })
     }
 
-    /// Refuses who has too many files open already.
+    /// # Errors
+    /// `EMFILE` if the caller has too many files open, `ENFILE` if all users together have.
     fn may_open(&self, caller: Caller) -> Result<(), Errno> {
         let privileged = caller.uid == 0 || caller.uid == self.owner.uid;
         let most = if privileged { OPEN_MAX } else { most_each() };
@@ -139,7 +144,8 @@ impl Service {
         self.may_open(caller)?;
         let place = self.place(ino)?;
         let (access, wanted) = (access(flags), wanted(flags));
-        // A plain file is asked what it is once it is held, since another may get its name.
+        // Permissions of a plain file are checked once it is open: another file may get its name
+        // meanwhile.
         let plain = matches!(place, Place::Plain(_));
         if !plain {
             self.may(caller, &place, wanted)?;
@@ -154,7 +160,7 @@ impl Service {
         self.opened(caller.uid, ino, handle, access)
     }
 
-    /// Refuses a caller who may not do with an open plain file what these bits say.
+    /// Fails with `EACCES` if a caller lacks these permission bits for an open plain file.
     pub(super) fn may_hold(&self, caller: Caller, handle: &Handle, bits: u16) -> Result<(), Errno> {
         let of = self.tree.handle_attributes(handle);
         self.must(
@@ -164,7 +170,7 @@ impl Service {
         )
     }
 
-    /// open(2) with `O_CREAT`, of a file that was not there.
+    /// open(2) with `O_CREAT`, after a lookup that found nothing.
     pub(super) fn create(
         &self,
         caller: Caller,
@@ -188,12 +194,12 @@ impl Service {
         let entry = self.entry(permissions, &found);
         let ino = entry.node;
         let opened = self.opened(caller.uid, ino, handle, Access::Write);
-        // The kernel is not told of it after all.
+        // The kernel does not learn of this lookup.
         let opened = opened.inspect_err(|_| self.inodes.forget(ino, 1))?;
         Ok(opened.map(|opened| (entry, opened)))
     }
 
-    /// read(2); how much was read.
+    /// read(2). Returns the number of bytes read.
     pub(super) fn read(&self, number: u64, offset: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
         let handle = self.handle(number)?;
         self.tree
@@ -201,7 +207,7 @@ impl Service {
             .map_err(|error| logged(&error))
     }
 
-    /// read(2) of what is in memory; nothing if some of it may not be.
+    /// read(2) of bytes that are in memory. Returns `None` if reading them may block.
     pub(super) fn read_at_hand(
         &self,
         number: u64,
@@ -212,7 +218,8 @@ impl Service {
         self.tree.read_at_hand(&handle, offset, buffer)
     }
 
-    /// write(2); set-user-ID and set-group-ID go if `drops_privileges`.
+    /// write(2). Clears set-user-ID and set-group-ID if `drops_privileges`. Returns the number of
+    /// bytes written.
     pub(super) fn write(
         &self,
         number: u64,
@@ -236,7 +243,7 @@ impl Service {
         Ok(self.after((), Origin::Inode(ino), &changes))
     }
 
-    /// The last close(2).
+    /// close(2) of the last descriptor.
     pub(super) fn release(&self, ino: u64, number: u64) -> Coherent<()> {
         let Some(file) = self.files.remove(number) else {
             return Coherent::unchanged(());
@@ -246,7 +253,7 @@ impl Service {
             .close(file.ino, passed, file.cached, file.caching);
         drop(file.direct);
         if file.caching == Caching::Writing {
-            self.inodes.allow(ino);
+            self.inodes.enable_passthrough(ino);
         }
         let changes = self.tree.release(&file.handle);
         self.after((), Origin::Inode(ino), &changes)

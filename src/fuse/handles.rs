@@ -1,4 +1,5 @@
-//! Handles: which files are open, for whom, and how many. What is done with them is not here.
+//! Handles: the table of open files, by handle number, by inode and by user. It does nothing with
+//! the files.
 
 use std::sync::Arc;
 
@@ -9,18 +10,19 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::tree::{Caching, Direct, Handle};
 
-/// Files that are open, by their handles' numbers.
+/// The open files.
 #[derive(Debug, Default)]
-pub(super) struct Files {
-    table: RwLock<Table>,
+pub(super) struct OpenFiles {
+    table: RwLock<HandleTable>,
 }
 
-/// Files open at once, at most: of all users, and of one that is neither root nor the owner, so
-/// that nobody keeps others from what is there.
+/// Limits of files open at once: of all users, and of one user who is neither root nor the owner,
+/// so that no user can keep others from opening files.
 pub(super) const OPEN_MAX: usize = 1 << 18;
 const OPEN_MAX_EACH: usize = OPEN_MAX / 8;
 
-/// The latter, and no more than half of what the system lets us have open: many are files here.
+/// Returns the limit of one user, which is at most half of the files that the daemon may have open:
+/// many handles hold one.
 pub(super) fn most_each() -> usize {
     let limit = getrlimit(Resource::Nofile).current;
     let half = limit.and_then(|limit| usize::try_from(limit / 2).ok());
@@ -28,30 +30,32 @@ pub(super) fn most_each() -> usize {
 }
 
 #[derive(Debug, Default)]
-struct Table {
-    open: HashMap<u64, File>,
-    /// How many are of each user.
+struct HandleTable {
+    open: HashMap<u64, OpenFile>,
+    /// The number of files of each user.
     of: HashMap<u32, usize>,
-    /// Handles of an inode, the newest last.
+    /// The handles of each inode, the newest last.
     on: HashMap<u64, Vec<u64>>,
     next: u64,
 }
 
-/// A file that is open.
+/// An open file.
 #[derive(Debug)]
-pub(super) struct File {
+pub(super) struct OpenFile {
     pub(super) ino: u64,
     pub(super) uid: u32,
     pub(super) handle: Arc<Handle>,
-    /// What the kernel reads and writes by itself.
+    /// The backing file, which must stay as it is while the kernel reads and writes it.
     pub(super) direct: Option<Direct>,
-    /// Whether the kernel caches what comes through us, and may.
+    /// The kernel caches the content.
     pub(super) cached: bool,
+    /// What the kernel may cache.
     pub(super) caching: Caching,
 }
 
-impl Files {
-    pub(super) fn insert(&self, file: File) -> u64 {
+impl OpenFiles {
+    /// Adds a file and returns its handle number.
+    pub(super) fn insert(&self, file: OpenFile) -> u64 {
         let mut table = self.table.write();
         table.next += 1;
         let number = table.next;
@@ -61,7 +65,10 @@ impl Files {
         number
     }
 
-    /// Refuses another open file of a user who has too many, or where all have.
+    /// Checks the limits before a file is opened.
+    ///
+    /// # Errors
+    /// `EMFILE` if the user has `most` files open, `ENFILE` if all users together have too many.
     pub(super) fn admit(&self, uid: u32, most: usize) -> Result<(), Errno> {
         let table = self.table.read();
         if table.open.len() >= OPEN_MAX {
@@ -73,11 +80,13 @@ impl Files {
         Ok(())
     }
 
+    /// Returns the file of a handle number.
     pub(super) fn get(&self, number: u64) -> Option<Arc<Handle>> {
         Some(Arc::clone(&self.table.read().open.get(&number)?.handle))
     }
 
-    pub(super) fn remove(&self, number: u64) -> Option<File> {
+    /// Removes and returns the file of a handle number.
+    pub(super) fn remove(&self, number: u64) -> Option<OpenFile> {
         let mut table = self.table.write();
         let file = table.open.remove(&number)?;
         if let Some(count) = table.of.get_mut(&file.uid) {
@@ -95,7 +104,7 @@ impl Files {
         Some(file)
     }
 
-    /// Puts others in the place of open files.
+    /// Replaces the files for which `other` returns another one.
     pub(super) fn replace(&self, other: impl Fn(&Handle) -> Option<Arc<Handle>>) {
         for file in self.table.write().open.values_mut() {
             if let Some(handle) = other(&file.handle) {
@@ -104,7 +113,7 @@ impl Files {
         }
     }
 
-    /// The files that are open on an inode, the newest last.
+    /// Returns the files that are open on an inode, the newest last.
     pub(super) fn open_on(&self, ino: u64) -> Vec<Arc<Handle>> {
         let table = self.table.read();
         let numbers = table.on.get(&ino).into_iter().flatten();
@@ -119,8 +128,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_has_too_many_files_open_keeps_nobody_else_from_theirs() {
-        let files = Files::default();
+    fn the_limit_of_one_user_does_not_affect_others() {
+        let files = OpenFiles::default();
         files.table.write().of.insert(7, 100);
         assert_eq!(files.admit(7, 101), Ok(()));
         assert_eq!(files.admit(7, 100), Err(Errno::EMFILE));

@@ -1,8 +1,8 @@
-//! Inodes: the numbers by which the kernel knows places. stat shows others, which last
-//! (`tree/number.rs`).
+//! Inodes: the numbers by which the kernel knows places. The inode numbers that stat(2) shows are
+//! others, which survive a remount (`tree/number.rs`).
 //!
-//! A number is given at the first lookup and goes when the kernel has forgotten it as often as
-//! it looked it up. A place that becomes another (a renamed file) keeps its number.
+//! A place gets its number at the first lookup and loses it when the kernel has forgotten it as
+//! often as it looked it up. A file that is renamed keeps its number.
 
 use std::hash::BuildHasher;
 use std::path::Path;
@@ -17,19 +17,19 @@ mod rows;
 
 use rows::Rows;
 
-/// The number of the top.
+/// The number of the root directory.
 pub(super) const TOP: u64 = 1;
 
-/// Numbers and places.
+/// The table of numbers and places.
 #[derive(Debug)]
 pub(super) struct Inodes {
-    table: RwLock<Table>,
+    table: RwLock<InodeTable>,
 }
 
-/// A row takes 97 bytes, and its number by place six to eleven.
+/// A row takes 97 bytes, and its entry in `numbers` six to eleven.
 #[derive(Debug)]
-struct Table {
-    rows: Rows<Row>,
+struct InodeTable {
+    rows: Rows<InodeRow>,
     /// The newest number of each place.
     numbers: HashTable<u64>,
     hasher: DefaultHashBuilder,
@@ -37,58 +37,58 @@ struct Table {
 
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "each is something of its own that the kernel may have"
+    reason = "they are independent facts about one inode"
 )]
 #[derive(Debug)]
-struct Row {
-    /// Where it is; nothing once it was removed, while files are open on it. A place that was
-    /// replaced is still where it was: who found it under its old number reads what is there.
+struct InodeRow {
+    /// Where the file is; `None` once it was removed, while it is open. A place at which another
+    /// file was put stays here: by the old number, too, what is there now is read.
     place: Option<Packed>,
     lookups: u32,
-    /// How often its listing was found to be wrong.
+    /// The number of changes of its listing.
     version: u32,
-    /// Whether the kernel may neither read and write its file by itself nor cache it.
-    through_us: bool,
-    /// Whether the kernel may have cached its content.
-    kept: bool,
-    /// Whether the kernel may have cached its listing.
-    listed: bool,
-    /// Whether it was made as a file that was no fact yet, and has become another place.
-    made: bool,
-    /// Whether the kernel may cache what a mapping has written, while it was an upload.
+    /// The kernel must neither read and write the backing file itself nor cache its content.
+    passthrough_disabled: bool,
+    /// The kernel may have cached its content.
+    content_cached: bool,
+    /// The kernel may have cached its listing.
+    listing_cached: bool,
+    /// It was created as a pending file and is a fact at another place now.
+    was_pending: bool,
+    /// The kernel may have cached what was written through a mapping, while it was an upload.
     mapped: bool,
 }
 
-impl Row {
+impl InodeRow {
     fn new(place: Packed) -> Self {
         Self {
             place: Some(place),
             lookups: 1,
             version: 0,
-            through_us: false,
-            kept: false,
-            listed: false,
-            made: false,
+            passthrough_disabled: false,
+            content_cached: false,
+            listing_cached: false,
+            was_pending: false,
             mapped: false,
         }
     }
 }
 
-impl Rows<Row> {
+impl Rows<InodeRow> {
     fn place(&self, ino: u64) -> Option<&Packed> {
         self.get(ino)?.place.as_ref()
     }
 }
 
-impl Table {
+impl InodeTable {
     fn number(&self, place: &Packed) -> Option<u64> {
         let hash = self.hasher.hash_one(place);
         let is_it = |ino: &u64| self.rows.place(*ino) == Some(place);
         self.numbers.find(hash, is_it).copied()
     }
 
-    /// The entry of a place among the numbers, and the rows.
-    fn entry(&mut self, place: &Packed) -> (Entry<'_, u64>, &mut Rows<Row>) {
+    /// Returns the entry of a place in `numbers`, and the rows.
+    fn entry(&mut self, place: &Packed) -> (Entry<'_, u64>, &mut Rows<InodeRow>) {
         let (rows, hasher) = (&mut self.rows, &self.hasher);
         let is_it = |ino: &u64| rows.place(*ino) == Some(place);
         let hash_of = |ino: &u64| rows.place(*ino).map_or(0, |place| hasher.hash_one(place));
@@ -101,7 +101,7 @@ impl Table {
         self.entry(place).0.insert(ino);
     }
 
-    /// Takes the number of a place from it; the row still says where it is.
+    /// Takes its number from a place; the row still has the place.
     fn take(&mut self, place: &Packed) -> Option<u64> {
         match self.entry(place).0 {
             Entry::Occupied(known) => Some(known.remove().0),
@@ -109,8 +109,7 @@ impl Table {
         }
     }
 
-    /// The place of a number is now another one. Who found what was replaced under its number
-    /// reads what is there now.
+    /// Gives a number another place. A number that had this place before also keeps it.
     fn moves(&mut self, ino: u64, old: &Packed, new: &Packed) {
         let newest = self.number(old) == Some(ino);
         if newest {
@@ -124,10 +123,10 @@ impl Table {
         }
     }
 
-    /// Removes a row that nobody needs: the kernel does not know it, and does not come back to
-    /// look it up.
+    /// Removes a row that is not needed: the kernel does not know its number, and will not look
+    /// it up again because of a disabled passthrough.
     fn clear(&mut self, ino: u64) {
-        let needed = |row: &&Row| row.lookups > 0 || row.through_us;
+        let needed = |row: &&InodeRow| row.lookups > 0 || row.passthrough_disabled;
         let Some(row) = self.rows.get(ino).filter(|row| !needed(row)) else {
             return;
         };
@@ -144,27 +143,27 @@ impl Table {
 }
 
 impl Inodes {
-    /// A table that knows just the top.
+    /// Returns a table with the root directory only.
     pub(super) fn new(top: &Place) -> Self {
-        let mut table = Table {
+        let mut table = InodeTable {
             rows: Rows::new(),
             numbers: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
         };
         let top = Packed::from(top);
-        let ino = table.rows.insert(Row::new(top.clone()));
+        let ino = table.rows.insert(InodeRow::new(top.clone()));
         table.give(&top, ino);
         Self {
             table: RwLock::new(table),
         }
     }
 
-    /// The place of a number, if it still has one.
+    /// Returns the place of a number, if it still has one.
     pub(super) fn place(&self, ino: u64) -> Option<Place> {
         self.table.read().rows.place(ino).map(Place::from)
     }
 
-    /// Every number that leads somewhere, and where.
+    /// Returns every number that has a place, with the place.
     pub(super) fn all(&self) -> Vec<(u64, Place)> {
         let table = self.table.read();
         let rows = table.rows.iter();
@@ -172,12 +171,12 @@ impl Inodes {
             .collect()
     }
 
-    /// The number of a place, if the kernel knows it.
+    /// Returns the number of a place, if the kernel knows it.
     pub(super) fn number(&self, place: &Place) -> Option<u64> {
         self.table.read().number(&place.into())
     }
 
-    /// The number of a place that the kernel is told of once more.
+    /// Returns the number of a place, and counts a lookup by the kernel.
     pub(super) fn look_up(&self, place: &Place) -> u64 {
         let place = Packed::from(place);
         let mut table = self.table.write();
@@ -190,14 +189,14 @@ impl Inodes {
                 ino
             }
             (Entry::Vacant(slot), rows) => {
-                let ino = rows.insert(Row::new(place));
+                let ino = rows.insert(InodeRow::new(place));
                 slot.insert(ino);
                 ino
             }
         }
     }
 
-    /// The kernel has forgotten a number `count` times.
+    /// The kernel forgets `count` lookups of a number.
     pub(super) fn forget(&self, ino: u64, count: u64) {
         if ino == TOP {
             return;
@@ -211,51 +210,52 @@ impl Inodes {
         table.clear(ino);
     }
 
-    /// A place is gone: its number leads nowhere, and another file of its name gets another.
+    /// Takes the place from its number, since it was removed. Another file at this place will get
+    /// another number.
     pub(super) fn removed(&self, place: &Place) {
         let mut table = self.table.write();
         if let Some(ino) = table.take(&place.into())
             && let Some(row) = table.rows.get_mut(ino)
         {
             row.place = None;
-            row.through_us = false;
+            row.passthrough_disabled = false;
             table.clear(ino);
         }
     }
 
-    /// Takes note whether the kernel caches the content; whether it may have before.
-    pub(super) fn keep(&self, ino: u64, keeps: bool) -> bool {
+    /// Sets whether the kernel may cache the content. Returns whether it might before.
+    pub(super) fn set_content_cached(&self, ino: u64, cached: bool) -> bool {
         let mut table = self.table.write();
         let row = table.rows.get_mut(ino);
-        row.is_some_and(|row| std::mem::replace(&mut row.kept, keeps))
+        row.is_some_and(|row| std::mem::replace(&mut row.content_cached, cached))
     }
 
-    /// A listing begins; which version of it.
-    pub(super) fn list(&self, ino: u64) -> u32 {
+    /// Returns the version of a listing that begins. The kernel may cache it.
+    pub(super) fn begin_listing(&self, ino: u64) -> u32 {
         let mut table = self.table.write();
         table.rows.get_mut(ino).map_or(0, |row| {
-            row.listed = true;
+            row.listing_cached = true;
             row.version
         })
     }
 
-    /// Which version of its listing is the newest.
-    pub(super) fn listed(&self, ino: u64) -> u32 {
+    /// Returns the current version of a listing.
+    pub(super) fn listing_version(&self, ino: u64) -> u32 {
         let table = self.table.read();
         table.rows.get(ino).map_or(0, |row| row.version)
     }
 
-    /// The listing of a directory is not what it was; its number, if the kernel may have cached
-    /// it.
+    /// Increases the version of a directory's listing. Returns the directory's number if the
+    /// kernel may have cached the listing and must drop it.
     pub(super) fn invalidate_listing(&self, directory: &Place) -> Option<u64> {
         let ino = self.number(directory)?;
         let mut table = self.table.write();
         let row = table.rows.get_mut(ino)?;
         row.version = row.version.wrapping_add(1);
-        std::mem::take(&mut row.listed).then_some(ino)
+        std::mem::take(&mut row.listing_cached).then_some(ino)
     }
 
-    /// The listing of a directory is not what it was, and the kernel knows.
+    /// Increases the version of a listing whose change the kernel knows.
     pub(super) fn bump_listing_version(&self, directory: u64) {
         let mut table = self.table.write();
         if let Some(row) = table.rows.get_mut(directory) {
@@ -263,69 +263,72 @@ impl Inodes {
         }
     }
 
-    /// A place gets another number from its next lookup on, and if `through_us`, whatever is
-    /// opened by that comes through us. The old number still leads there.
-    pub(super) fn renew(&self, ino: u64, through_us: bool) {
+    /// Gives a place another number from its next lookup on, which is without passthrough if
+    /// `passthrough_disabled`. The old number stays valid.
+    pub(super) fn renumber(&self, ino: u64, passthrough_disabled: bool) {
         let mut table = self.table.write();
         let place = table.rows.get(ino).and_then(|row| row.place.clone());
         let Some(place) = place.filter(|place| table.number(place) == Some(ino)) else {
             return;
         };
-        let row = Row {
+        let row = InodeRow {
             lookups: 0,
-            through_us,
-            ..Row::new(place.clone())
+            passthrough_disabled,
+            ..InodeRow::new(place.clone())
         };
         let new = table.rows.insert(row);
         table.give(&place, new);
     }
 
-    /// An upload is opened through us by this number, and may be mapped to be written.
-    pub(super) fn map(&self, ino: u64) {
+    /// An upload is opened by this number without passthrough, and may be mapped for writing.
+    pub(super) fn set_mapped(&self, ino: u64) {
         let mut table = self.table.write();
         if let Some(row) = table.rows.get_mut(ino) {
             row.mapped = true;
         }
     }
 
-    /// Whether the kernel may cache by this number what a mapping has written.
+    /// Returns `true` if the kernel may have cached, by this number, what a mapping has written.
     pub(super) fn is_mapped(&self, ino: u64) -> bool {
         let table = self.table.read();
         table.rows.get(ino).is_some_and(|row| row.mapped)
     }
 
-    /// Whether whatever is opened by this number comes through us.
-    pub(super) fn is_through_us(&self, ino: u64) -> bool {
+    /// Returns `true` if files must be opened without passthrough by this number.
+    pub(super) fn is_passthrough_disabled(&self, ino: u64) -> bool {
         let table = self.table.read();
-        table.rows.get(ino).is_some_and(|row| row.through_us)
+        table
+            .rows
+            .get(ino)
+            .is_some_and(|row| row.passthrough_disabled)
     }
 
-    /// What is opened by this number need not come through us any more.
-    pub(super) fn allow(&self, ino: u64) {
+    /// Allows passthrough of files that are opened by this number.
+    pub(super) fn enable_passthrough(&self, ino: u64) {
         let mut table = self.table.write();
         if let Some(row) = table.rows.get_mut(ino) {
-            row.through_us = false;
+            row.passthrough_disabled = false;
             table.clear(ino);
         }
     }
 
-    /// A place is now another one, and takes its number along.
+    /// A place has become another one, which gets its number.
     pub(super) fn became(&self, old: &Place, new: &Place) {
         if old == new {
             return;
         }
-        let made = matches!(old, Place::Draft(_));
+        let was_pending = matches!(old, Place::Draft(_));
         let (old, new) = (Packed::from(old), Packed::from(new));
         let mut table = self.table.write();
         if let Some(ino) = table.number(&old) {
             table.moves(ino, &old, &new);
             if let Some(row) = table.rows.get_mut(ino) {
-                row.made |= made;
+                row.was_pending |= was_pending;
             }
         }
     }
 
-    /// Two plain files have changed their places, with what is below them.
+    /// Two plain files or directories have exchanged their places, with everything below.
     pub(super) fn exchanged(&self, one: &Place, other: &Place) {
         let (Place::Plain(first), Place::Plain(second)) = (one, other) else {
             return;
@@ -338,10 +341,10 @@ impl Inodes {
         }
     }
 
-    /// What is below a part of the layout has moved with it.
+    /// Everything below a part of the layout has moved with it.
     pub(super) fn relocated(&self, relocation: &Relocation) {
         let mut table = self.table.write();
-        let below = |(ino, row): (u64, &Row)| {
+        let below = |(ino, row): (u64, &InodeRow)| {
             let place = row.place.as_ref()?;
             let moved = Packed::from(&relocation.place(&place.into())?);
             Some((ino, place.clone(), moved))
@@ -352,16 +355,16 @@ impl Inodes {
         }
     }
 
-    /// Whether a number was given to a file that was no fact yet, and is another place now.
-    pub(super) fn was_made(&self, ino: u64) -> bool {
+    /// Returns `true` if the number was given to a pending file that is a fact now.
+    pub(super) fn was_pending(&self, ino: u64) -> bool {
         let table = self.table.read();
-        table.rows.get(ino).is_some_and(|row| row.made)
+        table.rows.get(ino).is_some_and(|row| row.was_pending)
     }
 
-    /// What is below a plain directory has moved with it.
+    /// Everything below a plain directory has moved with it.
     pub(super) fn moved_along(&self, old: &Path, new: &Path) {
         let mut table = self.table.write();
-        let below = |(ino, row): (u64, &Row)| {
+        let below = |(ino, row): (u64, &InodeRow)| {
             let place = row.place.as_ref()?;
             let rest = place.plain()?.strip_prefix(old).ok()?;
             let moved = Packed::from(&Place::Plain(new.join(rest)));
@@ -383,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_lives_as_long_as_the_kernel_remembers_it() {
+    fn a_number_is_valid_until_the_kernel_forgets_it() {
         let inodes = Inodes::new(&plain(""));
         let ino = inodes.look_up(&plain("a"));
         assert_eq!(inodes.look_up(&plain("a")), ino);
@@ -398,8 +401,8 @@ mod tests {
     }
 
     #[test]
-    fn a_row_takes_little_room() {
-        assert!(size_of::<Option<(u32, Row)>>() <= 96);
+    fn a_row_takes_at_most_96_bytes() {
+        assert!(size_of::<Option<(u32, InodeRow)>>() <= 96);
     }
 
     #[test]
@@ -418,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_below_a_directory_moves_with_it() {
+    fn files_below_a_directory_move_with_it() {
         let inodes = Inodes::new(&plain(""));
         let (file, beside) = (
             inodes.look_up(&plain("a/b/f")),
@@ -432,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_exchanged_changes_numbers_with_what_is_below() {
+    fn an_exchange_moves_numbers_of_files_below_too() {
         let inodes = Inodes::new(&plain(""));
         let numbers = ["a", "a/f", "b"].map(|name| inodes.look_up(&plain(name)));
         inodes.exchanged(&plain("a"), &plain("b"));
@@ -442,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn what_becomes_another_place_keeps_its_number() {
+    fn a_renamed_file_keeps_its_number() {
         let inodes = Inodes::new(&plain(""));
         let (temporary, link) = (inodes.look_up(&plain("t")), inodes.look_up(&plain("link")));
         inodes.became(&plain("t"), &plain("link"));

@@ -1,4 +1,4 @@
-//! Lengths: files cut off and filled up, and the holes and the room in them.
+//! Lengths: truncation, preallocation and holes of files.
 
 use fuser::Errno;
 
@@ -8,6 +8,7 @@ use super::service::{Service, logged};
 use crate::tree::{Access, Handle, Place, Seek, TreeError};
 
 impl Service {
+    /// Clears set-user-ID and set-group-ID of a file, if `drops`.
     pub(super) fn drop_privileges(&self, handle: &Handle, drops: bool) -> Result<(), TreeError> {
         if drops {
             self.tree.drop_privileges(handle)?;
@@ -56,7 +57,7 @@ impl Service {
         Ok(self.after((), Origin::Inode(ino), &changes))
     }
 
-    /// lseek(2) to data or a hole.
+    /// lseek(2) to data or to a hole.
     pub(super) fn seek(
         &self,
         number: u64,

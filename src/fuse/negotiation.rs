@@ -1,6 +1,5 @@
-//! Negotiation: what the kernel and the daemon agree on when the mount begins.
-//!
-//! fuser asks for it through its trait; requests are decoded elsewhere.
+//! Negotiation: what the kernel and the daemon agree on when the mount begins (`FUSE_INIT`), which
+//! fuser handles. All other requests go to the transports.
 
 use std::io;
 use std::sync::Arc;
@@ -10,16 +9,16 @@ use fuser::{Filesystem, InitFlags, KernelConfig, Request};
 
 use super::service::Service;
 
-/// Largest write in one request, in bytes (the kernel's own cap, unless raised by sysctl).
+/// The largest write in one request, in bytes: the kernel's own limit, unless raised by sysctl.
 pub(super) const WRITE_BYTES: u32 = 1 << 20;
-/// Requests that the kernel may have under way in the background.
+/// The number of background requests that the kernel sends at once.
 const BACKGROUND: u16 = 64;
 
-/// Asks the kernel for what makes a mount faster.
+/// Asks the kernel for capabilities that make a mount faster.
 #[derive(Debug)]
 pub(super) struct Negotiation {
     service: Arc<Service>,
-    /// Whether rings are there to be used; then, whether the kernel will use them.
+    /// Whether rings are prepared; after negotiation, whether the kernel uses them.
     rings: Arc<AtomicBool>,
 }
 
@@ -31,16 +30,16 @@ impl Negotiation {
 
 impl Filesystem for Negotiation {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        // What an older kernel lacks it goes without.
+        // An older kernel goes without those that it does not know.
         for wanted in [
             InitFlags::FUSE_PARALLEL_DIROPS,
             InitFlags::FUSE_DO_READDIRPLUS,
             InitFlags::FUSE_ASYNC_DIO,
             InitFlags::FUSE_HANDLE_KILLPRIV_V2,
             InitFlags::FUSE_EXPLICIT_INVAL_DATA,
-            // Of a process in another PID namespace nobody else tells its groups.
+            // There is no other source for the groups of a process in another PID namespace.
             InitFlags::FUSE_CREATE_SUPP_GROUP,
-            // What comes through us can be mapped, and written so, all the same.
+            // Files that are not cached can be mapped all the same.
             InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
         ] {
             let _unknown = config.add_capabilities(wanted);

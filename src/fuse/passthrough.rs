@@ -1,8 +1,9 @@
-//! Passthrough: files that the kernel reads and writes by itself (Linux 6.9 and later, where we
-//! may administer the system), so that bytes come and go as fast as without us.
+//! Passthrough: files that the kernel reads and writes itself, as fast as on the underlying
+//! filesystem (Linux 6.9 and later, with `CAP_SYS_ADMIN`).
 //!
-//! The kernel's conditions: all who have a file open by passthrough have the same file behind
-//! it, and nobody has it open in another way meanwhile. Who would, gets a new inode.
+//! The kernel demands that all open files of an inode with passthrough have the same backing
+//! file, and that no other open file of the inode is without passthrough. A file that would break
+//! this is opened by another inode.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -16,47 +17,49 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use super::connection::{close_backing, open_backing};
 use crate::tree::{Caching, Direct};
 
-/// How long who writes a file waits until those have closed it who read it.
-const CLOSED: Duration = Duration::from_millis(100);
+/// How long opening a file for writing waits until its readers have closed it.
+const READERS_CLOSE: Duration = Duration::from_millis(100);
 
-/// The files behind inodes.
+/// The open inodes and their backing files.
 #[derive(Debug, Default)]
 pub(super) struct Passthrough {
     device: OnceLock<OwnedFd>,
-    /// Whether the kernel offers it; then, whether it works.
+    /// Whether the mount options allow passthrough; after negotiation, whether it works.
     pub(super) works: AtomicBool,
-    inodes: Mutex<HashMap<u64, Inode>>,
-    /// Wakes who waits for files to be closed.
+    inodes: Mutex<HashMap<u64, OpenInode>>,
+    /// Wakes threads that wait for files to be closed.
     closed: Condvar,
 }
 
 /// How an inode is open.
 #[derive(Debug)]
-enum Inode {
-    /// By passthrough: the number of the file behind, whether it is an upload's, and how often.
+enum OpenInode {
+    /// With passthrough: the number of the backing file, whether that is an upload's, and how
+    /// many files are open.
     Passthrough {
         backing: u32,
         upload: bool,
         opened: usize,
     },
-    /// Through us: so often cached by the kernel, and so often to be written anew.
-    Ours { cached: usize, writing: usize },
+    /// Without passthrough: how many files are open that the kernel caches, and how many for
+    /// writing new content.
+    Daemon { cached: usize, writing: usize },
 }
 
 /// How a file is to be opened.
 #[derive(Debug)]
-pub(super) enum Way {
-    /// By passthrough, with the file of this number behind it. What was lent goes with the
-    /// open file.
+pub(super) enum OpenMode {
+    /// With passthrough, to the backing file of this number. The open file must hold the
+    /// [`Direct`].
     Passthrough(u32, Direct),
-    /// Through us, and cached by the kernel or not.
-    Ours { cached: bool },
+    /// Without passthrough, and cached by the kernel or not.
+    Daemon { cached: bool },
     /// Not by this inode.
-    Elsewhere,
+    OtherInode,
 }
 
 impl Passthrough {
-    /// Learns the connection, and whether files can be passed through it.
+    /// Sets the connection to the kernel, and finds out whether passthrough works on it.
     pub(super) fn connect(&self, device: OwnedFd) {
         let probe = || {
             let number = open_backing(&device, &File::open("/proc/self/exe")?)?;
@@ -72,13 +75,13 @@ impl Passthrough {
         let _known = self.device.set(device);
     }
 
-    /// Decides how an inode is opened: `direct` is the file that could be behind it, `caching`
-    /// what the kernel may keep of what comes through us.
-    pub(super) fn open(&self, ino: u64, direct: Option<Direct>, caching: Caching) -> Way {
+    /// Decides how an inode is opened. `direct` is the file that could back it, `caching` what the
+    /// kernel may cache without passthrough.
+    pub(super) fn open(&self, ino: u64, direct: Option<Direct>, caching: Caching) -> OpenMode {
         let mut inodes = self.inodes.lock();
         match (inodes.get_mut(&ino), direct) {
             (
-                Some(Inode::Passthrough {
+                Some(OpenInode::Passthrough {
                     backing,
                     upload,
                     opened,
@@ -86,46 +89,52 @@ impl Passthrough {
                 Some(direct),
             ) if *upload == matches!(direct, Direct::Upload(_)) => {
                 *opened += 1;
-                Way::Passthrough(*backing, direct)
+                OpenMode::Passthrough(*backing, direct)
             }
-            (Some(Inode::Passthrough { .. }), _) => Way::Elsewhere,
-            // The kernel would take the length of what is written for that of what it caches, and
-            // show those who read zeros.
-            (Some(Inode::Ours { cached: 1.., .. }), _) if caching == Caching::Writing => {
-                self.alone(&mut inodes, ino)
+            (Some(OpenInode::Passthrough { .. }), _) => OpenMode::OtherInode,
+            // The kernel would take the length of the new content for that of the cached content,
+            // and show zeros to readers.
+            (Some(OpenInode::Daemon { cached: 1.., .. }), _) if caching == Caching::Writing => {
+                self.after_readers(&mut inodes, ino)
             }
-            (Some(Inode::Ours { cached, writing }), _) => ours(cached, writing, caching),
+            (Some(OpenInode::Daemon { cached, writing }), _) => {
+                without_passthrough(cached, writing, caching)
+            }
             (None, direct) => {
                 if let Some((backing, direct)) = direct.and_then(|direct| self.back(direct)) {
-                    let inode = Inode::Passthrough {
+                    let inode = OpenInode::Passthrough {
                         backing,
                         upload: matches!(direct, Direct::Upload(_)),
                         opened: 1,
                     };
                     inodes.insert(ino, inode);
-                    return Way::Passthrough(backing, direct);
+                    return OpenMode::Passthrough(backing, direct);
                 }
                 let (mut cached, mut writing) = (0, 0);
-                let way = ours(&mut cached, &mut writing, caching);
+                let mode = without_passthrough(&mut cached, &mut writing, caching);
                 if cached + writing > 0 {
-                    inodes.insert(ino, Inode::Ours { cached, writing });
+                    inodes.insert(ino, OpenInode::Daemon { cached, writing });
                 }
-                way
+                mode
             }
         }
     }
 
-    /// Opens for writing what others read from the kernel's memory, once they have closed it;
-    /// whoever opens it meanwhile reads through us.
-    fn alone(&self, inodes: &mut MutexGuard<'_, HashMap<u64, Inode>>, ino: u64) -> Way {
-        let until = Instant::now() + CLOSED;
+    /// Opens a file for writing new content once all who read it through the kernel's cache have
+    /// closed it. Files that are opened meanwhile are not cached.
+    fn after_readers(
+        &self,
+        inodes: &mut MutexGuard<'_, HashMap<u64, OpenInode>>,
+        ino: u64,
+    ) -> OpenMode {
+        let until = Instant::now() + READERS_CLOSE;
         let mut late = false;
-        if let Some(Inode::Ours { writing, .. }) = inodes.get_mut(&ino) {
+        if let Some(OpenInode::Daemon { writing, .. }) = inodes.get_mut(&ino) {
             *writing += 1;
         }
-        while let Some(Inode::Ours { cached, writing }) = inodes.get_mut(&ino) {
+        while let Some(OpenInode::Daemon { cached, writing }) = inodes.get_mut(&ino) {
             if *cached == 0 {
-                return Way::Ours { cached: false };
+                return OpenMode::Daemon { cached: false };
             }
             if late {
                 *writing -= 1;
@@ -133,16 +142,19 @@ impl Passthrough {
             }
             late = self.closed.wait_until(inodes, until).timed_out();
         }
-        Way::Elsewhere
+        OpenMode::OtherInode
     }
 
-    /// Whether the kernel may be caching an inode that is open.
+    /// Returns `true` if the kernel may cache the content of an inode that is open.
     pub(super) fn is_cached(&self, ino: u64) -> bool {
         let inodes = self.inodes.lock();
-        matches!(inodes.get(&ino), Some(Inode::Ours { cached: 1.., .. }))
+        matches!(
+            inodes.get(&ino),
+            Some(OpenInode::Daemon { cached: 1.., .. })
+        )
     }
 
-    /// Tells the kernel of a file.
+    /// Registers a backing file with the kernel.
     fn back(&self, direct: Direct) -> Option<(u32, Direct)> {
         if !self.works.load(Ordering::Relaxed) {
             return None;
@@ -152,17 +164,17 @@ impl Passthrough {
         Some((backing.ok()?, direct))
     }
 
-    /// A file is closed that was opened in this way.
+    /// Closes a file that was opened in this way.
     pub(super) fn close(&self, ino: u64, passed: bool, cached: bool, caching: Caching) {
         let mut inodes = self.inodes.lock();
         let ended = match inodes.get_mut(&ino) {
-            Some(Inode::Passthrough {
+            Some(OpenInode::Passthrough {
                 opened, backing, ..
             }) if passed => {
                 *opened -= 1;
                 (*opened == 0).then_some(Some(*backing))
             }
-            Some(Inode::Ours {
+            Some(OpenInode::Daemon {
                 cached: keep,
                 writing,
             }) if !passed => {
@@ -185,15 +197,15 @@ impl Passthrough {
     }
 }
 
-/// How a file comes through us, of which so many are open. Nobody begins to cache what somebody
-/// writes.
-fn ours(cached: &mut usize, writing: &mut usize, caching: Caching) -> Way {
-    let keeps = match caching {
+/// Decides whether the kernel may cache a file without passthrough, of which so many are open. It
+/// does not begin to cache a file that is being written.
+fn without_passthrough(cached: &mut usize, writing: &mut usize, caching: Caching) -> OpenMode {
+    let keep = match caching {
         Caching::Keep => *writing == 0,
         Caching::Fresh => true,
         Caching::Direct | Caching::Writing => false,
     };
-    *cached += usize::from(keeps);
+    *cached += usize::from(keep);
     *writing += usize::from(caching == Caching::Writing);
-    Way::Ours { cached: keeps }
+    OpenMode::Daemon { cached: keep }
 }

@@ -1,5 +1,4 @@
-//! Permission: what each request needs by the rules of `access`, and what the kernel must drop
-//! when that changes.
+//! Permission checks: which permissions each request needs, by the rules of `access`.
 
 use std::ffi::OsStr;
 
@@ -10,12 +9,15 @@ use super::service::{Service, logged};
 use crate::tree::{FileKind, Permissions, Place};
 
 impl Service {
-    /// Who may do what with a place.
+    /// Returns the permissions of a place.
     pub(super) fn permissions(&self, place: &Place) -> Result<Permissions, Errno> {
         self.tree.permissions(place).map_err(|error| logged(&error))
     }
 
-    /// Refuses a caller who may not do all that these bits say; gives the permissions.
+    /// Returns the permissions of a place if they give the caller all of `bits`.
+    ///
+    /// # Errors
+    /// `EACCES` if they do not.
     pub(super) fn may(
         &self,
         caller: Caller,
@@ -27,6 +29,7 @@ impl Service {
         Ok(of)
     }
 
+    /// Fails with `EACCES` if permissions do not give the caller all of `bits`.
     pub(super) fn must(&self, caller: Caller, of: Permissions, bits: u16) -> Result<(), Errno> {
         if self.owner.may(caller, of, bits) {
             Ok(())
@@ -35,7 +38,8 @@ impl Service {
         }
     }
 
-    /// Refuses a caller who may not remove a name from a directory.
+    /// Fails if a caller may not remove a name from a directory: with `EACCES` for lack of write
+    /// permission, with `EPERM` if the directory is sticky and the file is another user's.
     pub(super) fn may_take(
         &self,
         caller: Caller,
@@ -54,7 +58,7 @@ impl Service {
         }
     }
 
-    /// Refuses a caller who may not move a name to another, perhaps in place of what is there.
+    /// Fails in the same way if a caller may not rename a file, perhaps over another one.
     pub(super) fn may_move(
         &self,
         caller: Caller,
@@ -63,14 +67,14 @@ impl Service {
     ) -> Result<(), Errno> {
         self.may_take(caller, from.0, from.1)?;
         match self.may_take(caller, to.0, to.1) {
-            // Nothing stands there.
+            // There is no such name.
             Err(error) if error.code() == libc::ENOENT => {}
             taken => taken?,
         }
         if from.0 == to.0 || !self.tree.holds_movable(from.0) {
             return Ok(());
         }
-        // The name of the parent in a directory changes with it.
+        // A directory that moves to another parent is changed itself: its `..` is another.
         let moved = self
             .tree
             .lookup(from.0, from.1, caller.writer())

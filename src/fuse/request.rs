@@ -1,4 +1,4 @@
-//! Requests as values: who asks, about which inode, and for what.
+//! Requests as values: the caller, the inode and the operation.
 //!
 //! How the kernel encodes them is in `transport/decode.rs`.
 
@@ -78,12 +78,8 @@ pub(super) enum InodeOperation {
     Access(u32),
     /// The flags of open(2).
     Open(i32),
-    /// The names in a directory, in a reply of at most `bytes`; each with its attributes if `plus`.
-    List {
-        offset: u64,
-        bytes: u32,
-        plus: bool,
-    },
+    /// The names in a directory.
+    List(ListRequest),
     /// fsync(2) of a directory.
     SyncDirectory,
     /// A value of at most `bytes`, or its length if that is 0.
@@ -99,6 +95,16 @@ pub(super) enum InodeOperation {
         name: OsString,
         value: Option<Vec<u8>>,
     },
+}
+
+/// Which part of a listing is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ListRequest {
+    pub(super) offset: u64,
+    /// The size of the reply, at most.
+    pub(super) bytes: u32,
+    /// Each name with its attributes (`READDIRPLUS`).
+    pub(super) plus: bool,
 }
 
 /// What is asked about an open file.

@@ -1,4 +1,5 @@
-//! The service: requests in, plain values out; here is what every kind of request shares.
+//! The service: answers requests with plain values. This file has what all kinds of requests
+//! share.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
@@ -6,46 +7,45 @@ use std::time::{Duration, SystemTime};
 
 use fuser::{Errno, FileAttr, FileType, INodeNo};
 
-use super::access::{EXECUTE, Owner};
+use super::access::{EXECUTE, MountOwner};
 use super::coherence::KernelCache;
-use super::directories::Directories;
 use super::errno::errno;
-use super::handles::Files;
+use super::handles::OpenFiles;
 use super::inodes::{Inodes, TOP};
+use super::listings::OpenListings;
 use super::op_counters::OperationCounters;
 use super::passthrough::Passthrough;
 use super::reply::{AttributesReply, EntryReply};
 use super::syncs::Syncs;
 use crate::tree::{Attributes, FileKind, Found, Permissions, Place, Tree, TreeError};
 
-/// How long the kernel keeps what lasts until it is told otherwise: for practical purposes,
-/// for ever.
+/// How long the kernel caches what `coherence` invalidates: without limit, for practical purposes.
 const LASTING: Duration = Duration::from_hours(1);
 
-/// What answers requests, of whichever transport.
+/// Answers requests, whichever transport they came by.
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) tree: Tree,
     pub(super) inodes: Inodes,
-    pub(super) files: Files,
-    pub(super) directories: Directories,
-    pub(super) owner: Owner,
+    pub(super) files: OpenFiles,
+    pub(super) listings: OpenListings,
+    pub(super) owner: MountOwner,
     pub(super) cache: KernelCache,
     pub(super) passthrough: Passthrough,
     pub(super) syncs: Syncs,
     pub(super) counters: Arc<OperationCounters>,
-    /// How the mount is served, for people.
+    /// How the mount is served, for status reports.
     pub(super) served: OnceLock<Vec<String>>,
 }
 
 impl Service {
-    pub(super) fn new(tree: Tree, owner: Owner, cache: KernelCache) -> Self {
+    pub(super) fn new(tree: Tree, owner: MountOwner, cache: KernelCache) -> Self {
         let inodes = Inodes::new(&tree.top());
         Self {
             tree,
             inodes,
-            files: Files::default(),
-            directories: Directories::default(),
+            files: OpenFiles::default(),
+            listings: OpenListings::default(),
             owner,
             cache,
             passthrough: Passthrough::default(),
@@ -55,12 +55,15 @@ impl Service {
         }
     }
 
-    /// The place of an inode. One that was removed has none.
+    /// Returns the place of an inode.
+    ///
+    /// # Errors
+    /// `ENOENT` if it was removed.
     pub(super) fn place(&self, ino: u64) -> Result<Place, Errno> {
         self.inodes.place(ino).ok_or(Errno::ENOENT)
     }
 
-    /// Attributes as the kernel wants them.
+    /// Converts attributes to those of the kernel.
     pub(super) fn attributes(&self, attributes: &Attributes) -> FileAttr {
         let permissions = attributes.permissions;
         FileAttr {
@@ -82,7 +85,8 @@ impl Service {
         }
     }
 
-    /// Tells the kernel once more of a place in a directory with these permissions.
+    /// Returns a reply with a place in a directory that has these permissions, and counts the
+    /// lookup.
     pub(super) fn entry(&self, directory: Permissions, found: &Found) -> EntryReply {
         let node = self.inodes.look_up(&found.place);
         let lasting = found.lasting && directory.allow_all(EXECUTE);
@@ -92,26 +96,29 @@ impl Service {
         }
     }
 
-    /// Attributes for the kernel. A file that became another place keeps its number for as long
-    /// as it is open: whoever has it open finds the same file.
+    /// Returns a reply with attributes. A pending file that has become a fact shows its old inode
+    /// number while it is open, so that its writer sees the same file.
     fn shown_as(&self, node: u64, attributes: &Attributes, lasting: bool) -> AttributesReply {
         let mut attributes = self.attributes(attributes);
-        let made = self.number_made(node);
-        attributes.ino = made.map_or(attributes.ino, INodeNo);
+        let pending = self.pending_number(node);
+        attributes.ino = pending.map_or(attributes.ino, INodeNo);
         AttributesReply {
             attributes,
-            lifetime: lifetime(lasting && made.is_none()),
+            lifetime: lifetime(lasting && pending.is_none()),
         }
     }
 
-    fn number_made(&self, node: u64) -> Option<u64> {
-        let open = self.inodes.was_made(node).then(|| self.files.open_on(node));
+    fn pending_number(&self, node: u64) -> Option<u64> {
+        let open = self
+            .inodes
+            .was_pending(node)
+            .then(|| self.files.open_on(node));
         let mut open = open.into_iter().flatten();
         open.find_map(|handle| self.tree.number_made(&handle))
     }
 
-    /// What is known of an inode. One that was removed is asked of a file that is still open on
-    /// it.
+    /// Returns the attributes of an inode: of its place, or of a file that is still open if the
+    /// place was removed.
     pub(super) fn shown(&self, ino: u64) -> Result<Attributes, Errno> {
         let place = self.inodes.place(ino);
         let shown = place.as_ref().map(|place| self.tree.attributes(place));
@@ -125,16 +132,16 @@ impl Service {
         shown.map_err(|error| logged(&error))
     }
 
-    /// What stat shows of an inode, and for how long.
+    /// Returns what stat(2) shows of an inode, and for how long the kernel may cache that.
     pub(super) fn stat(&self, ino: u64) -> Result<AttributesReply, Errno> {
         let place = self.inodes.place(ino);
         let shown = self.shown(ino)?;
-        // What is being written changes with every write, which comes to us.
-        // Of the top the kernel asks each time: registries stat it to learn whether we live.
-        let settled = ino != TOP && matches!(place, Some(Place::Node(_) | Place::Plain(_)));
-        let mut reply = self.shown_as(ino, &shown, settled);
+        // A pending file changes with every write. The root directory is never cached: registries
+        // stat it to learn whether the mount is alive.
+        let lasting = ino != TOP && matches!(place, Some(Place::Node(_) | Place::Plain(_)));
+        let mut reply = self.shown_as(ino, &shown, lasting);
         if place.is_none() {
-            // It was removed, and is open still.
+            // It was removed, and is still open.
             reply.attributes.nlink = 0;
         }
         Ok(reply)
@@ -145,7 +152,7 @@ fn lifetime(lasting: bool) -> Duration {
     if lasting { LASTING } else { Duration::ZERO }
 }
 
-/// Runs a request's work; a panic is that request's alone.
+/// Runs the work of a request. A panic fails that request only.
 pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         log::error!("a request was given up after a panic; the mount goes on");
@@ -153,7 +160,7 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, Errno>) -> Result<T, E
     })
 }
 
-/// The kernel's word for a kind of file.
+/// Returns the kernel's type for a kind of file.
 pub(super) fn file_type(kind: FileKind) -> FileType {
     match kind {
         FileKind::Directory => FileType::Directory,
@@ -166,8 +173,8 @@ pub(super) fn file_type(kind: FileKind) -> FileType {
     }
 }
 
-/// The number for an error, which is logged here and nowhere else: what is wrong with the
-/// store as an error, what is wrong with a request for whoever wants to know.
+/// Logs an error and returns its number. Errors are logged here and nowhere else: faults of the
+/// store as errors, faults of a request for debugging.
 pub(super) fn logged(error: &TreeError) -> Errno {
     let number = errno(error);
     if number.code() == libc::EIO {

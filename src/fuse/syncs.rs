@@ -1,7 +1,7 @@
-//! Syncs: requests that wait until everything is durable, many of them for one flush.
+//! Syncs: requests that wait until everything before them is durable share flushes.
 //!
-//! Who comes while a flush is under way leaves the answer to whoever flushes, and its thread
-//! serves others; that one flushes once more for all who came.
+//! A request that arrives during a flush leaves its reply to the thread that flushes, so that its
+//! own thread can serve others. The flushing thread then flushes once more for all that arrived.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -9,24 +9,24 @@ use std::time::Duration;
 use fuser::Errno;
 use parking_lot::Mutex;
 
-/// How long who flushes lets others come that want the same, if there were some before: less
-/// than a flush takes, and much less than many of them take from each other.
-const COMPANY: Duration = Duration::from_micros(200);
+/// How long a flush is delayed so that further syncs can join it, if the flush before had several:
+/// less than a flush takes, and much less than many flushes one after the other.
+const JOIN_DELAY: Duration = Duration::from_micros(200);
 
-/// An answer that waits for the flush.
-pub(super) type Answer = Box<dyn FnOnce(Result<(), Errno>) + Send>;
+/// Sends the reply to a sync, once the flush has succeeded or failed.
+pub(super) type SyncReply = Box<dyn FnOnce(Result<(), Errno>) + Send>;
 
-/// Those who wait.
+/// The syncs that wait for a flush.
 #[derive(Default)]
-pub(super) struct Syncs(Mutex<Waiting>);
+pub(super) struct Syncs(Mutex<SyncQueue>);
 
 #[derive(Default)]
-struct Waiting {
-    answers: Vec<Answer>,
-    /// Whether somebody flushes, for all of them.
+struct SyncQueue {
+    replies: Vec<SyncReply>,
+    /// A thread flushes, and will for all in `replies`.
     flushing: bool,
-    /// How many the flush before was for.
-    company: usize,
+    /// The number of syncs that the last flush was for.
+    last_joined: usize,
 }
 
 impl std::fmt::Debug for Syncs {
@@ -36,30 +36,30 @@ impl std::fmt::Debug for Syncs {
 }
 
 impl Syncs {
-    /// Has it answered after a flush that begins now or later. If this says so, nobody flushes,
-    /// and the caller must see to [`Self::flush`].
+    /// Adds a sync, which is answered after a flush that begins after this call. Returns `true` if
+    /// no thread flushes: then the caller must have [`Self::flush`] called.
     #[must_use]
-    pub(super) fn join(&self, answer: Answer) -> bool {
+    pub(super) fn join(&self, reply: SyncReply) -> bool {
         let mut waiting = self.0.lock();
-        waiting.answers.push(answer);
+        waiting.replies.push(reply);
         !std::mem::replace(&mut waiting.flushing, true)
     }
 
-    /// Flushes for all who wait, until nobody does.
+    /// Flushes until no sync waits.
     pub(super) fn flush(&self, flush: impl Fn() -> Result<(), Errno>) {
         loop {
-            if self.0.lock().company > 1 {
-                std::thread::sleep(COMPANY);
+            if self.0.lock().last_joined > 1 {
+                std::thread::sleep(JOIN_DELAY);
             }
-            let answers = std::mem::take(&mut self.0.lock().answers);
-            let company = answers.len();
+            let replies = std::mem::take(&mut self.0.lock().replies);
+            let joined = replies.len();
             let flushed = catch_unwind(AssertUnwindSafe(&flush)).unwrap_or(Err(Errno::EIO));
-            for answer in answers {
-                answer(flushed);
+            for reply in replies {
+                reply(flushed);
             }
             let mut waiting = self.0.lock();
-            waiting.company = company;
-            if waiting.answers.is_empty() {
+            waiting.last_joined = joined;
+            if waiting.replies.is_empty() {
                 waiting.flushing = false;
                 return;
             }
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_comes_meanwhile_is_answered_by_a_flush_that_began_later() {
+    fn a_sync_is_answered_by_a_flush_that_began_after_it() {
         let syncs = Arc::new(Syncs::default());
         let (flushes, answered) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
         std::thread::scope(|scope| {
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_in_a_flush_is_an_error_and_the_next_one_flushes() {
+    fn a_panic_in_a_flush_fails_its_syncs_and_no_later_ones() {
         let syncs = Syncs::default();
         let failed = Arc::new(AtomicU32::new(0));
         let count = Arc::clone(&failed);

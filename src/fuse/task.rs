@@ -1,7 +1,7 @@
 //! Tasks: work that may block, and the seam to the threads that run it.
 
 /// Work that may wait for a disk, or take long.
-pub(super) type Task = Box<dyn FnOnce() + Send>;
+pub(super) type BlockingTask = Box<dyn FnOnce() + Send>;
 
 /// Why a task may block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,5 +15,5 @@ pub(super) enum TaskKind {
 /// Runs tasks, so that the thread that takes requests goes on.
 pub(super) trait Executor {
     /// Runs a task. A panic in it affects no other task.
-    fn run(&mut self, kind: TaskKind, task: Task);
+    fn run(&mut self, kind: TaskKind, task: BlockingTask);
 }

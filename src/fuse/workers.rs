@@ -1,5 +1,5 @@
-//! Workers: threads for what may wait or work for long, so that whoever asks for it goes on
-//! meanwhile. There are as many as were needed at once.
+//! Workers: threads that run tasks which may block. There are as many as tasks ran at once, up to
+//! a limit.
 
 use std::collections::VecDeque;
 use std::io;
@@ -9,14 +9,14 @@ use std::thread::JoinHandle;
 use parking_lot::{Condvar, Mutex};
 
 use super::service::guarded;
-use super::task::Task;
+use super::task::BlockingTask;
 
-/// Workers. They run on the processors that whoever asks for them runs on.
+/// A group of worker threads. They run on the processors on which their creator may run.
 pub(super) struct Workers {
     name: &'static str,
-    /// How many there may be.
-    most: usize,
-    shared: Arc<WorkersState>,
+    /// The limit of threads.
+    max: usize,
+    state: Arc<WorkersState>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -28,72 +28,72 @@ struct WorkersState {
 
 #[derive(Default)]
 struct TaskQueue {
-    waiting: VecDeque<Task>,
+    waiting: VecDeque<BlockingTask>,
     idle: usize,
     over: bool,
 }
 
 impl Workers {
-    /// None yet, whose threads will have this name, and `most` of them at most.
-    pub(super) fn new(name: &'static str, most: usize) -> Self {
+    /// Returns a group without threads. There will be at most `max`, with this name.
+    pub(super) fn new(name: &'static str, max: usize) -> Self {
         Self {
             name,
-            most,
-            shared: Arc::default(),
+            max,
+            state: Arc::default(),
             threads: Vec::new(),
         }
     }
 
-    /// Has a task done, by a new thread if all are busy; by the caller if there can be none.
-    pub(super) fn run(&mut self, task: Task) {
+    /// Runs a task on a free thread, or on a new one if all are busy. If no thread can be started
+    /// the caller runs it.
+    pub(super) fn run(&mut self, task: BlockingTask) {
         if let Err(error) = self.queue(task) {
             log::error!("no thread for a request that may wait: {error}");
-            // Better slow than never.
-            let task = self.shared.tasks.lock().waiting.pop_back();
+            let task = self.state.tasks.lock().waiting.pop_back();
             if let Some(task) = task {
                 run(task);
             }
         }
     }
 
-    /// The same, but never by the caller: if there can be no new thread, whichever is done first
-    /// does the task.
-    pub(super) fn queue(&mut self, task: Task) -> io::Result<()> {
-        let mut tasks = self.shared.tasks.lock();
+    /// Runs a task in the same way, but never on the calling thread: if no thread can be started,
+    /// the next free one runs it.
+    pub(super) fn queue(&mut self, task: BlockingTask) -> io::Result<()> {
+        let mut tasks = self.state.tasks.lock();
         tasks.waiting.push_back(task);
-        if tasks.waiting.len() <= tasks.idle || self.threads.len() >= self.most {
-            self.shared.more.notify_one();
+        if tasks.waiting.len() <= tasks.idle || self.threads.len() >= self.max {
+            self.state.more.notify_one();
             return Ok(());
         }
         drop(tasks);
         self.start()
     }
 
-    /// Starts a thread more.
+    /// Starts another thread.
     pub(super) fn start(&mut self) -> io::Result<()> {
-        let shared = Arc::clone(&self.shared);
+        let state = Arc::clone(&self.state);
         let thread = std::thread::Builder::new().name(self.name.into());
-        self.threads.push(thread.spawn(move || shared.work())?);
+        self.threads.push(thread.spawn(move || state.work())?);
         Ok(())
     }
 }
 
 impl Drop for Workers {
-    /// Waits for what is being done, unless one of them drops it while doing it.
+    /// Waits for the running tasks, except for one that drops this group itself.
     fn drop(&mut self) {
-        self.shared.tasks.lock().over = true;
-        self.shared.more.notify_all();
+        self.state.tasks.lock().over = true;
+        self.state.more.notify_all();
         let own = std::thread::current().id();
         let others = |thread: &JoinHandle<()>| thread.thread().id() != own;
         for thread in self.threads.drain(..).filter(others) {
-            // One that panicked has said so.
+            // A panic was logged already.
             let _ended = thread.join();
         }
     }
 }
 
-fn run(task: Task) {
-    // A panic drops the answer, which tells the kernel.
+fn run(task: BlockingTask) {
+    // A panic drops the slot, which replies EIO.
     let _told = guarded(|| {
         task();
         Ok(())
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_waits_keeps_nobody_waiting_and_a_panic_is_one_tasks_alone() {
+    fn blocked_and_panicking_tasks_do_not_hold_up_others() {
         let mut workers = Workers::new("test", 16);
         let (go, wait) = channel::<()>();
         let (done, ended) = channel();

@@ -1,17 +1,17 @@
-//! Rows: a table by number. Numbers are not given out twice in four thousand million, and the
-//! room of what was removed is given back in chunks.
+//! Rows: a table by number. A number is reused after four thousand million others at the
+//! earliest. Memory of removed rows is freed in chunks.
 
 use std::collections::BTreeSet;
 
 /// Rows in a chunk.
 const CHUNK: usize = 256;
 
-/// Rows by number. The lower half of a number, less one, is where its row stands; the upper
-/// half tells it from those that stood there before.
+/// Rows by number. The lower half of a number, less one, is the position of its row; the upper
+/// half distinguishes it from earlier rows at that position.
 #[derive(Debug)]
 pub(super) struct Rows<T> {
     chunks: Vec<Option<Box<Chunk<T>>>>,
-    /// Chunks with room; those that are not there are.
+    /// Chunks with room, including those that are not allocated.
     open: BTreeSet<usize>,
     given: u32,
 }
@@ -19,7 +19,7 @@ pub(super) struct Rows<T> {
 #[derive(Debug)]
 struct Chunk<T> {
     rows: Vec<Option<(u32, T)>>,
-    /// Places that are free.
+    /// Positions that are free.
     free: Vec<u8>,
 }
 
@@ -32,8 +32,8 @@ impl<T> Chunk<T> {
     }
 }
 
-/// Where the row of a number stands, and which of those it is.
-fn place(number: u64) -> Option<(usize, usize, u32)> {
+/// Returns the chunk and the position of a number, and its upper half.
+fn position(number: u64) -> Option<(usize, usize, u32)> {
     let slot = (number & u64::from(u32::MAX)).checked_sub(1)?;
     let slot = usize::try_from(slot).ok()?;
     let which = u32::try_from(number >> 32).ok()?;
@@ -41,7 +41,7 @@ fn place(number: u64) -> Option<(usize, usize, u32)> {
 }
 
 impl<T> Rows<T> {
-    /// None. The first row will have number 1.
+    /// Returns an empty table. The first row will have number 1.
     pub(super) fn new() -> Self {
         Self {
             chunks: Vec::new(),
@@ -50,11 +50,11 @@ impl<T> Rows<T> {
         }
     }
 
-    /// Adds a row; its number.
+    /// Adds a row and returns its number.
     pub(super) fn insert(&mut self, row: T) -> u64 {
         let at = self.open.first().copied().unwrap_or(self.chunks.len());
         if at == self.chunks.len() {
-            // Not twice as much as there is: there may be a great deal.
+            // Not doubled: there may be a great deal already.
             if self.chunks.len() == self.chunks.capacity() {
                 self.chunks.reserve_exact(self.chunks.len() / 8 + 16);
             }
@@ -67,7 +67,7 @@ impl<T> Rows<T> {
             return 0;
         };
         let chunk = slot.get_or_insert_with(|| Box::new(Chunk::new()));
-        // A chunk that is open has room.
+        // A chunk in `open` has room.
         let free = usize::from(chunk.free.pop().unwrap_or_default());
         if let Some(place) = chunk.rows.get_mut(free) {
             *place = Some((which, row));
@@ -78,25 +78,25 @@ impl<T> Rows<T> {
         u64::from(which) << 32 | (at * CHUNK + free + 1) as u64
     }
 
-    /// The row of a number.
+    /// Returns the row of a number.
     pub(super) fn get(&self, number: u64) -> Option<&T> {
-        let (chunk, slot, which) = place(number)?;
+        let (chunk, slot, which) = position(number)?;
         let row = self.chunks.get(chunk)?.as_ref()?.rows.get(slot)?.as_ref()?;
         (row.0 == which).then_some(&row.1)
     }
 
     /// The row of a number, to change.
     pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut T> {
-        let (chunk, slot, which) = place(number)?;
+        let (chunk, slot, which) = position(number)?;
         let chunk = self.chunks.get_mut(chunk)?.as_mut()?;
         let row = chunk.rows.get_mut(slot)?.as_mut()?;
         (row.0 == which).then_some(&mut row.1)
     }
 
-    /// Removes the row of a number.
+    /// Removes the row of a number and returns it.
     pub(super) fn remove(&mut self, number: u64) -> Option<T> {
         self.get(number)?;
-        let (at, slot, _) = place(number)?;
+        let (at, slot, _) = position(number)?;
         let chunk = self.chunks.get_mut(at)?.as_mut()?;
         let row = chunk.rows.get_mut(slot)?.take();
         chunk.free.push(u8::try_from(slot).unwrap_or_default());
@@ -109,7 +109,7 @@ impl<T> Rows<T> {
         row.map(|(_, row)| row)
     }
 
-    /// All rows, with their numbers.
+    /// Returns all rows with their numbers.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
         let chunks = self.chunks.iter().enumerate();
         chunks.flat_map(|(at, chunk)| {
@@ -135,7 +135,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_map_of_numbers_that_are_given_once(steps in prop::collection::vec((0..4_u8, any::<usize>()), 0..2_000)) {
+        fn numbers_are_unique_and_find_their_rows(steps in prop::collection::vec((0..4_u8, any::<usize>()), 0..2_000)) {
             let (mut rows, mut model, mut gone) = (Rows::new(), HashMap::new(), Vec::new());
             for (step, pick) in steps {
                 if step > 0 || model.is_empty() {
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_empty_takes_no_room() {
+    fn empty_chunks_are_freed() {
         let mut rows = Rows::new();
         let numbers: Vec<u64> = (0..3 * CHUNK).map(|row| rows.insert(row)).collect();
         assert_eq!(numbers.first(), Some(&1));

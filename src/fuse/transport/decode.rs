@@ -11,7 +11,7 @@ use fuser::Errno;
 use super::opcode;
 use crate::fuse::access::Caller;
 use crate::fuse::request::{
-    EntryOperation, FileOperation, InodeOperation, Operation, Request, SetAttributes,
+    EntryOperation, FileOperation, InodeOperation, ListRequest, Operation, Request, SetAttributes,
 };
 use crate::tree::Seek;
 
@@ -82,7 +82,7 @@ impl RequestHeader {
                 pid,
                 uid,
                 gid,
-                member: None,
+                sent_group: None,
             },
             extensions: usize::from(u16::from_ne_bytes(fields.take())) * 8,
         }
@@ -114,7 +114,7 @@ impl<'a> RequestFrame<'a> {
 
     /// Returns the supplementary group of the caller that owns the directory in which the caller
     /// makes something, if the kernel sent one (`fuse_ext_header`, `fuse_supp_groups`).
-    fn member(&self) -> Option<u32> {
+    fn sent_group(&self) -> Option<u32> {
         const GROUPS: u32 = 32;
         let start = self.payload.len().checked_sub(self.header.extensions)?;
         let mut fields = NumberReader(self.payload.get(start..)?);
@@ -158,7 +158,7 @@ pub(super) fn request(frame: &RequestFrame<'_>) -> Request {
     let operation = entry().or_else(inode).or_else(file);
     Request {
         caller: Caller {
-            member: frame.member(),
+            sent_group: frame.sent_group(),
             ..header.caller
         },
         ino: header.ino,
@@ -222,11 +222,11 @@ fn inode_operation(code: u32, frame: &RequestFrame<'_>) -> Option<InodeOperation
         opcode::OPEN => InodeOperation::Open(fields.u32().cast_signed()),
         opcode::READDIR | opcode::READDIRPLUS => {
             let (_handle, offset) = (fields.u64(), fields.u64());
-            InodeOperation::List {
+            InodeOperation::List(ListRequest {
                 offset,
                 bytes: fields.u32(),
                 plus: code == opcode::READDIRPLUS,
-            }
+            })
         }
         opcode::FSYNCDIR => InodeOperation::SyncDirectory,
         opcode::GETXATTR => InodeOperation::GetXattr {
@@ -403,10 +403,13 @@ mod tests {
     fn the_supplementary_group_follows_the_name() {
         let group = [16_u32, 32, 1, 4242].map(u32::to_ne_bytes).concat();
         let mut bytes = piece(9, &[&[0; 8], b"name\0\0\0\0", &group]);
-        assert_eq!(request(&RequestFrame::split(&bytes)).caller.member, None);
+        assert_eq!(
+            request(&RequestFrame::split(&bytes)).caller.sent_group,
+            None
+        );
         bytes[36] = 2;
         let request = super::request(&RequestFrame::split(&bytes));
-        assert_eq!(request.caller.member, Some(4242));
+        assert_eq!(request.caller.sent_group, Some(4242));
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! The device: requests read from /dev/fuse, and answers written to it. Where there are rings,
-//! only what the kernel wants no answer to comes this way.
+//! The device: requests are read from `/dev/fuse`, and replies written to it. If there are rings,
+//! only requests without a reply come this way.
 //!
-//! A thread does what it has read by itself, so that no request goes from one thread to another.
-//! Before it does what may wait, it sees to it that another one reads.
+//! A thread serves the request that it has read, so that no request passes from one thread to
+//! another. Before a task that may block, it makes sure that another thread reads.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -21,32 +21,33 @@ use crate::fuse::negotiation::WRITE_BYTES;
 use crate::fuse::reply::{Reply, ReplySlot};
 use crate::fuse::request::{FileOperation, Operation};
 use crate::fuse::service::{Service, guarded};
-use crate::fuse::task::{Executor, Task, TaskKind};
+use crate::fuse::task::{BlockingTask, Executor, TaskKind};
 
-/// Threads that read at first.
+/// Reading threads at the start.
 const READERS: usize = 8;
-/// Threads that read at least, so that one does while another one is started.
+/// The least number of reading threads, so that one reads while another is started.
 const READERS_MIN: usize = 2;
-/// Threads that read at most; others end when they have nothing to do.
+/// The largest number of reading threads. Others end when their task is done.
 const READERS_MAX: usize = 16;
-/// Tasks of a kind that are done at once; others of the kind come after them.
+/// The number of tasks of a kind that run at once. Further ones wait for these.
 const TASKS_MAX: usize = 64;
-/// Bytes of the largest request: what is written, and what comes before it.
+/// Bytes of the largest request: a write, and the structures before its payload.
 const REQUEST_BYTES: usize = WRITE_BYTES as usize + 4096;
 
-/// What the threads share.
+/// The state that the threads share.
 struct Device {
     service: Arc<Service>,
     connection: OwnedFd,
     threads: Mutex<DeviceThreads>,
-    /// Wakes who waits for the end.
+    /// Notified when a thread ends.
     ended: Condvar,
     buffers: Mutex<Vec<Vec<u8>>>,
 }
 
 #[derive(Default)]
 struct DeviceThreads {
-    /// How many there are, how many of them were not seen yet, and how many read or are about to.
+    /// The number of threads, of those that were started and do not run yet, and of those that
+    /// read or are about to.
     alive: usize,
     starting: usize,
     reading: usize,
@@ -55,11 +56,11 @@ struct DeviceThreads {
     failed: Option<io::Error>,
 }
 
-/// Tasks of a kind.
+/// The tasks of a kind.
 #[derive(Default)]
 struct Lane {
     running: usize,
-    waiting: VecDeque<Task>,
+    waiting: VecDeque<BlockingTask>,
 }
 
 impl DeviceThreads {
@@ -71,7 +72,7 @@ impl DeviceThreads {
     }
 }
 
-/// Serves a connection until it ends.
+/// Serves a connection until the mount ends.
 pub(in crate::fuse) fn serve(connection: OwnedFd, service: &Arc<Service>) -> io::Result<()> {
     let device = Arc::new(Device {
         service: Arc::clone(service),
@@ -97,7 +98,7 @@ pub(in crate::fuse) fn serve(connection: OwnedFd, service: &Arc<Service>) -> io:
 }
 
 impl Device {
-    /// Starts a thread that reads. Nobody waits for it: that may take a while.
+    /// Starts a reading thread, and does not wait until it runs: that may take a while.
     fn start(self: &Arc<Self>) -> io::Result<()> {
         let mut threads = self.threads.lock();
         threads.alive += 1;
@@ -113,7 +114,7 @@ impl Device {
         })
     }
 
-    /// A thread: reads requests and does what they ask for.
+    /// The main function of a thread: reads and serves requests.
     fn read(self: Arc<Self>) {
         let mut threads = self.threads.lock();
         threads.starting -= 1;
@@ -124,14 +125,14 @@ impl Device {
         let mut threads = self.threads.lock();
         threads.alive -= 1;
         if let Err(error) = read {
-            log::error!("a thread reads no more requests: {error}");
+            log::error!("a thread stopped reading requests: {error}");
             threads.reading -= 1;
             threads.failed.get_or_insert(error);
         }
         self.ended.notify_all();
     }
 
-    /// A descriptor of the thread's own, or the one that all have.
+    /// Returns a descriptor for this thread alone, or a copy of the shared one.
     fn channel(&self) -> io::Result<OwnedFd> {
         connection::reopen(&self.connection).or_else(|error| {
             log::debug!("a thread shares its descriptor of /dev/fuse: {error}");
@@ -139,7 +140,7 @@ impl Device {
         })
     }
 
-    /// Reads until the mount ends, or there are enough others that do.
+    /// Reads requests until the mount ends, or enough other threads read.
     fn read_from(self: &Arc<Self>, channel: &Arc<OwnedFd>) -> io::Result<()> {
         let mut buffer = self.buffer();
         while !self.is_spare()
@@ -167,7 +168,7 @@ impl Device {
             ) {
                 slot.buffer = Some(std::mem::replace(&mut buffer, self.buffer()));
             }
-            // A panic drops the slot, which tells the kernel.
+            // A panic drops the slot, which replies EIO.
             let _told = guarded(|| {
                 dispatch::serve(&self.service, &mut DeviceThread(self), request, slot);
                 Ok(())
@@ -176,7 +177,7 @@ impl Device {
         Ok(())
     }
 
-    /// Whether so many others read that this thread, which is about to, is to end.
+    /// Returns `true` if this thread is to end, since enough others read.
     fn is_spare(&self) -> bool {
         let mut threads = self.threads.lock();
         let spare = threads.reading > READERS_MAX;
@@ -184,22 +185,22 @@ impl Device {
         spare
     }
 
-    /// Room for a request, or for what is read.
+    /// Returns a buffer for a request, or for a reply to a read.
     fn buffer(&self) -> Vec<u8> {
-        let kept = self.buffers.lock().pop();
-        kept.unwrap_or_else(|| vec![0; REQUEST_BYTES])
+        let unused = self.buffers.lock().pop();
+        unused.unwrap_or_else(|| vec![0; REQUEST_BYTES])
     }
 
-    fn give_back(&self, buffer: Vec<u8>) {
+    fn return_buffer(&self, buffer: Vec<u8>) {
         let mut buffers = self.buffers.lock();
         if buffers.len() < READERS {
             buffers.push(buffer);
         }
     }
 
-    /// Whether this thread may do a task of a kind now, since others read. If not, the task
-    /// waits for one of its kind that is done.
-    fn leave(self: &Arc<Self>, kind: TaskKind, task: Task) -> Option<Task> {
+    /// Returns the task if this thread may run it now, since others read. Otherwise the task waits
+    /// until another one of its kind is done.
+    fn stop_reading(self: &Arc<Self>, kind: TaskKind, task: BlockingTask) -> Option<BlockingTask> {
         let mut threads = self.threads.lock();
         if threads.lane(kind).running >= TASKS_MAX {
             threads.lane(kind).waiting.push_back(task);
@@ -210,16 +211,21 @@ impl Device {
         let enough = threads.reading + threads.starting >= READERS_MIN;
         drop(threads);
         if !enough && let Err(error) = self.start() {
-            return self.stay(kind, task, &error);
+            return self.stop_reading_unreplaced(kind, task, &error);
         }
         Some(task)
     }
 
-    /// The same where no thread can be started.
-    fn stay(&self, kind: TaskKind, task: Task, error: &io::Error) -> Option<Task> {
-        log::error!("no thread for a request that may wait: {error}");
+    /// Does the same when no thread can be started.
+    fn stop_reading_unreplaced(
+        &self,
+        kind: TaskKind,
+        task: BlockingTask,
+        error: &io::Error,
+    ) -> Option<BlockingTask> {
+        log::error!("no new thread for a request that may block: {error}");
         let mut threads = self.threads.lock();
-        // Better slow than never.
+        // If no other thread could take the task later, it runs here, even if then nobody reads.
         if threads.reading + threads.starting > 0 || threads.lane(kind).running == 1 {
             return Some(task);
         }
@@ -230,8 +236,8 @@ impl Device {
         None
     }
 
-    /// The next task of a kind; without one this thread reads again.
-    fn next(&self, kind: TaskKind) -> Option<Task> {
+    /// Returns the next task of a kind. Without one this thread reads again.
+    fn next(&self, kind: TaskKind) -> Option<BlockingTask> {
         let mut threads = self.threads.lock();
         let lane = threads.lane(kind);
         let task = lane.waiting.pop_front();
@@ -243,14 +249,14 @@ impl Device {
     }
 }
 
-/// A thread that has read a request.
+/// A thread that serves the request that it has read.
 struct DeviceThread<'a>(&'a Arc<Device>);
 
 impl Executor for DeviceThread<'_> {
-    fn run(&mut self, kind: TaskKind, task: Task) {
-        let mut next = self.0.leave(kind, task);
+    fn run(&mut self, kind: TaskKind, task: BlockingTask) {
+        let mut next = self.0.stop_reading(kind, task);
         while let Some(task) = next {
-            // A panic drops the answer, which tells the kernel.
+            // A panic drops the slot, which replies EIO.
             let _told = guarded(|| {
                 task();
                 Ok(())
@@ -260,13 +266,13 @@ impl Executor for DeviceThread<'_> {
     }
 }
 
-/// Reads one request; its length, or nothing if the mount has ended.
+/// Reads one request. Returns its length, or `None` if the mount has ended.
 fn receive(channel: &OwnedFd, buffer: &mut [u8]) -> io::Result<Option<usize>> {
     use rustix::io::Errno;
     loop {
         match rustix::io::read(channel, &mut *buffer) {
             Ok(len) => return Ok(Some(len)),
-            // Who asked went away before it was read.
+            // The request was interrupted before it was read.
             Err(Errno::NOENT | Errno::INTR | Errno::AGAIN) => {}
             // Unmounted, or aborted by the administrator.
             Err(Errno::NODEV | Errno::CONNABORTED) => return Ok(None),
@@ -275,12 +281,12 @@ fn receive(channel: &OwnedFd, buffer: &mut [u8]) -> io::Result<Option<usize>> {
     }
 }
 
-/// The place for an answer.
+/// The slot for the reply to a request.
 struct DeviceSlot {
     device: Arc<Device>,
     channel: Arc<OwnedFd>,
     unique: u64,
-    /// What was read, if it is a write; else where the answer's bytes are put.
+    /// The request if it is a write, else room for the reply.
     buffer: Option<Vec<u8>>,
     payload: Range<usize>,
     answered: bool,
@@ -299,8 +305,8 @@ impl DeviceSlot {
         };
         let parts = [IoSlice::new(&header), IoSlice::new(body)];
         if let Err(error) = rustix::io::writev(&*self.channel, &parts) {
-            // Who asked went away, or the mount has.
-            log::debug!("nobody takes an answer: {error}");
+            // The request was interrupted, or the mount has ended.
+            log::debug!("a reply was not taken: {error}");
         }
     }
 }
@@ -328,7 +334,7 @@ impl Drop for DeviceSlot {
             self.send(&Errno::EIO.into());
         }
         if let Some(buffer) = self.buffer.take() {
-            self.device.give_back(buffer);
+            self.device.return_buffer(buffer);
         }
     }
 }

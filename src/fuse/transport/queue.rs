@@ -1,10 +1,10 @@
-//! A queue: one processor's `io_uring`, and the memory through which its requests come and its
-//! answers go, as `fuse_uring_cmd_req` and `fuse_uring_req_header` of Linux 6.14's
-//! `include/uapi/linux/fuse.h` say.
+//! A queue: one processor's `io_uring`, and the memory that requests and replies pass through
+//! (`fuse_uring_cmd_req` and `fuse_uring_req_header` of Linux 6.14's
+//! `include/uapi/linux/fuse.h`).
 //!
-//! It knows entries and bytes, not what they mean. What is unsafe about rings is here: the
-//! kernel writes to an entry from its registration or last answer on until it says that a
-//! request is in it, and not from then until the answer is submitted.
+//! It knows entries and bytes, not their meaning. All unsafe code for rings is here: the kernel
+//! writes to an entry from its registration or last reply until it reports a request in it, and
+//! not from then until the reply is submitted.
 #![expect(unsafe_code, reason = "memory shared with the kernel")]
 
 use std::io;
@@ -20,25 +20,25 @@ use super::decode::RequestFrame;
 use super::encode::{EncodedBody, EncodedReply};
 use crate::fuse::negotiation::WRITE_BYTES;
 
-/// Bytes of a request's header, and of an answer's.
+/// Bytes of a request's header, and of a reply's.
 const HEADER: usize = 128;
-/// The largest payload: as much as a request may write.
+/// The largest payload, in bytes: that of the largest write.
 const PAYLOAD: usize = WRITE_BYTES as usize;
 /// Bytes from one entry to the next.
 const STRIDE: usize = PAGE + PAYLOAD;
 const PAGE: usize = 4096;
-/// Entries that keep the memory of what was written through them. The kernel takes the entry that
-/// was answered last, so that others come to be used where that many requests are under way.
-const KEPT: usize = 16;
-/// Bytes that others keep.
+/// Entries whose memory is not freed after a large payload. The kernel uses the entry that was
+/// answered last, so that further ones come into use only with that many requests under way.
+const RETAINED: usize = 16;
+/// The largest payload, in bytes, after which the memory of the other entries is not freed either.
 const CLEARED: u32 = 1 << 16;
-/// What marks the completion of a wake-up among those of entries.
+/// The user data of the wake-up's completion, to tell it from those of entries.
 const WOKEN: u64 = u64::MAX;
 /// `FUSE_IO_URING_CMD_REGISTER`
 const REGISTER: u32 = 1;
 /// `FUSE_IO_URING_CMD_COMMIT_AND_FETCH`
 const COMMIT_AND_FETCH: u32 = 2;
-/// Where `addr` and `len` stand in a submission, of which the builder sets no length.
+/// The positions of `addr` and `len` in a submission. The builder does not set a length.
 const ADDRESS_OFFSET: usize = 16;
 const LEN_OFFSET: usize = 24;
 
@@ -48,14 +48,14 @@ struct RingHeader {
     in_out: [u8; HEADER],
     operation: [u8; HEADER],
     flags: u64,
-    /// What the answer must name: the request's own number.
+    /// The number of the request, which the reply must carry.
     commit: u64,
     payload: u32,
     padding: u32,
     reserved: u64,
 }
 
-/// A request as it came, but for what follows it.
+/// An encoded request without its payload.
 #[derive(Debug)]
 pub(super) struct RawRequest {
     /// `fuse_in_header`
@@ -65,15 +65,14 @@ pub(super) struct RawRequest {
 }
 
 impl RawRequest {
-    /// The request with what follows it.
+    /// Returns the request with its payload.
     pub(super) fn frame<'a>(&'a self, payload: &'a [u8]) -> RequestFrame<'a> {
         RequestFrame::of(&self.header, &self.operation, payload)
     }
 }
 
-/// The place of what follows a request (names, bytes to write) and of what its answer says: ours
-/// for as long as the request is not answered, for which it has to be given up. There is one for
-/// each request.
+/// The memory of a request's payload (names, bytes to write), and of its reply's. It belongs to
+/// the daemon until the request is answered, and must be dropped before. Each request has one.
 pub(super) struct RingPayload {
     memory: Arc<RingMemory>,
     entry: usize,
@@ -81,28 +80,28 @@ pub(super) struct RingPayload {
 }
 
 impl RingPayload {
-    /// In which entry the request is.
+    /// Returns the entry that the request is in.
     pub(super) fn entry(&self) -> usize {
         self.entry
     }
 
-    /// What follows the request.
+    /// Returns the payload of the request.
     pub(super) fn bytes(&self) -> &[u8] {
-        // SAFETY: the kernel has handed the entry over, and nobody writes to it while this is
+        // SAFETY: the kernel has handed the entry over, and nothing writes to it while this is
         // borrowed.
         unsafe { std::slice::from_raw_parts(self.memory.payload(self.entry), self.len) }
     }
 
-    /// Where the first bytes of the answer may be put, at most so many.
+    /// Returns up to `len` bytes of room for the start of the reply.
     pub(super) fn buffer(&mut self, len: usize) -> &mut [u8] {
         let place = self.memory.payload(self.entry);
-        // SAFETY: the same; it was zeroed, and is as long.
+        // SAFETY: the same; the memory is initialized, and that long.
         unsafe { std::slice::from_raw_parts_mut(place, len.min(PAYLOAD)) }
     }
 }
 
-/// Memory for entries, zeroed, of which pages are taken as they are used. Nothing is set aside
-/// for it: most is never used.
+/// Zeroed memory for entries. Pages are allocated as they are used, and none is reserved: most
+/// are never used.
 struct RingMemory {
     start: NonNull<u8>,
     len: usize,
@@ -121,7 +120,7 @@ impl RingMemory {
             start: NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?,
             len,
         };
-        // SAFETY: nobody knows the memory yet. A kernel without huge pages refuses this.
+        // SAFETY: nothing uses the memory yet. A kernel without huge pages refuses this.
         let _small = unsafe { madvise(start, len, Advice::LinuxNoHugepage) };
         Ok(memory)
     }
@@ -137,46 +136,46 @@ impl RingMemory {
         unsafe { self.header(entry).cast::<u8>().add(PAGE) }
     }
 
-    /// Gives the pages of a payload back that nobody looks at any more.
+    /// Frees the pages of a payload that is not used any more.
     fn clear(&self, entry: usize) {
-        // SAFETY: the entry is ours until it is answered, and its payload was given up.
+        // SAFETY: the entry is the daemon's until it is answered, and its payload was dropped.
         let cleared =
             unsafe { madvise(self.payload(entry).cast(), PAYLOAD, Advice::LinuxDontNeed) };
         if let Err(error) = cleared {
-            log::debug!("a payload keeps its memory: {error}");
+            log::debug!("the memory of a payload was not freed: {error}");
         }
     }
 }
 
-// SAFETY: it is memory like any other, of which each entry belongs to the kernel, to the thread of
-// the queue or to the one payload, by turns.
+// SAFETY: it is memory like any other. At any time each entry belongs to the kernel, to the thread
+// of the queue or to the one payload.
 unsafe impl Send for RingMemory {}
 // SAFETY: the same.
 unsafe impl Sync for RingMemory {}
 
 impl Drop for RingMemory {
     fn drop(&mut self) {
-        // SAFETY: it was mapped so, and the ring that knew it is gone.
+        // SAFETY: it was mapped with this length, and the ring that used it is gone.
         let _unmapped = unsafe { munmap(self.start.as_ptr().cast(), self.len) };
     }
 }
 
-/// A queue. The ring goes before the memory that it knows.
+/// A queue. The ring is dropped before the memory that it uses.
 pub(super) struct RingQueue {
     ring: IoUring<squeue::Entry128, cqueue::Entry>,
     memory: Arc<RingMemory>,
     number: u16,
     entries: usize,
-    /// Entries of which the kernel still knows.
+    /// The number of entries that the kernel still uses.
     live: usize,
     wake: OwnedFd,
-    /// What reading from it gives.
+    /// The target of reads from `wake`.
     count: Box<u64>,
 }
 
 impl RingQueue {
-    /// A queue for the processor of this number, with as many entries as requests may be under
-    /// way on it. The thread that makes it must be the one that uses it.
+    /// Returns a queue for the processor of this number, with an entry for each request that may
+    /// be under way on it. Only the calling thread may use it.
     pub(super) fn new(number: u16, entries: usize, wake: OwnedFd) -> io::Result<Self> {
         let submissions = u32::try_from(entries * 2).unwrap_or(u32::MAX);
         let mut builder = IoUring::builder();
@@ -192,7 +191,7 @@ impl RingQueue {
         })
     }
 
-    /// Offers every entry to the kernel; from here on requests come.
+    /// Registers every entry with the kernel, which may send requests from now on.
     pub(super) fn register(&mut self, device: &OwnedFd) -> io::Result<()> {
         self.listen()?;
         let parts: Vec<_> = (0..self.entries)
@@ -215,19 +214,19 @@ impl RingQueue {
         Ok(())
     }
 
-    /// Whether the kernel knows no entry any more: the mount has ended.
+    /// Returns `true` if the kernel uses no entry any more, since the mount has ended.
     pub(super) fn is_over(&self) -> bool {
         self.live == 0
     }
 
-    /// Submits what was answered, and waits until there are requests, or somebody wakes us; the
-    /// entries that requests are in are put into `requests`.
+    /// Submits the replies, and waits for requests or a wake-up. Adds the entries that requests
+    /// are in to `requests`.
     pub(super) fn wait(&mut self, requests: &mut Vec<usize>) -> io::Result<()> {
         match self.ring.submit_and_wait(1) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             Ok(_) | Err(_) => {}
         }
-        // The next one is taken by itself, since to listen takes the ring, too.
+        // One at a time, since `listen` needs the ring as well.
         while let Some(completion) = self.completion() {
             let entry = usize::try_from(completion.user_data()).unwrap_or(usize::MAX);
             if completion.user_data() == WOKEN {
@@ -238,7 +237,7 @@ impl RingQueue {
                 self.live = self.live.saturating_sub(1);
                 if completion.result() != -libc::ENOTCONN {
                     let error = io::Error::from_raw_os_error(-completion.result());
-                    log::error!("the kernel gave up an entry of a ring: {error}");
+                    log::error!("the kernel dropped an entry of a ring: {error}");
                 }
             }
         }
@@ -249,10 +248,11 @@ impl RingQueue {
         self.ring.completion().next()
     }
 
-    /// The request in an entry, of which the kernel has said that there is one: once for each.
+    /// Returns the request in an entry. The kernel must have reported it, and it must not have been
+    /// taken before.
     pub(super) fn request(&self, entry: usize) -> (RawRequest, RingPayload) {
         let header = self.memory.header(entry);
-        // SAFETY: the kernel has handed the entry over, and takes it back at its answer only.
+        // SAFETY: the kernel has handed the entry over, and takes it back with the reply only.
         let (raw, len) = unsafe {
             let raw = RawRequest {
                 header: (*header).in_out,
@@ -268,8 +268,8 @@ impl RingQueue {
         (raw, payload)
     }
 
-    /// Answers the request in an entry, whose payload nobody looks at any more, and offers the
-    /// entry again, with the next wait.
+    /// Replies to the request in an entry, and offers the entry to the kernel again, with the next
+    /// wait. The payload must have been dropped.
     pub(super) fn answer(
         &mut self,
         device: &OwnedFd,
@@ -279,10 +279,10 @@ impl RingQueue {
         let header = self.memory.header(entry);
         // SAFETY: as for reading the request.
         let wrote = unsafe { (*header).payload } > CLEARED;
-        if wrote && entry >= KEPT && matches!(reply.body, EncodedBody::Bytes(_)) {
+        if wrote && entry >= RETAINED && matches!(reply.body, EncodedBody::Bytes(_)) {
             self.memory.clear(entry);
         }
-        // SAFETY: the same; a reply is no longer than the payload's place.
+        // SAFETY: the same; a reply is at most as long as the room for a payload.
         let commit = unsafe {
             let commit = (*header).commit;
             let out = reply.header(commit);
@@ -299,7 +299,7 @@ impl RingQueue {
         self.push(&submission)
     }
 
-    /// A command of `fuse_uring_cmd_req`.
+    /// Returns a command (`fuse_uring_cmd_req`).
     fn command(
         &self,
         device: &OwnedFd,
@@ -321,7 +321,7 @@ impl RingQueue {
         command.build().user_data(entry as u64)
     }
 
-    /// A command with the places of an entry's header and payload.
+    /// Returns a command with the addresses of an entry's header and payload.
     fn with_parts(mut command: squeue::Entry128, parts: &[libc::iovec; 2]) -> squeue::Entry128 {
         let bytes = (&raw mut command).cast::<u8>();
         // SAFETY: a submission is 128 bytes, of which these are its `addr` and `len`.
@@ -334,7 +334,7 @@ impl RingQueue {
         command
     }
 
-    /// Asks to be woken.
+    /// Submits a read that completes with a wake-up.
     fn listen(&mut self) -> io::Result<()> {
         let fd = types::Fd(self.wake.as_raw_fd());
         let count: *mut u64 = &raw mut *self.count;
@@ -343,7 +343,7 @@ impl RingQueue {
     }
 
     fn push(&mut self, submission: &squeue::Entry128) -> io::Result<()> {
-        // SAFETY: what it points to lives as long as the ring, or until it is submitted.
+        // SAFETY: what it points to lives as long as the ring, or until the submission is read.
         let pushed = unsafe { self.ring.submission().push(submission) };
         if pushed.is_ok() {
             return Ok(());
@@ -354,5 +354,5 @@ impl RingQueue {
     }
 }
 
-// The structure is what the kernel takes it for.
+// The layout is that of the kernel.
 const _: () = assert!(size_of::<RingHeader>() == 288 && offset_of!(RingHeader, payload) == 272);

@@ -1,12 +1,11 @@
-//! Rings: requests by `io_uring` (Linux 6.14 and later, where `fuse.enable_uring` is Y), beside
-//! /dev/fuse, by which forgets go on to come.
+//! Rings: requests by `io_uring` (Linux 6.14 and later, if `fuse.enable_uring` is Y), beside
+//! `/dev/fuse`, by which forgets still come.
 //!
-//! Each processor has a ring and a thread of ours that runs on it, so that a request goes to
-//! the daemon and back without waking another processor: a quarter of the time. What may wait
-//! is done by the ring's workers.
+//! Each processor has a ring and a thread that runs on it, so that a request reaches the daemon
+//! and returns without waking another processor, which takes a quarter of the time. Tasks that may
+//! block run on the ring's workers.
 //!
-//! The kernel sends nothing until every ring is registered, and goes back to /dev/fuse if one
-//! cannot be.
+//! The kernel uses no ring until all are registered, and stays with `/dev/fuse` if one cannot be.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -27,24 +26,24 @@ use super::queue::{RingPayload, RingQueue};
 use crate::fuse::dispatch;
 use crate::fuse::reply::{Reply, ReplySlot};
 use crate::fuse::service::{Service, guarded};
-use crate::fuse::task::{Executor, Task, TaskKind};
+use crate::fuse::task::{BlockingTask, Executor, TaskKind};
 use crate::fuse::workers::Workers;
 
-/// Requests that may be under way on one processor. The kernel does not send a lookup while so
-/// many others wait there for a disk, and it cannot be told to send more later: new entries get
-/// none of the requests that it holds back. Each takes as much memory as the largest answer that
-/// it ever gave; the kernel uses the same few again and again.
+/// The number of requests under way on one processor. While so many wait for a disk the kernel
+/// sends no others, not even lookups. The number cannot grow later: new entries get none of the
+/// requests that the kernel holds back. Each entry takes as much memory as the largest reply that
+/// it ever had; the kernel uses the same few entries again and again.
 const ENTRIES: usize = 256;
-/// Threads of a ring that read, and threads that change something or flush, at most.
+/// The limit of a ring's workers that read, and of those that change something or flush.
 const WORKERS: usize = 32;
-/// Before whom the threads of rings run, as nice(2) has it.
+/// The priority of ring threads, as a nice(2) value.
 const PRIORITY: i32 = -10;
-/// Says which processors there may ever be: each must have a ring.
+/// Lists the processors that may ever be online: each must have a ring.
 const POSSIBLE: &str = "/sys/devices/system/cpu/possible";
-/// Says whether the kernel offers this.
+/// Tells whether the kernel offers FUSE over `io_uring`.
 const ENABLED: &str = "/sys/module/fuse/parameters/enable_uring";
 
-/// What the threads of rings are to serve, once there is a mount.
+/// What a ring thread serves, once there is a mount.
 type RingStart = (Arc<OwnedFd>, Arc<Service>);
 
 /// The rings of a mount.
@@ -54,7 +53,10 @@ pub(in crate::fuse) struct Rings {
 }
 
 impl Rings {
-    /// Makes a ring for every processor; why not, if there can be none.
+    /// Makes a ring for every processor.
+    ///
+    /// # Errors
+    /// `Unsupported` if the kernel does not offer this, or why a ring cannot be made.
     pub(in crate::fuse) fn prepare() -> io::Result<Self> {
         let enabled = std::fs::read_to_string(ENABLED).unwrap_or_default();
         if enabled.trim() != "Y" {
@@ -77,26 +79,26 @@ impl Rings {
         Ok(Self { threads })
     }
 
-    /// Serves a connection; when this returns, requests come by the rings or will.
+    /// Serves a connection. Requests may come by the rings from now on.
     pub(in crate::fuse) fn start(&self, device: OwnedFd, service: &Arc<Service>) {
         let device = Arc::new(device);
         for (start, _) in &self.threads {
-            // A thread that is gone has said why; the kernel then does without rings.
+            // A thread that has ended has logged why; the kernel then uses no rings.
             let _gone = start.send((Arc::clone(&device), Arc::clone(service)));
         }
     }
 
-    /// Waits until the mount has ended, for those that were started.
+    /// Waits until the ring threads have ended, which they do with the mount.
     pub(in crate::fuse) fn join(self) {
         for (start, thread) in self.threads {
             drop(start);
-            // One that panicked has said so.
+            // A panic was logged already.
             let _ended = thread.join();
         }
     }
 }
 
-/// The numbers of all processors that there may ever be: from 0 on.
+/// Returns the numbers of all processors that may ever be online, which begin with 0.
 fn processors() -> io::Result<std::ops::Range<u16>> {
     let text = std::fs::read_to_string(POSSIBLE)?;
     let last = text.trim().rsplit(['-', ',']).next();
@@ -105,31 +107,31 @@ fn processors() -> io::Result<std::ops::Range<u16>> {
     Ok(0..last + 1)
 }
 
-/// Where answers wait for the thread of the ring, which alone may submit them.
+/// The replies that wait for the ring's thread, which alone may submit them.
 struct Mailbox {
-    answers: Mutex<Vec<(usize, EncodedReply)>>,
+    replies: Mutex<Vec<(usize, EncodedReply)>>,
     asleep: AtomicBool,
     wake: OwnedFd,
 }
 
 impl Mailbox {
     fn put(&self, entry: usize, reply: EncodedReply) {
-        self.answers.lock().push((entry, reply));
+        self.replies.lock().push((entry, reply));
         if self.asleep.swap(false, Ordering::SeqCst) {
-            // It cannot fail: the count is far from its end.
+            // It cannot fail: the counter is far from its maximum.
             let _woken = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
         }
     }
 
-    /// Takes the answers, for which `taken` is the place, so that none is made for each.
+    /// Swaps the replies with the empty `taken`, whose memory is used again.
     fn take(&self, taken: &mut Vec<(usize, EncodedReply)>) {
-        std::mem::swap(&mut *self.answers.lock(), taken);
+        std::mem::swap(&mut *self.replies.lock(), taken);
     }
 
-    /// Whether the thread may sleep: there is nothing for it.
+    /// Returns `true` if the thread may sleep, since there are no replies.
     fn sleep(&self) -> bool {
         self.asleep.store(true, Ordering::SeqCst);
-        if self.answers.lock().is_empty() {
+        if self.replies.lock().is_empty() {
             return true;
         }
         self.asleep.store(false, Ordering::SeqCst);
@@ -137,7 +139,7 @@ impl Mailbox {
     }
 }
 
-/// The place for an answer. One that is given up, by a panic, answers that.
+/// The slot for the reply to a request.
 struct RingSlot {
     mailbox: Arc<Mailbox>,
     payload: RingPayload,
@@ -174,7 +176,7 @@ struct RingWorkers {
 }
 
 impl Executor for RingWorkers {
-    fn run(&mut self, kind: TaskKind, task: Task) {
+    fn run(&mut self, kind: TaskKind, task: BlockingTask) {
         match kind {
             TaskKind::Read => self.reads.run(task),
             TaskKind::Change => self.changes.run(task),
@@ -187,11 +189,11 @@ fn run(number: u16, made: &Sender<io::Result<()>>, started: &Receiver<RingStart>
     let mut processor = CpuSet::new();
     processor.set(usize::from(number));
     if let Err(error) = sched_setaffinity(None, &processor) {
-        // One that is not there now; its ring must be there all the same.
+        // The processor is offline. Its ring must exist all the same.
         log::debug!("ring {number} runs anywhere: {error}");
     }
-    // Whoever waits for us may hold a directory that others wait for.
-    // On Linux the priority is of the thread that asks.
+    // A process that waits for a reply may hold the lock of a directory that others wait for.
+    // On Linux this sets the priority of the calling thread only.
     if let Err(error) = setpriority_process(None, PRIORITY) {
         log::debug!("ring {number} has no priority: {error}");
     }
@@ -212,13 +214,13 @@ fn run(number: u16, made: &Sender<io::Result<()>>, started: &Receiver<RingStart>
         return;
     };
     let mailbox = Arc::new(Mailbox {
-        answers: Mutex::default(),
+        replies: Mutex::default(),
         asleep: AtomicBool::new(false),
         wake,
     });
     if let Err(error) = serve(&mut queue, &device, &service, &mailbox) {
-        // Whoever asks on this processor would wait for ever. What was acknowledged is durable,
-        // as after kill -9.
+        // Requests on this processor would never be answered. Acknowledged changes are durable, as
+        // after kill -9.
         log::error!("ring {number} failed, and the mount ends with it: {error}");
         std::process::exit(1);
     }
@@ -235,10 +237,10 @@ fn serve(
         reads: Workers::new("ring-reads", WORKERS),
         changes: Workers::new("ring-changes", WORKERS),
     };
-    let (mut answers, mut entries) = (Vec::new(), Vec::new());
+    let (mut replies, mut entries) = (Vec::new(), Vec::new());
     while !queue.is_over() {
-        mailbox.take(&mut answers);
-        for (entry, reply) in answers.drain(..) {
+        mailbox.take(&mut replies);
+        for (entry, reply) in replies.drain(..) {
             queue.answer(device, entry, &reply)?;
         }
         if !mailbox.sleep() {
@@ -254,7 +256,7 @@ fn serve(
                 payload,
                 answered: false,
             };
-            // A panic drops the slot, which tells the kernel.
+            // A panic drops the slot, which replies EIO.
             let _told = guarded(|| {
                 dispatch::serve(service, &mut workers, request, slot);
                 Ok(())
