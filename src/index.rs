@@ -62,6 +62,10 @@ pub use transaction::{DirectoryTime, EDGES_AT_ONCE, TimeKey, Transaction};
 pub use verify::{Census, CensusEntry, Flaw, FlawKind};
 
 /// The facts of a registry.
+///
+/// # Errors
+/// Unless its documentation says more, a method fails with [`IndexError::Store`] if the store fails
+/// and with [`IndexError::Record`] if a record that it reads is damaged.
 pub struct Index {
     store: Arc<dyn Store>,
     interner: Interner,

@@ -35,6 +35,7 @@ mod opening;
 mod overlay;
 mod recovery;
 mod segment;
+mod segments;
 mod snapshot;
 mod superblock;
 

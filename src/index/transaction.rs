@@ -31,6 +31,13 @@ pub use manifest::EDGES_AT_ONCE;
 pub use time::{DirectoryTime, TimeKey};
 
 /// Facts, read and changed atomically.
+///
+/// Times are in seconds since 1970. Changes are made in memory until the commit.
+///
+/// # Errors
+/// Unless its documentation says more, a method fails with [`IndexError::Store`] if the store fails
+/// and with [`IndexError::Record`] if a record that it reads is damaged. A method that records a
+/// new digest or repository also fails with [`IndexError::Exhausted`] if all ids are allocated.
 pub struct Transaction<'a> {
     pub(super) store: &'a dyn Store,
     interner: &'a Interner,

@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
 use super::inner::Inner;
-use super::segment::{AppendError, Segment};
+use super::segment::Segment;
+use super::segments::AppendError;
 use crate::index::store::StoreError;
 
 impl Inner {

@@ -11,7 +11,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use super::group;
 use super::group_commit::GroupCommit;
 use super::overlay::Overlay;
-use super::segment::Segments;
+use super::segments::Segments;
 use super::superblock::{Superblock, SuperblockWriter};
 use crate::index::store::{Batch, CommitOutcome, Pair, Precondition, Store, StoreError, WriteOp};
 

@@ -2,7 +2,8 @@
 //! loss.
 
 use super::*;
-use crate::index::journal::segment::{Segment, Segments};
+use crate::index::journal::segment::Segment;
+use crate::index::journal::segments::Segments;
 use crate::index::journal::superblock::SuperblockWriter;
 
 /// Size of the segments here in bytes; each holds a few groups.
