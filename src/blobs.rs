@@ -144,10 +144,23 @@ pub struct Published {
 pub enum Survives {
     /// By their digest.
     ByDigest,
-    /// By their digest or by the draft's number, and [`Blobs::finish`] puts them right.
+    /// By their digest or by the draft's number, and [`Blobs::recover`] puts them right.
     ByNumber,
     /// Maybe nowhere, so that what was kept of them must stay so.
     Kept,
+}
+
+/// What the bytes of one staging number must become in [recovery](Blobs::recover).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PendingDraft<'a> {
+    /// The number.
+    pub id: u64,
+    /// The blob as which they were published; `None` if they are a draft still, which then
+    /// exists, can be written, and shares its file with no blob.
+    pub blob: Option<Digest>,
+    /// All of the bytes, if they were [logged](Draft::keep): they replace those of the file.
+    /// Otherwise the file has them, if it exists; a draft without a file is empty.
+    pub logged: Option<&'a [u8]>,
 }
 
 /// A blob that was retired.
@@ -171,8 +184,6 @@ pub trait Blobs: Send + Sync {
     fn draft(&self, id: u64) -> Result<Arc<dyn Draft>, BlobsError>;
     /// The draft of this number, as an earlier process left it.
     fn resume(&self, id: u64) -> Result<Arc<dyn Draft>, BlobsError>;
-    /// The numbers of all drafts.
-    fn drafts(&self) -> Result<Vec<u64>, BlobsError>;
     /// Removes a draft, which need not exist; what is open stays readable.
     fn discard(&self, id: u64) -> Result<(), BlobsError>;
     /// Publishes a draft as `digest`, if that is what it hashes to; its bytes are durable then,
@@ -187,16 +198,22 @@ pub trait Blobs: Send + Sync {
     /// Takes back a publication that is not settled, and of which no fact could be written: the
     /// blob is the draft of this number again.
     fn take_back(&self, id: u64, digest: &Digest) -> Result<(), BlobsError>;
-    /// After a crash, makes the bytes of a draft its own, if they were published and no fact
-    /// says so: it is written again. `is_fact` tells of a blob whether one does.
-    fn reclaim(&self, id: u64, is_fact: &dyn Fn(&Digest) -> bool) -> Result<(), BlobsError>;
-    /// Ends a publication that a crash may have undone: the bytes of the draft of this number
-    /// are those of `digest` again, whatever is there by that. Nothing to do if the draft is not
-    /// there, and the blob is.
-    fn finish(&self, id: u64, digest: &Digest) -> Result<(), BlobsError>;
-    /// After a crash, gives back to the draft of this number, or to the blob that it became, the
-    /// bytes that were kept. Not durable before [`Blobs::settle`].
-    fn give_back(&self, id: u64, blob: Option<&Digest>, bytes: &[u8]) -> Result<(), BlobsError>;
+    /// Brings staged files and blobs into agreement with the facts after a crash. Called once,
+    /// before anything else; repeating it changes nothing. Not durable before [`Blobs::settle`].
+    ///
+    /// `is_fact` returns `true` if a fact names a blob. A draft of `pending` that has become that
+    /// of a blob without a fact takes the bytes back. If the facts are `complete`, drafts that
+    /// are not in `pending` are removed.
+    ///
+    /// # Errors
+    /// [`BlobsError::System`]. Bytes of a blob that are nowhere are no error: opening the blob
+    /// reports that.
+    fn recover(
+        &self,
+        pending: &[PendingDraft<'_>],
+        complete: bool,
+        is_fact: &dyn Fn(&Digest) -> bool,
+    ) -> Result<(), BlobsError>;
     /// Removes a blob, which need not exist; what is open stays readable.
     fn remove(&self, digest: &Digest) -> Result<(), BlobsError>;
     /// Removes a blob, but keeps its bytes in the trash.

@@ -21,19 +21,20 @@ use crate::index::{Index, JournalDamage, Store};
 mod admission;
 mod adopt;
 mod blob;
+mod checkpoint;
 mod directory;
 mod error;
 mod ingest;
-mod kept;
 mod link;
+mod logged;
 mod open;
 mod ownership;
 mod policy;
 mod publish;
 mod queries;
+mod recovery;
 mod references;
 mod room;
-mod settling;
 mod snapshot;
 mod staging;
 mod time;
@@ -80,8 +81,8 @@ pub struct Registry {
     open_uploads: upload::Open,
     inline_open: staging::InlineOpen,
     verified: verified::Verified,
-    spent: upload::Spent,
-    settling: settling::Settling,
+    reclaimable: checkpoint::Reclaimable,
+    checkpoints: checkpoint::Checkpoints,
     snapshots: Mutex<snapshot::OpenSnapshots>,
     recent: directory::Recent,
     /// Held by who takes something out of the trash for room.
@@ -121,8 +122,8 @@ impl Registry {
             open_uploads: upload::Open::default(),
             inline_open: staging::InlineOpen::default(),
             verified: verified::Verified::default(),
-            spent: upload::Spent::default(),
-            settling: settling::Settling::default(),
+            reclaimable: checkpoint::Reclaimable::default(),
+            checkpoints: checkpoint::Checkpoints::default(),
             snapshots: Mutex::default(),
             recent: directory::Recent::default(),
             making_room: Mutex::default(),
@@ -130,11 +131,8 @@ impl Registry {
             owned,
             damage: Mutex::default(),
         };
-        let unsettled = registry.finish_publications()?;
-        let kept_whole = registry.give_back_kept(&unsettled.rows)?;
-        registry.clear_staging(unsettled.complete && kept_whole)?;
-        // Only now: what settles takes for durable what is in the files.
-        registry.unsettled(unsettled.rows.len());
+        let pending = recovery::recover(&registry.index, registry.blobs.as_ref())?;
+        registry.add_pending(pending);
         Ok(registry)
     }
 
@@ -193,7 +191,7 @@ impl Registry {
     /// The failure of the flush; from then on every change fails.
     pub fn sync_always(&self) -> Result<(), Error> {
         self.index.sync()?;
-        self.clear_spent();
+        self.reclaim();
         Ok(())
     }
 

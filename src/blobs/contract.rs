@@ -25,6 +25,7 @@ pub(super) fn all(make: &dyn Fn() -> Made) {
         content_is_kept_once_after_each_change,
         what_is_taken_back_is_a_draft_again,
         what_was_kept_is_given_back_and_replaced_unless_it_is_known,
+        recovery_leaves_a_draft_for_every_pending_one_and_removes_others_if_facts_are_complete,
     ] {
         let (blobs, directory) = make();
         check(blobs.as_ref());
@@ -141,12 +142,12 @@ fn content_is_kept_once_after_each_change(blobs: &dyn Blobs) {
 }
 
 fn what_was_kept_is_given_back_and_replaced_unless_it_is_known(blobs: &dyn Blobs) {
-    blobs.give_back(1, None, b"draft").unwrap();
-    blobs.give_back(1, None, b"a draft").unwrap();
+    recover(blobs, 1, None, Some(b"draft"));
+    recover(blobs, 1, None, Some(b"a draft"));
     assert_eq!(read(blobs.resume(1).unwrap().as_ref()), b"a draft");
     let digest = sha256(b"layer");
     for known in [true, false] {
-        blobs.give_back(2, Some(&digest), b"torn").unwrap();
+        recover(blobs, 2, Some(&digest), Some(b"torn"));
         let draft = write(blobs, 2, b"layer");
         assert!(draft.keep(9, &mut |_| true).unwrap());
         if known {
@@ -164,16 +165,54 @@ fn what_was_kept_is_given_back_and_replaced_unless_it_is_known(blobs: &dyn Blobs
     }
     blobs.settle().unwrap();
     blobs.discard(2).unwrap();
-    assert_eq!(blobs.drafts().unwrap(), [1]);
+    assert_eq!(drafts(blobs), [1]);
     // A crash may bring both names back.
-    blobs.give_back(3, Some(&digest), b"torn").unwrap();
-    blobs.give_back(3, None, b"layer").unwrap();
+    recover(blobs, 3, Some(&digest), Some(b"torn"));
+    recover(blobs, 3, None, Some(b"layer"));
     for _ in 0..2 {
-        blobs.finish(3, &digest).unwrap();
+        recover(blobs, 3, Some(&digest), None);
         assert_eq!(read(blobs.open(&digest).unwrap().as_ref()), b"layer");
     }
-    let missing = blobs.finish(3, &sha256(b"missing"));
+    recover(blobs, 3, Some(&sha256(b"missing")), None);
+    let missing = blobs.open(&sha256(b"missing"));
     assert!(matches!(missing, Err(BlobsError::Missing(_))));
+}
+
+fn recovery_leaves_a_draft_for_every_pending_one_and_removes_others_if_facts_are_complete(
+    blobs: &dyn Blobs,
+) {
+    for id in [1, 2] {
+        drop(write(blobs, id, b"written"));
+    }
+    let pending = |id| PendingDraft {
+        id,
+        blob: None,
+        logged: None,
+    };
+    for (complete, left) in [(false, &[1, 2, 3][..]), (true, &[2, 3])] {
+        let rows = [pending(2), pending(3)];
+        blobs.recover(&rows, complete, &|_| true).unwrap();
+        assert_eq!(drafts(blobs), left);
+        assert_eq!(read(blobs.resume(2).unwrap().as_ref()), b"written");
+    }
+    let empty = blobs.resume(3).unwrap();
+    assert!(empty.is_empty());
+    empty.write_at(0, b"it goes on").unwrap();
+}
+
+fn recover(blobs: &dyn Blobs, id: u64, blob: Option<&Digest>, logged: Option<&[u8]>) {
+    let blob = blob.copied();
+    let pending = PendingDraft { id, blob, logged };
+    blobs.recover(&[pending], false, &|_| false).unwrap();
+}
+
+/// Returns the numbers of all drafts, which are below 99 in these tests: none can be made anew.
+fn drafts(blobs: &dyn Blobs) -> Vec<u64> {
+    let is_there = |id: &u64| match blobs.draft(*id) {
+        Ok(_) => blobs.discard(*id).is_err(),
+        Err(_) => true,
+    };
+    (0..99).filter(is_there).collect()
 }
 
 fn sha256(bytes: &[u8]) -> Digest {
@@ -254,7 +293,7 @@ fn a_blob_that_exists_is_kept(blobs: &dyn Blobs) {
             4
         );
         // It is there until it is discarded, and as it was.
-        assert_eq!(blobs.drafts().unwrap(), [id]);
+        assert_eq!(drafts(blobs), [id]);
         let written = draft.write_at(0, b"S");
         assert!(matches!(written, Err(BlobsError::Published)));
         blobs.discard(id).unwrap();
@@ -313,10 +352,10 @@ fn drafts_are_known_until_discarded(blobs: &dyn Blobs) {
     assert!(blobs.draft(4).is_err());
     assert_eq!(read(blobs.resume(4).unwrap().as_ref()), b"staged");
     assert!(matches!(blobs.resume(5), Err(BlobsError::MissingDraft(5))));
-    assert_eq!(blobs.drafts().unwrap(), [4]);
+    assert_eq!(drafts(blobs), [4]);
     blobs.discard(4).unwrap();
     blobs.discard(4).unwrap();
-    assert!(blobs.drafts().unwrap().is_empty());
+    assert!(drafts(blobs).is_empty());
     assert_eq!(read(draft.as_ref()), b"staged");
 }
 

@@ -13,8 +13,8 @@ use rustix::fs::{Mode, OFlags, Stat, fstat, fstatvfs};
 
 use super::hasher::{Follower, Following};
 use super::{
-    BLOB_MODE, Blobs, BlobsError, Content, Draft, Published, Retired, Shareable, Space, Vouched,
-    Way,
+    BLOB_MODE, Blobs, BlobsError, Content, Draft, PendingDraft, Published, Retired, Shareable,
+    Space, Vouched, Way,
 };
 use crate::digest::{Algorithm, Digest};
 use crate::dir::{Dir, FilePath};
@@ -22,6 +22,7 @@ use crate::dir::{Dir, FilePath};
 mod exchange;
 mod lease;
 mod publication;
+mod recovery;
 mod staged;
 mod stored;
 mod trash;
@@ -246,16 +247,6 @@ impl Blobs for Local {
         }
     }
 
-    fn drafts(&self) -> Result<Vec<u64>, BlobsError> {
-        let mut ids = Vec::new();
-        for row in self.staging.entries().map_err(beneath(&self.staging, ""))? {
-            let name = row.map_err(beneath(&self.staging, ""))?.name;
-            ids.extend(name.to_str().and_then(|name| name.parse::<u64>().ok()));
-        }
-        ids.sort_unstable();
-        Ok(ids)
-    }
-
     fn discard(&self, id: u64) -> Result<(), BlobsError> {
         remove_file(&self.staging_path(id)).map(drop)
     }
@@ -273,16 +264,13 @@ impl Blobs for Local {
         self.take_back_file(id, digest)
     }
 
-    fn reclaim(&self, id: u64, is_fact: &dyn Fn(&Digest) -> bool) -> Result<(), BlobsError> {
-        self.reclaim_file(id, is_fact)
-    }
-
-    fn finish(&self, id: u64, digest: &Digest) -> Result<(), BlobsError> {
-        self.finish_file(id, digest)
-    }
-
-    fn give_back(&self, id: u64, blob: Option<&Digest>, bytes: &[u8]) -> Result<(), BlobsError> {
-        self.give_back_bytes(id, blob, bytes)
+    fn recover(
+        &self,
+        pending: &[PendingDraft<'_>],
+        complete: bool,
+        is_fact: &dyn Fn(&Digest) -> bool,
+    ) -> Result<(), BlobsError> {
+        self.recover_files(pending, complete, is_fact)
     }
 
     fn remove(&self, digest: &Digest) -> Result<(), BlobsError> {
@@ -495,7 +483,7 @@ mod tests {
         blobs.draft(1).unwrap().write_at(0, b"begun, ").unwrap();
         drop(blobs);
         let blobs = opened(directory.path());
-        assert_eq!(blobs.drafts().unwrap(), [1]);
+        assert_eq!(blobs.draft_ids().unwrap(), [1]);
         let draft = blobs.resume(1).unwrap();
         assert_eq!(draft.len(), 7);
         draft.write_at(7, b"finished").unwrap();

@@ -3,7 +3,7 @@
 //! It forgets what was not made durable when it [crashes](Memory::crash), and fails when told
 //! to. It is not for production.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 
 use super::{
-    Blobs, BlobsError, Content, Draft, Published, Retired, Shareable, Space, Survives, Vouched,
-    Way, read_held,
+    Blobs, BlobsError, Content, Draft, PendingDraft, Published, Retired, Shareable, Space,
+    Survives, Vouched, Way, read_held,
 };
 use crate::digest::Digest;
 
@@ -78,6 +78,11 @@ impl Memory {
         }
     }
 
+    /// Returns the numbers of all drafts, in order.
+    pub fn drafts(&self) -> Vec<u64> {
+        self.state.lock().drafts.keys().copied().collect()
+    }
+
     /// Makes the `n`-th write from now (counted from 1) fail, and all after it.
     pub fn fail_after(&self, n: u64) {
         *self.fault.0.lock() = Some(n);
@@ -123,10 +128,6 @@ impl Blobs for Memory {
         let draft = state.drafts.get(&id).ok_or(BlobsError::MissingDraft(id))?;
         let draft: Arc<Written> = Arc::clone(draft);
         Ok(draft)
-    }
-
-    fn drafts(&self) -> Result<Vec<u64>, BlobsError> {
-        Ok(self.state.lock().drafts.keys().copied().collect())
     }
 
     fn discard(&self, id: u64) -> Result<(), BlobsError> {
@@ -183,42 +184,44 @@ impl Blobs for Memory {
         Ok(())
     }
 
-    fn reclaim(&self, id: u64, _: &dyn Fn(&Digest) -> bool) -> Result<(), BlobsError> {
-        if let Some(draft) = self.state.lock().drafts.get(&id) {
-            draft.content.lock().published = false;
-        }
-        Ok(())
-    }
-
-    fn finish(&self, id: u64, digest: &Digest) -> Result<(), BlobsError> {
-        self.fault.write()?;
+    fn recover(
+        &self,
+        pending: &[PendingDraft<'_>],
+        complete: bool,
+        _is_fact: &dyn Fn(&Digest) -> bool,
+    ) -> Result<(), BlobsError> {
         let mut state = self.state.lock();
-        let Some(draft) = state.drafts.remove(&id) else {
-            let there = state.blobs.contains_key(digest);
-            return there.then_some(()).ok_or(BlobsError::Missing(*digest));
-        };
-        let bytes = draft.content.lock().bytes.clone();
-        state.blobs.insert(*digest, Arc::new(bytes));
-        Ok(())
-    }
-
-    fn give_back(&self, id: u64, blob: Option<&Digest>, bytes: &[u8]) -> Result<(), BlobsError> {
-        self.fault.write()?;
-        let mut state = self.state.lock();
-        if let Some(digest) = blob {
-            state.blobs.insert(*digest, Arc::new(bytes.to_vec()));
-            return Ok(());
+        let mut listed = HashSet::new();
+        for one in pending {
+            self.fault.write()?;
+            if let Some(digest) = one.blob {
+                let draft = state.drafts.remove(&one.id);
+                let staged = draft.map(|draft| draft.content.lock().bytes.clone());
+                if let Some(bytes) = one.logged.map(<[u8]>::to_vec).or(staged) {
+                    state.blobs.insert(digest, Arc::new(bytes));
+                }
+                continue;
+            }
+            listed.insert(one.id);
+            if let (None, Some(draft)) = (one.logged, state.drafts.get(&one.id)) {
+                draft.content.lock().published = false;
+                continue;
+            }
+            let content = WrittenBytes {
+                bytes: one.logged.unwrap_or_default().to_vec(),
+                ..WrittenBytes::default()
+            };
+            let draft = Written {
+                id: one.id,
+                fault: Arc::clone(&self.fault),
+                content: Mutex::new(content),
+            };
+            state.drafts.insert(one.id, Arc::new(draft));
         }
-        let content = WrittenBytes {
-            bytes: bytes.to_vec(),
-            ..WrittenBytes::default()
-        };
-        let draft = Written {
-            id,
-            fault: Arc::clone(&self.fault),
-            content: Mutex::new(content),
-        };
-        state.drafts.insert(id, Arc::new(draft));
+        if complete {
+            self.fault.write()?;
+            state.drafts.retain(|id, _| listed.contains(id));
+        }
         Ok(())
     }
 

@@ -10,7 +10,8 @@ use parking_lot::Mutex;
 use rustix::io::Errno;
 
 use super::{
-    Blobs, BlobsError, Content, Draft, Local, Published, Retired, Shareable, Space, Vouched, Way,
+    Blobs, BlobsError, Content, Draft, Local, PendingDraft, Published, Retired, Shareable, Space,
+    Vouched, Way,
 };
 use crate::digest::{Algorithm, Digest};
 use crate::dir::Dir;
@@ -153,10 +154,6 @@ impl Blobs for Unwritten {
         Ok(Arc::new(Left { id, content }))
     }
 
-    fn drafts(&self) -> Result<Vec<u64>, BlobsError> {
-        self.local.drafts()
-    }
-
     fn discard(&self, _id: u64) -> Result<(), BlobsError> {
         Ok(())
     }
@@ -174,21 +171,28 @@ impl Blobs for Unwritten {
         Err(refused("blobs"))
     }
 
-    fn reclaim(&self, _id: u64, _is_fact: &dyn Fn(&Digest) -> bool) -> Result<(), BlobsError> {
-        Ok(())
-    }
-
-    fn finish(&self, id: u64, digest: &Digest) -> Result<(), BlobsError> {
-        if self.local.open_staged(id)?.is_some() {
-            self.staged.lock().insert(*digest, id);
-        }
-        Ok(())
-    }
-
-    fn give_back(&self, id: u64, blob: Option<&Digest>, bytes: &[u8]) -> Result<(), BlobsError> {
-        match blob {
-            Some(digest) => drop(self.blobs.lock().insert(*digest, bytes.into())),
-            None => drop(self.drafts.lock().insert(id, bytes.into())),
+    fn recover(
+        &self,
+        pending: &[PendingDraft<'_>],
+        _complete: bool,
+        _is_fact: &dyn Fn(&Digest) -> bool,
+    ) -> Result<(), BlobsError> {
+        for one in pending {
+            let there = self.local.open_staged(one.id)?.is_some();
+            match (one.blob, one.logged) {
+                (Some(digest), Some(bytes)) => {
+                    self.blobs.lock().insert(digest, bytes.into());
+                }
+                (Some(digest), None) if there => {
+                    self.staged.lock().insert(digest, one.id);
+                }
+                (None, None) if there => {}
+                (Some(_), None) => {}
+                (None, bytes) => {
+                    let bytes = bytes.unwrap_or_default();
+                    self.drafts.lock().insert(one.id, bytes.into());
+                }
+            }
         }
         Ok(())
     }
@@ -260,10 +264,16 @@ mod tests {
         drop(local);
         let unwritten = Unwritten::open(&dir).unwrap();
         let digest = |bytes: &[u8]| Digest::of(Algorithm::Sha256, bytes);
-        unwritten.finish(1, &digest(b"staged")).unwrap();
         let held = digest(b"held");
-        unwritten.give_back(9, Some(&held), b"held").unwrap();
-        unwritten.give_back(3, None, b"a draft").unwrap();
+        let pending = |id, blob, logged| PendingDraft { id, blob, logged };
+        let rows = [
+            pending(1, Some(digest(b"staged")), None),
+            pending(9, Some(held), Some(&b"held"[..])),
+            pending(3, None, Some(b"a draft")),
+            // A crash took the file of one to which nothing was written.
+            pending(4, None, None),
+        ];
+        unwritten.recover(&rows, true, &|_| false).unwrap();
         for bytes in [&b"staged"[..], b"held"] {
             let content = unwritten.open(&digest(bytes)).unwrap();
             let mut buffer = vec![0; 99];
@@ -272,6 +282,7 @@ mod tests {
         }
         assert_eq!(unwritten.resume(2).unwrap().len(), 9);
         assert_eq!(unwritten.resume(3).unwrap().len(), 7);
+        assert!(unwritten.resume(4).unwrap().is_empty());
         assert!(unwritten.resume(2).unwrap().write_at(0, b"x").is_err());
         let staged = directory.path().join("staging/1");
         assert_eq!(std::fs::read(staged).unwrap(), b"staged");

@@ -208,7 +208,7 @@ fn serve(mounting: &Mounting, mountpoint: &Path) -> Result<(), CommandError> {
     // Who asks from now on waits for the lock.
     drop(control);
     drop(expiry);
-    if let Err(error) = known.registry.settle() {
+    if let Err(error) = known.registry.checkpoint() {
         log::warn!(
             "what was written last is put in its place when the store is next opened: {error}"
         );

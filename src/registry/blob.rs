@@ -107,7 +107,7 @@ impl LockedBlob<'_> {
     /// Makes the blob's name durable, if its publication is still pending: before the index
     /// forgets a blob whose bytes stay.
     pub(crate) fn checkpoint(&self) -> Result<(), Error> {
-        self.registry.settle_one(&self.digest)
+        self.registry.sync_if_pending(&self.digest)
     }
 
     /// Removes the blob, unless a manifest that needs it is linked meanwhile: returns `false`

@@ -1,7 +1,7 @@
 //! Publication: bytes become blobs, under the digest that they have and no other.
 //!
 //! Small blobs (manifests, configurations) are kept in the index itself: bytes and fact become
-//! durable in the same flush, and no file is made. Of others the bytes are [kept](super::kept) or
+//! durable in the same flush, and no file is made. Of others the bytes are [kept](super::logged) or
 //! made durable first.
 
 use super::directory::{mark, repository, upload};
@@ -95,7 +95,7 @@ impl Registry {
             Ok(facts.put_upload(repository.id, id, &record)?)
         })?;
         self.open_uploads.close(number);
-        self.spend(number);
+        self.reclaim_when_durable(number);
         Ok(())
     }
 
@@ -152,7 +152,7 @@ impl Registry {
             Ready::File(published, _) => published.survives == Survives::ByNumber,
             Ready::Inline(_) | Ready::Known => false,
         });
-        self.unsettled(unsettled.count());
+        self.add_pending(unsettled.count());
         published
     }
 

@@ -3,7 +3,7 @@
 //! The bytes are real bytes in staging, which survive a restart of the registry and of us. A
 //! start time and hash states are the registry's own, kept as they are.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::directory::{forget, repository, set_started, started, upload};
 use super::{Bytes, Error, Registry, Staging, now};
 use crate::blobs::{BlobsError, Draft};
-use crate::digest::{Algorithm, Digest};
+use crate::digest::Algorithm;
 use crate::index::{Transaction, Upload};
 use crate::layout::Node;
 use crate::name::{RepositoryName, UploadId};
@@ -44,11 +44,6 @@ impl Open {
         self.0.lock().remove(&staging);
     }
 }
-
-/// Numbers in staging that no upload needs, and how far facts must be durable for that: a crash
-/// before gives them back to their uploads.
-#[derive(Debug, Default)]
-pub(super) struct Spent(Mutex<VecDeque<(u64, u64)>>);
 
 /// A note of the registry's, if it is not too long.
 fn note(bytes: &[u8]) -> Result<Vec<u8>, Error> {
@@ -145,7 +140,7 @@ impl Uploads<'_> {
         })?;
         if let Some(number) = replaced {
             self.0.open_uploads.close(number);
-            self.0.spend(number);
+            self.0.reclaim_when_durable(number);
         }
         Ok(())
     }
@@ -302,59 +297,5 @@ impl Uploads<'_> {
             }
         }
         self.sync(&staging)
-    }
-}
-
-impl Registry {
-    /// No upload needs these staged bytes any more, once that is durable.
-    pub(super) fn spend(&self, number: u64) {
-        self.spent.0.lock().push_back((number, self.position()));
-        self.clear_spent();
-    }
-
-    /// Removes staged bytes that no upload needs, for good.
-    pub(super) fn clear_spent(&self) {
-        let next = || {
-            let mut spent = self.spent.0.lock();
-            spent.pop_front_if(|(_, position)| self.index.is_durable(*position))
-        };
-        while let Some((number, _)) = next() {
-            // What cannot be discarded now is cleared away when the store is next opened.
-            if let Err(error) = self.blobs.discard(number) {
-                log::warn!("staged bytes stay until the next start: {error}");
-            }
-        }
-    }
-
-    /// Makes uploads and staging agree after a crash: bytes that no upload names are removed,
-    /// unless it cannot be read which ones are named; of blobs and kept bytes the caller says
-    /// whether that can be. A file in which nothing was durable is there again, empty.
-    pub(super) fn clear_staging(&self, others_whole: bool) -> Result<(), Error> {
-        let staged = self.blobs.drafts()?;
-        let mut named = Vec::new();
-        let uploads = self.index.all_uploads()?;
-        for (_, _, record) in uploads.rows {
-            if !record.has_data {
-                continue;
-            }
-            if staged.binary_search(&record.staging).is_err() {
-                self.blobs.draft(record.staging)?;
-            } else {
-                // What cannot be read may be.
-                let is_fact = |digest: &Digest| self.queries().has_blob(digest).unwrap_or(true);
-                self.blobs.reclaim(record.staging, &is_fact)?;
-            }
-            named.push(record.staging);
-        }
-        if !uploads.complete || !others_whole {
-            log::error!("nothing is removed from staging: repair the store with regfs fsck");
-            return Ok(());
-        }
-        named.sort_unstable();
-        let forgotten = |id: &u64| named.binary_search(id).is_err();
-        for id in staged.into_iter().filter(forgotten) {
-            self.blobs.discard(id)?;
-        }
-        Ok(())
     }
 }

@@ -4,8 +4,8 @@
 //! is durable and not before, so that after a crash the bytes are where the facts say.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -14,10 +14,10 @@ use rustix::fs::{Mode, RenameFlags};
 
 use super::exchange::is_unlinkable;
 use super::lease::is_alone;
-use super::{COPY, IMMUTABLE, Local, Staged, WRITABLE, about, beneath, remove_file};
+use super::{COPY, IMMUTABLE, Local, Staged, WRITABLE, about, remove_file};
 use crate::blobs::hasher::Following;
 use crate::blobs::{BlobsError, Content, Published, Survives, Vouched};
-use crate::digest::{Algorithm, Digest};
+use crate::digest::Digest;
 use crate::dir::FilePath;
 
 /// How long a publication waits for files that were lent: they are closed by then, but we may
@@ -41,7 +41,7 @@ fn name_too(from: &FilePath, to: &FilePath) -> io::Result<bool> {
 
 /// Copies a file, whole or not at all: what there was no room for takes none. The copy replaces
 /// what an earlier process left by its name.
-fn copy_whole(from: &FilePath, to: &FilePath) -> Result<File, BlobsError> {
+pub(super) fn copy_whole(from: &FilePath, to: &FilePath) -> Result<File, BlobsError> {
     remove_file(to)?;
     let copy = || -> io::Result<File> {
         let (mut source, mut target) = (from.read()?, to.create(WRITABLE)?);
@@ -54,7 +54,7 @@ fn copy_whole(from: &FilePath, to: &FilePath) -> Result<File, BlobsError> {
 }
 
 /// Sets the mode of a file that is ours alone, or of a blob: whoever shares it may need its own.
-fn set_mode(file: &File, mode: Mode) -> io::Result<()> {
+pub(super) fn set_mode(file: &File, mode: Mode) -> io::Result<()> {
     file.set_permissions(std::fs::Permissions::from_mode(mode.as_raw_mode()))
 }
 
@@ -148,74 +148,6 @@ impl Local {
         Ok(())
     }
 
-    /// Gives a draft a file of its own, which has another name: that of the blob, if none is to
-    /// be there, goes; a copy needs room.
-    pub(super) fn reclaim_file(
-        &self,
-        id: u64,
-        is_fact: &dyn Fn(&Digest) -> bool,
-    ) -> Result<(), BlobsError> {
-        let path = self.staging_path(id);
-        let mut file = path.read().map_err(about(&path))?;
-        let names = |file: &File| file.metadata().map(|file| file.nlink());
-        if names(&file).map_err(about(&path))? == 1 {
-            return set_mode(&file, WRITABLE).map_err(about(&path));
-        }
-        let digest = Digest::of_parts(Algorithm::Sha256, |buffer| file.read(buffer));
-        let digest = digest.map_err(about(&path))?;
-        let blob = self.blob_path(&digest);
-        if blob.is_name_of(&file) && !is_fact(&digest) {
-            remove_file(&blob)?;
-            self.sync_shard(&digest)?;
-        }
-        if names(&file).map_err(about(&path))? == 1 {
-            return set_mode(&file, WRITABLE).map_err(about(&path));
-        }
-        let copy = path.with_extension(COPY);
-        let copied = copy_whole(&path, &copy)?;
-        rustix::fs::fsync(&copied).map_err(|error| about(&copy)(error.into()))?;
-        let renamed = copy.rename(&path, RenameFlags::empty());
-        renamed.map_err(about(&path))
-    }
-
-    /// Gives staged bytes their name once more.
-    pub(super) fn finish_file(&self, id: u64, digest: &Digest) -> Result<(), BlobsError> {
-        self.make_shard(digest)?;
-        let (staged, path) = (self.staging_path(id), self.blob_path(digest));
-        // What is there by the number is what was published, in place of whatever had its name.
-        match staged.rename(&path, RenameFlags::empty()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && path.metadata().is_err() => {
-                Err(BlobsError::Missing(*digest))
-            }
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(about(&path)(error)),
-            _ => Ok(()),
-        }
-    }
-
-    /// Gives bytes back to the file that should have them. What it seems to have may be in
-    /// memory only, after a write that failed.
-    pub(super) fn give_back_bytes(
-        &self,
-        id: u64,
-        blob: Option<&Digest>,
-        bytes: &[u8],
-    ) -> Result<(), BlobsError> {
-        let staged = self.staging_path(id);
-        let (path, mode) = match blob {
-            Some(digest) => {
-                self.make_shard(digest)?;
-                (self.blob_path(digest), IMMUTABLE)
-            }
-            None => (staged.clone(), WRITABLE),
-        };
-        let copy = staged.with_extension(COPY);
-        remove_file(&copy)?;
-        let written = copy.create(mode).and_then(|mut file| file.write_all(bytes));
-        written.map_err(about(&copy))?;
-        let renamed = copy.rename(&path, RenameFlags::empty());
-        renamed.map_err(about(&path))
-    }
-
     /// Publishes a copy of what somebody may still be writing without our being told.
     fn publish_copy(
         &self,
@@ -233,21 +165,5 @@ impl Local {
         remove_file(&path)?;
         self.open.lock().insert(staged.id, Arc::downgrade(staged));
         published
-    }
-
-    /// Removes copies that an earlier process did not come to publish.
-    pub(super) fn clear_copies(&self) -> Result<(), BlobsError> {
-        for row in self.staging.entries().map_err(beneath(&self.staging, ""))? {
-            let path = row.map_err(beneath(&self.staging, ""))?.name;
-            let path = FilePath::new(&self.staging, path);
-            if path
-                .path()
-                .extension()
-                .is_some_and(|extension| extension == COPY)
-            {
-                remove_file(&path)?;
-            }
-        }
-        Ok(())
     }
 }

@@ -170,7 +170,12 @@ mod tests {
 
     /// What fsck says of a layer that has rotted.
     fn rot(registry: &Registry, bytes: &blobs::Memory, digest: &Digest) -> FsckFinding {
-        bytes.give_back(9, Some(digest), b"rotten").unwrap();
+        let rotten = crate::blobs::PendingDraft {
+            id: 9,
+            blob: Some(*digest),
+            logged: Some(b"rotten"),
+        };
+        bytes.recover(&[rotten], false, &|_| true).unwrap();
         let options = ScrubOptions {
             rate: None,
             age: Duration::ZERO,

@@ -5,12 +5,10 @@
 //! durable together, off everybody's way, nothing is kept any more; opening after a crash gives
 //! back to its file what was kept.
 
-use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
 use super::{Error, Registry, Staging, Sync, Uploads};
 use crate::blobs::Draft;
-use crate::digest::Digest;
 
 /// Most bytes that are kept: as many more would make the journal as slow as a file.
 pub(super) const KEPT_BYTES_MAX: u64 = 64 << 10;
@@ -38,42 +36,20 @@ impl Registry {
     /// Keeps a draft's bytes with the facts, if they are few and somebody waits for facts;
     /// whether they are kept.
     pub(super) fn keep(&self, draft: &dyn Draft) -> Result<bool, Error> {
-        if self.policy.sync != Sync::Always || self.settling.failed.load(Ordering::Relaxed) {
+        if self.policy.sync != Sync::Always || self.checkpoints.failed.load(Ordering::Relaxed) {
             return Ok(false);
         }
         let mut done = Ok(());
         let kept = draft.keep(KEPT_BYTES_MAX, &mut |bytes| {
-            let turn = self.settling.turns.fetch_add(1, Ordering::Relaxed);
+            let turn = self.checkpoints.generation.fetch_add(1, Ordering::Relaxed);
             done = self.index.transact(|facts| {
                 facts.put_logged_bytes(draft.id(), turn, bytes);
                 Ok(())
             });
-            self.unsettled(1);
+            self.add_pending(1);
             done.is_ok()
         })?;
         done.map(|()| kept)
-    }
-
-    /// Gives back to their files the bytes that were kept when the store was last closed, or
-    /// cut off; those of `unsettled` became blobs. Whether all that was kept can be read.
-    pub(super) fn give_back_kept(&self, unsettled: &[(Digest, u64)]) -> Result<bool, Error> {
-        let kept = self.index.logged_bytes()?;
-        if kept.rows.is_empty() {
-            return Ok(kept.complete);
-        }
-        let blobs = unsettled.iter().map(|(digest, number)| (*number, digest));
-        let blobs: HashMap<u64, &Digest> = blobs.collect();
-        for one in &kept.rows {
-            let blob = blobs.get(&one.number).copied();
-            let right = |digest: &Digest| Digest::of(digest.algorithm(), &one.bytes) == *digest;
-            if blob.is_some_and(|digest| !right(digest)) {
-                log::error!("the bytes kept under {} are not their blob's", one.number);
-                continue;
-            }
-            self.blobs.give_back(one.number, blob, &one.bytes)?;
-        }
-        super::settling::settle(&self.index, self.blobs.as_ref())?;
-        Ok(kept.complete)
     }
 }
 
@@ -83,8 +59,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::blobs::Blobs as _;
-    use crate::digest::Algorithm;
+    use crate::digest::{Algorithm, Digest};
     use crate::dir::Dir;
     use crate::layout::Node;
     use crate::name::{LinkSet, RepositoryName, UploadId};
@@ -218,7 +193,7 @@ mod tests {
                 .uploads()
                 .remove_data(&upload.0, &upload.1)
                 .unwrap();
-            assert!(crashing.1.drafts().unwrap().is_empty());
+            assert!(crashing.1.drafts().is_empty());
         }
     }
 
