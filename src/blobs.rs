@@ -8,17 +8,21 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::digest::{Algorithm, Digest};
+use crate::dir::{Dir, FilePath};
 
+mod filesystem;
 mod hasher;
 mod local;
 mod memory;
 mod transfer;
 mod unwritten;
 
+pub use filesystem::{Filesystem, Space};
 pub use hasher::Lent;
 pub use local::Local;
 pub use memory::Memory;
@@ -27,6 +31,9 @@ pub use unwritten::Unwritten;
 
 /// The mode of a blob's file: nobody changes it, and its owner alone reads it.
 pub const BLOB_MODE: u32 = 0o400;
+
+/// What the names of temporary files in staging end with. Opening a store removes them.
+const COPY: &str = "copy";
 
 /// Why bytes could not be read, written or published.
 #[derive(Debug, thiserror::Error)]
@@ -60,17 +67,40 @@ pub enum BlobsError {
     },
 }
 
-/// A blob's bytes, open for reading even after the blob's removal.
+/// Returns a conversion of an error of the operating system about a file.
+fn about(path: &FilePath) -> impl FnOnce(io::Error) -> BlobsError {
+    move |error| BlobsError::System {
+        path: path.to_string(),
+        error,
+    }
+}
+
+/// The same for a path beneath a directory.
+fn beneath(dir: &Dir, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> BlobsError {
+    move |error| about(&FilePath::new(dir, path.as_ref()))(error)
+}
+
+/// Removes a file. Returns `false` if there was none.
+fn remove_file(path: &FilePath) -> Result<bool, BlobsError> {
+    path.remove().map_err(about(path))
+}
+
+/// Bytes of the store that are open for reading: a blob, or a draft. They stay readable after
+/// their removal.
 pub trait Content: Send + Sync {
-    /// Reads from `offset` on; fewer bytes than asked for only at the end.
+    /// Reads from byte `offset` on and returns the count: fewer than the buffer holds only at the
+    /// end.
+    ///
+    /// # Errors
+    /// [`BlobsError::System`].
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, BlobsError>;
-    /// Length in bytes.
+    /// Returns the length in bytes.
     fn len(&self) -> u64;
-    /// Whether there are none.
+    /// Returns `true` if the length is 0.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    /// The file that holds exactly these bytes, where there is one.
+    /// Returns the file that holds exactly these bytes, or `None` if they are in memory.
     fn file(&self) -> Option<&File>;
 }
 
@@ -85,45 +115,103 @@ pub fn read_held(bytes: &[u8], offset: u64, buffer: &mut [u8]) -> usize {
     count
 }
 
-/// Bytes on their way in.
+/// Staged bytes: a blob that is still being written, known by its number.
 pub trait Draft: Content {
-    /// The number under which it is staged.
+    /// Returns the number.
     fn id(&self) -> u64;
-    /// Writes all of `bytes` at `offset`.
+    /// Writes all of `bytes` at byte `offset`; a gap before it reads as zeros.
+    ///
+    /// # Errors
+    /// [`BlobsError::Published`]; [`BlobsError::System`], when a part may be written.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), BlobsError>;
-    /// Cuts off, or fills up with zeros.
+    /// Cuts the content to `len` bytes, or extends it with zeros.
+    ///
+    /// # Errors
+    /// [`BlobsError::Published`] and [`BlobsError::System`].
     fn truncate(&self, len: u64) -> Result<(), BlobsError>;
-    /// Makes the content durable; free if nothing changed since the last time. A power cut may
-    /// still take a draft in which there is nothing.
+    /// Makes the content durable. Costs nothing if it is durable already. A draft without bytes
+    /// may still be gone after a power cut; [recovery](Blobs::recover) makes it again.
+    ///
+    /// # Errors
+    /// [`BlobsError::System`]. After one failure this draft never counts as durable again: the
+    /// kernel reports lost pages once only.
     fn sync(&self) -> Result<(), BlobsError>;
-    /// Has the caller keep the whole content, and say whether that was done; free if nothing
-    /// changed since the last time, or since it was made durable here. Whether it is kept or
-    /// durable: not if there is more than `max` bytes of it.
+    /// Passes the content to `keep` unless it is unchanged since it was last logged or synced.
+    /// `keep` returns `true` once it has logged the bytes. Returns whether the content is logged
+    /// or durable; `false` if it is longer than `max` bytes.
+    ///
+    /// # Errors
+    /// Those of [`Draft::sync`].
     fn keep(&self, max: u64, keep: &mut dyn FnMut(&[u8]) -> bool) -> Result<bool, BlobsError>;
-    /// The digest of the whole content.
+    /// Returns the digest of the content. Writers wait meanwhile.
+    ///
+    /// # Errors
+    /// [`BlobsError::System`].
     fn digest(&self, algorithm: Algorithm) -> Result<Digest, BlobsError>;
-    /// The file itself, for others to read and write it without us; nothing if there is none,
-    /// or it is published.
+    /// Publishes the content as blob `digest`, after verifying it. The bytes are durable when
+    /// this returns, unless the caller [vouches](Vouched) for logged ones. The staged bytes stay
+    /// under their number until they are [discarded](Blobs::discard), and cannot be written any
+    /// more.
+    ///
+    /// # Errors
+    /// [`BlobsError::Mismatch`] if the content has another digest; [`BlobsError::System`].
+    /// Nothing is published then.
+    fn publish(&self, digest: &Digest, vouched: Vouched) -> Result<Published, BlobsError>;
+    /// Undoes a publication that no fact names, and that has not been [synced](Blobs::sync): the
+    /// blob is gone, and the draft can be written again.
+    ///
+    /// # Errors
+    /// [`BlobsError::System`].
+    fn unpublish(&self, digest: &Digest) -> Result<(), BlobsError>;
+    /// Returns the file itself, so that others can read and write it without this draft; `None`
+    /// if the bytes are in memory or published.
     fn lend(&self) -> Option<Lent> {
         None
     }
 }
 
-/// The space of the filesystem below.
+/// Where blobs are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Space {
-    /// Bytes in all.
-    pub total: u64,
-    /// Bytes free.
-    pub free: u64,
-    /// Bytes free for us.
-    pub available: u64,
+pub enum Area {
+    /// Among the blobs that facts may name.
+    Live,
+    /// In the trash.
+    Trash,
+}
+
+/// A blob in an [`Area`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredBlob {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub len: u64,
+    /// In the trash, when it came there. Elsewhere the time has no meaning.
+    pub since: SystemTime,
+}
+
+/// Which draft of a number is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DraftState {
+    /// A new, empty one.
+    New,
+    /// The one that is there, perhaps from an earlier process.
+    Existing,
+}
+
+/// Where the bytes of an imported blob come from.
+#[derive(Clone, Copy, Debug)]
+pub enum ImportSource<'a> {
+    /// An open file, and how its bytes are transferred.
+    File(&'a File, Way),
+    /// Memory.
+    Bytes(&'a [u8]),
 }
 
 /// What the caller of a publication vouches for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Vouched {
-    /// That what was last [kept](Draft::keep) of the draft is so until [`Blobs::settle`] has
+    /// That what was last [kept](Draft::keep) of the draft is so until [`Blobs::sync`] has
     /// returned: if it is all, the bytes need not be durable here before.
     pub kept: bool,
     /// That the bytes of a blob that is there are right: they stay. Otherwise they are replaced.
@@ -163,87 +251,91 @@ pub struct PendingDraft<'a> {
     pub logged: Option<&'a [u8]>,
 }
 
-/// A blob that was retired.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retired {
-    /// Its digest.
-    pub digest: Digest,
-    /// Its length in bytes.
-    pub len: u64,
-    /// Since when.
-    pub since: SystemTime,
-}
-
 /// Bytes by digest.
 pub trait Blobs: Send + Sync {
-    /// A blob's bytes.
-    fn open(&self, digest: &Digest) -> Result<Arc<dyn Content>, BlobsError>;
-    /// Whether a blob can be opened without waiting for a disk.
-    fn is_at_hand(&self, digest: &Digest) -> bool;
-    /// A new, empty draft of this number, which must not be in use.
-    fn draft(&self, id: u64) -> Result<Arc<dyn Draft>, BlobsError>;
-    /// The draft of this number, as an earlier process left it.
-    fn resume(&self, id: u64) -> Result<Arc<dyn Draft>, BlobsError>;
-    /// Removes a draft, which need not exist; what is open stays readable.
-    fn discard(&self, id: u64) -> Result<(), BlobsError>;
-    /// Publishes a draft as `digest`, if that is what it hashes to; its bytes are durable then,
-    /// unless somebody keeps them. The draft is there by its number until it is discarded, but
-    /// nobody writes to it any more.
-    fn publish(
-        &self,
-        draft: &dyn Draft,
-        digest: &Digest,
-        vouched: Vouched,
-    ) -> Result<Published, BlobsError>;
-    /// Takes back a publication that is not settled, and of which no fact could be written: the
-    /// blob is the draft of this number again.
-    fn take_back(&self, id: u64, digest: &Digest) -> Result<(), BlobsError>;
-    /// Brings staged files and blobs into agreement with the facts after a crash. Called once,
-    /// before anything else; repeating it changes nothing. Not durable before [`Blobs::settle`].
+    /// Opens a blob for reading.
     ///
-    /// `is_fact` returns `true` if a fact names a blob. A draft of `pending` that has become that
-    /// of a blob without a fact takes the bytes back. If the facts are `complete`, drafts that
+    /// # Errors
+    /// [`BlobsError::Missing`] and [`BlobsError::System`].
+    fn open(&self, area: Area, digest: &Digest) -> Result<Arc<dyn Content>, BlobsError>;
+    /// Returns `true` if a live blob can be opened without waiting for a disk.
+    fn is_cached(&self, digest: &Digest) -> bool;
+    /// Lists at most `limit` blobs after `last`, in the order of digests.
+    ///
+    /// # Errors
+    /// [`BlobsError::System`].
+    fn list(
+        &self,
+        area: Area,
+        last: Option<&Digest>,
+        limit: usize,
+    ) -> Result<Vec<StoredBlob>, BlobsError>;
+    /// Removes a blob for good, which need not exist. With `since`, only a blob that has been in
+    /// the area since that time is removed.
+    ///
+    /// # Errors
+    /// [`BlobsError::System`].
+    fn remove(
+        &self,
+        area: Area,
+        digest: &Digest,
+        since: Option<SystemTime>,
+    ) -> Result<(), BlobsError>;
+    /// Moves a blob from the other area into this one and replaces a blob of the same digest
+    /// there. Durable when it returns. A blob that is not live need not exist, as with
+    /// [`Blobs::remove`].
+    ///
+    /// # Errors
+    /// [`BlobsError::Missing`] if the blob is not in the trash; [`BlobsError::System`].
+    fn move_to(&self, area: Area, digest: &Digest) -> Result<(), BlobsError>;
+    /// Stores bytes as a blob without verifying them, and returns how they were transferred. They
+    /// replace a blob of the same digest, which no fact may name. A blob in the trash is durable
+    /// when this returns, a live one after [`Blobs::sync`].
+    ///
+    /// # Errors
+    /// [`BlobsError::System`]. Nothing is stored then.
+    fn import(
+        &self,
+        area: Area,
+        digest: &Digest,
+        source: ImportSource<'_>,
+    ) -> Result<Way, BlobsError>;
+    /// Opens the draft of a number. All who have the same draft open share it.
+    ///
+    /// # Errors
+    /// [`BlobsError::MissingDraft`] if it should exist and does not; [`BlobsError::System`], also
+    /// if it should be new and exists.
+    fn draft(&self, id: u64, state: DraftState) -> Result<Arc<dyn Draft>, BlobsError>;
+    /// Removes a draft, which need not exist. Whoever has it open can still read it.
+    ///
+    /// # Errors
+    /// [`BlobsError::System`].
+    fn discard(&self, id: u64) -> Result<(), BlobsError>;
+    /// Brings staged bytes and blobs into agreement with the facts after a crash. Called before
+    /// anything else; repeating it changes nothing. Not durable before [`Blobs::sync`].
+    ///
+    /// `is_fact` returns `true` if a fact names a blob. A pending draft whose bytes are also
+    /// those of a blob without a fact takes them back. If the facts are `complete`, drafts that
     /// are not in `pending` are removed.
     ///
     /// # Errors
-    /// [`BlobsError::System`]. Bytes of a blob that are nowhere are no error: opening the blob
-    /// reports that.
+    /// [`BlobsError::System`]. A blob whose bytes are nowhere is no error: opening it reports
+    /// that.
     fn recover(
         &self,
         pending: &[PendingDraft<'_>],
         complete: bool,
         is_fact: &dyn Fn(&Digest) -> bool,
     ) -> Result<(), BlobsError>;
-    /// Removes a blob, which need not exist; what is open stays readable.
-    fn remove(&self, digest: &Digest) -> Result<(), BlobsError>;
-    /// Removes a blob, but keeps its bytes in the trash.
-    fn retire(&self, digest: &Digest) -> Result<(), BlobsError>;
-    /// Puts bytes that are kept elsewhere into the trash as those of a blob; durable then.
-    fn retire_bytes(&self, digest: &Digest, bytes: &[u8]) -> Result<(), BlobsError>;
-    /// A blob that was retired.
-    fn open_retired(&self, digest: &Digest) -> Result<Arc<dyn Content>, BlobsError>;
-    /// Takes a retired blob back, which must not be there; its bytes are durable then.
-    fn restore(&self, digest: &Digest) -> Result<(), BlobsError>;
-    /// Removes a retired blob for good; it need not exist. With `since`, one that was retired at
-    /// another time stays.
-    fn forget(&self, digest: &Digest, since: Option<SystemTime>) -> Result<(), BlobsError>;
-    /// All retired blobs, with their lengths and since when they are retired.
-    fn retired(&self) -> Result<Vec<Retired>, BlobsError>;
-    /// The user to whom the bytes belong.
-    fn owner(&self) -> Result<u32, BlobsError>;
-    /// How a file that is open could become a blob without a copy of its bytes.
-    fn shareable(&self, file: &File) -> Result<Shareable, BlobsError>;
-    /// Takes in a file that is open as a blob that no fact names yet, unverified; the way in
-    /// which that was done. Not durable before [`Blobs::settle`].
-    fn take(&self, file: &File, digest: &Digest, way: Way) -> Result<Way, BlobsError>;
-    /// Returns when all that was staged, published or taken in before is durable, and blobs are so
-    /// by their digest. Once that has failed it always does: nobody knows any more which bytes
-    /// are on the disk.
-    fn settle(&self) -> Result<(), BlobsError>;
-    /// At most `limit` blobs behind `last`, in the order of digests, with their lengths.
-    fn list(&self, last: Option<&Digest>, limit: usize) -> Result<Vec<(Digest, u64)>, BlobsError>;
-    /// The space below.
-    fn space(&self) -> Result<Space, BlobsError>;
+    /// Waits until everything that was staged, published or imported before is durable, and all
+    /// blobs are durable under their digests.
+    ///
+    /// # Errors
+    /// [`BlobsError::System`]. After one failure every later call fails: nobody knows any more
+    /// which bytes are on the disk.
+    fn sync(&self) -> Result<(), BlobsError>;
+    /// Returns the filesystem that holds the bytes.
+    fn filesystem(&self) -> &Filesystem;
 }
 
 #[cfg(test)]

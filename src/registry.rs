@@ -42,7 +42,7 @@ mod upload;
 mod value;
 mod verified;
 
-pub use crate::blobs::{Retired, Shareable, Way, read_held, transfer, who_else_writes};
+pub use crate::blobs::{Shareable, StoredBlob, Way, read_held, transfer, who_else_writes};
 pub use crate::index::Recover;
 pub use admission::Admission;
 pub use adopt::{Adopted, Adopter, Found};

@@ -12,36 +12,68 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 
 use super::{
-    Blobs, BlobsError, Content, Draft, PendingDraft, Published, Retired, Shareable, Space,
-    Survives, Vouched, Way, read_held,
+    Area, Blobs, BlobsError, Content, Draft, DraftState, Filesystem, ImportSource, PendingDraft,
+    StoredBlob, Way, read_held,
 };
 use crate::digest::Digest;
 
-mod written;
+mod draft;
 
-use written::{Written, WrittenBytes};
+use draft::MemoryDraft;
 
 /// Blobs that live as long as the process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Memory {
-    state: Mutex<State>,
-    fault: Arc<Fault>,
+    state: Arc<MemoryState>,
+    filesystem: Filesystem,
+}
+
+/// What drafts share with the blobs.
+#[derive(Debug, Default)]
+struct MemoryState {
+    contents: Mutex<MemoryContents>,
+    fault: InjectedFault,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    blobs: BTreeMap<Digest, Arc<Vec<u8>>>,
-    retired: BTreeMap<Digest, (Arc<Vec<u8>>, SystemTime)>,
-    drafts: BTreeMap<u64, Arc<Written>>,
-    /// Published, but a crash makes them drafts again.
-    unsettled: BTreeMap<Digest, Arc<Written>>,
+struct MemoryContents {
+    live: BTreeMap<Digest, MemoryBlob>,
+    trash: BTreeMap<Digest, MemoryBlob>,
+    drafts: BTreeMap<u64, Arc<MemoryDraft>>,
+    /// Blobs that a crash makes drafts again.
+    pending: BTreeMap<Digest, Arc<MemoryDraft>>,
+}
+
+impl MemoryContents {
+    fn area(&mut self, area: Area) -> &mut BTreeMap<Digest, MemoryBlob> {
+        match area {
+            Area::Live => &mut self.live,
+            Area::Trash => &mut self.trash,
+        }
+    }
+}
+
+/// A blob, and since when it is in its area.
+#[derive(Clone, Debug)]
+struct MemoryBlob {
+    bytes: Arc<[u8]>,
+    since: SystemTime,
+}
+
+impl MemoryBlob {
+    fn new(bytes: &[u8]) -> Self {
+        Self {
+            bytes: bytes.into(),
+            since: SystemTime::now(),
+        }
+    }
 }
 
 /// Fails the n-th write from now, and all after it.
 #[derive(Debug, Default)]
-struct Fault(Mutex<Option<u64>>);
+struct InjectedFault(Mutex<Option<u64>>);
 
-impl Fault {
+impl InjectedFault {
     fn write(&self) -> Result<(), BlobsError> {
         let mut countdown = self.0.lock();
         if let Some(left) = countdown.as_mut() {
@@ -58,298 +90,10 @@ impl Fault {
     }
 }
 
-impl Memory {
-    /// Ends what was made to fail.
-    pub fn heal(&self) {
-        *self.fault.0.lock() = None;
-    }
+/// Bytes in memory, open for reading.
+pub(super) struct MemoryBytes(pub(super) Arc<[u8]>);
 
-    /// Loses drafts that were not synced and undoes publications that are not settled; heals
-    /// what was made to fail.
-    pub fn crash(&self) {
-        self.heal();
-        let mut state = self.state.lock();
-        state.drafts.retain(|_, draft| draft.crash());
-        for (digest, draft) in std::mem::take(&mut state.unsettled) {
-            state.blobs.remove(&digest);
-            if draft.crash() {
-                state.drafts.insert(draft.id, draft);
-            }
-        }
-    }
-
-    /// Returns the numbers of all drafts, in order.
-    pub fn drafts(&self) -> Vec<u64> {
-        self.state.lock().drafts.keys().copied().collect()
-    }
-
-    /// Makes the `n`-th write from now (counted from 1) fail, and all after it.
-    pub fn fail_after(&self, n: u64) {
-        *self.fault.0.lock() = Some(n);
-    }
-}
-
-impl Blobs for Memory {
-    fn open(&self, digest: &Digest) -> Result<Arc<dyn Content>, BlobsError> {
-        let state = self.state.lock();
-        let bytes = state
-            .blobs
-            .get(digest)
-            .ok_or(BlobsError::Missing(*digest))?;
-        Ok(Arc::new(Kept(Arc::clone(bytes))))
-    }
-
-    fn is_at_hand(&self, _digest: &Digest) -> bool {
-        true
-    }
-
-    fn draft(&self, id: u64) -> Result<Arc<dyn Draft>, BlobsError> {
-        self.fault.write()?;
-        let mut state = self.state.lock();
-        if state.drafts.contains_key(&id) {
-            let error = io::Error::from(io::ErrorKind::AlreadyExists);
-            return Err(BlobsError::System {
-                path: format!("staging/{id}"),
-                error,
-            });
-        }
-        let draft = Written {
-            id,
-            fault: Arc::clone(&self.fault),
-            content: Mutex::default(),
-        };
-        let draft = Arc::new(draft);
-        state.drafts.insert(id, Arc::clone(&draft));
-        Ok(draft)
-    }
-
-    fn resume(&self, id: u64) -> Result<Arc<dyn Draft>, BlobsError> {
-        let state = self.state.lock();
-        let draft = state.drafts.get(&id).ok_or(BlobsError::MissingDraft(id))?;
-        let draft: Arc<Written> = Arc::clone(draft);
-        Ok(draft)
-    }
-
-    fn discard(&self, id: u64) -> Result<(), BlobsError> {
-        self.fault.write()?;
-        self.state.lock().drafts.remove(&id);
-        Ok(())
-    }
-
-    fn publish(
-        &self,
-        draft: &dyn Draft,
-        digest: &Digest,
-        vouched: Vouched,
-    ) -> Result<Published, BlobsError> {
-        let mut state = self.state.lock();
-        let known = state.drafts.get(&draft.id()).cloned();
-        let written = known.ok_or(BlobsError::MissingDraft(draft.id()))?;
-        let mut content = written.content.lock();
-        let actual = Digest::of(digest.algorithm(), &content.bytes);
-        let len = content.bytes.len() as u64;
-        if actual != *digest {
-            return Err(BlobsError::Mismatch {
-                expected: *digest,
-                actual,
-                size: len,
-            });
-        }
-        self.fault.write()?;
-        content.published = true;
-        let survives = if vouched.known && state.blobs.contains_key(digest) {
-            Survives::ByDigest
-        } else if vouched.kept && content.kept.as_ref() == Some(&content.bytes) {
-            Survives::Kept
-        } else {
-            content.durable = Some(content.bytes.clone());
-            Survives::ByNumber
-        };
-        if survives != Survives::ByDigest {
-            let bytes = Arc::new(content.bytes.clone());
-            state.blobs.insert(*digest, bytes);
-            drop(content);
-            state.unsettled.insert(*digest, written);
-        }
-        Ok(Published { len, survives })
-    }
-
-    fn take_back(&self, id: u64, digest: &Digest) -> Result<(), BlobsError> {
-        let mut state = self.state.lock();
-        let draft = state.unsettled.remove(digest);
-        let draft = draft.ok_or(BlobsError::MissingDraft(id))?;
-        state.blobs.remove(digest);
-        draft.content.lock().published = false;
-        state.drafts.insert(id, draft);
-        Ok(())
-    }
-
-    fn recover(
-        &self,
-        pending: &[PendingDraft<'_>],
-        complete: bool,
-        _is_fact: &dyn Fn(&Digest) -> bool,
-    ) -> Result<(), BlobsError> {
-        let mut state = self.state.lock();
-        let mut listed = HashSet::new();
-        for one in pending {
-            self.fault.write()?;
-            if let Some(digest) = one.blob {
-                let draft = state.drafts.remove(&one.id);
-                let staged = draft.map(|draft| draft.content.lock().bytes.clone());
-                if let Some(bytes) = one.logged.map(<[u8]>::to_vec).or(staged) {
-                    state.blobs.insert(digest, Arc::new(bytes));
-                }
-                continue;
-            }
-            listed.insert(one.id);
-            if let (None, Some(draft)) = (one.logged, state.drafts.get(&one.id)) {
-                draft.content.lock().published = false;
-                continue;
-            }
-            let content = WrittenBytes {
-                bytes: one.logged.unwrap_or_default().to_vec(),
-                ..WrittenBytes::default()
-            };
-            let draft = Written {
-                id: one.id,
-                fault: Arc::clone(&self.fault),
-                content: Mutex::new(content),
-            };
-            state.drafts.insert(one.id, Arc::new(draft));
-        }
-        if complete {
-            self.fault.write()?;
-            state.drafts.retain(|id, _| listed.contains(id));
-        }
-        Ok(())
-    }
-
-    fn remove(&self, digest: &Digest) -> Result<(), BlobsError> {
-        self.fault.write()?;
-        let mut state = self.state.lock();
-        state.blobs.remove(digest);
-        state.unsettled.remove(digest);
-        Ok(())
-    }
-
-    fn retire(&self, digest: &Digest) -> Result<(), BlobsError> {
-        self.fault.write()?;
-        let mut state = self.state.lock();
-        state.unsettled.remove(digest);
-        if let Some(bytes) = state.blobs.remove(digest) {
-            state.retired.insert(*digest, (bytes, SystemTime::now()));
-        }
-        Ok(())
-    }
-
-    fn retire_bytes(&self, digest: &Digest, bytes: &[u8]) -> Result<(), BlobsError> {
-        self.fault.write()?;
-        let retired = (Arc::new(bytes.to_vec()), SystemTime::now());
-        self.state.lock().retired.insert(*digest, retired);
-        Ok(())
-    }
-
-    fn open_retired(&self, digest: &Digest) -> Result<Arc<dyn Content>, BlobsError> {
-        let state = self.state.lock();
-        let retired = state.retired.get(digest);
-        let (bytes, _) = retired.ok_or(BlobsError::Missing(*digest))?;
-        Ok(Arc::new(Kept(Arc::clone(bytes))))
-    }
-
-    fn restore(&self, digest: &Digest) -> Result<(), BlobsError> {
-        self.fault.write()?;
-        let mut state = self.state.lock();
-        let retired = state.retired.remove(digest);
-        let (bytes, _) = retired.ok_or(BlobsError::Missing(*digest))?;
-        state.blobs.insert(*digest, bytes);
-        Ok(())
-    }
-
-    fn forget(&self, digest: &Digest, since: Option<SystemTime>) -> Result<(), BlobsError> {
-        self.fault.write()?;
-        let mut state = self.state.lock();
-        let at = state.retired.get(digest).map(|(_, at)| *at);
-        if since.is_none() || since == at {
-            state.retired.remove(digest);
-        }
-        Ok(())
-    }
-
-    fn retired(&self) -> Result<Vec<Retired>, BlobsError> {
-        let state = self.state.lock();
-        let rows = state
-            .retired
-            .iter()
-            .map(|(digest, (bytes, since))| Retired {
-                digest: *digest,
-                len: bytes.len() as u64,
-                since: *since,
-            });
-        Ok(rows.collect())
-    }
-
-    fn owner(&self) -> Result<u32, BlobsError> {
-        Ok(rustix::process::geteuid().as_raw())
-    }
-
-    fn shareable(&self, _file: &File) -> Result<Shareable, BlobsError> {
-        Ok(Shareable {
-            by_reference: false,
-            by_link: false,
-        })
-    }
-
-    fn take(&self, file: &File, digest: &Digest, way: Way) -> Result<Way, BlobsError> {
-        self.fault.write()?;
-        let (mut bytes, mut reader) = (Vec::new(), file);
-        let read = reader
-            .rewind()
-            .and_then(|()| reader.read_to_end(&mut bytes));
-        read.map_err(|error| BlobsError::System {
-            path: digest.to_string(),
-            error,
-        })?;
-        self.state.lock().blobs.insert(*digest, Arc::new(bytes));
-        Ok(if way == Way::Move { way } else { Way::Copy })
-    }
-
-    fn settle(&self) -> Result<(), BlobsError> {
-        self.fault.write()?;
-        let mut state = self.state.lock();
-        state.unsettled.clear();
-        for draft in state.drafts.values() {
-            let mut content = draft.content.lock();
-            content.durable = Some(content.bytes.clone());
-        }
-        Ok(())
-    }
-
-    fn list(&self, last: Option<&Digest>, limit: usize) -> Result<Vec<(Digest, u64)>, BlobsError> {
-        let state = self.state.lock();
-        let behind = state
-            .blobs
-            .iter()
-            .filter(|(digest, _)| last.is_none_or(|last| *digest > last));
-        Ok(behind
-            .take(limit)
-            .map(|(digest, bytes)| (*digest, bytes.len() as u64))
-            .collect())
-    }
-
-    fn space(&self) -> Result<Space, BlobsError> {
-        Ok(Space {
-            total: 1 << 30,
-            free: 1 << 29,
-            available: 1 << 29,
-        })
-    }
-}
-
-/// A published blob.
-struct Kept(Arc<Vec<u8>>);
-
-impl Content for Kept {
+impl Content for MemoryBytes {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, BlobsError> {
         Ok(read_held(&self.0, offset, buffer))
     }
@@ -360,6 +104,219 @@ impl Content for Kept {
 
     fn file(&self) -> Option<&File> {
         None
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            state: Arc::default(),
+            filesystem: Filesystem::in_memory(),
+        }
+    }
+}
+
+impl Memory {
+    /// Ends the injected failure.
+    pub fn heal(&self) {
+        *self.state.fault.0.lock() = None;
+    }
+
+    /// Loses what was not synced of drafts, and undoes pending publications. Ends the injected
+    /// failure.
+    pub fn crash(&self) {
+        self.heal();
+        let mut contents = self.state.contents.lock();
+        contents.drafts.retain(|_, draft| draft.crash());
+        for (digest, draft) in std::mem::take(&mut contents.pending) {
+            contents.live.remove(&digest);
+            if draft.crash() {
+                contents.drafts.insert(draft.id(), draft);
+            }
+        }
+    }
+
+    /// Returns the numbers of all drafts, in order.
+    pub fn drafts(&self) -> Vec<u64> {
+        self.state.contents.lock().drafts.keys().copied().collect()
+    }
+
+    /// Makes the `n`-th write from now (counted from 1) fail, and all after it.
+    pub fn fail_after(&self, n: u64) {
+        *self.state.fault.0.lock() = Some(n);
+    }
+
+    /// Makes a draft that holds these bytes, none of them durable.
+    fn new_draft(&self, id: u64, bytes: &[u8]) -> Arc<MemoryDraft> {
+        Arc::new(MemoryDraft::new(id, &self.state, bytes))
+    }
+}
+
+impl Blobs for Memory {
+    fn open(&self, area: Area, digest: &Digest) -> Result<Arc<dyn Content>, BlobsError> {
+        let mut contents = self.state.contents.lock();
+        let blob = contents.area(area).get(digest);
+        let blob = blob.ok_or(BlobsError::Missing(*digest))?;
+        Ok(Arc::new(MemoryBytes(Arc::clone(&blob.bytes))))
+    }
+
+    fn is_cached(&self, _digest: &Digest) -> bool {
+        true
+    }
+
+    fn list(
+        &self,
+        area: Area,
+        last: Option<&Digest>,
+        limit: usize,
+    ) -> Result<Vec<StoredBlob>, BlobsError> {
+        let mut contents = self.state.contents.lock();
+        let after = contents
+            .area(area)
+            .iter()
+            .filter(|(digest, _)| last.is_none_or(|last| *digest > last));
+        let rows = after.take(limit).map(|(digest, blob)| StoredBlob {
+            digest: *digest,
+            len: blob.bytes.len() as u64,
+            since: blob.since,
+        });
+        Ok(rows.collect())
+    }
+
+    fn remove(
+        &self,
+        area: Area,
+        digest: &Digest,
+        since: Option<SystemTime>,
+    ) -> Result<(), BlobsError> {
+        self.state.fault.write()?;
+        let mut contents = self.state.contents.lock();
+        let at = contents.area(area).get(digest).map(|blob| blob.since);
+        if since.is_none() || since == at {
+            contents.area(area).remove(digest);
+            if area == Area::Live {
+                contents.pending.remove(digest);
+            }
+        }
+        Ok(())
+    }
+
+    fn move_to(&self, area: Area, digest: &Digest) -> Result<(), BlobsError> {
+        self.state.fault.write()?;
+        let mut contents = self.state.contents.lock();
+        let from = match area {
+            Area::Live => Area::Trash,
+            Area::Trash => {
+                contents.pending.remove(digest);
+                Area::Live
+            }
+        };
+        match (contents.area(from).remove(digest), area) {
+            (Some(blob), _) => {
+                let moved = MemoryBlob::new(&blob.bytes);
+                contents.area(area).insert(*digest, moved);
+                Ok(())
+            }
+            (None, Area::Live) => Err(BlobsError::Missing(*digest)),
+            (None, Area::Trash) => Ok(()),
+        }
+    }
+
+    fn import(
+        &self,
+        area: Area,
+        digest: &Digest,
+        source: ImportSource<'_>,
+    ) -> Result<Way, BlobsError> {
+        self.state.fault.write()?;
+        let (blob, way) = match source {
+            ImportSource::Bytes(bytes) => (MemoryBlob::new(bytes), Way::Copy),
+            ImportSource::File(mut file, way) => {
+                let mut bytes = Vec::new();
+                let read = file.rewind().and_then(|()| file.read_to_end(&mut bytes));
+                read.map_err(|error| BlobsError::System {
+                    path: digest.to_string(),
+                    error,
+                })?;
+                let way = if way == Way::Move { way } else { Way::Copy };
+                (MemoryBlob::new(&bytes), way)
+            }
+        };
+        let mut contents = self.state.contents.lock();
+        contents.area(area).insert(*digest, blob);
+        Ok(way)
+    }
+
+    fn draft(&self, id: u64, state: DraftState) -> Result<Arc<dyn Draft>, BlobsError> {
+        if state == DraftState::Existing {
+            let contents = self.state.contents.lock();
+            let draft = contents.drafts.get(&id);
+            let draft: Arc<MemoryDraft> = Arc::clone(draft.ok_or(BlobsError::MissingDraft(id))?);
+            return Ok(draft);
+        }
+        self.state.fault.write()?;
+        let mut contents = self.state.contents.lock();
+        if contents.drafts.contains_key(&id) {
+            let error = io::Error::from(io::ErrorKind::AlreadyExists);
+            return Err(BlobsError::System {
+                path: format!("staging/{id}"),
+                error,
+            });
+        }
+        let draft = self.new_draft(id, &[]);
+        contents.drafts.insert(id, Arc::clone(&draft));
+        Ok(draft)
+    }
+
+    fn discard(&self, id: u64) -> Result<(), BlobsError> {
+        self.state.fault.write()?;
+        self.state.contents.lock().drafts.remove(&id);
+        Ok(())
+    }
+
+    fn recover(
+        &self,
+        pending: &[PendingDraft<'_>],
+        complete: bool,
+        _is_fact: &dyn Fn(&Digest) -> bool,
+    ) -> Result<(), BlobsError> {
+        let mut contents = self.state.contents.lock();
+        let mut listed = HashSet::new();
+        for one in pending {
+            self.state.fault.write()?;
+            if let Some(digest) = one.blob {
+                let staged = contents.drafts.remove(&one.id).map(|draft| draft.bytes());
+                if let Some(bytes) = one.logged.map(<[u8]>::to_vec).or(staged) {
+                    contents.live.insert(digest, MemoryBlob::new(&bytes));
+                }
+                continue;
+            }
+            listed.insert(one.id);
+            match (one.logged, contents.drafts.get(&one.id)) {
+                (None, Some(draft)) => draft.make_writable(),
+                (logged, _) => {
+                    let draft = self.new_draft(one.id, logged.unwrap_or_default());
+                    contents.drafts.insert(one.id, draft);
+                }
+            }
+        }
+        if complete {
+            self.state.fault.write()?;
+            contents.drafts.retain(|id, _| listed.contains(id));
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), BlobsError> {
+        self.state.fault.write()?;
+        let mut contents = self.state.contents.lock();
+        contents.pending.clear();
+        contents.drafts.values().for_each(|draft| draft.settle());
+        Ok(())
+    }
+
+    fn filesystem(&self) -> &Filesystem {
+        &self.filesystem
     }
 }
 

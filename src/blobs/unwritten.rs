@@ -9,9 +9,10 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 use rustix::io::Errno;
 
+use super::memory::MemoryBytes;
 use super::{
-    Blobs, BlobsError, Content, Draft, Local, PendingDraft, Published, Retired, Shareable, Space,
-    Vouched, Way,
+    Area, Blobs, BlobsError, Content, Draft, DraftState, Filesystem, ImportSource, Local,
+    PendingDraft, Published, StoredBlob, Vouched, Way,
 };
 use crate::digest::{Algorithm, Digest};
 use crate::dir::Dir;
@@ -35,30 +36,13 @@ fn refused(what: &str) -> BlobsError {
     }
 }
 
-/// Bytes in memory.
-struct Held(Arc<[u8]>);
-
-impl Content for Held {
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, BlobsError> {
-        Ok(super::read_held(&self.0, offset, buffer))
-    }
-
-    fn len(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn file(&self) -> Option<&File> {
-        None
-    }
-}
-
 /// A draft that stays as it is.
-struct Left {
+struct ReadOnlyDraft {
     id: u64,
     content: Arc<dyn Content>,
 }
 
-impl Content for Left {
+impl Content for ReadOnlyDraft {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, BlobsError> {
         self.content.read_at(offset, buffer)
     }
@@ -72,7 +56,7 @@ impl Content for Left {
     }
 }
 
-impl Draft for Left {
+impl Draft for ReadOnlyDraft {
     fn id(&self) -> u64 {
         self.id
     }
@@ -101,6 +85,14 @@ impl Draft for Left {
             Ok(read)
         })
     }
+
+    fn publish(&self, _digest: &Digest, _vouched: Vouched) -> Result<Published, BlobsError> {
+        Err(refused("blobs"))
+    }
+
+    fn unpublish(&self, _digest: &Digest) -> Result<(), BlobsError> {
+        Err(refused("blobs"))
+    }
 }
 
 impl Unwritten {
@@ -120,7 +112,7 @@ impl Unwritten {
     /// A blob that is not where its digest says.
     fn elsewhere(&self, digest: &Digest) -> Option<Result<Arc<dyn Content>, BlobsError>> {
         if let Some(bytes) = self.blobs.lock().get(digest) {
-            return Some(Ok(Arc::new(Held(Arc::clone(bytes)))));
+            return Some(Ok(Arc::new(MemoryBytes(Arc::clone(bytes)))));
         }
         let number = *self.staged.lock().get(digest)?;
         let content = self.local.open_staged(number);
@@ -129,46 +121,63 @@ impl Unwritten {
 }
 
 impl Blobs for Unwritten {
-    fn open(&self, digest: &Digest) -> Result<Arc<dyn Content>, BlobsError> {
-        match self.elsewhere(digest) {
+    fn open(&self, area: Area, digest: &Digest) -> Result<Arc<dyn Content>, BlobsError> {
+        match self.elsewhere(digest).filter(|_| area == Area::Live) {
             Some(content) => content,
-            None => self.local.open(digest),
+            None => self.local.open(area, digest),
         }
     }
 
-    fn is_at_hand(&self, digest: &Digest) -> bool {
-        self.local.is_at_hand(digest)
+    fn is_cached(&self, digest: &Digest) -> bool {
+        self.local.is_cached(digest)
     }
 
-    fn draft(&self, _id: u64) -> Result<Arc<dyn Draft>, BlobsError> {
-        Err(refused("staging"))
+    fn list(
+        &self,
+        area: Area,
+        last: Option<&Digest>,
+        limit: usize,
+    ) -> Result<Vec<StoredBlob>, BlobsError> {
+        self.local.list(area, last, limit)
     }
 
-    fn resume(&self, id: u64) -> Result<Arc<dyn Draft>, BlobsError> {
+    fn remove(
+        &self,
+        _area: Area,
+        _digest: &Digest,
+        _since: Option<SystemTime>,
+    ) -> Result<(), BlobsError> {
+        Err(refused("blobs"))
+    }
+
+    fn move_to(&self, _area: Area, _digest: &Digest) -> Result<(), BlobsError> {
+        Err(refused("blobs"))
+    }
+
+    fn import(
+        &self,
+        _area: Area,
+        _digest: &Digest,
+        _source: ImportSource<'_>,
+    ) -> Result<Way, BlobsError> {
+        Err(refused("blobs"))
+    }
+
+    fn draft(&self, id: u64, state: DraftState) -> Result<Arc<dyn Draft>, BlobsError> {
+        if state == DraftState::New {
+            return Err(refused("staging"));
+        }
         let content: Arc<dyn Content> = if let Some(bytes) = self.drafts.lock().get(&id) {
-            Arc::new(Held(Arc::clone(bytes)))
+            Arc::new(MemoryBytes(Arc::clone(bytes)))
         } else {
             let staged = self.local.open_staged(id)?;
             staged.ok_or(BlobsError::MissingDraft(id))?
         };
-        Ok(Arc::new(Left { id, content }))
+        Ok(Arc::new(ReadOnlyDraft { id, content }))
     }
 
     fn discard(&self, _id: u64) -> Result<(), BlobsError> {
         Ok(())
-    }
-
-    fn publish(
-        &self,
-        _draft: &dyn Draft,
-        _digest: &Digest,
-        _vouched: Vouched,
-    ) -> Result<Published, BlobsError> {
-        Err(refused("blobs"))
-    }
-
-    fn take_back(&self, _id: u64, _digest: &Digest) -> Result<(), BlobsError> {
-        Err(refused("blobs"))
     }
 
     fn recover(
@@ -197,56 +206,12 @@ impl Blobs for Unwritten {
         Ok(())
     }
 
-    fn remove(&self, _digest: &Digest) -> Result<(), BlobsError> {
-        Err(refused("blobs"))
-    }
-
-    fn retire(&self, _digest: &Digest) -> Result<(), BlobsError> {
-        Err(refused("trash"))
-    }
-
-    fn retire_bytes(&self, _digest: &Digest, _bytes: &[u8]) -> Result<(), BlobsError> {
-        Err(refused("trash"))
-    }
-
-    fn open_retired(&self, digest: &Digest) -> Result<Arc<dyn Content>, BlobsError> {
-        self.local.open_retired(digest)
-    }
-
-    fn restore(&self, _digest: &Digest) -> Result<(), BlobsError> {
-        Err(refused("blobs"))
-    }
-
-    fn forget(&self, _digest: &Digest, _since: Option<SystemTime>) -> Result<(), BlobsError> {
-        Err(refused("trash"))
-    }
-
-    fn retired(&self) -> Result<Vec<Retired>, BlobsError> {
-        self.local.retired()
-    }
-
-    fn owner(&self) -> Result<u32, BlobsError> {
-        self.local.owner()
-    }
-
-    fn shareable(&self, _file: &File) -> Result<Shareable, BlobsError> {
-        Err(refused("blobs"))
-    }
-
-    fn take(&self, _file: &File, _digest: &Digest, _way: Way) -> Result<Way, BlobsError> {
-        Err(refused("blobs"))
-    }
-
-    fn settle(&self) -> Result<(), BlobsError> {
+    fn sync(&self) -> Result<(), BlobsError> {
         Ok(())
     }
 
-    fn list(&self, last: Option<&Digest>, limit: usize) -> Result<Vec<(Digest, u64)>, BlobsError> {
-        self.local.list(last, limit)
-    }
-
-    fn space(&self) -> Result<Space, BlobsError> {
-        self.local.space()
+    fn filesystem(&self) -> &Filesystem {
+        self.local.filesystem()
     }
 }
 
@@ -259,8 +224,16 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let dir = Dir::open(directory.path()).unwrap();
         let local = Local::open(&dir).unwrap();
-        local.draft(1).unwrap().write_at(0, b"staged").unwrap();
-        local.draft(2).unwrap().write_at(0, b"an upload").unwrap();
+        local
+            .draft(1, DraftState::New)
+            .unwrap()
+            .write_at(0, b"staged")
+            .unwrap();
+        local
+            .draft(2, DraftState::New)
+            .unwrap()
+            .write_at(0, b"an upload")
+            .unwrap();
         drop(local);
         let unwritten = Unwritten::open(&dir).unwrap();
         let digest = |bytes: &[u8]| Digest::of(Algorithm::Sha256, bytes);
@@ -275,17 +248,23 @@ mod tests {
         ];
         unwritten.recover(&rows, true, &|_| false).unwrap();
         for bytes in [&b"staged"[..], b"held"] {
-            let content = unwritten.open(&digest(bytes)).unwrap();
+            let content = unwritten.open(Area::Live, &digest(bytes)).unwrap();
             let mut buffer = vec![0; 99];
             assert_eq!(content.read_at(0, &mut buffer).unwrap(), bytes.len());
             assert!(buffer.starts_with(bytes));
         }
-        assert_eq!(unwritten.resume(2).unwrap().len(), 9);
-        assert_eq!(unwritten.resume(3).unwrap().len(), 7);
-        assert!(unwritten.resume(4).unwrap().is_empty());
-        assert!(unwritten.resume(2).unwrap().write_at(0, b"x").is_err());
+        assert_eq!(unwritten.draft(2, DraftState::Existing).unwrap().len(), 9);
+        assert_eq!(unwritten.draft(3, DraftState::Existing).unwrap().len(), 7);
+        assert!(unwritten.draft(4, DraftState::Existing).unwrap().is_empty());
+        assert!(
+            unwritten
+                .draft(2, DraftState::Existing)
+                .unwrap()
+                .write_at(0, b"x")
+                .is_err()
+        );
         let staged = directory.path().join("staging/1");
         assert_eq!(std::fs::read(staged).unwrap(), b"staged");
-        assert!(unwritten.remove(&held).is_err());
+        assert!(unwritten.remove(Area::Live, &held, None).is_err());
     }
 }

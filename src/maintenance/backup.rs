@@ -17,7 +17,9 @@ use rustix::fs::{MemfdFlags, Mode, OFlags, RenameFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 
 use super::{Fault, FsckReport, Progress, Severity};
-use crate::blobs::{Blobs, BlobsError, Local, Way, who_else_writes};
+use crate::blobs::{
+    Area, Blobs, BlobsError, ImportSource, Local, StoredBlob, Way, who_else_writes,
+};
 use crate::digest::Digest;
 use crate::dir::{Dir, FilePath};
 use crate::index::{INDEX_FILE, IndexError, JOURNAL_DIRECTORY, detach_journal};
@@ -198,7 +200,7 @@ pub fn back_up(
         progress.count()?;
         back_up_blob(&snapshot, &copies, &digest, size, &mut report)
     })?;
-    copies.settle()?;
+    copies.sync()?;
     // A command that opened the backup left a journal, which does not belong to the new facts.
     let journal = target.through(JOURNAL_DIRECTORY);
     match fs::remove_dir_all(&journal) {
@@ -225,7 +227,10 @@ fn back_up_blob(
         return Ok(());
     }
     report.blobs += 1;
-    if copies.open(digest).is_ok_and(|known| known.len() == size) {
+    if copies
+        .open(Area::Live, digest)
+        .is_ok_and(|known| known.len() == size)
+    {
         return Ok(());
     }
     let reading = match snapshot.open(digest) {
@@ -242,10 +247,10 @@ fn back_up_blob(
         reading => reading?,
     };
     if let Some(file) = reading.file() {
-        copies.take(file, digest, Way::Copy)?;
+        copies.import(Area::Live, digest, ImportSource::File(file, Way::Copy))?;
     } else {
         let file = memory_file(&reading.read_all()?).map_err(about(Path::new("memory")))?;
-        copies.take(&file, digest, Way::Copy)?;
+        copies.import(Area::Live, digest, ImportSource::File(&file, Way::Copy))?;
     }
     report.new += 1;
     report.new_bytes += size;
@@ -264,15 +269,15 @@ fn memory_file(bytes: &[u8]) -> io::Result<File> {
 fn prune(copies: &Local, snapshot: &Snapshot<'_>, report: &mut BackupReport) -> Result<(), Error> {
     let mut last = None;
     loop {
-        let page = copies.list(last.as_ref(), LISTED_AT_ONCE)?;
-        let Some((end, _)) = page.last() else {
+        let page = copies.list(Area::Live, last.as_ref(), LISTED_AT_ONCE)?;
+        let Some(end) = page.last() else {
             return Ok(());
         };
-        last = Some(*end);
-        for (digest, _) in page {
-            let blob = snapshot.index().view().blob(&digest)?;
+        last = Some(end.digest);
+        for row in page {
+            let blob = snapshot.index().view().blob(&row.digest)?;
             if !blob.is_some_and(|blob| blob.present && !blob.inline) {
-                copies.remove(&digest)?;
+                copies.remove(Area::Live, &row.digest, None)?;
                 report.removed += 1;
             }
         }
@@ -308,33 +313,35 @@ pub fn restore(
     let (from, to) = (Local::open(backup)?, Local::open(store)?);
     let (mut last, mut done) = (None, RestoreReport::default());
     loop {
-        let page = from.list(last.as_ref(), LISTED_AT_ONCE)?;
-        let Some((end, _)) = page.last() else { break };
-        last = Some(*end);
-        for (digest, len) in page {
+        let page = from.list(Area::Live, last.as_ref(), LISTED_AT_ONCE)?;
+        let Some(end) = page.last() else { break };
+        last = Some(end.digest);
+        for StoredBlob { digest, len, .. } in page {
             progress.count()?;
-            let content = from.open(&digest)?;
+            let content = from.open(Area::Live, &digest)?;
             let file = content.file().ok_or(BlobsError::Missing(digest))?;
             let way = way.map_or_else(|| cheapest(&to, file), Ok)?;
-            if to.take(file, &digest, way)? == Way::Copy {
+            if to.import(Area::Live, &digest, ImportSource::File(file, way))? == Way::Copy {
                 done.copied += 1;
                 done.copied_bytes += len;
             }
             done.blobs += 1;
         }
     }
-    to.settle()?;
+    to.sync()?;
     // The index last: before it is there this is no store.
     copy_index(backup, store)?;
-    to.settle()?;
+    to.sync()?;
     Ok(done)
 }
 
 /// The cheapest way in which a file becomes a blob that nobody else can write.
 fn cheapest(blobs: &Local, file: &File) -> Result<Way, Error> {
-    let shareable = blobs.shareable(file)?;
-    let others =
-        || who_else_writes(file, blobs.owner()?).map_err(about(Path::new("a blob's file")));
+    let shareable = blobs.filesystem().shareable(file)?;
+    let others = || {
+        who_else_writes(file, blobs.filesystem().owner()?)
+            .map_err(about(Path::new("a blob's file")))
+    };
     Ok(if shareable.by_reference {
         Way::Reflink
     } else if shareable.by_link && others()?.is_none() {

@@ -8,6 +8,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::blobs::Area;
 use crate::registry::{Error, Registry, reserve};
 
 /// How often the space is looked at: what the kernel writes by itself asks nobody for room.
@@ -34,7 +35,7 @@ fn wanted(total: u64) -> u64 {
 pub fn expire_trash(registry: &Registry, now: SystemTime) -> Result<Duration, Error> {
     let limit = registry.policy().trash;
     let mut pause = limit.min(PAUSE_MAX).max(TICK);
-    for one in registry.blobs().retired()? {
+    for one in registry.blobs().list(Area::Trash, None, usize::MAX)? {
         // A clock that was set back must not empty the trash.
         let age = now.duration_since(one.since).unwrap_or_default();
         match limit.checked_sub(age) {
@@ -95,7 +96,7 @@ fn look_after_trash(registry: &Registry, next: &mut Instant) -> Result<(), Error
     }
     registry
         .room()
-        .make(wanted(registry.blobs().space()?.total))
+        .make(wanted(registry.blobs().filesystem().space()?.total))
 }
 
 #[cfg(test)]
@@ -184,7 +185,7 @@ mod tests {
             removed(&registry, one);
         }
         assert_eq!(trash(&registry).len(), 9);
-        let available = registry.blobs().space().unwrap().available;
+        let available = registry.blobs().filesystem().space().unwrap().available;
         let some = 3 * layers[0].0.len() as u64;
         registry.room().make(available + some).unwrap();
         let left = trash(&registry);
@@ -193,7 +194,7 @@ mod tests {
         assert!(!left.iter().any(|one| one.digest == layers[0].1));
         // What is filled behind our back is told by looking.
         let expiry = Expiry::start(Arc::clone(&registry)).unwrap();
-        let free = registry.blobs().space().unwrap().available;
+        let free = registry.blobs().filesystem().space().unwrap().available;
         let hog = disk.path().join("hog");
         let filled = free - wanted(64 << 20) / 2;
         let hog = std::fs::File::create(&hog).unwrap();

@@ -15,6 +15,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::Progress;
+use crate::blobs::Area;
 use crate::digest::Digest;
 use crate::index::{Census, DigestId, EdgeRole, Flaw, RepositoryId};
 use crate::name::{LinkSet, RepositoryName};
@@ -149,7 +150,7 @@ pub fn check(registry: &Registry, progress: &Progress) -> Result<FsckReport, Err
         census,
         trash: registry
             .blobs()
-            .retired()?
+            .list(Area::Trash, None, usize::MAX)?
             .iter()
             .map(|one| one.digest)
             .collect(),

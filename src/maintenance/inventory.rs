@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::blobs::Area;
 use crate::digest::{Algorithm, Digest};
 use crate::index::{DigestId, Index, Link, RepositoryId};
 use crate::name::{LinkSet, RepositoryName, Tag};
@@ -359,7 +360,7 @@ impl<'a> Inventory<'a> {
             }
             Ok::<_, Error>(())
         })?;
-        for retired in self.registry.blobs().retired()? {
+        for retired in self.registry.blobs().list(Area::Trash, None, usize::MAX)? {
             totals.trash += 1;
             totals.trash_bytes += retired.len;
         }

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use rustix::fs::{Advice, fadvise};
 
-use crate::blobs::{BLOB_MODE, BlobsError, Content};
+use crate::blobs::{Area, BLOB_MODE, BlobsError, Content};
 use crate::digest::Digest;
 use crate::registry::{Error, Registry};
 
@@ -41,7 +41,7 @@ pub(super) fn reread(
         let right = Digest::of(digest.algorithm(), &bytes) == *digest;
         return Ok(OnDisk::of(right, len));
     }
-    let content = match registry.blobs().open(digest) {
+    let content = match registry.blobs().open(Area::Live, digest) {
         Err(BlobsError::Missing(_)) => return Ok(OnDisk::Missing),
         content => content?,
     };

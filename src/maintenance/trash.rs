@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::reread::hash;
+use crate::blobs::Area;
 use crate::digest::Digest;
 use crate::registry::{Error, Registry};
 
@@ -58,7 +59,7 @@ impl Restored {
 /// The failure to read the trash or the index.
 pub fn list_trash(registry: &Registry) -> Result<TrashReport, Error> {
     let mut blobs = Vec::new();
-    for retired in registry.blobs().retired()? {
+    for retired in registry.blobs().list(Area::Trash, None, usize::MAX)? {
         let tags = registry.queries().tags_of(&retired.digest, None)?;
         let needed_by = tags.iter().map(|(name, tag)| format!("{name}:{tag}"));
         blobs.push(RemovedBlob {
@@ -99,7 +100,7 @@ pub fn undelete(registry: &Registry, digest: &Digest) -> Result<Restored, Error>
     if blob.record()?.is_some() {
         return Ok(Restored::There);
     }
-    let content = registry.blobs().open_retired(digest)?;
+    let content = registry.blobs().open(Area::Trash, digest)?;
     if hash(content.as_ref(), digest)? != *digest {
         return Ok(Restored::Damaged);
     }

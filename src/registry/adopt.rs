@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use super::ownership::enable_ownership;
 use super::references::{record_manifest, record_references, references, stored_manifest};
 use super::{Error, Fact, INLINE_BYTES_MAX, Owner, Ownership, Registry, Value, Way};
-use crate::blobs::{BlobsError, claim};
+use crate::blobs::{Area, BlobsError, ImportSource, claim};
 use crate::digest::Digest;
 use crate::dir::Dir;
 use crate::index::EDGES_AT_ONCE;
@@ -194,7 +194,11 @@ impl Adopter<'_> {
         if let Some(size) = known(self.registry, &digest)? {
             return Ok((Adopted::Known(size), None));
         }
-        let taken = self.registry.blobs.take(&found.file, &digest, way)?;
+        let taken = self.registry.blobs.import(
+            Area::Live,
+            &digest,
+            ImportSource::File(&found.file, way),
+        )?;
         drop(held);
         if way == Way::Move {
             // The name elsewhere goes when the fact is durable, and not before.
@@ -284,7 +288,7 @@ impl Adopter<'_> {
     /// Makes what waits facts: bytes first.
     pub fn flush(&mut self) -> Result<(), Error> {
         if self.files > 0 {
-            self.registry.blobs.settle()?;
+            self.registry.blobs.sync()?;
         }
         let mut pending = std::mem::take(&mut self.pending);
         let moved = std::mem::take(&mut self.moved);
@@ -295,7 +299,7 @@ impl Adopter<'_> {
         let taken: Vec<Digest> = pending.iter().filter_map(Pending::file).collect();
         let held = self.registry.lock_all(&taken);
         // Somebody may have pushed and removed the same meanwhile, and its bytes with it.
-        let open = |digest| self.registry.blobs.open(&digest);
+        let open = |digest| self.registry.blobs.open(Area::Live, &digest);
         let gone = |digest| matches!(open(digest), Err(BlobsError::Missing(_)));
         pending.retain(|one| !one.file().is_some_and(gone));
         // One at a time: what nobody else changes meanwhile need not be looked at twice.
@@ -344,9 +348,9 @@ impl Adopter<'_> {
         if (there.st_dev, there.st_ino) == moved.inode {
             moved.directory.remove_file(&moved.name).map_err(about)?;
         }
-        let content = self.registry.blobs.open(&moved.digest)?;
+        let content = self.registry.blobs.open(Area::Live, &moved.digest)?;
         if let Some(file) = content.file() {
-            let owner = self.registry.blobs.owner()?;
+            let owner = self.registry.blobs.filesystem().owner()?;
             claim(file, owner).map_err(about)?;
         }
         Ok(())

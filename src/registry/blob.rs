@@ -4,6 +4,7 @@ use parking_lot::{MutexGuard, RwLockWriteGuard};
 
 use super::references::{forget_references, index_references};
 use super::{Error, Registry, Removal, now};
+use crate::blobs::{Area, ImportSource};
 use crate::digest::Digest;
 use crate::index::{Blob, EdgeRole};
 
@@ -74,7 +75,7 @@ impl LockedBlob<'_> {
     /// Records that the blob is stored, with `size` bytes in a file that was read and is right.
     /// Makes the file durable first.
     pub(crate) fn add(&self, size: u64) -> Result<(), Error> {
-        self.registry.blobs.settle()?;
+        self.registry.blobs.sync()?;
         self.registry.index.transact(|tx| {
             tx.put_blob(&self.digest, size, now())?;
             tx.put_verified(&self.digest, now(), false)
@@ -101,7 +102,7 @@ impl LockedBlob<'_> {
 
     /// Moves the bytes of the blob out of the trash. They are durable when this returns.
     pub(crate) fn restore(&self) -> Result<(), Error> {
-        Ok(self.registry.blobs.restore(&self.digest)?)
+        Ok(self.registry.blobs.move_to(Area::Live, &self.digest)?)
     }
 
     /// Makes the blob's name durable, if its publication is still pending: before the index
@@ -146,7 +147,11 @@ impl LockedBlob<'_> {
         let digest = &self.digest;
         let bytes = self.registry.index.view().inline(digest)?;
         let bytes = bytes.unwrap_or_default();
-        if let Err(error) = self.registry.blobs.retire_bytes(digest, &bytes) {
+        if let Err(error) =
+            self.registry
+                .blobs
+                .import(Area::Trash, digest, ImportSource::Bytes(&bytes))
+        {
             log::warn!("removed blob {digest} is not in the trash: {error}");
         }
         Ok(())

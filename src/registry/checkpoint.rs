@@ -96,7 +96,7 @@ impl Registry {
     /// fact and with it the pending row, while the bytes stay (in the trash).
     pub(super) fn sync_if_pending(&self, digest: &Digest) -> Result<(), Error> {
         if self.index.view().pending_publication(digest)?.is_some() {
-            self.blobs.settle()?;
+            self.blobs.sync()?;
         }
         Ok(())
     }
@@ -139,7 +139,7 @@ pub(super) fn checkpoint(index: &Index, blobs: &dyn Blobs) -> Result<(), Error> 
     if publications.is_empty() && logged.is_empty() {
         return Ok(());
     }
-    blobs.settle()?;
+    blobs.sync()?;
     for rows in publications.chunks(ROWS_AT_ONCE) {
         index.transact(|tx| {
             let mut drop_row = |(digest, number): &_| tx.complete_publication(digest, *number);
@@ -209,7 +209,7 @@ mod tests {
             };
             facts.commit(batch).unwrap();
         };
-        bytes.draft(7).unwrap();
+        bytes.draft(7, blobs::DraftState::New).unwrap();
         for table in [b"U?", b"Y?", b"Z?"] {
             change(WriteOp::Put(table.to_vec(), Vec::new()));
             open().checkpoint().unwrap();

@@ -17,7 +17,7 @@ impl Uploads<'_> {
     /// Makes an upload's bytes durable, or has the next [`Registry::sync`] do so.
     pub fn sync(self, staging: &Staging) -> Result<(), Error> {
         let draft = staging.draft();
-        if self.0.keep(draft)? {
+        if self.0.keep(draft.as_ref())? {
             return Ok(());
         }
         draft.sync()?;
@@ -59,6 +59,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::blobs::Area;
     use crate::digest::{Algorithm, Digest};
     use crate::dir::Dir;
     use crate::layout::Node;
@@ -218,6 +219,20 @@ mod tests {
         assert_eq!(registry.index.logged_bytes().unwrap().rows.len(), 1);
         registry.remove_blob(&digest).unwrap();
         assert!(registry.index.logged_bytes().unwrap().rows.is_empty());
+    }
+
+    #[test]
+    fn bytes_whose_publication_is_refused_leave_no_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let registry = in_files(&Arc::default(), directory.path());
+        let missing = "missing".parse().unwrap();
+        let layer = vec![5; 20_000];
+        let held = Bytes::Held(&layer);
+        registry.store_layer(&missing, held, None).unwrap_err();
+        let blobs = registry.blobs.list(Area::Live, None, 1).unwrap();
+        assert_eq!(blobs, []);
+        let staged = std::fs::read_dir(directory.path().join("staging"));
+        assert_eq!(staged.unwrap().count(), 0);
     }
 
     #[test]

@@ -4,11 +4,13 @@
 //! durable in the same flush, and no file is made. Of others the bytes are [kept](super::logged) or
 //! made durable first.
 
+use std::sync::Arc;
+
 use super::directory::{mark, repository, upload};
 use super::link::link;
 use super::references::index_references;
 use super::{Error, Registry, Staging, now};
-use crate::blobs::{BlobsError, Published, Survives, Vouched};
+use crate::blobs::{Area, BlobsError, Draft, Published, Survives, Vouched};
 use crate::digest::{Algorithm, Digest};
 use crate::index::{RepositoryDirectories, Transaction, Upload};
 use crate::name::{LinkSet, RepositoryName, UploadId};
@@ -62,7 +64,12 @@ enum Ready {
     Inline(Vec<u8>),
     /// They are among the blobs; until what was this draft is settled there, a crash may put it
     /// back.
-    File(Published, u64),
+    File {
+        published: Published,
+        draft: Arc<dyn Draft>,
+        /// What discards the draft once this is dropped, unless the caller does.
+        _discards: Option<Staging>,
+    },
     /// They and the fact are there.
     Known,
 }
@@ -129,13 +136,15 @@ impl Registry {
                 for (digest, bytes) in &ready {
                     match bytes {
                         Ready::Inline(bytes) => facts.put_inline(digest, bytes, now())?,
-                        Ready::File(published, draft) => {
+                        Ready::File {
+                            published, draft, ..
+                        } => {
                             facts.put_blob(digest, published.len, now())?;
                             if published.survives != Survives::ByDigest {
-                                facts.put_pending_publication(digest, *draft);
+                                facts.put_pending_publication(digest, draft.id());
                             }
                             if published.survives == Survives::ByNumber {
-                                facts.remove_logged_bytes(*draft)?;
+                                facts.remove_logged_bytes(draft.id())?;
                             }
                         }
                         Ready::Known => {}
@@ -149,7 +158,7 @@ impl Registry {
             self.withdraw(&ready);
         }
         let unsettled = ready.iter().filter(|(_, bytes)| match bytes {
-            Ready::File(published, _) => published.survives == Survives::ByNumber,
+            Ready::File { published, .. } => published.survives == Survives::ByNumber,
             Ready::Inline(_) | Ready::Known => false,
         });
         self.add_pending(unsettled.count());
@@ -183,26 +192,35 @@ impl Registry {
             });
         }
         match bytes {
-            Bytes::Staged(staging) => self.move_in(staging, digest, known),
+            Bytes::Staged(staging) => self.move_in(staging.draft(), None, digest, known),
             Bytes::Held(bytes) => {
                 let staging = self.stage()?;
                 staging.write_at(0, bytes)?;
-                self.move_in(&staging, digest, known)
+                let draft = Arc::clone(staging.draft());
+                self.move_in(&draft, Some(staging), digest, known)
             }
         }
     }
 
     /// Moves staged bytes to where they will stay.
-    fn move_in(&self, staging: &Staging, digest: &Digest, known: bool) -> Result<Ready, Error> {
-        let draft = staging.draft();
-        let kept = self.keep(draft)?;
-        let vouched = Vouched { kept, known };
-        let published = self.blobs.publish(draft, digest, vouched)?;
+    fn move_in(
+        &self,
+        draft: &Arc<dyn Draft>,
+        staging: Option<Staging>,
+        digest: &Digest,
+        known: bool,
+    ) -> Result<Ready, Error> {
+        let kept = self.keep(draft.as_ref())?;
+        let published = draft.publish(digest, Vouched { kept, known })?;
         // One that is known may have lost its file, which this has brought back.
         if known && published.survives == Survives::ByDigest {
             return Ok(Ready::Known);
         }
-        Ok(Ready::File(published, draft.id()))
+        Ok(Ready::File {
+            published,
+            draft: Arc::clone(draft),
+            _discards: staging,
+        })
     }
 
     /// Stages bytes again that no fact names, or removes them. What cannot be removed now fsck
@@ -210,10 +228,10 @@ impl Registry {
     fn withdraw(&self, ready: &[(Digest, Ready)]) {
         for (digest, bytes) in ready {
             let withdrawn = match bytes {
-                Ready::File(published, _) if published.survives == Survives::ByDigest => {
-                    self.blobs.remove(digest)
+                Ready::File { published, .. } if published.survives == Survives::ByDigest => {
+                    self.blobs.remove(Area::Live, digest, None)
                 }
-                Ready::File(_, draft) => self.blobs.take_back(*draft, digest),
+                Ready::File { draft, .. } => draft.unpublish(digest),
                 Ready::Inline(_) | Ready::Known => continue,
             };
             match withdrawn {

@@ -97,7 +97,7 @@ impl Queries<'_> {
     pub fn is_blob_at_hand(&mut self, digest: &Digest) -> bool {
         let blob = self.view.blob(digest);
         blob.is_ok_and(|blob| blob.is_none_or(|blob| blob.inline))
-            || self.registry.blobs.is_at_hand(digest)
+            || self.registry.blobs.is_cached(digest)
     }
 
     /// The media type of a manifest, if the digest is known as one.

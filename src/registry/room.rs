@@ -4,7 +4,7 @@
 //! of facts too. New bytes are therefore refused while there still is some space.
 
 use super::{Error, Registry};
-use crate::blobs::{Retired, Space};
+use crate::blobs::{Area, Space, StoredBlob};
 
 /// Most that is kept in reserve, in bytes.
 const RESERVE_MAX: u64 = 64 << 20;
@@ -30,7 +30,7 @@ impl Registry {
 impl Room<'_> {
     /// The space of the store; what is in reserve is not available.
     pub fn space(self) -> Result<Space, Error> {
-        let space = self.0.blobs.space()?;
+        let space = self.0.blobs.filesystem().space()?;
         Ok(Space {
             available: space.available.saturating_sub(reserve(space.total)),
             ..space
@@ -49,11 +49,11 @@ impl Room<'_> {
     /// Refuses to begin something new on a filesystem that is full but for its reserve.
     /// What is oldest in the trash goes first.
     pub(super) fn require(self) -> Result<(), Error> {
-        let mut space = self.0.blobs.space()?;
+        let mut space = self.0.blobs.filesystem().space()?;
         let reserve = reserve(space.total);
         if space.available < reserve {
             self.make(reserve.saturating_mul(2))?;
-            space = self.0.blobs.space()?;
+            space = self.0.blobs.filesystem().space()?;
         }
         if space.available < reserve {
             let available = space.available;
@@ -65,11 +65,11 @@ impl Room<'_> {
     /// Removes what is oldest in the trash until this many bytes are available, or it is empty.
     pub(crate) fn make(self, wanted: u64) -> Result<(), Error> {
         let _alone = self.0.making_room.lock();
-        let lacks = || Ok::<_, Error>(self.0.blobs.space()?.available < wanted);
+        let lacks = || Ok::<_, Error>(self.0.blobs.filesystem().space()?.available < wanted);
         if !lacks()? {
             return Ok(());
         }
-        let mut retired = self.0.blobs.retired()?;
+        let mut retired = self.0.blobs.list(Area::Trash, None, usize::MAX)?;
         retired.sort_unstable_by_key(|one| one.since);
         for one in retired {
             self.forget_retired(&one)?;
@@ -82,11 +82,13 @@ impl Room<'_> {
 
     /// Removes a blob from the trash, unless an open snapshot may name it, or it went there
     /// again meanwhile.
-    pub(crate) fn forget_retired(self, one: &Retired) -> Result<(), Error> {
+    pub(crate) fn forget_retired(self, one: &StoredBlob) -> Result<(), Error> {
         let _held = self.0.lock(&one.digest);
         let snapshots = self.0.snapshots.lock();
         if snapshots.since.is_none_or(|since| one.since < since) {
-            self.0.blobs.forget(&one.digest, Some(one.since))?;
+            self.0
+                .blobs
+                .remove(Area::Trash, &one.digest, Some(one.since))?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use super::ownership::owned;
 use super::{Error, Fact, Owner, Ownership, Reading, Registry, Value};
+use crate::blobs::Area;
 use crate::digest::{Algorithm, Digest};
 use crate::index::Index;
 use crate::layout::Node;
@@ -64,11 +65,12 @@ impl Registry {
         let mut snapshots = self.snapshots.lock();
         if snapshots.held == 0 {
             drop(snapshots);
-            return Ok(self.blobs.remove(digest)?);
+            return Ok(self.blobs.remove(Area::Live, digest, None)?);
         }
         // What is in the trash to stay does.
-        let stays = !snapshots.removed.contains(digest) && self.blobs.open_retired(digest).is_ok();
-        self.blobs.retire(digest)?;
+        let stays =
+            !snapshots.removed.contains(digest) && self.blobs.open(Area::Trash, digest).is_ok();
+        self.blobs.move_to(Area::Trash, digest)?;
         if !stays {
             snapshots.removed.push(*digest);
         }
@@ -78,7 +80,7 @@ impl Registry {
     /// Moves the bytes of a blob into the trash, where they stay when no moment needs them.
     pub(super) fn retire(&self, digest: &Digest) -> Result<(), Error> {
         self.snapshots.lock().removed.retain(|one| one != digest);
-        Ok(self.blobs.retire(digest)?)
+        Ok(self.blobs.move_to(Area::Trash, digest)?)
     }
 
     fn end_snapshot(&self) {
@@ -89,7 +91,7 @@ impl Registry {
         }
         snapshots.since = None;
         for digest in std::mem::take(&mut snapshots.removed) {
-            if let Err(error) = self.blobs.forget(&digest, None) {
+            if let Err(error) = self.blobs.remove(Area::Trash, &digest, None) {
                 log::warn!("removed blob {digest} stays in the trash: {error}");
             }
         }
@@ -272,7 +274,13 @@ mod tests {
         let layer = vec![1; INLINE_BYTES_MAX + 1];
         let digest = Digest::of(Algorithm::Sha256, &layer);
         let push = || registry.publish(Bytes::Held(&layer), &digest).unwrap();
-        let in_trash = || registry.blobs.retired().unwrap().len();
+        let in_trash = || {
+            registry
+                .blobs
+                .list(Area::Trash, None, usize::MAX)
+                .unwrap()
+                .len()
+        };
         push();
         let snapshot = registry.snapshot().unwrap();
         registry.remove_blob(&digest).unwrap();

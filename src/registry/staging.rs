@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use super::verified::Verified;
 use super::{Error, Registry, now};
 pub use crate::blobs::Lent;
-use crate::blobs::{Blobs, BlobsError, Content, Draft, read_held};
+use crate::blobs::{Area, Blobs, BlobsError, Content, Draft, DraftState, read_held};
 use crate::digest::{Algorithm, Digest};
 use crate::index::Index;
 
@@ -69,8 +69,8 @@ impl Staging {
     }
 
     /// The draft itself.
-    pub(super) fn draft(&self) -> &dyn Draft {
-        self.draft.as_ref()
+    pub(super) fn draft(&self) -> &Arc<dyn Draft> {
+        &self.draft
     }
 
     /// Bytes from `offset` on, fewer at the end.
@@ -180,7 +180,7 @@ impl Parked {
     /// Opens them again, in place of this.
     pub fn resume(&mut self) -> Result<Staging, Error> {
         let blobs = self.discard.as_ref().ok_or(Error::Missing)?;
-        let draft = blobs.resume(self.number)?;
+        let draft = blobs.draft(self.number, DraftState::Existing)?;
         let discard = self.discard.take();
         Ok(Staging { draft, discard })
     }
@@ -282,7 +282,9 @@ impl Registry {
     /// A place for bytes whose use is not decided yet.
     pub fn stage(&self) -> Result<Staging, Error> {
         self.room().require()?;
-        let draft = self.blobs.draft(self.index.allocate_staging()?)?;
+        let draft = self
+            .blobs
+            .draft(self.index.allocate_staging()?, DraftState::New)?;
         Ok(Staging {
             draft,
             discard: Some(Arc::clone(&self.blobs)),
@@ -292,7 +294,7 @@ impl Registry {
     /// A blob's bytes, which stay readable through this even after the blob's removal.
     pub fn read_blob(&self, digest: &Digest) -> Result<Reading, Error> {
         let read = read_in(&self.index, &self.verified, digest, |digest| {
-            self.blobs.open(digest)
+            self.blobs.open(Area::Live, digest)
         });
         let read = read.inspect_err(|error| {
             if matches!(error, Error::Corrupt { .. }) {
@@ -309,8 +311,8 @@ impl Registry {
 
     /// The bytes that a blob had at a moment that is held.
     pub(super) fn read_as_of(&self, index: &Index, digest: &Digest) -> Result<Reading, Error> {
-        let open = |digest: &Digest| match self.blobs.open(digest) {
-            Err(BlobsError::Missing(_)) => self.blobs.open_retired(digest),
+        let open = |digest: &Digest| match self.blobs.open(Area::Live, digest) {
+            Err(BlobsError::Missing(_)) => self.blobs.open(Area::Trash, digest),
             opened => opened,
         };
         read_in(index, &self.verified, digest, open)

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::directory::{forget, repository, set_started, started, upload};
 use super::{Bytes, Error, Registry, Staging, now};
-use crate::blobs::{BlobsError, Draft};
+use crate::blobs::{BlobsError, Draft, DraftState};
 use crate::digest::Algorithm;
 use crate::index::{Transaction, Upload};
 use crate::layout::Node;
@@ -74,7 +74,7 @@ impl Uploads<'_> {
         if !record.has_data {
             return Err(Error::Missing);
         }
-        let draft = match self.0.blobs.resume(record.staging) {
+        let draft = match self.0.blobs.draft(record.staging, DraftState::Existing) {
             Err(BlobsError::MissingDraft(_)) => return Err(Error::Missing),
             draft => draft?,
         };
@@ -96,7 +96,7 @@ impl Uploads<'_> {
         }
         self.0.room().require()?;
         let staging = self.0.index.allocate_staging()?;
-        let draft = self.0.blobs.draft(staging)?;
+        let draft = self.0.blobs.draft(staging, DraftState::New)?;
         let created = self.change(name, id, |_, record| {
             // Somebody may have been faster; theirs is the file then.
             if !record.has_data {

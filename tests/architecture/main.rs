@@ -83,7 +83,7 @@ const CONFINED: [(&str, &[&str]); 10] = [
     (
         ".sync_data()",
         &[
-            "blobs/local/staged.rs",
+            "blobs/local/draft.rs",
             "index/journal/segment.rs",
             "index/redb/file.rs",
         ],

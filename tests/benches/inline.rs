@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use regfs::blobs::{Blobs, Local, Vouched};
+use regfs::blobs::{Area, Blobs, DraftState, Local, Vouched};
 use regfs::digest::{Algorithm, Digest};
 use regfs::dir::Dir;
 use regfs::index::{Index, Recover, open_embedded};
@@ -68,11 +68,9 @@ fn one(store: &Path, size: usize, blobs: u32) -> Result<(), Failed> {
         inline.push(begun.elapsed());
         let (content, digest) = bytes(number * 2 + 1, size);
         let begun = Instant::now();
-        let draft = files.draft(u64::from(number))?;
+        let draft = files.draft(u64::from(number), DraftState::New)?;
         draft.write_at(0, &content)?;
-        let len = files
-            .publish(draft.as_ref(), &digest, Vouched::default())?
-            .len;
+        let len = draft.publish(&digest, Vouched::default())?.len;
         index.transact(|facts| facts.put_blob(&digest, len, 1))?;
         index.sync()?;
         as_file.push(begun.elapsed());
@@ -86,7 +84,7 @@ fn one(store: &Path, size: usize, blobs: u32) -> Result<(), Failed> {
         let (_, digest) = bytes(number * 2 + 1, size);
         let begun = Instant::now();
         let mut buffer = vec![0; size];
-        files.open(&digest)?.read_at(0, &mut buffer)?;
+        files.open(Area::Live, &digest)?.read_at(0, &mut buffer)?;
         read_file.push(begun.elapsed());
     }
     println!(

@@ -26,7 +26,7 @@ impl<'a> Sharing<'a> {
         Ok(Self {
             registry,
             wanted,
-            owner: registry.blobs().owner().map_err(Error::from)?,
+            owner: registry.blobs().filesystem().owner().map_err(Error::from)?,
             tried: Mutex::default(),
         })
     }
@@ -70,7 +70,12 @@ impl<'a> Sharing<'a> {
         if let Some(known) = tried.get(&key) {
             return Ok(*known);
         }
-        let shareable = self.registry.blobs().shareable(file).map_err(Error::from)?;
+        let shareable = self
+            .registry
+            .blobs()
+            .filesystem()
+            .shareable(file)
+            .map_err(Error::from)?;
         tried.insert(key, shareable);
         Ok(shareable)
     }

@@ -11,12 +11,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, RenameFlags};
+use rustix::io::Errno;
 
-use super::exchange::is_unlinkable;
+use super::draft::LocalDraft;
 use super::lease::is_alone;
-use super::{COPY, IMMUTABLE, Local, Staged, WRITABLE, about, remove_file};
+use super::{COPY, IMMUTABLE, WRITABLE, about, remove_file};
 use crate::blobs::hasher::Following;
-use crate::blobs::{BlobsError, Content, Published, Survives, Vouched};
+use crate::blobs::{Area, BlobsError, Content, Published, Survives, Vouched};
 use crate::digest::Digest;
 use crate::dir::FilePath;
 
@@ -25,6 +26,15 @@ use crate::dir::FilePath;
 const RETURNED: Duration = Duration::from_millis(500);
 /// How long to wait for the kernel to be done with closing one before looking again.
 const CLOSING: Duration = Duration::from_micros(200);
+
+/// Errors that say that a file cannot have a second name: it has too many, or the filesystem or a
+/// policy does not know hard links.
+const UNLINKABLE: [Errno; 4] = [Errno::MLINK, Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS];
+
+/// Returns `true` if an error says that a file cannot have a second name.
+fn is_unlinkable(error: &io::Error) -> bool {
+    Errno::from_io_error(error).is_some_and(|error| UNLINKABLE.contains(&error))
+}
 
 /// Gives a file a second name, or a new one where there are no second ones; whether nothing had
 /// that.
@@ -74,22 +84,20 @@ fn is_returned(following: &Following) -> bool {
     true
 }
 
-impl Local {
-    /// Publishes the draft of this number.
+impl LocalDraft {
+    /// Publishes the content.
     pub(super) fn publish_file(
         &self,
-        id: u64,
         digest: &Digest,
         vouched: Vouched,
     ) -> Result<Published, BlobsError> {
-        let staged = self.staged(id).ok_or(BlobsError::MissingDraft(id))?;
-        // From here on nobody writes: what was hashed is what is published.
-        let quiet = staged.writers.write();
-        if !is_returned(&staged.following) {
+        // From here on nobody writes: the bytes that are hashed are those that are published.
+        let quiet = self.writers.write();
+        if !is_returned(&self.following) {
             drop(quiet);
-            return self.publish_copy(&staged, digest, vouched.known);
+            return self.publish_copy(digest, vouched.known);
         }
-        let (actual, len) = (staged.hash(digest.algorithm())?, staged.len());
+        let (actual, len) = (self.hash(digest.algorithm())?, self.len());
         if actual != *digest {
             return Err(BlobsError::Mismatch {
                 expected: *digest,
@@ -97,32 +105,27 @@ impl Local {
                 size: len,
             });
         }
-        let was_published = staged.published.load(Ordering::SeqCst);
-        if was_published && self.blob_path(digest).is_name_of(staged.file_ref()) {
-            staged.make_durable()?;
+        let path = self.directories.path(Area::Live, digest);
+        if self.published.load(Ordering::SeqCst) && path.is_name_of(self.file_ref()) {
+            self.make_durable()?;
             let survives = Survives::ByNumber;
             return Ok(Published { len, survives });
         }
-        let kept = vouched.kept && staged.is_kept()?;
+        let kept = vouched.kept && self.is_kept()?;
         if !kept {
-            staged.make_durable()?;
+            self.make_durable()?;
         }
-        self.make_shard(digest)?;
-        let path = self.blob_path(digest);
-        let mut named = name_too(&staged.path, &path).map_err(about(&path))?;
-        if !named && !vouched.known {
-            // A crash has left it, and who knows what of its bytes.
-            remove_file(&path)?;
-            named = name_too(&staged.path, &path).map_err(about(&path))?;
-        }
-        staged.published.store(true, Ordering::SeqCst);
-        if named && let Err(error) = set_mode(staged.file_ref(), IMMUTABLE) {
+        let named = self.name_blob(&path, digest, vouched.known)?;
+        self.published.store(true, Ordering::SeqCst);
+        if named && let Err(error) = set_mode(self.file_ref(), IMMUTABLE) {
             log::warn!("{path} can be written by us until it is scrubbed: {error}");
         }
         drop(quiet);
-        // A copy has a name that says no number, and what was there may not be durable by its.
-        let survives = if !named || staged.path.path() != self.staging_path(staged.id).path() {
-            self.sync_shard(digest)?;
+        // Recovery finds a copy by no number, and the file that was there may not be durable
+        // under its own.
+        let staged = self.directories.staging_path(self.id);
+        let survives = if !named || self.path.path() != staged.path() {
+            self.directories.sync_shard(digest)?;
             Survives::ByDigest
         } else if kept {
             Survives::Kept
@@ -132,38 +135,44 @@ impl Local {
         Ok(Published { len, survives })
     }
 
+    /// Gives the file the name of a blob. Returns `false` if a `known` blob has that name.
+    fn name_blob(&self, path: &FilePath, digest: &Digest, known: bool) -> Result<bool, BlobsError> {
+        self.directories.make_shard(digest)?;
+        let named = name_too(&self.path, path).map_err(about(path))?;
+        if named || known {
+            return Ok(named);
+        }
+        // A crash has left this file, and nobody knows which bytes it holds.
+        remove_file(path)?;
+        name_too(&self.path, path).map_err(about(path))
+    }
+
     /// Gives a blob its number back.
-    pub(super) fn take_back_file(&self, id: u64, digest: &Digest) -> Result<(), BlobsError> {
-        let staged = self.staged(id).ok_or(BlobsError::MissingDraft(id))?;
-        let _quiet = staged.writers.write();
-        let path = self.blob_path(digest);
-        if staged.path.metadata().is_ok() {
+    pub(super) fn unpublish_file(&self, digest: &Digest) -> Result<(), BlobsError> {
+        let _quiet = self.writers.write();
+        let path = self.directories.path(Area::Live, digest);
+        if self.path.metadata().is_ok() {
             remove_file(&path)?;
         } else {
-            let back = path.rename(&staged.path, RenameFlags::empty());
+            let back = path.rename(&self.path, RenameFlags::empty());
             back.map_err(about(&path))?;
         }
-        set_mode(staged.file_ref(), WRITABLE).map_err(about(&staged.path))?;
-        staged.published.store(false, Ordering::SeqCst);
+        set_mode(self.file_ref(), WRITABLE).map_err(about(&self.path))?;
+        self.published.store(false, Ordering::SeqCst);
         Ok(())
     }
 
-    /// Publishes a copy of what somebody may still be writing without our being told.
-    fn publish_copy(
-        &self,
-        staged: &Arc<Staged>,
-        digest: &Digest,
-        known: bool,
-    ) -> Result<Published, BlobsError> {
-        let path = staged.path.with_extension(COPY);
-        let file = copy_whole(&staged.path, &path)?;
-        // Under the draft's own number, which nobody needs any more once this is published.
-        let copy = self.stage(staged.id, file, path.clone(), false)?;
-        // Nobody keeps the bytes of a copy.
+    /// Publishes a copy, since somebody may still write the file without telling this draft.
+    fn publish_copy(&self, digest: &Digest, known: bool) -> Result<Published, BlobsError> {
+        let path = self.path.with_extension(COPY);
+        let file = copy_whole(&self.path, &path)?;
+        let directories = Arc::clone(&self.directories);
+        let follower = self.follower.clone();
+        let copy = Self::new(directories, self.id, file, path.clone(), false, follower)?;
+        // The bytes of a copy are not logged.
         let vouched = Vouched { kept: false, known };
-        let published = self.publish_file(copy.id(), digest, vouched);
+        let published = copy.publish_file(digest, vouched);
         remove_file(&path)?;
-        self.open.lock().insert(staged.id, Arc::downgrade(staged));
         published
     }
 }

@@ -9,9 +9,10 @@ use std::os::unix::fs::MetadataExt;
 
 use rustix::fs::{Mode, RenameFlags};
 
+use super::directories::StoreDirectories;
 use super::publication::{copy_whole, set_mode};
-use super::{COPY, IMMUTABLE, Local, WRITABLE, about, beneath, remove_file};
-use crate::blobs::{BlobsError, PendingDraft};
+use super::{COPY, IMMUTABLE, WRITABLE, about, beneath, remove_file};
+use crate::blobs::{Area, BlobsError, PendingDraft};
 use crate::digest::{Algorithm, Digest};
 use crate::dir::FilePath;
 
@@ -21,9 +22,9 @@ fn names(file: &File, path: &FilePath) -> Result<u64, BlobsError> {
     Ok(stat.nlink())
 }
 
-impl Local {
-    /// Does what [`recover`](crate::blobs::Blobs::recover) says.
-    pub(super) fn recover_files(
+impl StoreDirectories {
+    /// Implements [`recover`](crate::blobs::Blobs::recover).
+    pub(super) fn recover(
         &self,
         pending: &[PendingDraft<'_>],
         complete: bool,
@@ -51,7 +52,7 @@ impl Local {
     /// unlike a file at the blob's path, of which a crash may have left anything.
     fn recover_blob(&self, pending: &PendingDraft<'_>, digest: &Digest) -> Result<(), BlobsError> {
         self.make_shard(digest)?;
-        let (staged, path) = (self.staging_path(pending.id), self.blob_path(digest));
+        let (staged, path) = (self.staging_path(pending.id), self.path(Area::Live, digest));
         match staged.rename(&path, RenameFlags::empty()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             renamed => renamed.map_err(about(&path))?,
@@ -91,7 +92,7 @@ impl Local {
         if names(&file, path)? > 1 {
             let digest = Digest::of_parts(Algorithm::Sha256, |buffer| file.read(buffer));
             let digest = digest.map_err(about(path))?;
-            let blob = self.blob_path(&digest);
+            let blob = self.path(Area::Live, &digest);
             if blob.is_name_of(&file) && !is_fact(&digest) {
                 remove_file(&blob)?;
                 self.sync_shard(&digest)?;

@@ -2,6 +2,7 @@
 
 use super::bytes::Files;
 use super::{Check, Fault, FsckFinding, LISTED_MAX, RepairAction};
+use crate::blobs::Area;
 use crate::digest::Digest;
 use crate::index::DigestId;
 use crate::manifest::{Requirement, parse_lenient};
@@ -74,7 +75,7 @@ impl Check<'_> {
     fn missing(&mut self, digest: &Digest) -> Result<(), Error> {
         let locked = self.registry.lock_blob(digest);
         let there = locked.record()?.is_some_and(|blob| !blob.inline);
-        let gone = there && self.registry.blobs().open(digest).is_err();
+        let gone = there && self.registry.blobs().open(Area::Live, digest).is_err();
         drop(locked);
         if !gone {
             return Ok(());
@@ -92,7 +93,7 @@ impl Check<'_> {
     fn extra(&mut self, digest: &Digest) -> Result<(), Error> {
         let locked = self.registry.lock_blob(digest);
         let named = locked.record()?.is_some_and(|blob| !blob.inline);
-        let there = self.registry.blobs().open(digest).is_ok();
+        let there = self.registry.blobs().open(Area::Live, digest).is_ok();
         drop(locked);
         if named || !there {
             return Ok(());

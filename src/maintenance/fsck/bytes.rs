@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::blobs::{Blobs, BlobsError};
+use crate::blobs::{Area, Blobs, BlobsError};
 use crate::digest::Digest;
 
 /// Files that are listed at once.
@@ -30,10 +30,12 @@ impl<'a> Files<'a> {
     /// The next one.
     pub(super) fn peek(&mut self) -> Result<Option<(Digest, u64)>, BlobsError> {
         if self.page.is_empty() && !self.done {
-            let page = self.blobs.list(self.last.as_ref(), LISTED_AT_ONCE)?;
+            let page = self
+                .blobs
+                .list(Area::Live, self.last.as_ref(), LISTED_AT_ONCE)?;
             self.done = page.len() < LISTED_AT_ONCE;
-            self.last = page.last().map(|(digest, _)| *digest);
-            self.page = page.into();
+            self.last = page.last().map(|row| row.digest);
+            self.page = page.into_iter().map(|row| (row.digest, row.len)).collect();
         }
         Ok(self.page.front().copied())
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{FsckFinding, FsckReport, RepairAction};
-use crate::blobs::{BlobsError, Content};
+use crate::blobs::{Area, BlobsError, Content};
 use crate::digest::Digest;
 use crate::maintenance::reread::{OnDisk, hash, reread};
 use crate::name::{LinkSet, RepositoryName};
@@ -72,12 +72,12 @@ pub(super) fn repair(registry: &Registry, finding: &FsckFinding) -> Result<bool,
 /// the blob is not stored.
 fn bring_back(registry: &Registry, digest: &Digest) -> Result<bool, Error> {
     let blob = registry.lock_blob(digest);
-    if registry.blobs().open(digest).is_ok() {
+    if registry.blobs().open(Area::Live, digest).is_ok() {
         return Ok(false);
     }
-    if right(registry.blobs().open_retired(digest), digest)?.is_some() {
+    if right(registry.blobs().open(Area::Trash, digest), digest)?.is_some() {
         blob.restore()?;
-        registry.blobs().settle()?;
+        registry.blobs().sync()?;
         return Ok(true);
     }
     blob.forget()?;
@@ -100,7 +100,7 @@ fn take_out(registry: &Registry, digest: &Digest) -> Result<bool, Error> {
         }
         return Ok(true);
     }
-    let retired = right(registry.blobs().open_retired(digest), digest)?;
+    let retired = right(registry.blobs().open(Area::Trash, digest), digest)?;
     locked.checkpoint()?;
     locked.forget()?;
     if let Some(size) = retired {
@@ -134,7 +134,7 @@ fn adopt_file(registry: &Registry, digest: &Digest) -> Result<bool, Error> {
     if known.is_some_and(|blob| !blob.inline) {
         return Ok(false);
     }
-    let content = registry.blobs().open(digest)?;
+    let content = registry.blobs().open(Area::Live, digest)?;
     if known.is_some() || hash(content.as_ref(), digest)? != *digest {
         locked.retire()?;
         return Ok(true);
@@ -170,12 +170,8 @@ mod tests {
 
     /// What fsck says of a layer that has rotted.
     fn rot(registry: &Registry, bytes: &blobs::Memory, digest: &Digest) -> FsckFinding {
-        let rotten = crate::blobs::PendingDraft {
-            id: 9,
-            blob: Some(*digest),
-            logged: Some(b"rotten"),
-        };
-        bytes.recover(&[rotten], false, &|_| true).unwrap();
+        let rotten = blobs::ImportSource::Bytes(b"rotten");
+        bytes.import(Area::Live, digest, rotten).unwrap();
         let options = ScrubOptions {
             rate: None,
             age: Duration::ZERO,
@@ -206,7 +202,7 @@ mod tests {
         let (registry, bytes) = Registry::in_memory();
         let digest = Digest::of(Algorithm::Sha256, &LAYER);
         registry.publish(Bytes::Held(&LAYER), &digest).unwrap();
-        bytes.retire(&digest).unwrap();
+        bytes.move_to(Area::Trash, &digest).unwrap();
         let finding = rot(&registry, &bytes, &digest);
         assert!(repair(&registry, &finding).unwrap());
         assert_eq!(
@@ -217,7 +213,7 @@ mod tests {
         let finding = rot(&registry, &bytes, &digest);
         assert!(repair(&registry, &finding).unwrap());
         assert!(!registry.queries().has_blob(&digest).unwrap());
-        assert!(bytes.open_retired(&digest).is_ok());
+        assert!(bytes.open(Area::Trash, &digest).is_ok());
         registry.publish(Bytes::Held(&LAYER), &digest).unwrap();
         assert_eq!(
             registry.read_blob(&digest).unwrap().read_all().unwrap(),

@@ -1,6 +1,5 @@
 //! Staged bytes: a file that is still being written, and hashed behind its writer.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -11,9 +10,10 @@ use std::time::SystemTime;
 
 use parking_lot::{Mutex, RwLock};
 
+use super::directories::StoreDirectories;
 use super::{about, read_full};
 use crate::blobs::hasher::{Following, Message};
-use crate::blobs::{BlobsError, Content, Draft, Lent};
+use crate::blobs::{BlobsError, Content, Draft, Lent, Published, Vouched};
 use crate::digest::{Algorithm, Digest};
 use crate::dir::FilePath;
 
@@ -36,7 +36,8 @@ impl Stamp {
 
 /// Staged bytes.
 #[derive(Debug)]
-pub(super) struct Staged {
+pub(super) struct LocalDraft {
+    pub(super) directories: Arc<StoreDirectories>,
     pub(super) id: u64,
     pub(super) path: FilePath,
     pub(super) following: Arc<Following>,
@@ -49,13 +50,36 @@ pub(super) struct Staged {
     /// The content that somebody else last kept, and what the file was like then: what changed
     /// since, and back again, may be kept no more.
     pub(super) kept: Mutex<Option<(Digest, Stamp)>>,
-    /// Numbers of drafts of which a flush has failed.
-    pub(super) torn: Arc<Mutex<HashSet<u64>>>,
     pub(super) published: AtomicBool,
     pub(super) follower: Sender<Message>,
 }
 
-impl Staged {
+impl LocalDraft {
+    /// A draft in an open file, which is `new` if nobody ever wrote to it. Growth is announced to
+    /// `follower`.
+    pub(super) fn new(
+        directories: Arc<StoreDirectories>,
+        id: u64,
+        file: File,
+        path: FilePath,
+        new: bool,
+        follower: Sender<Message>,
+    ) -> Result<Self, BlobsError> {
+        let stamp = Stamp::of(&file).map_err(about(&path))?;
+        Ok(Self {
+            directories,
+            id,
+            path,
+            following: Arc::new(Following::new(file, stamp.len)),
+            len: AtomicU64::new(stamp.len),
+            writers: RwLock::new(()),
+            synced: Mutex::new(new.then_some(stamp)),
+            kept: Mutex::default(),
+            published: AtomicBool::new(false),
+            follower,
+        })
+    }
+
     /// Makes the bytes durable, unless they are.
     pub(super) fn make_durable(&self) -> Result<(), BlobsError> {
         let mut synced = self.synced.lock();
@@ -64,7 +88,7 @@ impl Staged {
         if *synced != Some(now) {
             *synced = None;
             self.file_ref().sync_data().map_err(|error| {
-                self.torn.lock().insert(self.id);
+                self.directories.failed_drafts.lock().insert(self.id);
                 about(&self.path)(error)
             })?;
             *synced = Some(now);
@@ -75,7 +99,7 @@ impl Staged {
     /// Refuses bytes of which a flush has failed. The system says so once; the next flush it
     /// would let pass, though what it lost is in memory only.
     fn intact(&self) -> Result<(), BlobsError> {
-        if self.torn.lock().contains(&self.id) {
+        if self.directories.failed_drafts.lock().contains(&self.id) {
             let reason = "an earlier flush has failed, and bytes may be lost: upload them anew";
             return Err(about(&self.path)(io::Error::other(reason)));
         }
@@ -116,7 +140,7 @@ impl Staged {
     }
 }
 
-impl Content for Staged {
+impl Content for LocalDraft {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, BlobsError> {
         read_full(self.file_ref(), offset, buffer).map_err(about(&self.path))
     }
@@ -135,7 +159,7 @@ impl Content for Staged {
     }
 }
 
-impl Draft for Staged {
+impl Draft for LocalDraft {
     fn id(&self) -> u64 {
         self.id
     }
@@ -199,6 +223,14 @@ impl Draft for Staged {
     fn digest(&self, algorithm: Algorithm) -> Result<Digest, BlobsError> {
         let _alone = self.writers.write();
         self.hash(algorithm)
+    }
+
+    fn publish(&self, digest: &Digest, vouched: Vouched) -> Result<Published, BlobsError> {
+        self.publish_file(digest, vouched)
+    }
+
+    fn unpublish(&self, digest: &Digest) -> Result<(), BlobsError> {
+        self.unpublish_file(digest)
     }
 
     fn lend(&self) -> Option<Lent> {
