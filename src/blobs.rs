@@ -19,15 +19,15 @@ mod filesystem;
 mod hasher;
 mod local;
 mod memory;
+mod read_only;
 mod transfer;
-mod unwritten;
 
-pub use filesystem::{Filesystem, Space};
-pub use hasher::Lent;
-pub use local::Local;
-pub use memory::Memory;
-pub use transfer::{Shareable, Way, claim, transfer, who_else_writes};
-pub use unwritten::Unwritten;
+pub use filesystem::{DiskSpace, Filesystem};
+pub use hasher::SharedFile;
+pub use local::LocalBlobs;
+pub use memory::MemoryBlobs;
+pub use read_only::ReadOnlyBlobs;
+pub use transfer::{Shareable, TransferMode, claim, other_writers, transfer};
 
 /// The mode of a blob's file: nobody changes it, and its owner alone reads it.
 pub const BLOB_MODE: u32 = 0o400;
@@ -87,7 +87,7 @@ fn remove_file(path: &FilePath) -> Result<bool, BlobsError> {
 
 /// Bytes of the store that are open for reading: a blob, or a draft. They stay readable after
 /// their removal.
-pub trait Content: Send + Sync {
+pub trait StoredBytes: Send + Sync {
     /// Reads from byte `offset` on and returns the count: fewer than the buffer holds only at the
     /// end.
     ///
@@ -104,7 +104,7 @@ pub trait Content: Send + Sync {
     fn file(&self) -> Option<&File>;
 }
 
-/// Reads as [`Content::read_at`] does from bytes that are held in memory.
+/// Reads as [`StoredBytes::read_at`] does from bytes that are held in memory.
 pub fn read_held(bytes: &[u8], offset: u64, buffer: &mut [u8]) -> usize {
     let offset = usize::try_from(offset).unwrap_or(usize::MAX);
     let rest = bytes.get(offset..).unwrap_or_default();
@@ -116,7 +116,7 @@ pub fn read_held(bytes: &[u8], offset: u64, buffer: &mut [u8]) -> usize {
 }
 
 /// Staged bytes: a blob that is still being written, known by its number.
-pub trait Draft: Content {
+pub trait Draft: StoredBytes {
     /// Returns the number.
     fn id(&self) -> u64;
     /// Writes all of `bytes` at byte `offset`; a gap before it reads as zeros.
@@ -136,13 +136,13 @@ pub trait Draft: Content {
     /// [`BlobsError::System`]. After one failure this draft never counts as durable again: the
     /// kernel reports lost pages once only.
     fn sync(&self) -> Result<(), BlobsError>;
-    /// Passes the content to `keep` unless it is unchanged since it was last logged or synced.
-    /// `keep` returns `true` once it has logged the bytes. Returns whether the content is logged
+    /// Passes the content to `log` unless it is unchanged since it was last logged or synced.
+    /// `log` returns `true` once it has logged the bytes. Returns whether the content is logged
     /// or durable; `false` if it is longer than `max` bytes.
     ///
     /// # Errors
     /// Those of [`Draft::sync`].
-    fn keep(&self, max: u64, keep: &mut dyn FnMut(&[u8]) -> bool) -> Result<bool, BlobsError>;
+    fn log(&self, max: u64, log: &mut dyn FnMut(&[u8]) -> bool) -> Result<bool, BlobsError>;
     /// Returns the digest of the content. Writers wait meanwhile.
     ///
     /// # Errors
@@ -165,7 +165,7 @@ pub trait Draft: Content {
     fn unpublish(&self, digest: &Digest) -> Result<(), BlobsError>;
     /// Returns the file itself, so that others can read and write it without this draft; `None`
     /// if the bytes are in memory or published.
-    fn lend(&self) -> Option<Lent> {
+    fn share(&self) -> Option<SharedFile> {
         None
     }
 }
@@ -203,7 +203,7 @@ pub enum DraftState {
 #[derive(Clone, Copy, Debug)]
 pub enum ImportSource<'a> {
     /// An open file, and how its bytes are transferred.
-    File(&'a File, Way),
+    File(&'a File, TransferMode),
     /// Memory.
     Bytes(&'a [u8]),
 }
@@ -211,9 +211,9 @@ pub enum ImportSource<'a> {
 /// What the caller of a publication vouches for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Vouched {
-    /// That what was last [kept](Draft::keep) of the draft is so until [`Blobs::sync`] has
+    /// That what was last [kept](Draft::log) of the draft is so until [`Blobs::sync`] has
     /// returned: if it is all, the bytes need not be durable here before.
-    pub kept: bool,
+    pub logged: bool,
     /// That the bytes of a blob that is there are right: they stay. Otherwise they are replaced.
     pub known: bool,
 }
@@ -235,7 +235,7 @@ pub enum Survives {
     /// By their digest or by the draft's number, and [`Blobs::recover`] puts them right.
     ByNumber,
     /// Maybe nowhere, so that what was kept of them must stay so.
-    Kept,
+    Logged,
 }
 
 /// What the bytes of one staging number must become in [recovery](Blobs::recover).
@@ -246,7 +246,7 @@ pub struct PendingDraft<'a> {
     /// The blob as which they were published; `None` if they are a draft still, which then
     /// exists, can be written, and shares its file with no blob.
     pub blob: Option<Digest>,
-    /// All of the bytes, if they were [logged](Draft::keep): they replace those of the file.
+    /// All of the bytes, if they were [logged](Draft::log): they replace those of the file.
     /// Otherwise the file has them, if it exists; a draft without a file is empty.
     pub logged: Option<&'a [u8]>,
 }
@@ -257,7 +257,7 @@ pub trait Blobs: Send + Sync {
     ///
     /// # Errors
     /// [`BlobsError::Missing`] and [`BlobsError::System`].
-    fn open(&self, area: Area, digest: &Digest) -> Result<Arc<dyn Content>, BlobsError>;
+    fn open(&self, area: Area, digest: &Digest) -> Result<Arc<dyn StoredBytes>, BlobsError>;
     /// Returns `true` if a live blob can be opened without waiting for a disk.
     fn is_cached(&self, digest: &Digest) -> bool;
     /// Lists at most `limit` blobs after `last`, in the order of digests.
@@ -299,7 +299,7 @@ pub trait Blobs: Send + Sync {
         area: Area,
         digest: &Digest,
         source: ImportSource<'_>,
-    ) -> Result<Way, BlobsError>;
+    ) -> Result<TransferMode, BlobsError>;
     /// Opens the draft of a number. All who have the same draft open share it.
     ///
     /// # Errors

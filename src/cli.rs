@@ -7,7 +7,8 @@ use std::path::Path;
 use clap::Parser;
 
 use crate::commands::{
-    self, Checking, CommandError, ExitCode, Inquiry, Job, JobResult, MountOptions, Mounting, Way,
+    self, Checking, CommandError, ExitCode, Inquiry, Job, JobResult, MountOptions, Mounting,
+    TransferMode,
 };
 
 use crate::printable;
@@ -97,7 +98,7 @@ fn import(arguments: ImportArgs) -> Result<ExitCode, CommandError> {
         arguments.output.print(&JobResult::Imported(report));
         return Ok(ExitCode::Success);
     }
-    let moving = arguments.moving.then_some(Way::Move);
+    let moving = arguments.moving.then_some(TransferMode::Move);
     let work = Job::Import {
         plain,
         root,

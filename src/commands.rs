@@ -25,7 +25,7 @@ mod verdict;
 use std::path::PathBuf;
 
 use crate::printable::printable;
-pub use crate::registry::Way;
+pub use crate::registry::TransferMode;
 pub use backup::restore;
 pub use check::{Checking, check};
 pub use exit_code::ExitCode;

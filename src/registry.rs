@@ -42,7 +42,7 @@ mod upload;
 mod value;
 mod verified;
 
-pub use crate::blobs::{Shareable, StoredBlob, Way, read_held, transfer, who_else_writes};
+pub use crate::blobs::{Shareable, StoredBlob, TransferMode, other_writers, read_held, transfer};
 pub use crate::index::Recover;
 pub use admission::Admission;
 pub use adopt::{Adopted, Adopter, Found};
@@ -61,7 +61,7 @@ pub(crate) use references::stored_manifest;
 pub use room::Room;
 pub(crate) use room::reserve;
 pub use snapshot::Snapshot;
-pub use staging::{Lent, Parked, Reading, Staging};
+pub use staging::{OpenBlob, Parked, SharedFile, StagedUpload};
 use time::now;
 pub use time::{seconds, time};
 pub use upload::{NOTE_BYTES_MAX, Uploads};
@@ -72,13 +72,13 @@ pub struct Registry {
     index: Arc<Index>,
     blobs: Arc<dyn Blobs>,
     policy: Policy,
-    /// One lock for each first byte of a digest: publication and removal of the same bytes
-    /// must not overlap, or the one's fact would name what the other has just removed.
-    shards: Vec<Mutex<()>>,
-    /// Held shared while a link comes that may need bytes, and alone while bytes that nobody
-    /// needs are said to be gone: what a manifest found when it came is there.
-    needs: RwLock<()>,
-    open_uploads: upload::Open,
+    /// One lock for each first byte of a digest, held while a blob is published or removed: a
+    /// publication must not commit a fact whose bytes a removal is about to take.
+    digest_locks: Vec<Mutex<()>>,
+    /// Held shared while adding references and exclusively while removing an unreferenced blob,
+    /// so that a manifest cannot reference a blob being removed.
+    reference_lock: RwLock<()>,
+    open_uploads: upload::OpenUploads,
     inline_open: staging::InlineOpen,
     verified: verified::Verified,
     reclaimable: checkpoint::Reclaimable,
@@ -110,16 +110,16 @@ impl Registry {
         blobs: Arc<dyn Blobs>,
         policy: Policy,
     ) -> Result<Self, Error> {
-        let shards = (0..=u8::MAX).map(|_| Mutex::new(())).collect();
+        let digest_locks = (0..=u8::MAX).map(|_| Mutex::new(())).collect();
         let index = Arc::new(Index::new(store));
         let owned = AtomicBool::new(index.view().has_ownership()?);
         let registry = Self {
             index,
             blobs,
             policy,
-            shards,
-            needs: RwLock::default(),
-            open_uploads: upload::Open::default(),
+            digest_locks,
+            reference_lock: RwLock::default(),
+            open_uploads: upload::OpenUploads::default(),
             inline_open: staging::InlineOpen::default(),
             verified: verified::Verified::default(),
             reclaimable: checkpoint::Reclaimable::default(),
@@ -138,8 +138,8 @@ impl Registry {
 
     /// A new one in memory, and its bytes.
     #[cfg(test)]
-    pub(crate) fn in_memory() -> (Self, Arc<crate::blobs::Memory>) {
-        let bytes = Arc::new(crate::blobs::Memory::default());
+    pub(crate) fn in_memory() -> (Self, Arc<crate::blobs::MemoryBlobs>) {
+        let bytes = Arc::new(crate::blobs::MemoryBlobs::default());
         let facts = Arc::new(crate::index::MemoryStore::default());
         let registry = Self::new(facts, bytes.clone(), Policy::default());
         (registry.unwrap(), bytes)
@@ -148,7 +148,7 @@ impl Registry {
     /// A new one in memory, under a policy.
     #[cfg(test)]
     pub(crate) fn in_memory_with(policy: Policy) -> Self {
-        let bytes = Arc::new(crate::blobs::Memory::default());
+        let bytes = Arc::new(crate::blobs::MemoryBlobs::default());
         let facts = Arc::new(crate::index::MemoryStore::default());
         Self::new(facts, bytes, policy).unwrap()
     }
@@ -229,17 +229,17 @@ impl Registry {
 
     /// Locks the publication and removal of these bytes.
     fn lock(&self, digest: &Digest) -> Option<MutexGuard<'_, ()>> {
-        self.shards
+        self.digest_locks
             .get(usize::from(digest.shard()))
             .map(Mutex::lock)
     }
 
     /// Locks several digests, in an order that cannot deadlock.
     fn lock_all(&self, digests: &[Digest]) -> Vec<MutexGuard<'_, ()>> {
-        let shards: BTreeSet<u8> = digests.iter().map(Digest::shard).collect();
-        let locks = shards
+        let first_bytes: BTreeSet<u8> = digests.iter().map(Digest::shard).collect();
+        let locks = first_bytes
             .into_iter()
-            .filter_map(|one| self.shards.get(usize::from(one)));
+            .filter_map(|one| self.digest_locks.get(usize::from(one)));
         locks.map(Mutex::lock).collect()
     }
 }

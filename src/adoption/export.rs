@@ -22,7 +22,7 @@ use crate::layout::{self, Node};
 use crate::maintenance::Progress;
 use crate::name::{Namespace, RepositoryName, UploadId};
 use crate::registry::{
-    Error, FILES, Fact, Owner, Ownership, Registry, Snapshot, Value, Way, time, transfer,
+    Error, FILES, Fact, Owner, Ownership, Registry, Snapshot, TransferMode, Value, time, transfer,
 };
 use crate::tree::Permissions;
 
@@ -49,7 +49,7 @@ pub struct Exporting<'a> {
     pub root: &'a str,
     /// How blobs come that are files; if nothing is said they are the tree's own: copied, by
     /// reference where the filesystem can.
-    pub way: Option<Way>,
+    pub way: Option<TransferMode>,
     /// Threads.
     pub jobs: usize,
     /// Told of how far it is.
@@ -64,7 +64,7 @@ pub struct Exported {
     /// Blobs whose file is shared with the store.
     pub shared: u64,
     /// How blobs were given that are files.
-    pub ways: BTreeMap<Way, Came>,
+    pub ways: BTreeMap<TransferMode, Came>,
     /// Other files.
     pub files: u64,
     /// Blobs that the facts name but whose bytes are not there.
@@ -113,7 +113,7 @@ struct Shared<'a> {
     missing: AtomicU64,
     damaged: AtomicU64,
     /// How blobs come that are files.
-    way: Way,
+    way: TransferMode,
     /// Directories whose owner or mode was set, which are given when all is written.
     owned: Mutex<HashMap<Owner, Ownership>>,
 }
@@ -177,7 +177,7 @@ pub fn export(exporting: &Exporting<'_>) -> Result<Exported, AdoptionError> {
     let ways = shared.ways.into_inner();
     Ok(Exported {
         blobs: shared.blobs.into_inner(),
-        shared: ways.get(&Way::Link).map_or(0, |came| came.blobs),
+        shared: ways.get(&TransferMode::Link).map_or(0, |came| came.blobs),
         ways,
         files: shared.files.into_inner(),
         missing: shared.missing.into_inner(),
@@ -286,7 +286,7 @@ impl Shared<'_> {
         if let Some(file) = reading.file() {
             let way = self.give(file, &node).map_err(self.about(&node))?;
             self.ways.add(way, reading.len());
-            if way != Way::Link {
+            if way != TransferMode::Link {
                 self.date(&node, created).map_err(self.about(&node))?;
             }
         } else {
@@ -299,7 +299,7 @@ impl Shared<'_> {
     }
 
     /// Gives the file of a blob to the tree; the way in which that was done.
-    fn give(&self, file: &File, node: &Node) -> io::Result<Way> {
+    fn give(&self, file: &File, node: &Node) -> io::Result<TransferMode> {
         let path = node.to_string();
         let above = make_all(&self.tree, parent(&path))?;
         transfer(file, &above, node.name(), self.way, FILE)

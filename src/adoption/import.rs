@@ -27,7 +27,7 @@ use crate::digest::Digest;
 use crate::dir::Dir;
 use crate::layout::Node;
 use crate::maintenance::Progress;
-use crate::registry::{Adopter, FILES, Fact, Owner, Registry, Value, Way};
+use crate::registry::{Adopter, FILES, Fact, Owner, Registry, TransferMode, Value};
 
 mod file;
 mod odd;
@@ -56,7 +56,7 @@ pub struct Importing<'a> {
     pub into: Option<(&'a Dir, &'a Registry)>,
     /// How blobs come that are not small; if nothing is said, in the cheapest way that leaves
     /// nobody but the store's owner able to change them.
-    pub way: Option<Way>,
+    pub way: Option<TransferMode>,
     /// Whether symbolic links are followed that stand where a directory of the tree belongs.
     pub follow_links: bool,
     /// Whether blobs that are not small are verified.

@@ -15,7 +15,7 @@ use super::access::{is_as_made, same_access};
 use super::{AdoptionError, about};
 use crate::dir::Dir;
 use crate::printable::printable;
-use crate::registry::{Way, transfer};
+use crate::registry::{TransferMode, transfer};
 
 /// How often a name is looked at again at which something else stands by the time it is opened.
 const TRIES: u32 = 100;
@@ -175,7 +175,7 @@ fn same_file(file: &File, to: &Dir, name: &OsStr) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    transfer(file, to, name, Way::Copy, Mode::RUSR | Mode::WUSR)?;
+    transfer(file, to, name, TransferMode::Copy, Mode::RUSR | Mode::WUSR)?;
     // Opened again for its descriptor: nobody else writes in this directory.
     let copied = to.open_file(name, OFlags::RDONLY, Mode::empty())?;
     same_access(&stat, &copied)

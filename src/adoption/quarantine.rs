@@ -14,7 +14,7 @@ use super::about;
 use super::{AdoptionError, Report};
 use crate::dir::Dir;
 use crate::printable::printable;
-use crate::registry::{Way, transfer};
+use crate::registry::{TransferMode, transfer};
 
 /// Its name in the store.
 const DIRECTORY: &str = "quarantine";
@@ -82,13 +82,13 @@ fn keep(from: &Dir, to: &Dir, name: &OsStr) -> io::Result<bool> {
             let file = from.open_file(name, OFlags::RDONLY, Mode::empty())?;
             replace(to, name)?;
             let mode = Mode::RUSR | Mode::WUSR;
-            if transfer(&file, to, name, Way::Reflink, mode).is_ok() {
+            if transfer(&file, to, name, TransferMode::Reflink, mode).is_ok() {
                 return Ok(true);
             }
             if file.metadata()?.len() > COPIED_MAX {
                 return Ok(false);
             }
-            transfer(&file, to, name, Way::Copy, mode).map(|_| true)
+            transfer(&file, to, name, TransferMode::Copy, mode).map(|_| true)
         }
         // There is nothing in it.
         _ => Ok(true),

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::oddity::{Finding, Oddity, Remedy};
-use crate::registry::Way;
+use crate::registry::TransferMode;
 
 /// Oddities of one kind that people are shown; machines are given all.
 const SHOWN: usize = 10;
@@ -24,30 +24,30 @@ pub struct Came {
 
 /// Blobs that came, or were given, in each way.
 #[derive(Debug, Default)]
-pub(super) struct Ways(Mutex<BTreeMap<Way, Came>>);
+pub(super) struct Ways(Mutex<BTreeMap<TransferMode, Came>>);
 
 impl Ways {
     /// Counts one more.
-    pub(super) fn add(&self, way: Way, bytes: u64) {
+    pub(super) fn add(&self, way: TransferMode, bytes: u64) {
         let mut ways = self.0.lock();
         let came = ways.entry(way).or_default();
         came.blobs += 1;
         came.bytes += bytes;
     }
 
-    pub(super) fn into_inner(self) -> BTreeMap<Way, Came> {
+    pub(super) fn into_inner(self) -> BTreeMap<TransferMode, Came> {
         self.0.into_inner()
     }
 }
 
 /// How blobs came, in words.
-pub(super) fn in_words(ways: &BTreeMap<Way, Came>) -> String {
+pub(super) fn in_words(ways: &BTreeMap<TransferMode, Came>) -> String {
     let words = ways.iter().map(|(way, came)| {
         let how = match way {
-            Way::Link => "shared by hard links",
-            Way::Reflink => "copied by reference",
-            Way::Copy => "copied",
-            Way::Move => "moved",
+            TransferMode::Link => "shared by hard links",
+            TransferMode::Reflink => "copied by reference",
+            TransferMode::Copy => "copied",
+            TransferMode::Move => "moved",
         };
         format!("{} blobs of {} bytes {how}", came.blobs, came.bytes)
     });
@@ -74,7 +74,7 @@ pub struct Report {
     /// Their bytes.
     pub bytes: u64,
     /// How blobs came that are files.
-    pub ways: BTreeMap<Way, Came>,
+    pub ways: BTreeMap<TransferMode, Came>,
     /// Facts that the store did not have.
     pub new: u64,
     /// Files outside the registry's tree.
@@ -163,7 +163,7 @@ pub(super) fn one(counter: &AtomicU64) {
 
 impl Tally {
     /// Counts a blob that came in this way.
-    pub(super) fn came(&self, way: Way, bytes: u64) {
+    pub(super) fn came(&self, way: TransferMode, bytes: u64) {
         self.ways.add(way, bytes);
     }
 

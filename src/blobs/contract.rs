@@ -78,7 +78,10 @@ fn what_is_retired_can_be_read_and_taken_back(blobs: &dyn Blobs) {
 
 fn open_files_are_taken_in(blobs: &dyn Blobs) {
     let directory = tempfile::tempdir().unwrap();
-    for (number, way) in [Way::Link, Way::Copy, Way::Move].into_iter().enumerate() {
+    for (number, way) in [TransferMode::Link, TransferMode::Copy, TransferMode::Move]
+        .into_iter()
+        .enumerate()
+    {
         let bytes = format!("layer {number}").into_bytes();
         let digest = sha256(&bytes);
         let path = directory.path().join("from");
@@ -110,7 +113,11 @@ fn open_files_are_taken_in(blobs: &dyn Blobs) {
             bytes
         );
         blobs
-            .import(Area::Live, &digest, ImportSource::File(&file, Way::Copy))
+            .import(
+                Area::Live,
+                &digest,
+                ImportSource::File(&file, TransferMode::Copy),
+            )
             .unwrap();
         assert_eq!(
             read(blobs.open(Area::Live, &digest).unwrap().as_ref()),
@@ -144,11 +151,11 @@ fn content_is_kept_once_after_each_change(blobs: &dyn Blobs) {
     let draft = write(blobs, 1, b"few");
     let kept = |works: bool| {
         let mut kept = Vec::new();
-        let keep = &mut |bytes: &[u8]| {
+        let log = &mut |bytes: &[u8]| {
             kept.push(bytes.to_vec());
             works
         };
-        assert_eq!(draft.keep(8, keep).unwrap(), works);
+        assert_eq!(draft.log(8, log).unwrap(), works);
         kept
     };
     assert_eq!(kept(false), [b"few"]);
@@ -157,7 +164,7 @@ fn content_is_kept_once_after_each_change(blobs: &dyn Blobs) {
     draft.write_at(3, b" more").unwrap();
     assert_eq!(kept(true), [b"few more"]);
     draft.write_at(8, b"!").unwrap();
-    assert!(!draft.keep(8, &mut |_| true).unwrap());
+    assert!(!draft.log(8, &mut |_| true).unwrap());
     draft.truncate(0).unwrap();
     draft.write_at(0, b"durable").unwrap();
     draft.sync().unwrap();
@@ -182,16 +189,19 @@ fn what_was_kept_is_given_back_and_replaced_unless_it_is_known(blobs: &dyn Blobs
     for known in [true, false] {
         recover(blobs, 2, Some(&digest), Some(b"torn"));
         let draft = write(blobs, 2, b"layer");
-        assert!(draft.keep(9, &mut |_| true).unwrap());
+        assert!(draft.log(9, &mut |_| true).unwrap());
         if known {
             draft.write_at(0, b"l").unwrap();
         }
-        let vouched = Vouched { kept: true, known };
+        let vouched = Vouched {
+            logged: true,
+            known,
+        };
         let published = draft.publish(&digest, vouched).unwrap();
         let (survives, stands): (_, &[u8]) = if known {
             (Survives::ByDigest, b"torn")
         } else {
-            (Survives::Kept, b"layer")
+            (Survives::Logged, b"layer")
         };
         assert_eq!(published.survives, survives);
         assert_eq!(
@@ -268,7 +278,7 @@ fn write(blobs: &dyn Blobs, id: u64, bytes: &[u8]) -> Arc<dyn Draft> {
     draft
 }
 
-fn read(content: &dyn Content) -> Vec<u8> {
+fn read(content: &dyn StoredBytes) -> Vec<u8> {
     let mut buffer = vec![0; usize::try_from(content.len()).unwrap() + 9];
     let read = content.read_at(0, &mut buffer).unwrap();
     buffer.truncate(read);
@@ -336,8 +346,8 @@ fn a_blob_that_exists_is_kept(blobs: &dyn Blobs) {
 }
 
 fn a_removed_blob_stays_readable_where_it_is_open(blobs: &dyn Blobs) {
-    type Removal = fn(&dyn Blobs, &Digest) -> Result<(), BlobsError>;
-    let removals: [Removal; 2] = [
+    type RemoveFn = fn(&dyn Blobs, &Digest) -> Result<(), BlobsError>;
+    let removals: [RemoveFn; 2] = [
         |blobs, digest| blobs.remove(Area::Live, digest, None),
         |blobs, digest| blobs.move_to(Area::Trash, digest),
     ];

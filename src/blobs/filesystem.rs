@@ -8,12 +8,12 @@ use parking_lot::Mutex;
 use rustix::fs::{Mode, fstat, fstatvfs, syncfs};
 use rustix::io::Errno;
 
-use super::{BLOB_MODE, BlobsError, Shareable, Way, beneath, remove_file, transfer};
+use super::{BLOB_MODE, BlobsError, Shareable, TransferMode, beneath, remove_file, transfer};
 use crate::dir::{Dir, FilePath};
 
 /// The space of a filesystem, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Space {
+pub struct DiskSpace {
     /// All of it.
     pub total: u64,
     /// The free part.
@@ -23,7 +23,7 @@ pub struct Space {
 }
 
 /// What [`Filesystem::in_memory`] claims to have.
-const IN_MEMORY: Space = Space {
+const IN_MEMORY: DiskSpace = DiskSpace {
     total: 1 << 30,
     free: 1 << 29,
     available: 1 << 29,
@@ -80,12 +80,12 @@ impl Filesystem {
     ///
     /// # Errors
     /// [`BlobsError::System`].
-    pub fn space(&self) -> Result<Space, BlobsError> {
+    pub fn space(&self) -> Result<DiskSpace, BlobsError> {
         let Some(directory) = &self.directory else {
             return Ok(IN_MEMORY);
         };
         let space = fstatvfs(directory).map_err(|error| beneath(directory, "")(error.into()))?;
-        Ok(Space {
+        Ok(DiskSpace {
             total: space.f_blocks.saturating_mul(space.f_frsize),
             free: space.f_bfree.saturating_mul(space.f_frsize),
             available: space.f_bavail.saturating_mul(space.f_frsize),
@@ -112,7 +112,7 @@ impl Filesystem {
         let path = FilePath::new(scratch, format!("tried-{number}.{}", super::COPY));
         let undo = |done: bool| remove_file(&path).map(|_| done);
         let mode = Mode::from_raw_mode(BLOB_MODE);
-        let reflink = transfer(source, path.dir(), path.path(), Way::Reflink, mode);
+        let reflink = transfer(source, path.dir(), path.path(), TransferMode::Reflink, mode);
         let by_reference = undo(reflink.is_ok())?;
         let by_link = undo(path.dir().link(source, path.path()).is_ok())?;
         Ok(Shareable {

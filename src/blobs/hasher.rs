@@ -41,7 +41,7 @@ static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 #[derive(Debug)]
 pub(super) struct Following {
     file: File,
-    progress: Mutex<Progress>,
+    progress: Mutex<HashProgress>,
     /// Up to where bytes were read, or are being read: a write below this makes the hash stale.
     claimed: AtomicU64,
     /// Up to where the writer has come.
@@ -56,32 +56,32 @@ pub(super) struct Following {
 
 /// A file in the hands of others, until this is dropped.
 #[derive(Debug)]
-pub struct Lent(Arc<Following>);
+pub struct SharedFile(Arc<Following>);
 
-impl Lent {
+impl SharedFile {
     /// The file.
     pub fn file(&self) -> &File {
         &self.0.file
     }
 }
 
-impl Drop for Lent {
+impl Drop for SharedFile {
     fn drop(&mut self) {
         *self.0.lent.lock() -= 1;
         self.0.returned.notify_all();
     }
 }
 
-struct Progress {
+struct HashProgress {
     hasher: Hasher,
     hashed: u64,
     /// The checksum of what was hashed, by a secret: nobody can change bytes so that it stays.
     sum: Xxh3,
 }
 
-impl std::fmt::Debug for Progress {
+impl std::fmt::Debug for HashProgress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Progress")
+        f.debug_struct("HashProgress")
             .field("hashed", &self.hashed)
             .finish_non_exhaustive()
     }
@@ -93,7 +93,7 @@ fn checksum() -> Xxh3 {
     Xxh3::with_seed(*SECRET)
 }
 
-impl Progress {
+impl HashProgress {
     fn new() -> Self {
         Self {
             hasher: Hasher::new(Algorithm::Sha256),
@@ -108,7 +108,7 @@ impl Following {
     pub(super) fn new(file: File, written: u64) -> Self {
         Self {
             file,
-            progress: Mutex::new(Progress::new()),
+            progress: Mutex::new(HashProgress::new()),
             claimed: AtomicU64::new(0),
             written: AtomicU64::new(written),
             queued: AtomicBool::new(false),
@@ -119,7 +119,7 @@ impl Following {
     }
 
     /// Lends the file, and has it followed.
-    pub(super) fn lend(self: &Arc<Self>, follower: &Sender<Message>) -> Lent {
+    pub(super) fn share(self: &Arc<Self>, follower: &Sender<Message>) -> SharedFile {
         let mut lent = self.lent.lock();
         *lent += 1;
         self.outside.store(true, Ordering::SeqCst);
@@ -127,7 +127,7 @@ impl Following {
             // Without a follower the publication hashes everything by itself.
             let _gone = follower.send(Message::Follow(Arc::downgrade(self)));
         }
-        Lent(Arc::clone(self))
+        SharedFile(Arc::clone(self))
     }
 
     /// Whether anybody was ever lent the file, and may have written it without telling.
@@ -176,7 +176,7 @@ impl Following {
     fn changed(&self, offset: u64) {
         if offset < self.claimed.load(Ordering::SeqCst) {
             let mut progress = self.progress.lock();
-            *progress = Progress::new();
+            *progress = HashProgress::new();
             self.claimed.store(0, Ordering::SeqCst);
         }
     }
@@ -199,7 +199,7 @@ impl Following {
     }
 
     /// Hashes at most one step; whether there may be more.
-    fn step(&self, progress: &mut Progress, buffer: &mut [u8]) -> io::Result<bool> {
+    fn step(&self, progress: &mut HashProgress, buffer: &mut [u8]) -> io::Result<bool> {
         let left = self
             .written
             .load(Ordering::SeqCst)
@@ -290,11 +290,11 @@ impl Following {
     }
 
     /// Begins anew if what was hashed is not what is there.
-    fn check(&self, progress: &mut Progress, buffer: &mut [u8]) -> io::Result<()> {
+    fn check(&self, progress: &mut HashProgress, buffer: &mut [u8]) -> io::Result<()> {
         let mut sum = checksum();
         let read = self.read_up_to(progress.hashed, buffer, |bytes| sum.update(bytes))?;
         if sum.digest128() != progress.sum.digest128() || read != progress.hashed {
-            *progress = Progress::new();
+            *progress = HashProgress::new();
             self.claimed.store(0, Ordering::SeqCst);
         }
         Ok(())
@@ -373,7 +373,7 @@ mod tests {
     fn who_closes_the_store_does_not_wait_for_a_file_to_be_hashed() {
         let follower = Follower::start().unwrap();
         let (_named, following) = sparse(1 << 40);
-        let _lent = following.lend(&follower.sender());
+        let _lent = following.share(&follower.sender());
         wait(|| following.claimed.load(Ordering::SeqCst) > 0);
         let began = Instant::now();
         drop(follower);
@@ -384,12 +384,12 @@ mod tests {
     fn a_file_that_is_removed_is_followed_no_more() {
         let follower = Follower::start().unwrap();
         let (named, following) = sparse(1 << 40);
-        let lent = following.lend(&follower.sender());
+        let lent = following.share(&follower.sender());
         wait(|| following.claimed.load(Ordering::SeqCst) > 0);
         named.close().unwrap();
         // Whoever comes next has its turn.
         let (_other, second) = sparse(8 * STEP as u64);
-        let other = second.lend(&follower.sender());
+        let other = second.share(&follower.sender());
         wait(|| second.claimed.load(Ordering::SeqCst) == 8 * STEP as u64);
         drop((lent, other));
     }
@@ -403,7 +403,7 @@ mod tests {
             file.write_all_at(b"the end", 5 << 20).unwrap();
             following.cut((5 << 20) + 7);
             let follower = Follower::start().unwrap();
-            let held = lent.then(|| following.lend(&follower.sender()));
+            let held = lent.then(|| following.share(&follower.sender()));
             drop(held);
             let whole = std::fs::read(named.path()).unwrap();
             for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
@@ -419,7 +419,7 @@ mod tests {
         let (_named, following) = sparse(0);
         for round in 1..=3 {
             let end = round * STEP as u64;
-            let lent = following.lend(&follower.sender());
+            let lent = following.share(&follower.sender());
             lent.file()
                 .write_all_at(&vec![7; STEP], end - STEP as u64)
                 .unwrap();

@@ -12,8 +12,8 @@ use rustix::fs::{Mode, OFlags};
 
 use super::hasher::Follower;
 use super::{
-    Area, BLOB_MODE, Blobs, BlobsError, COPY, Content, Draft, DraftState, Filesystem, ImportSource,
-    PendingDraft, StoredBlob, Way, about, beneath, remove_file,
+    Area, BLOB_MODE, Blobs, BlobsError, COPY, Draft, DraftState, Filesystem, ImportSource,
+    PendingDraft, StoredBlob, StoredBytes, TransferMode, about, beneath, remove_file,
 };
 use crate::digest::Digest;
 use crate::dir::{Dir, FilePath};
@@ -40,7 +40,7 @@ const IMMUTABLE: Mode = Mode::from_raw_mode(BLOB_MODE);
 
 /// Blobs in files below one directory.
 #[derive(Debug)]
-pub struct Local {
+pub struct LocalBlobs {
     directories: Arc<StoreDirectories>,
     follower: Follower,
     /// Open drafts, so that all who have one open share its hash and its state.
@@ -49,7 +49,7 @@ pub struct Local {
     resuming: Mutex<()>,
 }
 
-impl Local {
+impl LocalBlobs {
     /// Opens the blobs below `directory`. Makes the directories that are missing, and removes
     /// temporary files that an earlier process left.
     ///
@@ -81,7 +81,7 @@ impl Local {
     }
 
     /// Opens the staged bytes of a number for reading; `None` if there are none.
-    pub(super) fn open_staged(&self, id: u64) -> Result<Option<Arc<dyn Content>>, BlobsError> {
+    pub(super) fn open_staged(&self, id: u64) -> Result<Option<Arc<dyn StoredBytes>>, BlobsError> {
         open_content(self.directories.staging_path(id))
     }
 
@@ -118,8 +118,8 @@ impl Local {
     }
 }
 
-impl Blobs for Local {
-    fn open(&self, area: Area, digest: &Digest) -> Result<Arc<dyn Content>, BlobsError> {
+impl Blobs for LocalBlobs {
+    fn open(&self, area: Area, digest: &Digest) -> Result<Arc<dyn StoredBytes>, BlobsError> {
         open_stored(self.directories.path(area, digest), digest)
     }
 
@@ -161,7 +161,7 @@ impl Blobs for Local {
         area: Area,
         digest: &Digest,
         source: ImportSource<'_>,
-    ) -> Result<Way, BlobsError> {
+    ) -> Result<TransferMode, BlobsError> {
         self.directories.import_blob(area, digest, source)
     }
 
@@ -206,12 +206,12 @@ mod tests {
     use crate::digest::Algorithm;
     use crate::small_disk::SmallDisk;
 
-    fn opened(directory: &Path) -> Local {
-        Local::open(&Dir::open(directory).unwrap()).unwrap()
+    fn opened(directory: &Path) -> LocalBlobs {
+        LocalBlobs::open(&Dir::open(directory).unwrap()).unwrap()
     }
 
     /// Blobs on a disk of a megabyte, and a draft.
-    fn soon_full() -> (SmallDisk, Local, Arc<dyn Draft>) {
+    fn soon_full() -> (SmallDisk, LocalBlobs, Arc<dyn Draft>) {
         let disk = SmallDisk::new(1 << 20);
         let blobs = opened(disk.path());
         let draft = blobs.draft(1, DraftState::New).unwrap();
@@ -252,7 +252,7 @@ mod tests {
         let bytes = vec![7; 700_000];
         draft.write_at(0, &bytes).unwrap();
         let before = disk.free();
-        let lent = draft.lend().unwrap();
+        let lent = draft.share().unwrap();
         let digest = Digest::of(Algorithm::Sha256, &bytes);
         let published = draft.publish(&digest, Vouched::default());
         published.unwrap_err();
@@ -305,7 +305,7 @@ mod tests {
         let draft = blobs.draft(7, DraftState::Existing).unwrap();
         let error = draft.sync().unwrap_err().to_string();
         assert!(error.contains("earlier flush"), "{error}");
-        assert!(draft.keep(99, &mut |_| true).is_err());
+        assert!(draft.log(99, &mut |_| true).is_err());
         let digest = Digest::of(Algorithm::Sha256, b"bytes");
         let published = draft.publish(&digest, Vouched::default());
         assert!(published.is_err());

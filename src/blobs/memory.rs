@@ -1,6 +1,6 @@
 //! Blobs in memory: the strict second implementation, for tests of what stands above.
 //!
-//! It forgets what was not made durable when it [crashes](Memory::crash), and fails when told
+//! It forgets what was not made durable when it [crashes](MemoryBlobs::crash), and fails when told
 //! to. It is not for production.
 
 use std::collections::{BTreeMap, HashSet};
@@ -12,8 +12,8 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 
 use super::{
-    Area, Blobs, BlobsError, Content, Draft, DraftState, Filesystem, ImportSource, PendingDraft,
-    StoredBlob, Way, read_held,
+    Area, Blobs, BlobsError, Draft, DraftState, Filesystem, ImportSource, PendingDraft, StoredBlob,
+    StoredBytes, TransferMode, read_held,
 };
 use crate::digest::Digest;
 
@@ -23,7 +23,7 @@ use draft::MemoryDraft;
 
 /// Blobs that live as long as the process.
 #[derive(Debug)]
-pub struct Memory {
+pub struct MemoryBlobs {
     state: Arc<MemoryState>,
     filesystem: Filesystem,
 }
@@ -93,7 +93,7 @@ impl InjectedFault {
 /// Bytes in memory, open for reading.
 pub(super) struct MemoryBytes(pub(super) Arc<[u8]>);
 
-impl Content for MemoryBytes {
+impl StoredBytes for MemoryBytes {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, BlobsError> {
         Ok(read_held(&self.0, offset, buffer))
     }
@@ -107,7 +107,7 @@ impl Content for MemoryBytes {
     }
 }
 
-impl Default for Memory {
+impl Default for MemoryBlobs {
     fn default() -> Self {
         Self {
             state: Arc::default(),
@@ -116,7 +116,7 @@ impl Default for Memory {
     }
 }
 
-impl Memory {
+impl MemoryBlobs {
     /// Ends the injected failure.
     pub fn heal(&self) {
         *self.state.fault.0.lock() = None;
@@ -152,8 +152,8 @@ impl Memory {
     }
 }
 
-impl Blobs for Memory {
-    fn open(&self, area: Area, digest: &Digest) -> Result<Arc<dyn Content>, BlobsError> {
+impl Blobs for MemoryBlobs {
+    fn open(&self, area: Area, digest: &Digest) -> Result<Arc<dyn StoredBytes>, BlobsError> {
         let mut contents = self.state.contents.lock();
         let blob = contents.area(area).get(digest);
         let blob = blob.ok_or(BlobsError::Missing(*digest))?;
@@ -227,10 +227,10 @@ impl Blobs for Memory {
         area: Area,
         digest: &Digest,
         source: ImportSource<'_>,
-    ) -> Result<Way, BlobsError> {
+    ) -> Result<TransferMode, BlobsError> {
         self.state.fault.write()?;
         let (blob, way) = match source {
-            ImportSource::Bytes(bytes) => (MemoryBlob::new(bytes), Way::Copy),
+            ImportSource::Bytes(bytes) => (MemoryBlob::new(bytes), TransferMode::Copy),
             ImportSource::File(mut file, way) => {
                 let mut bytes = Vec::new();
                 let read = file.rewind().and_then(|()| file.read_to_end(&mut bytes));
@@ -238,7 +238,11 @@ impl Blobs for Memory {
                     path: digest.to_string(),
                     error,
                 })?;
-                let way = if way == Way::Move { way } else { Way::Copy };
+                let way = if way == TransferMode::Move {
+                    way
+                } else {
+                    TransferMode::Copy
+                };
                 (MemoryBlob::new(&bytes), way)
             }
         };
@@ -326,6 +330,6 @@ mod tests {
 
     #[test]
     fn it_keeps_the_contract() {
-        super::super::contract::all(&|| (Arc::new(Memory::default()), None));
+        super::super::contract::all(&|| (Arc::new(MemoryBlobs::default()), None));
     }
 }

@@ -24,7 +24,7 @@ const NAMES_BYTES_MAX: usize = 4_096;
 /// How the bytes of a file become those of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Way {
+pub enum TransferMode {
     /// One file under both names.
     Link,
     /// Copied by reference: only on filesystems that can (xfs, btrfs).
@@ -46,7 +46,7 @@ pub struct Shareable {
 
 /// Gives the bytes of an open file to a name beneath `to` at which nothing stands: a copy has
 /// this mode, less the umask. Returns how that was done: a file that can have no more names is
-/// copied. [`Way::Move`] leaves the old name for the caller to remove once the new one counts.
+/// copied. [`TransferMode::Move`] leaves the old name for the caller to remove once the new one counts.
 ///
 /// # Errors
 /// What the system says; nothing is left at the name then.
@@ -54,13 +54,13 @@ pub fn transfer(
     source: &File,
     to: &Dir,
     name: impl AsRef<Path>,
-    way: Way,
+    way: TransferMode,
     mode: Mode,
-) -> io::Result<Way> {
+) -> io::Result<TransferMode> {
     let name = name.as_ref();
-    if matches!(way, Way::Link | Way::Move) {
+    if matches!(way, TransferMode::Link | TransferMode::Move) {
         match to.link(source, name) {
-            Ok(()) => return Ok(Way::Link),
+            Ok(()) => return Ok(TransferMode::Link),
             Err(error) if may_be_copied(&error, way) => {}
             Err(error) => return Err(error),
         }
@@ -75,22 +75,22 @@ pub fn transfer(
 }
 
 /// Returns `true` if a copy does instead of the other name that a file cannot have.
-fn may_be_copied(error: &io::Error, way: Way) -> bool {
+fn may_be_copied(error: &io::Error, way: TransferMode) -> bool {
     let is = |one: Errno| error.raw_os_error() == Some(one.raw_os_error());
     let elsewhere = [Errno::XDEV, Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS];
-    is(Errno::MLINK) || (way == Way::Move && elsewhere.into_iter().any(is))
+    is(Errno::MLINK) || (way == TransferMode::Move && elsewhere.into_iter().any(is))
 }
 
-fn copy(source: &File, mut target: &File, way: Way) -> io::Result<Way> {
-    let done = if way == Way::Reflink {
+fn copy(source: &File, mut target: &File, way: TransferMode) -> io::Result<TransferMode> {
+    let done = if way == TransferMode::Reflink {
         ioctl_ficlone(target, source)?;
-        Way::Reflink
+        TransferMode::Reflink
     } else {
         let (mut buffer, mut offset) = (vec![0; COPIED_AT_ONCE], 0);
         loop {
             let read = source.read_at(&mut buffer, offset)?;
             let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else {
-                break Way::Copy;
+                break TransferMode::Copy;
             };
             target.write_all(bytes)?;
             offset += read as u64;
@@ -105,7 +105,7 @@ fn copy(source: &File, mut target: &File, way: Way) -> io::Result<Way> {
 ///
 /// # Errors
 /// What the system says: then nobody knows.
-pub fn who_else_writes(file: &File, owner: u32) -> io::Result<Option<String>> {
+pub fn other_writers(file: &File, owner: u32) -> io::Result<Option<String>> {
     let stat = fstat(file)?;
     if stat.st_uid != owner && stat.st_uid != 0 {
         return Ok(Some(format!("it belongs to user {}", stat.st_uid)));

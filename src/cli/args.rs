@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{Way, duration};
+use crate::commands::{TransferMode, duration};
 
 /// A filesystem that is a container registry's storage.
 #[derive(Debug, Parser)]
@@ -154,11 +154,11 @@ pub(super) const ROOT: &str = "docker/registry";
 
 impl TransferArgs {
     /// The way that was asked for, if any was.
-    pub(super) fn way(&self) -> Option<Way> {
+    pub(super) fn way(&self) -> Option<TransferMode> {
         [
-            (self.hardlink, Way::Link),
-            (self.reflink, Way::Reflink),
-            (self.copy, Way::Copy),
+            (self.hardlink, TransferMode::Link),
+            (self.reflink, TransferMode::Reflink),
+            (self.copy, TransferMode::Copy),
         ]
         .into_iter()
         .find_map(|(given, way)| given.then_some(way))

@@ -12,7 +12,7 @@ use crate::adoption;
 use crate::dir::Dir;
 use crate::maintenance::{self, BackupReport, Progress, RestoreReport};
 use crate::printable::printable;
-use crate::registry::{self, FILES, Registry, Way};
+use crate::registry::{self, FILES, Registry, TransferMode};
 
 /// Backs a store up: its index and blobs, and the files that are not of its registry.
 pub(super) fn backup(
@@ -40,7 +40,7 @@ pub(super) fn backup(
 pub fn restore(
     backup: &Path,
     store: &Path,
-    way: Option<Way>,
+    way: Option<TransferMode>,
 ) -> Result<RestoreReport, CommandError> {
     let progress = Progress::default();
     watched(&progress, || {

@@ -12,7 +12,7 @@ use super::{CommandError, Inquiry, InquiryAnswer};
 use crate::adoption::{Exported, Report};
 use crate::dir::Dir;
 use crate::maintenance::{BackupReport, FsckReport, ScrubReport, TrashReport};
-use crate::registry::{Recover, Way};
+use crate::registry::{Recover, TransferMode};
 
 /// What is to be done to a store.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ pub enum Job {
         /// The path below it that holds `v2`.
         root: String,
         /// How blobs come, if that was said.
-        way: Option<Way>,
+        way: Option<TransferMode>,
         /// Whether symbolic links to parts of the tree are followed.
         follow_links: bool,
         /// Whether all blobs are verified.
@@ -63,7 +63,7 @@ pub enum Job {
         /// The path below it that will hold `v2`.
         root: String,
         /// How blobs come, if that was said.
-        way: Option<Way>,
+        way: Option<TransferMode>,
         /// Threads.
         jobs: usize,
     },

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Fault, FsckReport, Progress, Severity};
 use crate::blobs::{
-    Area, Blobs, BlobsError, ImportSource, Local, StoredBlob, Way, who_else_writes,
+    Area, Blobs, BlobsError, ImportSource, LocalBlobs, StoredBlob, TransferMode, other_writers,
 };
 use crate::digest::Digest;
 use crate::dir::{Dir, FilePath};
@@ -190,7 +190,7 @@ pub fn back_up(
     progress: &Progress,
 ) -> Result<BackupReport, Error> {
     progress.begin("blobs");
-    let copies = Local::open(target)?;
+    let copies = LocalBlobs::open(target)?;
     let snapshot = registry.snapshot()?;
     let mut report = BackupReport::default();
     snapshot.blobs(|fact| {
@@ -217,7 +217,7 @@ pub fn back_up(
 /// Copies a blob whose bytes are a file, unless the backup has it.
 fn back_up_blob(
     snapshot: &Snapshot<'_>,
-    copies: &Local,
+    copies: &LocalBlobs,
     digest: &Digest,
     size: u64,
     report: &mut BackupReport,
@@ -247,10 +247,18 @@ fn back_up_blob(
         reading => reading?,
     };
     if let Some(file) = reading.file() {
-        copies.import(Area::Live, digest, ImportSource::File(file, Way::Copy))?;
+        copies.import(
+            Area::Live,
+            digest,
+            ImportSource::File(file, TransferMode::Copy),
+        )?;
     } else {
         let file = memory_file(&reading.read_all()?).map_err(about(Path::new("memory")))?;
-        copies.import(Area::Live, digest, ImportSource::File(&file, Way::Copy))?;
+        copies.import(
+            Area::Live,
+            digest,
+            ImportSource::File(&file, TransferMode::Copy),
+        )?;
     }
     report.new += 1;
     report.new_bytes += size;
@@ -266,7 +274,11 @@ fn memory_file(bytes: &[u8]) -> io::Result<File> {
 }
 
 /// Removes blobs that the newest facts do not name.
-fn prune(copies: &Local, snapshot: &Snapshot<'_>, report: &mut BackupReport) -> Result<(), Error> {
+fn prune(
+    copies: &LocalBlobs,
+    snapshot: &Snapshot<'_>,
+    report: &mut BackupReport,
+) -> Result<(), Error> {
     let mut last = None;
     loop {
         let page = copies.list(Area::Live, last.as_ref(), LISTED_AT_ONCE)?;
@@ -293,7 +305,7 @@ fn prune(copies: &Local, snapshot: &Snapshot<'_>, report: &mut BackupReport) -> 
 pub fn restore(
     backup: &Dir,
     store: &Dir,
-    way: Option<Way>,
+    way: Option<TransferMode>,
     progress: &Progress,
 ) -> Result<RestoreReport, Error> {
     progress.begin("blobs");
@@ -310,7 +322,7 @@ pub fn restore(
             "it is not empty: a backup makes a new store",
         ));
     }
-    let (from, to) = (Local::open(backup)?, Local::open(store)?);
+    let (from, to) = (LocalBlobs::open(backup)?, LocalBlobs::open(store)?);
     let (mut last, mut done) = (None, RestoreReport::default());
     loop {
         let page = from.list(Area::Live, last.as_ref(), LISTED_AT_ONCE)?;
@@ -321,7 +333,8 @@ pub fn restore(
             let content = from.open(Area::Live, &digest)?;
             let file = content.file().ok_or(BlobsError::Missing(digest))?;
             let way = way.map_or_else(|| cheapest(&to, file), Ok)?;
-            if to.import(Area::Live, &digest, ImportSource::File(file, way))? == Way::Copy {
+            if to.import(Area::Live, &digest, ImportSource::File(file, way))? == TransferMode::Copy
+            {
                 done.copied += 1;
                 done.copied_bytes += len;
             }
@@ -336,18 +349,17 @@ pub fn restore(
 }
 
 /// The cheapest way in which a file becomes a blob that nobody else can write.
-fn cheapest(blobs: &Local, file: &File) -> Result<Way, Error> {
+fn cheapest(blobs: &LocalBlobs, file: &File) -> Result<TransferMode, Error> {
     let shareable = blobs.filesystem().shareable(file)?;
     let others = || {
-        who_else_writes(file, blobs.filesystem().owner()?)
-            .map_err(about(Path::new("a blob's file")))
+        other_writers(file, blobs.filesystem().owner()?).map_err(about(Path::new("a blob's file")))
     };
     Ok(if shareable.by_reference {
-        Way::Reflink
+        TransferMode::Reflink
     } else if shareable.by_link && others()?.is_none() {
-        Way::Link
+        TransferMode::Link
     } else {
-        Way::Copy
+        TransferMode::Copy
     })
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use rustix::fs::{Advice, fadvise};
 
-use crate::blobs::{Area, BLOB_MODE, BlobsError, Content};
+use crate::blobs::{Area, BLOB_MODE, BlobsError, StoredBytes};
 use crate::digest::Digest;
 use crate::registry::{Error, Registry};
 
@@ -76,7 +76,7 @@ impl OnDisk {
 }
 
 /// Returns the digest that bytes have, by the algorithm of `like`.
-pub(super) fn hash(content: &dyn Content, like: &Digest) -> Result<Digest, BlobsError> {
+pub(super) fn hash(content: &dyn StoredBytes, like: &Digest) -> Result<Digest, BlobsError> {
     let mut offset = 0;
     Digest::of_parts(like.algorithm(), |buffer| {
         let read = content.read_at(offset, buffer)?;
@@ -85,7 +85,7 @@ pub(super) fn hash(content: &dyn Content, like: &Digest) -> Result<Digest, Blobs
     })
 }
 
-fn drop_cache(content: &dyn Content) {
+fn drop_cache(content: &dyn StoredBytes) {
     if let Some(file) = content.file() {
         let _unsupported = fadvise(file, 0, None, Advice::DontNeed);
     }

@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 
 use super::ownership::enable_ownership;
 use super::references::{record_manifest, record_references, references, stored_manifest};
-use super::{Error, Fact, INLINE_BYTES_MAX, Owner, Ownership, Registry, Value, Way};
+use super::{Error, Fact, INLINE_BYTES_MAX, Owner, Ownership, Registry, TransferMode, Value};
 use crate::blobs::{Area, BlobsError, ImportSource, claim};
 use crate::digest::Digest;
 use crate::dir::Dir;
@@ -162,9 +162,9 @@ impl Adopter<'_> {
         &mut self,
         found: Found,
         digest: &Digest,
-        way: Way,
+        way: TransferMode,
         verify: bool,
-    ) -> Result<(Adopted, Option<Way>), Error> {
+    ) -> Result<(Adopted, Option<TransferMode>), Error> {
         if let Some(size) = known(self.registry, digest)? {
             return Ok((Adopted::Known(size), None));
         }
@@ -200,7 +200,7 @@ impl Adopter<'_> {
             ImportSource::File(&found.file, way),
         )?;
         drop(held);
-        if way == Way::Move {
+        if way == TransferMode::Move {
             // The name elsewhere goes when the fact is durable, and not before.
             self.moved.push(Moved {
                 digest,
@@ -304,7 +304,7 @@ impl Adopter<'_> {
         pending.retain(|one| !one.file().is_some_and(gone));
         // One at a time: what nobody else changes meanwhile need not be looked at twice.
         let turn = self.registry.adopting.lock();
-        let nothing_goes = self.registry.needs.read();
+        let nothing_goes = self.registry.reference_lock.read();
         self.new += self.registry.index.transact(|facts| {
             let mut new = 0;
             for one in &pending {

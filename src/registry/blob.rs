@@ -92,7 +92,7 @@ impl LockedBlob<'_> {
     /// Records that the blob is not stored, and waits until that is durable; the caller may
     /// remove the bytes then.
     pub(crate) fn forget(&self) -> Result<(), Error> {
-        self.withdraw(self.registry.needs.write())
+        self.withdraw(self.registry.reference_lock.write())
     }
 
     /// Moves the bytes of the blob into the trash.
@@ -130,7 +130,7 @@ impl LockedBlob<'_> {
                 self.checkpoint()?;
             }
         }
-        let no_new_references = registry.needs.write();
+        let no_new_references = registry.reference_lock.write();
         if needed_by.is_none() && self.needed_by()?.is_some() {
             return Ok(false);
         }

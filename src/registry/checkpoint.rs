@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn a_crash_undoes_no_publication_settled_or_not() {
         let facts = Arc::new(index::MemoryStore::default());
-        let bytes = Arc::new(blobs::Memory::default());
+        let bytes = Arc::new(blobs::MemoryBlobs::default());
         let open = || Registry::new(facts.clone(), bytes.clone(), Policy::default()).unwrap();
         let mut published = Vec::new();
         for round in 0..3 {
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn a_row_that_cannot_be_read_keeps_nobody_from_opening_and_costs_no_bytes() {
         let facts = Arc::new(index::MemoryStore::default());
-        let bytes = Arc::new(blobs::Memory::default());
+        let bytes = Arc::new(blobs::MemoryBlobs::default());
         let open = || Registry::new(facts.clone(), bytes.clone(), Policy::default()).unwrap();
         let change = |change| {
             let changes = vec![change];

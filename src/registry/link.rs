@@ -65,7 +65,7 @@ impl Links<'_> {
         target: &Digest,
         manifest: Option<&ManifestSummary>,
     ) -> Result<(), Error> {
-        let _nothing_goes = self.0.needs.read();
+        let _nothing_goes = self.0.reference_lock.read();
         self.0.index.transact(|facts| {
             let id = repository(facts, name)?.id;
             facts.link(id, set, digest)?.ok_or(Error::Missing)?;

@@ -7,17 +7,17 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Error, Registry, Staging, Sync, Uploads};
+use super::{Error, Registry, StagedUpload, Sync, Uploads};
 use crate::blobs::Draft;
 
 /// Most bytes that are kept: as many more would make the journal as slow as a file.
-pub(super) const KEPT_BYTES_MAX: u64 = 64 << 10;
+pub(super) const LOGGED_BYTES_MAX: u64 = 64 << 10;
 
 impl Uploads<'_> {
     /// Makes an upload's bytes durable, or has the next [`Registry::sync`] do so.
-    pub fn sync(self, staging: &Staging) -> Result<(), Error> {
+    pub fn sync(self, staging: &StagedUpload) -> Result<(), Error> {
         let draft = staging.draft();
-        if self.0.keep(draft.as_ref())? {
+        if self.0.log(draft.as_ref())? {
             return Ok(());
         }
         draft.sync()?;
@@ -35,12 +35,12 @@ impl Uploads<'_> {
 impl Registry {
     /// Keeps a draft's bytes with the facts, if they are few and somebody waits for facts;
     /// whether they are kept.
-    pub(super) fn keep(&self, draft: &dyn Draft) -> Result<bool, Error> {
+    pub(super) fn log(&self, draft: &dyn Draft) -> Result<bool, Error> {
         if self.policy.sync != Sync::Always || self.checkpoints.failed.load(Ordering::Relaxed) {
             return Ok(false);
         }
         let mut done = Ok(());
-        let kept = draft.keep(KEPT_BYTES_MAX, &mut |bytes| {
+        let logged = draft.log(LOGGED_BYTES_MAX, &mut |bytes| {
             let turn = self.checkpoints.generation.fetch_add(1, Ordering::Relaxed);
             done = self.index.transact(|facts| {
                 facts.put_logged_bytes(draft.id(), turn, bytes);
@@ -49,7 +49,7 @@ impl Registry {
             self.add_pending(1);
             done.is_ok()
         })?;
-        done.map(|()| kept)
+        done.map(|()| logged)
     }
 }
 
@@ -70,7 +70,7 @@ mod tests {
     use crate::{blobs, index};
 
     /// A registry of which facts and bytes can crash.
-    struct Crashing(Arc<index::MemoryStore>, Arc<blobs::Memory>);
+    struct Crashing(Arc<index::MemoryStore>, Arc<blobs::MemoryBlobs>);
 
     impl Crashing {
         fn open(&self) -> Registry {
@@ -88,7 +88,7 @@ mod tests {
 
     /// A registry whose facts can crash, and whose bytes are files.
     fn in_files(facts: &Arc<index::MemoryStore>, directory: &Path) -> Registry {
-        let bytes = Arc::new(blobs::Local::open(&Dir::open(directory).unwrap()).unwrap());
+        let bytes = Arc::new(blobs::LocalBlobs::open(&Dir::open(directory).unwrap()).unwrap());
         Registry::new(facts.clone(), bytes, Policy::default()).unwrap()
     }
 
@@ -97,7 +97,7 @@ mod tests {
         ("team/app".parse().unwrap(), id)
     }
 
-    fn begin(registry: &Registry, (name, id): &(RepositoryName, UploadId)) -> Staging {
+    fn begin(registry: &Registry, (name, id): &(RepositoryName, UploadId)) -> StagedUpload {
         for namespace in ["team", "team/app"] {
             let namespace = Node::Namespace(namespace.parse().unwrap());
             let _there = registry.directories().make(&namespace);
@@ -122,7 +122,7 @@ mod tests {
         let mut registry = crashing.open();
         let upload = upload();
         let few = vec![7; 20_000];
-        let many = vec![8; usize::try_from(KEPT_BYTES_MAX).unwrap() + 1];
+        let many = vec![8; usize::try_from(LOGGED_BYTES_MAX).unwrap() + 1];
         let staging = begin(&registry, &upload);
         for (bytes, kept) in [(&few, 1), (&many, 0), (&few, 1), (&Vec::new(), 1)] {
             let staging = registry.uploads().data(&upload.0, &upload.1).unwrap();
@@ -317,7 +317,7 @@ mod tests {
             std::fs::write(&file, &layer).unwrap();
             let registry = in_files(&facts, directory.path());
             let mut adopter = Adopter::new(&registry);
-            let way = crate::blobs::Way::Move;
+            let way = crate::blobs::TransferMode::Move;
             let top = Dir::open(directory.path()).unwrap();
             let found = Found::open(&top, "data".as_ref()).unwrap();
             adopter.blob(found, &digest, way, false).unwrap();

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::{Error, Policy, Registry};
-use crate::blobs::{Local, Unwritten};
+use crate::blobs::{LocalBlobs, ReadOnlyBlobs};
 use crate::dir::Dir;
 use crate::index::{
     INDEX_FILE, IndexError, Recover, check_embedded, open_embedded, open_embedded_read_only,
@@ -81,7 +81,7 @@ pub(super) fn open_unwritten(
     recover: Recover,
 ) -> Result<Registry, Error> {
     let (facts, damage) = open_embedded_read_only(store, recover).map_err(IndexError::from)?;
-    let blobs = Unwritten::open(store)?;
+    let blobs = ReadOnlyBlobs::open(store)?;
     let registry = Registry::new(facts, Arc::new(blobs), policy)?;
     *registry.damage.lock() = damage;
     Ok(registry)
@@ -101,7 +101,7 @@ pub(super) fn open(store: &Dir, policy: Policy, recover: Recover) -> Result<Regi
     state(store)?;
     let facts = open_embedded(store, recover).map_err(IndexError::from)?;
     let damage = facts.damage().cloned();
-    let blobs = Local::open(store)?;
+    let blobs = LocalBlobs::open(store)?;
     let registry = Registry::new(Arc::new(facts), Arc::new(blobs), policy)?;
     *registry.damage.lock() = damage;
     Ok(registry)

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::directory::{mark, repository, upload};
 use super::link::link;
 use super::references::index_references;
-use super::{Error, Registry, Staging, now};
+use super::{Error, Registry, StagedUpload, now};
 use crate::blobs::{Area, BlobsError, Draft, Published, Survives, Vouched};
 use crate::digest::{Algorithm, Digest};
 use crate::index::{RepositoryDirectories, Transaction, Upload};
@@ -27,7 +27,7 @@ pub enum Bytes<'a> {
     /// In memory.
     Held(&'a [u8]),
     /// In staging.
-    Staged(&'a Staging),
+    Staged(&'a StagedUpload),
 }
 
 impl Bytes<'_> {
@@ -68,7 +68,7 @@ enum Ready {
         published: Published,
         draft: Arc<dyn Draft>,
         /// What discards the draft once this is dropped, unless the caller does.
-        _discards: Option<Staging>,
+        _discards: Option<StagedUpload>,
     },
     /// They and the fact are there.
     Known,
@@ -131,7 +131,7 @@ impl Registry {
             for (bytes, digest) in parts {
                 ready.push((*digest, self.make_ready(bytes, digest)?));
             }
-            let _nothing_goes = self.needs.read();
+            let _nothing_goes = self.reference_lock.read();
             self.index.transact(|facts| {
                 for (digest, bytes) in &ready {
                     match bytes {
@@ -206,12 +206,12 @@ impl Registry {
     fn move_in(
         &self,
         draft: &Arc<dyn Draft>,
-        staging: Option<Staging>,
+        staging: Option<StagedUpload>,
         digest: &Digest,
         known: bool,
     ) -> Result<Ready, Error> {
-        let kept = self.keep(draft.as_ref())?;
-        let published = draft.publish(digest, Vouched { kept, known })?;
+        let logged = self.log(draft.as_ref())?;
+        let published = draft.publish(digest, Vouched { logged, known })?;
         // One that is known may have lost its file, which this has brought back.
         if known && published.survives == Survives::ByDigest {
             return Ok(Ready::Known);

@@ -13,7 +13,7 @@ use crate::digest::Digest;
 use crate::index::{Index, LoggedBytes};
 
 /// The rows of the index that say what a crash may have undone.
-struct Rows {
+struct RecoveryRows {
     publications: Vec<(Digest, u64)>,
     logged: BTreeMap<u64, Vec<u8>>,
     /// The staging numbers of all uploads that have data.
@@ -22,7 +22,7 @@ struct Rows {
     complete: bool,
 }
 
-impl Rows {
+impl RecoveryRows {
     fn read(index: &Index) -> Result<Self, Error> {
         let publications = index.pending_publications()?;
         let logged = index.logged_bytes()?;
@@ -87,7 +87,7 @@ impl Rows {
 /// Those of the index and the filesystem. A blob that cannot be recovered is no error here:
 /// reading it reports that, and so does fsck.
 pub(super) fn recover(index: &Index, blobs: &dyn Blobs) -> Result<usize, Error> {
-    let rows = Rows::read(index)?;
+    let rows = RecoveryRows::read(index)?;
     if !rows.complete {
         log::error!("nothing is removed from staging: repair the store with regfs fsck");
     }

@@ -4,7 +4,7 @@
 //! of facts too. New bytes are therefore refused while there still is some space.
 
 use super::{Error, Registry};
-use crate::blobs::{Area, Space, StoredBlob};
+use crate::blobs::{Area, DiskSpace, StoredBlob};
 
 /// Most that is kept in reserve, in bytes.
 const RESERVE_MAX: u64 = 64 << 20;
@@ -29,9 +29,9 @@ impl Registry {
 
 impl Room<'_> {
     /// The space of the store; what is in reserve is not available.
-    pub fn space(self) -> Result<Space, Error> {
+    pub fn space(self) -> Result<DiskSpace, Error> {
         let space = self.0.blobs.filesystem().space()?;
-        Ok(Space {
+        Ok(DiskSpace {
             available: space.available.saturating_sub(reserve(space.total)),
             ..space
         })

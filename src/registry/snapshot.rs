@@ -5,7 +5,7 @@
 use std::time::SystemTime;
 
 use super::ownership::owned;
-use super::{Error, Fact, Owner, Ownership, Reading, Registry, Value};
+use super::{Error, Fact, OpenBlob, Owner, Ownership, Registry, Value};
 use crate::blobs::Area;
 use crate::digest::{Algorithm, Digest};
 use crate::index::Index;
@@ -243,7 +243,7 @@ impl Snapshot<'_> {
     }
 
     /// A blob of that moment, open for reading.
-    pub fn open(&self, digest: &Digest) -> Result<Reading, Error> {
+    pub fn open(&self, digest: &Digest) -> Result<OpenBlob, Error> {
         self.registry.read_as_of(&self.index, digest)
     }
 
@@ -252,7 +252,7 @@ impl Snapshot<'_> {
         &self,
         name: &RepositoryName,
         upload: &UploadId,
-    ) -> Result<super::Staging, Error> {
+    ) -> Result<super::StagedUpload, Error> {
         self.registry.uploads().data(name, upload)
     }
 }

@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 
 use super::verified::Verified;
 use super::{Error, Registry, now};
-pub use crate::blobs::Lent;
-use crate::blobs::{Area, Blobs, BlobsError, Content, Draft, DraftState, read_held};
+pub use crate::blobs::SharedFile;
+use crate::blobs::{Area, Blobs, BlobsError, Draft, DraftState, StoredBytes, read_held};
 use crate::digest::{Algorithm, Digest};
 use crate::index::Index;
 
@@ -20,21 +20,21 @@ use crate::index::Index;
 const COPIED_AT_ONCE: usize = 1 << 20;
 
 /// Bytes on their way in. Dropped without publication, they are gone.
-pub struct Staging {
+pub struct StagedUpload {
     draft: Arc<dyn Draft>,
     /// Where to discard what was not published; nothing for an upload, which outlives us.
     discard: Option<Arc<dyn Blobs>>,
 }
 
-impl std::fmt::Debug for Staging {
+impl std::fmt::Debug for StagedUpload {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Staging")
+        f.debug_struct("StagedUpload")
             .field("id", &self.draft.id())
             .finish_non_exhaustive()
     }
 }
 
-impl Staging {
+impl StagedUpload {
     /// An upload's bytes, which stay until the upload is removed.
     pub(super) fn lasting(draft: Arc<dyn Draft>) -> Self {
         Self {
@@ -47,7 +47,7 @@ impl Staging {
     ///
     /// # Errors
     /// The failure of a read or write.
-    pub fn copy_from(&self, blob: &Reading) -> Result<(), Error> {
+    pub fn copy_from(&self, blob: &OpenBlob) -> Result<(), Error> {
         self.fill(|offset, buffer| blob.read_at(offset, buffer))
     }
 
@@ -94,8 +94,8 @@ impl Staging {
     }
 
     /// The file itself, for others to read and write it without us, where there is one.
-    pub fn lend(&self) -> Option<Lent> {
-        self.draft.lend()
+    pub fn share(&self) -> Option<SharedFile> {
+        self.draft.share()
     }
 
     /// The file that holds the bytes, where there is one.
@@ -135,7 +135,7 @@ impl Staging {
     }
 }
 
-impl Drop for Staging {
+impl Drop for StagedUpload {
     fn drop(&mut self) {
         if let Some(blobs) = &self.discard {
             discard(blobs.as_ref(), self.draft.id());
@@ -178,11 +178,11 @@ impl Parked {
     }
 
     /// Opens them again, in place of this.
-    pub fn resume(&mut self) -> Result<Staging, Error> {
+    pub fn resume(&mut self) -> Result<StagedUpload, Error> {
         let blobs = self.discard.as_ref().ok_or(Error::Missing)?;
         let draft = blobs.draft(self.number, DraftState::Existing)?;
         let discard = self.discard.take();
-        Ok(Staging { draft, discard })
+        Ok(StagedUpload { draft, discard })
     }
 }
 
@@ -196,27 +196,27 @@ impl Drop for Parked {
 
 /// A blob's bytes.
 #[derive(Clone)]
-pub struct Reading(Source);
+pub struct OpenBlob(Source);
 
 #[derive(Clone)]
 enum Source {
     /// Among the blobs.
-    Content(Arc<dyn Content>),
+    File(Arc<dyn StoredBytes>),
     /// In the index.
     Inline(Arc<[u8]>),
 }
 
-impl std::fmt::Debug for Reading {
+impl std::fmt::Debug for OpenBlob {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Reading").field(&self.len()).finish()
+        f.debug_tuple("OpenBlob").field(&self.len()).finish()
     }
 }
 
-impl Reading {
+impl OpenBlob {
     /// Bytes from `offset` on, fewer at the end.
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
         Ok(match &self.0 {
-            Source::Content(content) => content.read_at(offset, buffer)?,
+            Source::File(content) => content.read_at(offset, buffer)?,
             Source::Inline(bytes) => read_held(bytes, offset, buffer),
         })
     }
@@ -224,7 +224,7 @@ impl Reading {
     /// Bytes in all.
     pub fn len(&self) -> u64 {
         match &self.0 {
-            Source::Content(content) => content.len(),
+            Source::File(content) => content.len(),
             Source::Inline(bytes) => bytes.len() as u64,
         }
     }
@@ -248,7 +248,7 @@ impl Reading {
     /// The file that holds the bytes, where there is one.
     pub fn file(&self) -> Option<&File> {
         match &self.0 {
-            Source::Content(content) => content.file(),
+            Source::File(content) => content.file(),
             Source::Inline(_) => None,
         }
     }
@@ -280,19 +280,19 @@ impl InlineOpen {
 
 impl Registry {
     /// A place for bytes whose use is not decided yet.
-    pub fn stage(&self) -> Result<Staging, Error> {
+    pub fn stage(&self) -> Result<StagedUpload, Error> {
         self.room().require()?;
         let draft = self
             .blobs
             .draft(self.index.allocate_staging()?, DraftState::New)?;
-        Ok(Staging {
+        Ok(StagedUpload {
             draft,
             discard: Some(Arc::clone(&self.blobs)),
         })
     }
 
     /// A blob's bytes, which stay readable through this even after the blob's removal.
-    pub fn read_blob(&self, digest: &Digest) -> Result<Reading, Error> {
+    pub fn read_blob(&self, digest: &Digest) -> Result<OpenBlob, Error> {
         let read = read_in(&self.index, &self.verified, digest, |digest| {
             self.blobs.open(Area::Live, digest)
         });
@@ -303,14 +303,14 @@ impl Registry {
         })?;
         Ok(match read.0 {
             Source::Inline(bytes) => {
-                Reading(Source::Inline(self.inline_open.share(digest, &bytes)))
+                OpenBlob(Source::Inline(self.inline_open.share(digest, &bytes)))
             }
-            Source::Content(_) => read,
+            Source::File(_) => read,
         })
     }
 
     /// The bytes that a blob had at a moment that is held.
-    pub(super) fn read_as_of(&self, index: &Index, digest: &Digest) -> Result<Reading, Error> {
+    pub(super) fn read_as_of(&self, index: &Index, digest: &Digest) -> Result<OpenBlob, Error> {
         let open = |digest: &Digest| match self.blobs.open(Area::Live, digest) {
             Err(BlobsError::Missing(_)) => self.blobs.open(Area::Trash, digest),
             opened => opened,
@@ -348,8 +348,8 @@ fn read_in(
     index: &Index,
     verified: &Verified,
     digest: &Digest,
-    open: impl FnOnce(&Digest) -> Result<Arc<dyn Content>, BlobsError>,
-) -> Result<Reading, Error> {
+    open: impl FnOnce(&Digest) -> Result<Arc<dyn StoredBytes>, BlobsError>,
+) -> Result<OpenBlob, Error> {
     let mut view = index.view();
     let blob = view.blob(digest)?.filter(|blob| blob.present);
     let blob = blob.ok_or(Error::Missing)?;
@@ -360,9 +360,9 @@ fn read_in(
         let bytes = view.inline(digest)?.unwrap_or_default();
         Source::Inline(bytes.into())
     } else {
-        Source::Content(open(digest)?)
+        Source::File(open(digest)?)
     };
-    let reading = Reading(source);
+    let reading = OpenBlob(source);
     if reading.len() != blob.size {
         return Err(Error::Damaged {
             digest: *digest,

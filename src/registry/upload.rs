@@ -9,7 +9,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::directory::{forget, repository, set_started, started, upload};
-use super::{Bytes, Error, Registry, Staging, now};
+use super::{Bytes, Error, Registry, StagedUpload, now};
 use crate::blobs::{BlobsError, Draft, DraftState};
 use crate::digest::Algorithm;
 use crate::index::{Transaction, Upload};
@@ -24,9 +24,9 @@ const OPEN_MAX: usize = 256;
 /// Uploads that are kept open: a registry closes and opens the file for every request, and the
 /// hash of what came before should outlive that.
 #[derive(Default)]
-pub(super) struct Open(Mutex<HashMap<u64, Arc<dyn Draft>>>);
+pub(super) struct OpenUploads(Mutex<HashMap<u64, Arc<dyn Draft>>>);
 
-impl Open {
+impl OpenUploads {
     fn keep(&self, draft: &Arc<dyn Draft>) {
         let mut drafts = self.0.lock();
         if drafts.len() >= OPEN_MAX {
@@ -69,7 +69,7 @@ impl Registry {
 
 impl Uploads<'_> {
     /// An upload's bytes.
-    pub fn data(self, name: &RepositoryName, id: &UploadId) -> Result<Staging, Error> {
+    pub fn data(self, name: &RepositoryName, id: &UploadId) -> Result<StagedUpload, Error> {
         let record = self.0.queries().upload(name, id)?;
         if !record.has_data {
             return Err(Error::Missing);
@@ -79,7 +79,7 @@ impl Uploads<'_> {
             draft => draft?,
         };
         self.0.open_uploads.keep(&draft);
-        Ok(Staging::lasting(draft))
+        Ok(StagedUpload::lasting(draft))
     }
 
     /// Whether an upload's bytes are open already.
@@ -89,7 +89,7 @@ impl Uploads<'_> {
     }
 
     /// An upload's bytes, none yet; or those that are there.
-    pub fn create_data(self, name: &RepositoryName, id: &UploadId) -> Result<Staging, Error> {
+    pub fn create_data(self, name: &RepositoryName, id: &UploadId) -> Result<StagedUpload, Error> {
         match self.data(name, id) {
             Err(Error::Missing) => {}
             found => return found,
@@ -107,7 +107,7 @@ impl Uploads<'_> {
         match created {
             Ok(record) if record.staging == staging => {
                 self.0.open_uploads.keep(&draft);
-                Ok(Staging::lasting(draft))
+                Ok(StagedUpload::lasting(draft))
             }
             other => {
                 self.0.blobs.discard(staging)?;

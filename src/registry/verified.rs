@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_small_blob_that_rotted_in_the_index_is_never_served_but_told_and_mended_by_a_push() {
-        let bytes = Arc::new(blobs::Memory::default());
+        let bytes = Arc::new(blobs::MemoryBlobs::default());
         let facts = Arc::new(index::MemoryStore::default());
         let open = || Registry::new(facts.clone(), bytes.clone(), Policy::default()).unwrap();
         let digest = Digest::of(Algorithm::Sha256, b"small");

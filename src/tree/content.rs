@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::TreeError;
-use crate::registry::{Bytes, Parked, Registry, Staging, read_held};
+use crate::registry::{Bytes, Parked, Registry, StagedUpload, read_held};
 
 /// Bytes of a file that are in memory at most.
 const HELD_MAX: usize = 64 << 10;
@@ -34,7 +34,7 @@ pub(super) enum Content {
     /// Links, manifests, notes, and what else is small: a crash drops it anyway.
     Small(Held),
     /// What is not: among the staged bytes.
-    Large(Staging),
+    Large(StagedUpload),
     /// The same of a file that nobody has open.
     Parked(Idle),
 }

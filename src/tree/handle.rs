@@ -10,7 +10,7 @@ use super::own::OwnFile;
 use super::{Attributes, Change, Place, Tree, TreeError, Writer, node, number, plain};
 use crate::digest::Digest;
 use crate::layout::Node;
-use crate::registry::{Lent, Reading, Staging, read_held};
+use crate::registry::{OpenBlob, SharedFile, StagedUpload, read_held};
 
 mod length;
 
@@ -40,9 +40,9 @@ pub enum Caching {
 #[derive(Debug)]
 pub enum Direct {
     /// A blob's, for reading.
-    Blob(Reading),
+    Blob(OpenBlob),
     /// An upload's.
-    Upload(Lent),
+    Upload(SharedFile),
 }
 
 impl Direct {
@@ -70,11 +70,11 @@ pub(super) enum Open {
     /// is what is there: the kernel keeps it for others, who open it later.
     Shown(Node, Vec<u8>, Attributes),
     /// A blob.
-    Blob(Reading, Attributes),
+    Blob(OpenBlob, Attributes),
     /// A file being written, and the file of the layout that it was opened as, if it was one.
     Draft(Arc<Draft>, Option<Place>),
     /// An upload's bytes.
-    Upload(Staging, Attributes),
+    Upload(StagedUpload, Attributes),
     /// A plain file.
     Plain(File),
 }
@@ -318,7 +318,7 @@ impl Tree {
             Open::Blob(reading, _) if reading.file().is_some() => {
                 Some(Direct::Blob(reading.clone()))
             }
-            Open::Upload(staging, _) => staging.lend().map(Direct::Upload),
+            Open::Upload(staging, _) => staging.share().map(Direct::Upload),
             Open::Own(..)
             | Open::Shown(..)
             | Open::Blob(..)

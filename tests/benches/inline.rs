@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use regfs::blobs::{Area, Blobs, DraftState, Local, Vouched};
+use regfs::blobs::{Area, Blobs, DraftState, LocalBlobs, Vouched};
 use regfs::digest::{Algorithm, Digest};
 use regfs::dir::Dir;
 use regfs::index::{Index, Recover, open_embedded};
@@ -56,7 +56,7 @@ fn one(store: &Path, size: usize, blobs: u32) -> Result<(), Failed> {
     std::fs::create_dir_all(store)?;
     let dir = Dir::open(store)?;
     let index = Index::new(Arc::new(open_embedded(&dir, Recover::Refuse)?));
-    let files = Local::open(&dir)?;
+    let files = LocalBlobs::open(&dir)?;
     let (mut inline, mut as_file, mut read_inline, mut read_file) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     // In turn, so that neither has the quieter disk.

@@ -264,10 +264,10 @@ pub(crate) fn check(registry: &Registry, done: &Acknowledged, maybe_removed: &Di
 }
 
 /// Runs a life in which `arm` makes the n-th write fail; whether any did.
-fn fail(arm: impl Fn(&index::MemoryStore, &blobs::Memory, u64), n: u64) -> bool {
+fn fail(arm: impl Fn(&index::MemoryStore, &blobs::MemoryBlobs, u64), n: u64) -> bool {
     let (store, bytes) = (
         Arc::new(index::MemoryStore::default()),
-        Arc::new(blobs::Memory::default()),
+        Arc::new(blobs::MemoryBlobs::default()),
     );
     let open = || {
         let store: Arc<dyn Store> = Arc::clone(&store) as _;

@@ -17,7 +17,7 @@ use super::table::{STOCK, bytes, filled, table};
 /// Facts and bytes that outlive the registries over them.
 struct Machine {
     facts: Arc<index::MemoryStore>,
-    bytes: Arc<blobs::Memory>,
+    bytes: Arc<blobs::MemoryBlobs>,
 }
 
 /// How a process ends.

@@ -84,7 +84,7 @@ fn path_of(file: &str, up: usize) -> String {
 /// The tree under test, over stores that outlive it.
 struct Mount {
     store: Arc<index::MemoryStore>,
-    bytes: Arc<blobs::Memory>,
+    bytes: Arc<blobs::MemoryBlobs>,
     plain: tempfile::TempDir,
     tree: Option<Tree>,
 }

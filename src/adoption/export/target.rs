@@ -12,7 +12,7 @@ use crate::adoption::{AdoptionError, about};
 use crate::dir::Dir;
 use crate::layout::Node;
 use crate::printable::printable;
-use crate::registry::{INLINE_BYTES_MAX, Snapshot, Value, Way, transfer};
+use crate::registry::{INLINE_BYTES_MAX, Snapshot, TransferMode, Value, transfer};
 
 /// The name under which it is tried whether files can be copied by reference.
 const TRIED: &str = ".regfs-tried";
@@ -43,7 +43,7 @@ pub(super) fn prepare(target: &Path) -> Result<(Dir, Private), AdoptionError> {
 
 /// The way in which blobs become the tree's own: by reference if the filesystem can, or else by
 /// a copy for which there must be room.
-pub(super) fn own(moment: &Snapshot<'_>, target: &Dir) -> Result<Way, AdoptionError> {
+pub(super) fn own(moment: &Snapshot<'_>, target: &Dir) -> Result<TransferMode, AdoptionError> {
     let (mut needed, mut first) = (0, None);
     moment.blobs(|fact| {
         if let (Node::BlobData(digest), Value::Blob { size, .. }) = fact
@@ -55,16 +55,16 @@ pub(super) fn own(moment: &Snapshot<'_>, target: &Dir) -> Result<Way, AdoptionEr
         Ok::<_, AdoptionError>(())
     })?;
     let Some(first) = first else {
-        return Ok(Way::Copy);
+        return Ok(TransferMode::Copy);
     };
     if let Ok(reading) = moment.open(&first)
         && let Some(file) = reading.file()
-        && transfer(file, target, TRIED, Way::Reflink, FILE).is_ok()
+        && transfer(file, target, TRIED, TransferMode::Reflink, FILE).is_ok()
     {
         target
             .remove_file(TRIED)
             .map_err(about(&target.shown(TRIED)))?;
-        return Ok(Way::Reflink);
+        return Ok(TransferMode::Reflink);
     }
     let space = rustix::fs::fstatvfs(target);
     let space = space.map_err(|error| about(target.path())(error.into()))?;
@@ -77,7 +77,7 @@ pub(super) fn own(moment: &Snapshot<'_>, target: &Dir) -> Result<Way, AdoptionEr
         "{needed} bytes of blobs are copied to {}, which shares none with the store by reference",
         printable(target.path())
     );
-    Ok(Way::Copy)
+    Ok(TransferMode::Copy)
 }
 
 /// Opens a directory beneath another, and makes those that lead to it.

@@ -18,7 +18,7 @@ use crate::digest::{Algorithm, Digest};
 use crate::layout::Node;
 use crate::name::{LinkSet, RepositoryName, Tag};
 use crate::printable::printable;
-use crate::registry::{Adopted, Found, INLINE_BYTES_MAX, NOTE_BYTES_MAX, Value, Way};
+use crate::registry::{Adopted, Found, INLINE_BYTES_MAX, NOTE_BYTES_MAX, TransferMode, Value};
 
 impl Reader<'_> {
     /// Counts what a directory stands for.
@@ -130,7 +130,9 @@ impl Reader<'_> {
         let way = match sharing.way(found.file())? {
             Ok(way) => way,
             // It comes into the index, or is there.
-            Err(_) if size <= INLINE_BYTES_MAX as u64 || self.has_blob(digest)? => Way::Copy,
+            Err(_) if size <= INLINE_BYTES_MAX as u64 || self.has_blob(digest)? => {
+                TransferMode::Copy
+            }
             Err(why) => {
                 let path = printable(at.path.join(name));
                 return Err(AdoptionError::Changed { path, why });
@@ -142,7 +144,11 @@ impl Reader<'_> {
         };
         let (outcome, taken) = adopter.blob(found, digest, way, verify)?;
         if let Some(taken) = taken {
-            let shown = if way == Way::Move { way } else { taken };
+            let shown = if way == TransferMode::Move {
+                way
+            } else {
+                taken
+            };
             tally.came(shown, size);
         }
         match outcome {

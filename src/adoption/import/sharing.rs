@@ -9,20 +9,23 @@ use std::path::Path;
 use parking_lot::Mutex;
 
 use crate::adoption::{AdoptionError, about};
-use crate::registry::{Error, Registry, Shareable, Way, who_else_writes};
+use crate::registry::{Error, Registry, Shareable, TransferMode, other_writers};
 
 /// What decides in which way files come.
 pub(super) struct Sharing<'a> {
     registry: &'a Registry,
     /// The way that was asked for, if any was.
-    wanted: Option<Way>,
+    wanted: Option<TransferMode>,
     owner: u32,
     /// What works for files of a filesystem and of a user, since policy looks at both.
     tried: Mutex<HashMap<(u64, u32), Shareable>>,
 }
 
 impl<'a> Sharing<'a> {
-    pub(super) fn of(registry: &'a Registry, wanted: Option<Way>) -> Result<Self, AdoptionError> {
+    pub(super) fn of(
+        registry: &'a Registry,
+        wanted: Option<TransferMode>,
+    ) -> Result<Self, AdoptionError> {
         Ok(Self {
             registry,
             wanted,
@@ -33,7 +36,7 @@ impl<'a> Sharing<'a> {
 
     /// Returns `true` if the way that was asked for works for every file.
     pub(super) fn always_works(&self) -> bool {
-        matches!(self.wanted, Some(Way::Copy | Way::Move))
+        matches!(self.wanted, Some(TransferMode::Copy | TransferMode::Move))
     }
 
     /// The user to whom the store belongs.
@@ -42,8 +45,8 @@ impl<'a> Sharing<'a> {
     }
 
     /// The way in which an open file comes; or why it comes in none, in words.
-    pub(super) fn way(&self, file: &File) -> Result<Result<Way, String>, AdoptionError> {
-        if let Some(way @ (Way::Copy | Way::Move)) = self.wanted {
+    pub(super) fn way(&self, file: &File) -> Result<Result<TransferMode, String>, AdoptionError> {
+        if let Some(way @ (TransferMode::Copy | TransferMode::Move)) = self.wanted {
             return Ok(Ok(way));
         }
         let Shareable {
@@ -51,11 +54,11 @@ impl<'a> Sharing<'a> {
             by_link,
         } = self.shareable(file)?;
         Ok(match self.wanted {
-            Some(Way::Link) if by_link => Ok(Way::Link),
-            Some(Way::Reflink) | None if by_reference => Ok(Way::Reflink),
-            Some(Way::Reflink) => Err("its filesystem does not copy by reference".into()),
-            None if by_link => match who_else_writes(file, self.owner).map_err(file_error())? {
-                None => Ok(Way::Link),
+            Some(TransferMode::Link) if by_link => Ok(TransferMode::Link),
+            Some(TransferMode::Reflink) | None if by_reference => Ok(TransferMode::Reflink),
+            Some(TransferMode::Reflink) => Err("its filesystem does not copy by reference".into()),
+            None if by_link => match other_writers(file, self.owner).map_err(file_error())? {
+                None => Ok(TransferMode::Link),
                 Some(why) => Err(why),
             },
             _ => Err("its filesystem shares no files with the store's".into()),

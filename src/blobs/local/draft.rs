@@ -13,7 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use super::directories::StoreDirectories;
 use super::{about, read_full};
 use crate::blobs::hasher::{Following, Message};
-use crate::blobs::{BlobsError, Content, Draft, Lent, Published, Vouched};
+use crate::blobs::{BlobsError, Draft, Published, SharedFile, StoredBytes, Vouched};
 use crate::digest::{Algorithm, Digest};
 use crate::dir::FilePath;
 
@@ -47,9 +47,9 @@ pub(super) struct LocalDraft {
     /// What the file was like when it was last made durable, or when it was made, since of
     /// nothing there is nothing to lose: who was lent it writes without telling.
     pub(super) synced: Mutex<Option<Stamp>>,
-    /// The content that somebody else last kept, and what the file was like then: what changed
-    /// since, and back again, may be kept no more.
-    pub(super) kept: Mutex<Option<(Digest, Stamp)>>,
+    /// The content that somebody else last logged, and what the file was like then: what changed
+    /// since, and back again, may be logged no more.
+    pub(super) logged: Mutex<Option<(Digest, Stamp)>>,
     pub(super) published: AtomicBool,
     pub(super) follower: Sender<Message>,
 }
@@ -74,7 +74,7 @@ impl LocalDraft {
             len: AtomicU64::new(stamp.len),
             writers: RwLock::new(()),
             synced: Mutex::new(new.then_some(stamp)),
-            kept: Mutex::default(),
+            logged: Mutex::default(),
             published: AtomicBool::new(false),
             follower,
         })
@@ -111,9 +111,9 @@ impl LocalDraft {
     }
 
     /// Whether somebody else keeps all of the content.
-    pub(super) fn is_kept(&self) -> Result<bool, BlobsError> {
-        let kept = *self.kept.lock();
-        Ok(kept.is_some() && kept == Some((self.hash(Algorithm::Sha256)?, self.stamp()?)))
+    pub(super) fn is_logged(&self) -> Result<bool, BlobsError> {
+        let logged = *self.logged.lock();
+        Ok(logged.is_some() && logged == Some((self.hash(Algorithm::Sha256)?, self.stamp()?)))
     }
 
     pub(super) fn file_ref(&self) -> &File {
@@ -125,10 +125,10 @@ impl LocalDraft {
         self.following.digest(algorithm).map_err(about(&self.path))
     }
 
-    /// What is durable or kept is not what will be there.
+    /// What is durable or logged is not what will be there.
     fn changes(&self) {
         *self.synced.lock() = None;
-        *self.kept.lock() = None;
+        *self.logged.lock() = None;
     }
 
     fn writable(&self) -> Result<(), BlobsError> {
@@ -140,7 +140,7 @@ impl LocalDraft {
     }
 }
 
-impl Content for LocalDraft {
+impl StoredBytes for LocalDraft {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, BlobsError> {
         read_full(self.file_ref(), offset, buffer).map_err(about(&self.path))
     }
@@ -200,8 +200,8 @@ impl Draft for LocalDraft {
         self.make_durable()
     }
 
-    fn keep(&self, max: u64, keep: &mut dyn FnMut(&[u8]) -> bool) -> Result<bool, BlobsError> {
-        let mut kept = self.kept.lock();
+    fn log(&self, max: u64, log: &mut dyn FnMut(&[u8]) -> bool) -> Result<bool, BlobsError> {
+        let mut logged = self.logged.lock();
         self.intact()?;
         let now = self.stamp()?;
         if now.len > max {
@@ -214,10 +214,10 @@ impl Draft for LocalDraft {
         let read = self.read_at(0, &mut bytes)?;
         bytes.truncate(read);
         let these = (Digest::of(Algorithm::Sha256, &bytes), now);
-        if *kept != Some(these) {
-            *kept = keep(&bytes).then_some(these);
+        if *logged != Some(these) {
+            *logged = log(&bytes).then_some(these);
         }
-        Ok(kept.is_some())
+        Ok(logged.is_some())
     }
 
     fn digest(&self, algorithm: Algorithm) -> Result<Digest, BlobsError> {
@@ -233,9 +233,9 @@ impl Draft for LocalDraft {
         self.unpublish_file(digest)
     }
 
-    fn lend(&self) -> Option<Lent> {
+    fn share(&self) -> Option<SharedFile> {
         let _shared = self.writers.read();
         self.writable().ok()?;
-        Some(self.following.lend(&self.follower))
+        Some(self.following.share(&self.follower))
     }
 }

@@ -7,17 +7,17 @@ use rustix::fs::{RenameFlags, fsync};
 
 use super::directories::StoreDirectories;
 use super::{COPY, IMMUTABLE, about, remove_file};
-use crate::blobs::{Area, BlobsError, ImportSource, Way, transfer};
+use crate::blobs::{Area, BlobsError, ImportSource, TransferMode, transfer};
 use crate::digest::Digest;
 use crate::dir::FilePath;
 
 /// Writes the bytes to a new file, and returns how.
-fn write(path: &FilePath, source: ImportSource<'_>) -> io::Result<Way> {
+fn write(path: &FilePath, source: ImportSource<'_>) -> io::Result<TransferMode> {
     match source {
         ImportSource::File(file, way) => transfer(file, path.dir(), path.path(), way, IMMUTABLE),
         ImportSource::Bytes(bytes) => {
             path.create(IMMUTABLE)?.write_all(bytes)?;
-            Ok(Way::Copy)
+            Ok(TransferMode::Copy)
         }
     }
 }
@@ -35,7 +35,7 @@ impl StoreDirectories {
         area: Area,
         digest: &Digest,
         source: ImportSource<'_>,
-    ) -> Result<Way, BlobsError> {
+    ) -> Result<TransferMode, BlobsError> {
         let path = self.path(area, digest);
         let staged = FilePath::new(&self.staging, format!("{}.{COPY}", digest.hex()));
         remove_file(&staged)?;

@@ -17,7 +17,7 @@ use super::draft::LocalDraft;
 use super::lease::is_alone;
 use super::{COPY, IMMUTABLE, WRITABLE, about, remove_file};
 use crate::blobs::hasher::Following;
-use crate::blobs::{Area, BlobsError, Content, Published, Survives, Vouched};
+use crate::blobs::{Area, BlobsError, Published, StoredBytes, Survives, Vouched};
 use crate::digest::Digest;
 use crate::dir::FilePath;
 
@@ -111,8 +111,8 @@ impl LocalDraft {
             let survives = Survives::ByNumber;
             return Ok(Published { len, survives });
         }
-        let kept = vouched.kept && self.is_kept()?;
-        if !kept {
+        let logged = vouched.logged && self.is_logged()?;
+        if !logged {
             self.make_durable()?;
         }
         let named = self.name_blob(&path, digest, vouched.known)?;
@@ -127,8 +127,8 @@ impl LocalDraft {
         let survives = if !named || self.path.path() != staged.path() {
             self.directories.sync_shard(digest)?;
             Survives::ByDigest
-        } else if kept {
-            Survives::Kept
+        } else if logged {
+            Survives::Logged
         } else {
             Survives::ByNumber
         };
@@ -170,7 +170,10 @@ impl LocalDraft {
         let follower = self.follower.clone();
         let copy = Self::new(directories, self.id, file, path.clone(), false, follower)?;
         // The bytes of a copy are not logged.
-        let vouched = Vouched { kept: false, known };
+        let vouched = Vouched {
+            logged: false,
+            known,
+        };
         let published = copy.publish_file(digest, vouched);
         remove_file(&path)?;
         published

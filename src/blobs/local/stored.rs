@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use super::about;
-use crate::blobs::{BlobsError, Content};
+use crate::blobs::{BlobsError, StoredBytes};
 use crate::digest::Digest;
 use crate::dir::FilePath;
 
@@ -14,12 +14,15 @@ use crate::dir::FilePath;
 const LEASED: usize = 1_000;
 
 /// Opens the file of a blob.
-pub(super) fn open_stored(path: FilePath, digest: &Digest) -> Result<Arc<dyn Content>, BlobsError> {
+pub(super) fn open_stored(
+    path: FilePath,
+    digest: &Digest,
+) -> Result<Arc<dyn StoredBytes>, BlobsError> {
     open_content(path)?.ok_or(BlobsError::Missing(*digest))
 }
 
 /// Opens a file; nothing if it is not there.
-pub(super) fn open_content(path: FilePath) -> Result<Option<Arc<dyn Content>>, BlobsError> {
+pub(super) fn open_content(path: FilePath) -> Result<Option<Arc<dyn StoredBytes>>, BlobsError> {
     let file = match open_unleased(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(about(&path))?,
@@ -48,7 +51,7 @@ struct Stored {
     path: FilePath,
 }
 
-impl Content for Stored {
+impl StoredBytes for Stored {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, BlobsError> {
         read_full(&self.file, offset, buffer).map_err(about(&self.path))
     }

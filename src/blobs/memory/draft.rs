@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use super::{MemoryBlob, MemoryState};
-use crate::blobs::{BlobsError, Content, Draft, Published, Survives, Vouched, read_held};
+use crate::blobs::{BlobsError, Draft, Published, StoredBytes, Survives, Vouched, read_held};
 use crate::digest::{Algorithm, Digest};
 
 /// A draft in memory.
@@ -22,7 +22,7 @@ pub(super) struct MemoryDraft {
 struct DraftContent {
     bytes: Vec<u8>,
     durable: Option<Vec<u8>>,
-    kept: Option<Vec<u8>>,
+    logged: Option<Vec<u8>>,
     published: bool,
     synced: bool,
 }
@@ -51,7 +51,7 @@ impl MemoryDraft {
     pub(super) fn crash(&self) -> bool {
         let mut content = self.content.lock();
         content.bytes = content.durable.clone().unwrap_or_default();
-        content.kept = None;
+        content.logged = None;
         content.published = false;
         content.synced = false;
         content.durable.is_some()
@@ -80,13 +80,13 @@ impl MemoryDraft {
             return Err(BlobsError::Published);
         }
         change(&mut content.bytes);
-        content.kept = None;
+        content.logged = None;
         content.synced = false;
         Ok(())
     }
 }
 
-impl Content for MemoryDraft {
+impl StoredBytes for MemoryDraft {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, BlobsError> {
         Ok(read_held(&self.content.lock().bytes, offset, buffer))
     }
@@ -126,17 +126,17 @@ impl Draft for MemoryDraft {
         Ok(())
     }
 
-    fn keep(&self, max: u64, keep: &mut dyn FnMut(&[u8]) -> bool) -> Result<bool, BlobsError> {
+    fn log(&self, max: u64, log: &mut dyn FnMut(&[u8]) -> bool) -> Result<bool, BlobsError> {
         let mut content = self.content.lock();
         if content.bytes.len() as u64 > max {
             return Ok(false);
         }
         let now = Some(content.bytes.clone());
-        if content.kept == now || content.synced {
+        if content.logged == now || content.synced {
             return Ok(true);
         }
-        content.kept = now.filter(|bytes| keep(bytes));
-        Ok(content.kept.is_some())
+        content.logged = now.filter(|bytes| log(bytes));
+        Ok(content.logged.is_some())
     }
 
     fn digest(&self, algorithm: Algorithm) -> Result<Digest, BlobsError> {
@@ -162,8 +162,8 @@ impl Draft for MemoryDraft {
         content.published = true;
         let survives = if vouched.known && contents.live.contains_key(digest) {
             Survives::ByDigest
-        } else if vouched.kept && content.kept.as_ref() == Some(&content.bytes) {
-            Survives::Kept
+        } else if vouched.logged && content.logged.as_ref() == Some(&content.bytes) {
+            Survives::Logged
         } else {
             content.durable = Some(content.bytes.clone());
             Survives::ByNumber

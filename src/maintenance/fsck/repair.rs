@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{FsckFinding, FsckReport, RepairAction};
-use crate::blobs::{Area, BlobsError, Content};
+use crate::blobs::{Area, BlobsError, StoredBytes};
 use crate::digest::Digest;
 use crate::maintenance::reread::{OnDisk, hash, reread};
 use crate::name::{LinkSet, RepositoryName};
@@ -145,7 +145,7 @@ fn adopt_file(registry: &Registry, digest: &Digest) -> Result<bool, Error> {
 
 /// Returns the length of bytes that are stored and have the digest.
 fn right(
-    content: Result<Arc<dyn Content>, BlobsError>,
+    content: Result<Arc<dyn StoredBytes>, BlobsError>,
     digest: &Digest,
 ) -> Result<Option<u64>, Error> {
     let content = match content {
@@ -169,7 +169,7 @@ mod tests {
     static LAYER: [u8; INLINE_BYTES_MAX + 1] = [1; INLINE_BYTES_MAX + 1];
 
     /// What fsck says of a layer that has rotted.
-    fn rot(registry: &Registry, bytes: &blobs::Memory, digest: &Digest) -> FsckFinding {
+    fn rot(registry: &Registry, bytes: &blobs::MemoryBlobs, digest: &Digest) -> FsckFinding {
         let rotten = blobs::ImportSource::Bytes(b"rotten");
         bytes.import(Area::Live, digest, rotten).unwrap();
         let options = ScrubOptions {

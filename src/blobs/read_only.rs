@@ -11,16 +11,16 @@ use rustix::io::Errno;
 
 use super::memory::MemoryBytes;
 use super::{
-    Area, Blobs, BlobsError, Content, Draft, DraftState, Filesystem, ImportSource, Local,
-    PendingDraft, Published, StoredBlob, Vouched, Way,
+    Area, Blobs, BlobsError, Draft, DraftState, Filesystem, ImportSource, LocalBlobs, PendingDraft,
+    Published, StoredBlob, StoredBytes, TransferMode, Vouched,
 };
 use crate::digest::{Algorithm, Digest};
 use crate::dir::Dir;
 
 /// Blobs that stay as they are.
 #[derive(Debug)]
-pub struct Unwritten {
-    local: Local,
+pub struct ReadOnlyBlobs {
+    local: LocalBlobs,
     /// Blobs that a crash has brought back to where they were staged, by that number.
     staged: Mutex<HashMap<Digest, u64>>,
     /// Bytes that the facts have of blobs, and of drafts.
@@ -39,10 +39,10 @@ fn refused(what: &str) -> BlobsError {
 /// A draft that stays as it is.
 struct ReadOnlyDraft {
     id: u64,
-    content: Arc<dyn Content>,
+    content: Arc<dyn StoredBytes>,
 }
 
-impl Content for ReadOnlyDraft {
+impl StoredBytes for ReadOnlyDraft {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, BlobsError> {
         self.content.read_at(offset, buffer)
     }
@@ -73,7 +73,7 @@ impl Draft for ReadOnlyDraft {
         Ok(())
     }
 
-    fn keep(&self, _max: u64, _keep: &mut dyn FnMut(&[u8]) -> bool) -> Result<bool, BlobsError> {
+    fn log(&self, _max: u64, _log: &mut dyn FnMut(&[u8]) -> bool) -> Result<bool, BlobsError> {
         Ok(true)
     }
 
@@ -95,14 +95,14 @@ impl Draft for ReadOnlyDraft {
     }
 }
 
-impl Unwritten {
+impl ReadOnlyBlobs {
     /// The blobs below a directory.
     ///
     /// # Errors
     /// What the system says of the directories, which must be there.
     pub fn open(directory: &Dir) -> Result<Self, BlobsError> {
         Ok(Self {
-            local: Local::open_unwritten(directory)?,
+            local: LocalBlobs::open_unwritten(directory)?,
             staged: Mutex::default(),
             blobs: Mutex::default(),
             drafts: Mutex::default(),
@@ -110,7 +110,7 @@ impl Unwritten {
     }
 
     /// A blob that is not where its digest says.
-    fn elsewhere(&self, digest: &Digest) -> Option<Result<Arc<dyn Content>, BlobsError>> {
+    fn elsewhere(&self, digest: &Digest) -> Option<Result<Arc<dyn StoredBytes>, BlobsError>> {
         if let Some(bytes) = self.blobs.lock().get(digest) {
             return Some(Ok(Arc::new(MemoryBytes(Arc::clone(bytes)))));
         }
@@ -120,8 +120,8 @@ impl Unwritten {
     }
 }
 
-impl Blobs for Unwritten {
-    fn open(&self, area: Area, digest: &Digest) -> Result<Arc<dyn Content>, BlobsError> {
+impl Blobs for ReadOnlyBlobs {
+    fn open(&self, area: Area, digest: &Digest) -> Result<Arc<dyn StoredBytes>, BlobsError> {
         match self.elsewhere(digest).filter(|_| area == Area::Live) {
             Some(content) => content,
             None => self.local.open(area, digest),
@@ -159,7 +159,7 @@ impl Blobs for Unwritten {
         _area: Area,
         _digest: &Digest,
         _source: ImportSource<'_>,
-    ) -> Result<Way, BlobsError> {
+    ) -> Result<TransferMode, BlobsError> {
         Err(refused("blobs"))
     }
 
@@ -167,7 +167,7 @@ impl Blobs for Unwritten {
         if state == DraftState::New {
             return Err(refused("staging"));
         }
-        let content: Arc<dyn Content> = if let Some(bytes) = self.drafts.lock().get(&id) {
+        let content: Arc<dyn StoredBytes> = if let Some(bytes) = self.drafts.lock().get(&id) {
             Arc::new(MemoryBytes(Arc::clone(bytes)))
         } else {
             let staged = self.local.open_staged(id)?;
@@ -223,7 +223,7 @@ mod tests {
     fn what_a_crash_left_elsewhere_is_read_and_nothing_is_moved() {
         let directory = tempfile::tempdir().unwrap();
         let dir = Dir::open(directory.path()).unwrap();
-        let local = Local::open(&dir).unwrap();
+        let local = LocalBlobs::open(&dir).unwrap();
         local
             .draft(1, DraftState::New)
             .unwrap()
@@ -235,7 +235,7 @@ mod tests {
             .write_at(0, b"an upload")
             .unwrap();
         drop(local);
-        let unwritten = Unwritten::open(&dir).unwrap();
+        let unwritten = ReadOnlyBlobs::open(&dir).unwrap();
         let digest = |bytes: &[u8]| Digest::of(Algorithm::Sha256, bytes);
         let held = digest(b"held");
         let pending = |id, blob, logged| PendingDraft { id, blob, logged };
