@@ -1,10 +1,10 @@
 //! Blobs: bytes by digest, immutable once published.
 //!
-//! The seam: [`Blobs`] may keep them in local files, in memory, or in an object store. Bytes on
-//! their way in are [drafts](Draft), known by a number; publication verifies them and makes
-//! them durable before it returns, under their digest or still under their number, unless the
-//! caller keeps them. It knows no facts: what a blob is for, and whether it may go, is the
-//! registry's business.
+//! The seam: an implementation of [`Blobs`] stores them in local files, in memory, or in an object
+//! store. Bytes that are still being written are [drafts](Draft), known by a number. Publication
+//! verifies them and makes them durable, under their digest or still under their number, unless
+//! the caller has logged them. Nothing here knows facts: the registry decides what a blob is for
+//! and when it is removed.
 
 use std::fs::File;
 use std::io;
@@ -29,7 +29,7 @@ pub use memory::MemoryBlobs;
 pub use read_only::ReadOnlyBlobs;
 pub use transfer::{Shareable, TransferMode, claim, other_writers, transfer};
 
-/// The mode of a blob's file: nobody changes it, and its owner alone reads it.
+/// The mode of a blob's file: only its owner may read it, and nobody may write it.
 pub const BLOB_MODE: u32 = 0o400;
 
 /// What the names of temporary files in staging end with. Opening a store removes them.
@@ -38,31 +38,31 @@ const COPY: &str = "copy";
 /// Why bytes could not be read, written or published.
 #[derive(Debug, thiserror::Error)]
 pub enum BlobsError {
-    /// There are no such bytes.
+    /// The blob does not exist.
     #[error("blob {0} is missing from the store: run regfs fsck")]
     Missing(Digest),
-    /// There is no such draft.
+    /// The draft does not exist.
     #[error("staged bytes {0} are missing from the store")]
     MissingDraft(u64),
-    /// The bytes are not those that the digest names.
+    /// The bytes do not have the digest under which they were to be published.
     #[error("the {size} bytes written are {actual}, not {expected}")]
     Mismatch {
-        /// What they should be.
+        /// The digest that was expected.
         expected: Digest,
-        /// What they are.
+        /// The digest of the bytes.
         actual: Digest,
-        /// How many came.
+        /// Their length in bytes.
         size: u64,
     },
-    /// The bytes are published, and stay as they are.
+    /// The draft is published and cannot be written any more.
     #[error("a published blob cannot be changed")]
     Published,
-    /// The operating system refused.
+    /// The operating system returned an error.
     #[error("{path}: {error}")]
     System {
         /// The file.
         path: String,
-        /// Why, by its own code.
+        /// The error.
         error: io::Error,
     },
 }
@@ -104,7 +104,7 @@ pub trait StoredBytes: Send + Sync {
     fn file(&self) -> Option<&File>;
 }
 
-/// Reads as [`StoredBytes::read_at`] does from bytes that are held in memory.
+/// Implements [`StoredBytes::read_at`] for bytes in memory.
 pub fn read_held(bytes: &[u8], offset: u64, buffer: &mut [u8]) -> usize {
     let offset = usize::try_from(offset).unwrap_or(usize::MAX);
     let rest = bytes.get(offset..).unwrap_or_default();
@@ -211,10 +211,10 @@ pub enum ImportSource<'a> {
 /// What the caller of a publication vouches for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Vouched {
-    /// That what was last [kept](Draft::log) of the draft is so until [`Blobs::sync`] has
-    /// returned: if it is all, the bytes need not be durable here before.
+    /// The bytes that were last passed to the caller by [`Draft::log`] stay logged until
+    /// [`Blobs::sync`] has returned. If they are all, publication does not make them durable.
     pub logged: bool,
-    /// That the bytes of a blob that is there are right: they stay. Otherwise they are replaced.
+    /// A blob of this digest that exists has the right bytes, and stays. Otherwise it is replaced.
     pub known: bool,
 }
 
@@ -223,18 +223,19 @@ pub struct Vouched {
 pub struct Published {
     /// Its length in bytes.
     pub len: u64,
-    /// Where its bytes are found after a crash.
+    /// Where its bytes are after a crash.
     pub survives: Survives,
 }
 
-/// Where the bytes of a new blob are found after a crash.
+/// Where the bytes of a new blob are after a crash, until [`Blobs::sync`] has returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Survives {
-    /// By their digest.
+    /// Under their digest.
     ByDigest,
-    /// By their digest or by the draft's number, and [`Blobs::recover`] puts them right.
+    /// Under their digest or the number of the draft; [`Blobs::recover`] completes the
+    /// publication.
     ByNumber,
-    /// Maybe nowhere, so that what was kept of them must stay so.
+    /// Possibly nowhere: the logged bytes must stay.
     Logged,
 }
 

@@ -1,4 +1,4 @@
-//! What every implementation of the seam must do; each one's tests call [`all`].
+//! The contract of the seam: every implementation's tests call [`all`].
 
 use std::path::PathBuf;
 
@@ -9,23 +9,23 @@ use super::*;
 
 type Made = (Arc<dyn Blobs>, Option<PathBuf>);
 
-/// Runs every check on fresh blobs each, and removes their directory.
+/// Runs every check with blobs of its own, and removes their directory.
 pub(super) fn all(make: &dyn Fn() -> Made) {
     for check in [
         wrong_bytes_are_never_published,
         what_is_published_can_be_read_and_not_changed,
-        a_blob_that_exists_is_kept,
+        a_blob_with_the_right_bytes_stays,
         a_removed_blob_stays_readable_where_it_is_open,
         a_list_is_in_the_order_of_digests_and_paged,
         drafts_are_known_until_discarded,
         many_may_publish_the_same,
         other_algorithms_are_verified_too,
-        what_is_retired_can_be_read_and_taken_back,
-        open_files_are_taken_in,
-        content_is_kept_once_after_each_change,
-        what_is_taken_back_is_a_draft_again,
-        what_was_kept_is_given_back_and_replaced_unless_it_is_known,
-        recovery_leaves_a_draft_for_every_pending_one_and_removes_others_if_facts_are_complete,
+        blobs_in_the_trash_can_be_read_and_restored,
+        open_files_are_imported,
+        content_is_logged_once_after_each_change,
+        an_unpublished_blob_is_a_draft_again,
+        logged_bytes_are_recovered_and_replaced_unless_the_blob_is_known,
+        recovery_leaves_every_pending_draft_and_removes_others_if_facts_are_complete,
     ] {
         let (blobs, directory) = make();
         check(blobs.as_ref());
@@ -36,7 +36,7 @@ pub(super) fn all(make: &dyn Fn() -> Made) {
     directory.map(std::fs::remove_dir_all);
 }
 
-fn what_is_retired_can_be_read_and_taken_back(blobs: &dyn Blobs) {
+fn blobs_in_the_trash_can_be_read_and_restored(blobs: &dyn Blobs) {
     let digest = sha256(b"layer");
     let draft = write(blobs, 1, b"layer");
     draft.publish(&digest, Vouched::default()).unwrap();
@@ -76,7 +76,7 @@ fn what_is_retired_can_be_read_and_taken_back(blobs: &dyn Blobs) {
     assert!(blobs.list(Area::Trash, None, 99).unwrap().is_empty());
 }
 
-fn open_files_are_taken_in(blobs: &dyn Blobs) {
+fn open_files_are_imported(blobs: &dyn Blobs) {
     let directory = tempfile::tempdir().unwrap();
     for (number, way) in [TransferMode::Link, TransferMode::Copy, TransferMode::Move]
         .into_iter()
@@ -87,7 +87,7 @@ fn open_files_are_taken_in(blobs: &dyn Blobs) {
         let path = directory.path().join("from");
         std::fs::write(&path, &bytes).unwrap();
         let file = File::open(&path).unwrap();
-        // What was read from it before does not matter.
+        // The position of the descriptor does not matter.
         std::io::copy(&mut &file, &mut std::io::sink()).unwrap();
         blobs
             .import(Area::Live, &digest, ImportSource::File(&file, way))
@@ -97,7 +97,7 @@ fn open_files_are_taken_in(blobs: &dyn Blobs) {
             read(blobs.open(Area::Live, &digest).unwrap().as_ref()),
             bytes
         );
-        // Somebody else may have taken it: a second time replaces what no fact names.
+        // A second import replaces the blob, which no fact names.
         blobs
             .import(Area::Live, &digest, ImportSource::File(&file, way))
             .unwrap();
@@ -105,7 +105,7 @@ fn open_files_are_taken_in(blobs: &dyn Blobs) {
             read(blobs.open(Area::Live, &digest).unwrap().as_ref()),
             bytes
         );
-        // The file is open; what stands at its name does not matter.
+        // The descriptor counts, and not the file that its name leads to.
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "something else").unwrap();
         assert_eq!(
@@ -127,7 +127,7 @@ fn open_files_are_taken_in(blobs: &dyn Blobs) {
     }
 }
 
-fn what_is_taken_back_is_a_draft_again(blobs: &dyn Blobs) {
+fn an_unpublished_blob_is_a_draft_again(blobs: &dyn Blobs) {
     let digest = sha256(b"layer");
     let draft = write(blobs, 1, b"layer");
     for _ in 0..2 {
@@ -147,38 +147,38 @@ fn what_is_taken_back_is_a_draft_again(blobs: &dyn Blobs) {
     assert_eq!(read(draft.as_ref()), b"layers");
 }
 
-fn content_is_kept_once_after_each_change(blobs: &dyn Blobs) {
+fn content_is_logged_once_after_each_change(blobs: &dyn Blobs) {
     let draft = write(blobs, 1, b"few");
-    let kept = |works: bool| {
-        let mut kept = Vec::new();
+    let logged = |works: bool| {
+        let mut passed = Vec::new();
         let log = &mut |bytes: &[u8]| {
-            kept.push(bytes.to_vec());
+            passed.push(bytes.to_vec());
             works
         };
         assert_eq!(draft.log(8, log).unwrap(), works);
-        kept
+        passed
     };
-    assert_eq!(kept(false), [b"few"]);
-    assert_eq!(kept(true), [b"few"]);
-    assert!(kept(true).is_empty());
+    assert_eq!(logged(false), [b"few"]);
+    assert_eq!(logged(true), [b"few"]);
+    assert!(logged(true).is_empty());
     draft.write_at(3, b" more").unwrap();
-    assert_eq!(kept(true), [b"few more"]);
+    assert_eq!(logged(true), [b"few more"]);
     draft.write_at(8, b"!").unwrap();
     assert!(!draft.log(8, &mut |_| true).unwrap());
     draft.truncate(0).unwrap();
     draft.write_at(0, b"durable").unwrap();
     draft.sync().unwrap();
-    assert!(kept(true).is_empty());
+    assert!(logged(true).is_empty());
     draft.truncate(0).unwrap();
     for other in [b"more", b"few!"] {
         draft.write_at(0, other).unwrap();
         draft.write_at(0, b"few ").unwrap();
-        // As little as it was before, it may have been forgotten meanwhile.
-        assert_eq!(kept(true), [b"few "]);
+        // The content is as before, but its logged bytes may be dropped by now.
+        assert_eq!(logged(true), [b"few "]);
     }
 }
 
-fn what_was_kept_is_given_back_and_replaced_unless_it_is_known(blobs: &dyn Blobs) {
+fn logged_bytes_are_recovered_and_replaced_unless_the_blob_is_known(blobs: &dyn Blobs) {
     recover(blobs, 1, None, Some(b"draft"));
     recover(blobs, 1, None, Some(b"a draft"));
     assert_eq!(
@@ -212,7 +212,7 @@ fn what_was_kept_is_given_back_and_replaced_unless_it_is_known(blobs: &dyn Blobs
     blobs.sync().unwrap();
     blobs.discard(2).unwrap();
     assert_eq!(drafts(blobs), [1]);
-    // A crash may bring both names back.
+    // A crash may restore both names.
     recover(blobs, 3, Some(&digest), Some(b"torn"));
     recover(blobs, 3, None, Some(b"layer"));
     for _ in 0..2 {
@@ -227,9 +227,7 @@ fn what_was_kept_is_given_back_and_replaced_unless_it_is_known(blobs: &dyn Blobs
     assert!(matches!(missing, Err(BlobsError::Missing(_))));
 }
 
-fn recovery_leaves_a_draft_for_every_pending_one_and_removes_others_if_facts_are_complete(
-    blobs: &dyn Blobs,
-) {
+fn recovery_leaves_every_pending_draft_and_removes_others_if_facts_are_complete(blobs: &dyn Blobs) {
     for id in [1, 2] {
         drop(write(blobs, id, b"written"));
     }
@@ -327,7 +325,7 @@ fn what_is_published_can_be_read_and_not_changed(blobs: &dyn Blobs) {
     assert!(blobs.open(Area::Live, &sha256(b"")).unwrap().is_empty());
 }
 
-fn a_blob_that_exists_is_kept(blobs: &dyn Blobs) {
+fn a_blob_with_the_right_bytes_stays(blobs: &dyn Blobs) {
     let known = Vouched {
         known: true,
         ..Vouched::default()
@@ -335,7 +333,7 @@ fn a_blob_that_exists_is_kept(blobs: &dyn Blobs) {
     for id in [1, 2] {
         let draft = write(blobs, id, b"same");
         assert_eq!(draft.publish(&sha256(b"same"), known).unwrap().len, 4);
-        // It is there until it is discarded, and as it was.
+        // The draft stays until it is discarded, and cannot be changed.
         assert_eq!(drafts(blobs), [id]);
         let written = draft.write_at(0, b"S");
         assert!(matches!(written, Err(BlobsError::Published)));

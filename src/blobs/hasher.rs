@@ -1,15 +1,16 @@
-//! The hasher: the sha256 of bytes that are still being written, computed behind the writer.
+//! The hasher: the sha256 of files that are still being written, computed as they grow.
 //!
-//! One thread follows drafts that have grown by a megabyte or more, reading back what was
-//! written (it is in the page cache). Whoever wants the digest takes over and hashes what is
-//! left. A write or cut below what was hashed starts the hash anew. It publishes nothing.
+//! One thread reads back the bytes of drafts that have grown by a mebibyte or more (they are in the
+//! page cache). A caller that wants the digest hashes the rest. A write or a truncation below the
+//! hashed bytes starts the hash again. Nothing is published here.
 //!
-//! Holes are hashed and not read. A file that was removed is followed no more, nor is any once
-//! the store is closed: that waits for the step at hand, and not for a disk that does not answer.
+//! Holes are hashed without reading them. The thread skips files that were removed, and ends when
+//! the store is closed: closing waits for the current step, but not for a disk that does not
+//! answer.
 //!
-//! A file can be lent to others who write it without telling. Then the thread looks now and
-//! then how far they have come, and since they may have changed what was hashed already, a
-//! checksum of that, much faster than the hash, is compared before the digest is given.
+//! A file can be [shared](SharedFile) with others, who write it without a message. The thread then
+//! looks at its length from time to time. Since they may have changed hashed bytes, a checksum of
+//! those, much faster than the hash, is compared before the digest is returned.
 
 use std::fs::File;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -27,39 +28,42 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::digest::{Algorithm, Digest, Hasher};
 
-mod follower;
+mod thread;
 
-pub(super) use follower::{Follower, Message};
+pub(super) use thread::{HasherMessage, HasherThread};
 
-/// Bytes hashed under one hold of the lock, and how far a writer may run ahead unfollowed.
+/// Bytes that are hashed while the lock is held once, and by which a file grows before the thread
+/// is told.
 const STEP: usize = 1 << 20;
 
-/// Zeros, hashed for a hole.
+/// The bytes of a hole.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
-/// A file's hash in the making.
+/// A file, and the hash of its first bytes.
 #[derive(Debug)]
-pub(super) struct Following {
+pub(super) struct TrackedFile {
     file: File,
     progress: Mutex<HashProgress>,
-    /// Up to where bytes were read, or are being read: a write below this makes the hash stale.
+    /// The end of the bytes that were hashed or are being read: a write below it makes the hash
+    /// stale.
     claimed: AtomicU64,
-    /// Up to where the writer has come.
+    /// The end of the written bytes.
     written: AtomicU64,
+    /// Set while the thread knows of growth that it has not hashed.
     queued: AtomicBool,
-    /// How many have the file, to whom it was lent.
-    lent: Mutex<usize>,
+    /// The number of [`SharedFile`]s.
+    shares: Mutex<usize>,
     returned: Condvar,
-    /// Whether anybody ever had it.
-    outside: AtomicBool,
+    /// Set once the file was shared.
+    was_shared: AtomicBool,
 }
 
-/// A file in the hands of others, until this is dropped.
+/// A file that others read and write until this is dropped.
 #[derive(Debug)]
-pub struct SharedFile(Arc<Following>);
+pub struct SharedFile(Arc<TrackedFile>);
 
 impl SharedFile {
-    /// The file.
+    /// Returns the file.
     pub fn file(&self) -> &File {
         &self.0.file
     }
@@ -67,7 +71,7 @@ impl SharedFile {
 
 impl Drop for SharedFile {
     fn drop(&mut self) {
-        *self.0.lent.lock() -= 1;
+        *self.0.shares.lock() -= 1;
         self.0.returned.notify_all();
     }
 }
@@ -75,7 +79,8 @@ impl Drop for SharedFile {
 struct HashProgress {
     hasher: Hasher,
     hashed: u64,
-    /// The checksum of what was hashed, by a secret: nobody can change bytes so that it stays.
+    /// The checksum of the hashed bytes, seeded by a secret: nobody can change bytes without
+    /// changing it.
     sum: Xxh3,
 }
 
@@ -87,7 +92,7 @@ impl std::fmt::Debug for HashProgress {
     }
 }
 
-/// A checksum of nothing yet, by a secret of this process.
+/// Returns the checksum of no bytes, seeded by a secret of this process.
 fn checksum() -> Xxh3 {
     static SECRET: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish());
     Xxh3::with_seed(*SECRET)
@@ -103,8 +108,8 @@ impl HashProgress {
     }
 }
 
-impl Following {
-    /// Nothing of this file is hashed yet; it has `written` bytes.
+impl TrackedFile {
+    /// A file of `written` bytes, none of them hashed.
     pub(super) fn new(file: File, written: u64) -> Self {
         Self {
             file,
@@ -112,52 +117,52 @@ impl Following {
             claimed: AtomicU64::new(0),
             written: AtomicU64::new(written),
             queued: AtomicBool::new(false),
-            lent: Mutex::new(0),
+            shares: Mutex::new(0),
             returned: Condvar::new(),
-            outside: AtomicBool::new(false),
+            was_shared: AtomicBool::new(false),
         }
     }
 
-    /// Lends the file, and has it followed.
-    pub(super) fn share(self: &Arc<Self>, follower: &Sender<Message>) -> SharedFile {
-        let mut lent = self.lent.lock();
-        *lent += 1;
-        self.outside.store(true, Ordering::SeqCst);
+    /// Shares the file, and has the thread hash it.
+    pub(super) fn share(self: &Arc<Self>, hasher: &Sender<HasherMessage>) -> SharedFile {
+        let mut shares = self.shares.lock();
+        *shares += 1;
+        self.was_shared.store(true, Ordering::SeqCst);
         if !self.queued.swap(true, Ordering::SeqCst) {
-            // Without a follower the publication hashes everything by itself.
-            let _gone = follower.send(Message::Follow(Arc::downgrade(self)));
+            // Without a thread the publication hashes everything by itself.
+            let _ended = hasher.send(HasherMessage::Grown(Arc::downgrade(self)));
         }
         SharedFile(Arc::clone(self))
     }
 
-    /// Whether anybody was ever lent the file, and may have written it without telling.
-    pub(super) fn was_lent(&self) -> bool {
-        self.outside.load(Ordering::SeqCst)
+    /// Returns `true` if the file was ever shared: others may have written it.
+    pub(super) fn was_shared(&self) -> bool {
+        self.was_shared.load(Ordering::SeqCst)
     }
 
-    /// Whether the thread must look again by itself: somebody has the file. If not, it is told
-    /// when somebody has it again.
-    fn stays(&self) -> bool {
-        let lent = self.lent.lock();
-        self.queued.store(*lent > 0, Ordering::SeqCst);
-        *lent > 0
+    /// Returns `true` if the file is shared, so that the thread must look at it again by itself.
+    /// Otherwise the thread gets a message when it is shared again.
+    fn is_shared(&self) -> bool {
+        let shares = self.shares.lock();
+        self.queued.store(*shares > 0, Ordering::SeqCst);
+        *shares > 0
     }
 
-    /// Waits until nobody has the file any more; whether it was so in time.
+    /// Waits until the file is not shared any more. Returns `false` after `time`.
     pub(super) fn wait_for_return(&self, time: Duration) -> bool {
-        let mut lent = self.lent.lock();
+        let mut shares = self.shares.lock();
         let until = Instant::now() + time;
-        while *lent > 0 {
-            if self.returned.wait_until(&mut lent, until).timed_out() {
+        while *shares > 0 {
+            if self.returned.wait_until(&mut shares, until).timed_out() {
                 break;
             }
         }
-        *lent == 0
+        *shares == 0
     }
 
-    /// Looks how long the file is, if others may have written it.
-    fn look(&self) -> io::Result<()> {
-        if self.was_lent() {
+    /// Reads the length of a file that others may have written.
+    fn update_length(&self) -> io::Result<()> {
+        if self.was_shared() {
             let len = self.file.metadata()?.len();
             if len < self.written.swap(len, Ordering::SeqCst) {
                 self.changed(len);
@@ -166,13 +171,12 @@ impl Following {
         Ok(())
     }
 
-    /// The file.
+    /// Returns the file.
     pub(super) fn file(&self) -> &File {
         &self.file
     }
 
-    /// Something was written from `offset` to `end`, or everything behind `offset` was cut off
-    /// or filled up to `end`.
+    /// Starts the hash again if bytes behind `offset` that changed are hashed.
     fn changed(&self, offset: u64) {
         if offset < self.claimed.load(Ordering::SeqCst) {
             let mut progress = self.progress.lock();
@@ -181,24 +185,24 @@ impl Following {
         }
     }
 
-    /// Bytes were written, which end at `end`.
-    pub(super) fn wrote(self: &Arc<Self>, offset: u64, end: u64, follower: &Sender<Message>) {
+    /// Called after bytes from `offset` to `end` were written.
+    pub(super) fn wrote(self: &Arc<Self>, offset: u64, end: u64, hasher: &Sender<HasherMessage>) {
         self.changed(offset);
         let written = self.written.fetch_max(end, Ordering::SeqCst).max(end);
         let ahead = written.saturating_sub(self.claimed.load(Ordering::SeqCst));
         if ahead >= STEP as u64 && !self.queued.swap(true, Ordering::SeqCst) {
-            // Without a follower the publication hashes everything by itself.
-            let _gone = follower.send(Message::Follow(Arc::downgrade(self)));
+            // Without a thread the publication hashes everything by itself.
+            let _ended = hasher.send(HasherMessage::Grown(Arc::downgrade(self)));
         }
     }
 
-    /// The file has `len` bytes now, more or fewer than before.
+    /// Called after the length of the file became `len`.
     pub(super) fn cut(&self, len: u64) {
         self.changed(len);
         self.written.store(len, Ordering::SeqCst);
     }
 
-    /// Hashes at most one step; whether there may be more.
+    /// Hashes at most one step. Returns `true` if there may be more.
     fn step(&self, progress: &mut HashProgress, buffer: &mut [u8]) -> io::Result<bool> {
         let left = self
             .written
@@ -210,7 +214,7 @@ impl Following {
         self.claimed
             .store(progress.hashed + want as u64, Ordering::SeqCst);
         let buffer = buffer.get_mut(..want).unwrap_or_default();
-        let (summed, hashed) = (self.was_lent(), progress.hashed);
+        let (summed, hashed) = (self.was_shared(), progress.hashed);
         let read = self.read_part(hashed, buffer, |bytes| {
             progress.hasher.update(bytes);
             if summed {
@@ -221,8 +225,8 @@ impl Following {
         Ok(read > 0)
     }
 
-    /// Takes what is at an offset, as much as there is room for; how much that was. A hole is
-    /// not read.
+    /// Passes the bytes at `offset` to `take`, at most as many as the buffer holds, and returns
+    /// their count. Holes are not read.
     fn read_part(
         &self,
         offset: u64,
@@ -243,9 +247,9 @@ impl Following {
         Ok(hole)
     }
 
-    /// How many of so many bytes at an offset are of a hole.
+    /// Returns how many of `want` bytes at `offset` are in a hole.
     fn hole(&self, offset: u64, want: usize) -> usize {
-        // Of a file that has all its blocks nobody asks more.
+        // A file that has all its blocks has no holes.
         let Ok(stat) = fstat(&self.file) else {
             return 0;
         };
@@ -256,19 +260,20 @@ impl Following {
         let data = match seek(&self.file, SeekFrom::Data(offset)) {
             Ok(data) => data,
             Err(Errno::NXIO) => size,
-            // Not every filesystem knows.
+            // Not every filesystem implements SEEK_DATA.
             Err(_) => return 0,
         };
         let hole = data.saturating_sub(offset);
         usize::try_from(hole).unwrap_or(usize::MAX).min(want)
     }
 
-    /// Whether the file has lost its last name.
+    /// Returns `true` if the file has no name any more.
     fn is_removed(&self) -> bool {
         fstat(&self.file).is_ok_and(|stat| stat.st_nlink == 0)
     }
 
-    /// Reads from the beginning up to an end, or that of the file; how far.
+    /// Passes the bytes up to `end`, or up to the end of the file, to `take`, and returns where
+    /// they ended.
     fn read_up_to(
         &self,
         end: u64,
@@ -289,8 +294,8 @@ impl Following {
         Ok(offset)
     }
 
-    /// Begins anew if what was hashed is not what is there.
-    fn check(&self, progress: &mut HashProgress, buffer: &mut [u8]) -> io::Result<()> {
+    /// Starts the hash again if the hashed bytes have changed.
+    fn check_hashed(&self, progress: &mut HashProgress, buffer: &mut [u8]) -> io::Result<()> {
         let mut sum = checksum();
         let read = self.read_up_to(progress.hashed, buffer, |bytes| sum.update(bytes))?;
         if sum.digest128() != progress.sum.digest128() || read != progress.hashed {
@@ -300,15 +305,15 @@ impl Following {
         Ok(())
     }
 
-    /// The digest of the whole file, which nobody may write meanwhile.
+    /// Returns the digest of the whole file. The caller keeps writers away.
     pub(super) fn digest(&self, algorithm: Algorithm) -> io::Result<Digest> {
-        self.look()?;
+        self.update_length()?;
         let written = usize::try_from(self.written.load(Ordering::SeqCst));
         let mut buffer = vec![0; written.unwrap_or(STEP).clamp(1, STEP)];
         if algorithm == Algorithm::Sha256 {
             let mut progress = self.progress.lock();
-            if self.was_lent() {
-                self.check(&mut progress, &mut buffer)?;
+            if self.was_shared() {
+                self.check_hashed(&mut progress, &mut buffer)?;
             }
             while self.step(&mut progress, &mut buffer)? {}
             return Ok(progress.hasher.clone().finish());
@@ -318,16 +323,16 @@ impl Following {
         Ok(hasher.finish())
     }
 
-    /// Hashes until less than a step is left, or nobody wants it any more; whether it was
-    /// anything.
-    fn follow(self: &Arc<Self>, buffer: &mut [u8], over: &AtomicBool) -> bool {
+    /// Hashes until less than a step is left, nobody needs the hash any more, or the thread is
+    /// `stopping`. Returns `true` if anything was hashed.
+    fn catch_up(self: &Arc<Self>, buffer: &mut [u8], stopping: &AtomicBool) -> bool {
         let mut any = false;
-        if self.look().is_err() {
+        if self.update_length().is_err() {
             return any;
         }
         loop {
             let unwanted = Arc::strong_count(self) == 1 || self.is_removed();
-            if unwanted || over.load(Ordering::Relaxed) {
+            if unwanted || stopping.load(Ordering::Relaxed) {
                 return any;
             }
             let mut progress = self.progress.lock();
@@ -338,7 +343,7 @@ impl Following {
             if left < STEP as u64 {
                 return any;
             }
-            // A read that fails here fails again, and is reported, at publication.
+            // A read that fails here fails again at publication, which reports it.
             if !matches!(self.step(&mut progress, buffer), Ok(true)) {
                 return any;
             }
@@ -349,85 +354,86 @@ impl Following {
 
 #[cfg(test)]
 mod tests {
-    use super::follower::PATIENCE;
+    use super::thread::STOP_TIMEOUT;
     use super::*;
 
-    /// Waits until something holds.
+    /// Waits until a condition holds.
     fn wait(holds: impl Fn() -> bool) {
         let until = Instant::now() + Duration::from_secs(10);
         while !holds() {
-            assert!(Instant::now() < until, "it did not come to hold");
+            assert!(Instant::now() < until, "timed out");
             std::thread::yield_now();
         }
     }
 
-    /// A file with a name, and so long that reading its holes would take minutes.
-    fn sparse(len: u64) -> (tempfile::NamedTempFile, Arc<Following>) {
+    /// A named file without data: reading a long one would take minutes.
+    fn sparse(len: u64) -> (tempfile::NamedTempFile, Arc<TrackedFile>) {
         let named = tempfile::NamedTempFile::new().unwrap();
         let file = named.reopen().unwrap();
         file.set_len(len).unwrap();
-        (named, Arc::new(Following::new(file, len)))
+        (named, Arc::new(TrackedFile::new(file, len)))
     }
 
     #[test]
-    fn who_closes_the_store_does_not_wait_for_a_file_to_be_hashed() {
-        let follower = Follower::start().unwrap();
-        let (_named, following) = sparse(1 << 40);
-        let _lent = following.share(&follower.sender());
-        wait(|| following.claimed.load(Ordering::SeqCst) > 0);
+    fn closing_the_store_does_not_wait_for_a_file_to_be_hashed() {
+        let thread = HasherThread::start().unwrap();
+        let (_named, tracked) = sparse(1 << 40);
+        let _shared = tracked.share(&thread.sender());
+        wait(|| tracked.claimed.load(Ordering::SeqCst) > 0);
         let began = Instant::now();
-        drop(follower);
-        assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+        drop(thread);
+        assert!(began.elapsed() < STOP_TIMEOUT, "{:?}", began.elapsed());
     }
 
     #[test]
-    fn a_file_that_is_removed_is_followed_no_more() {
-        let follower = Follower::start().unwrap();
-        let (named, following) = sparse(1 << 40);
-        let lent = following.share(&follower.sender());
-        wait(|| following.claimed.load(Ordering::SeqCst) > 0);
+    fn a_removed_file_is_not_hashed_any_more() {
+        let thread = HasherThread::start().unwrap();
+        let (named, tracked) = sparse(1 << 40);
+        let shared = tracked.share(&thread.sender());
+        wait(|| tracked.claimed.load(Ordering::SeqCst) > 0);
         named.close().unwrap();
-        // Whoever comes next has its turn.
+        // The next file is hashed.
         let (_other, second) = sparse(8 * STEP as u64);
-        let other = second.share(&follower.sender());
+        let other = second.share(&thread.sender());
         wait(|| second.claimed.load(Ordering::SeqCst) == 8 * STEP as u64);
-        drop((lent, other));
+        drop((shared, other));
     }
 
     #[test]
-    fn holes_are_hashed_as_the_zeros_that_they_are() {
-        for lent in [false, true] {
-            let (named, following) = sparse(5 << 20);
+    fn holes_are_hashed_as_zeros() {
+        for shared in [false, true] {
+            let (named, tracked) = sparse(5 << 20);
             let file = named.reopen().unwrap();
             file.write_all_at(b"in the middle", (2 << 20) + 5).unwrap();
             file.write_all_at(b"the end", 5 << 20).unwrap();
-            following.cut((5 << 20) + 7);
-            let follower = Follower::start().unwrap();
-            let held = lent.then(|| following.share(&follower.sender()));
+            tracked.cut((5 << 20) + 7);
+            let thread = HasherThread::start().unwrap();
+            let held = shared.then(|| tracked.share(&thread.sender()));
             drop(held);
             let whole = std::fs::read(named.path()).unwrap();
             for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
-                let digest = following.digest(algorithm).unwrap();
-                assert_eq!(digest, Digest::of(algorithm, &whole), "lent: {lent}");
+                let digest = tracked.digest(algorithm).unwrap();
+                assert_eq!(digest, Digest::of(algorithm, &whole), "shared: {shared}");
             }
         }
     }
 
     #[test]
-    fn a_file_that_is_lent_again_is_followed_again() {
-        let follower = Follower::start().unwrap();
-        let (_named, following) = sparse(0);
+    fn a_file_that_is_shared_again_is_followed_again() {
+        let thread = HasherThread::start().unwrap();
+        let (_named, tracked) = sparse(0);
         for round in 1..=3 {
             let end = round * STEP as u64;
-            let lent = following.share(&follower.sender());
-            lent.file()
+            let shared = tracked.share(&thread.sender());
+            shared
+                .file()
                 .write_all_at(&vec![7; STEP], end - STEP as u64)
                 .unwrap();
-            wait(|| following.claimed.load(Ordering::SeqCst) == end);
-            drop(lent);
-            wait(|| !following.queued.load(Ordering::SeqCst));
+            wait(|| tracked.claimed.load(Ordering::SeqCst) == end);
+            drop(shared);
+            wait(|| !tracked.queued.load(Ordering::SeqCst));
         }
-        let digest = following.digest(Algorithm::Sha256).unwrap();
+        let digest = tracked.digest(Algorithm::Sha256).unwrap();
         assert_eq!(digest, Digest::of(Algorithm::Sha256, &vec![7; 3 * STEP]));
     }
 }

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 use rustix::fs::{Mode, OFlags};
 
-use super::hasher::Follower;
+use super::hasher::HasherThread;
 use super::{
     Area, BLOB_MODE, Blobs, BlobsError, COPY, Draft, DraftState, Filesystem, ImportSource,
     PendingDraft, StoredBlob, StoredBytes, TransferMode, about, beneath, remove_file,
@@ -31,7 +31,7 @@ use directories::StoreDirectories;
 use draft::LocalDraft;
 use stored::{open_content, open_stored, read_full};
 
-/// The mode of directories: nobody else reaches what is being stored.
+/// The mode of directories: only the owner reaches the files of the store.
 const DIRECTORY: Mode = Mode::RWXU;
 /// The mode of files that are written.
 const WRITABLE: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -42,7 +42,7 @@ const IMMUTABLE: Mode = Mode::from_raw_mode(BLOB_MODE);
 #[derive(Debug)]
 pub struct LocalBlobs {
     directories: Arc<StoreDirectories>,
-    follower: Follower,
+    hasher: HasherThread,
     /// Open drafts, so that all who have one open share its hash and its state.
     open: Mutex<HashMap<u64, Weak<LocalDraft>>>,
     /// Held while an existing draft is opened.
@@ -71,9 +71,9 @@ impl LocalBlobs {
     }
 
     fn with(directories: StoreDirectories) -> Result<Self, BlobsError> {
-        let follower = Follower::start();
+        let hasher = HasherThread::start();
         Ok(Self {
-            follower: follower.map_err(beneath(&directories.staging, ""))?,
+            hasher: hasher.map_err(beneath(&directories.staging, ""))?,
             directories: Arc::new(directories),
             open: Mutex::default(),
             resuming: Mutex::default(),
@@ -94,7 +94,7 @@ impl LocalBlobs {
         new: bool,
     ) -> Result<Arc<dyn Draft>, BlobsError> {
         let directories = Arc::clone(&self.directories);
-        let draft = LocalDraft::new(directories, id, file, path, new, self.follower.sender())?;
+        let draft = LocalDraft::new(directories, id, file, path, new, self.hasher.sender())?;
         let draft = Arc::new(draft);
         let mut open = self.open.lock();
         open.retain(|_, draft| draft.strong_count() > 0);
@@ -103,7 +103,7 @@ impl LocalBlobs {
     }
 
     fn resume(&self, id: u64) -> Result<Arc<dyn Draft>, BlobsError> {
-        // Two who open one at once share it.
+        // Two callers that open one at the same time share it.
         let _alone = self.resuming.lock();
         if let Some(draft) = self.open.lock().get(&id).and_then(Weak::upgrade) {
             return Ok(draft);
@@ -210,7 +210,7 @@ mod tests {
         LocalBlobs::open(&Dir::open(directory).unwrap()).unwrap()
     }
 
-    /// Blobs on a disk of a megabyte, and a draft.
+    /// Blobs on a disk of one mebibyte, and a draft.
     fn soon_full() -> (SmallDisk, LocalBlobs, Arc<dyn Draft>) {
         let disk = SmallDisk::new(1 << 20);
         let blobs = opened(disk.path());
@@ -223,7 +223,7 @@ mod tests {
         let (_disk, blobs, draft) = soon_full();
         let part = vec![7; 600_000];
         draft.write_at(0, &part).unwrap();
-        // Not all of these fit.
+        // Only some of these bytes fit.
         draft.write_at(600_000, &part).unwrap_err();
         assert!(draft.len() > 600_000);
         draft.truncate(600_000).unwrap();
@@ -252,11 +252,11 @@ mod tests {
         let bytes = vec![7; 700_000];
         draft.write_at(0, &bytes).unwrap();
         let before = disk.free();
-        let lent = draft.share().unwrap();
+        let shared = draft.share().unwrap();
         let digest = Digest::of(Algorithm::Sha256, &bytes);
         let published = draft.publish(&digest, Vouched::default());
         published.unwrap_err();
-        drop(lent);
+        drop(shared);
         assert_eq!(disk.free(), before);
     }
 
@@ -296,11 +296,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let blobs = opened(directory.path());
         let path = directory.path().join("staging/7");
-        // What cannot be flushed.
+        // A file that cannot be flushed.
         let null = File::options().read(true).write(true).open("/dev/null");
-        let torn = blobs.stage(7, null.unwrap(), blobs.directories.staging_path(7), false);
-        assert!(torn.unwrap().sync().is_err());
-        // The system says so once only.
+        let failing = blobs.stage(7, null.unwrap(), blobs.directories.staging_path(7), false);
+        assert!(failing.unwrap().sync().is_err());
+        // The kernel reports the failure once only.
         fs::write(&path, "bytes").unwrap();
         let draft = blobs.draft(7, DraftState::Existing).unwrap();
         let error = draft.sync().unwrap_err().to_string();

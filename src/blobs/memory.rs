@@ -1,7 +1,7 @@
-//! Blobs in memory: the strict second implementation, for tests of what stands above.
+//! Blobs in memory: the strict second implementation, for tests of the registry and above.
 //!
-//! It forgets what was not made durable when it [crashes](MemoryBlobs::crash), and fails when told
-//! to. It is not for production.
+//! On a [crash](MemoryBlobs::crash) it loses everything that is not durable, and it can be made
+//! to fail. It is not for production.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
@@ -28,7 +28,7 @@ pub struct MemoryBlobs {
     filesystem: Filesystem,
 }
 
-/// What drafts share with the blobs.
+/// The state that drafts share with the blobs.
 #[derive(Debug, Default)]
 struct MemoryState {
     contents: Mutex<MemoryContents>,
@@ -40,7 +40,7 @@ struct MemoryContents {
     live: BTreeMap<Digest, MemoryBlob>,
     trash: BTreeMap<Digest, MemoryBlob>,
     drafts: BTreeMap<u64, Arc<MemoryDraft>>,
-    /// Blobs that a crash makes drafts again.
+    /// Published drafts: a crash removes the blob and restores the draft.
     pending: BTreeMap<Digest, Arc<MemoryDraft>>,
 }
 
@@ -69,7 +69,7 @@ impl MemoryBlob {
     }
 }
 
-/// Fails the n-th write from now, and all after it.
+/// A countdown of writes: the last one fails, and all after it.
 #[derive(Debug, Default)]
 struct InjectedFault(Mutex<Option<u64>>);
 
@@ -315,7 +315,10 @@ impl Blobs for MemoryBlobs {
         self.state.fault.write()?;
         let mut contents = self.state.contents.lock();
         contents.pending.clear();
-        contents.drafts.values().for_each(|draft| draft.settle());
+        contents
+            .drafts
+            .values()
+            .for_each(|draft| draft.make_durable());
         Ok(())
     }
 

@@ -1,5 +1,5 @@
-//! Blobs of a store that nothing may be written to: what opening after a crash would put in its
-//! place is found where it is, or kept in memory.
+//! Blobs of a store that is open read-only. Bytes that recovery would move are read where they
+//! are, and logged bytes from memory.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -17,18 +17,18 @@ use super::{
 use crate::digest::{Algorithm, Digest};
 use crate::dir::Dir;
 
-/// Blobs that stay as they are.
+/// Blobs that cannot be changed.
 #[derive(Debug)]
 pub struct ReadOnlyBlobs {
     local: LocalBlobs,
-    /// Blobs that a crash has brought back to where they were staged, by that number.
+    /// Blobs whose bytes are in staging, and the numbers.
     staged: Mutex<HashMap<Digest, u64>>,
-    /// Bytes that the facts have of blobs, and of drafts.
+    /// The logged bytes of blobs and of drafts.
     blobs: Mutex<HashMap<Digest, Arc<[u8]>>>,
     drafts: Mutex<HashMap<u64, Arc<[u8]>>>,
 }
 
-/// Nothing is written.
+/// Returns the error of a change.
 fn refused(what: &str) -> BlobsError {
     BlobsError::System {
         path: what.to_owned(),
@@ -36,7 +36,7 @@ fn refused(what: &str) -> BlobsError {
     }
 }
 
-/// A draft that stays as it is.
+/// A draft that cannot be changed.
 struct ReadOnlyDraft {
     id: u64,
     content: Arc<dyn StoredBytes>,
@@ -96,10 +96,10 @@ impl Draft for ReadOnlyDraft {
 }
 
 impl ReadOnlyBlobs {
-    /// The blobs below a directory.
+    /// Opens the blobs below a directory.
     ///
     /// # Errors
-    /// What the system says of the directories, which must be there.
+    /// [`BlobsError::System`], also if a directory is missing.
     pub fn open(directory: &Dir) -> Result<Self, BlobsError> {
         Ok(Self {
             local: LocalBlobs::open_unwritten(directory)?,
@@ -109,7 +109,7 @@ impl ReadOnlyBlobs {
         })
     }
 
-    /// A blob that is not where its digest says.
+    /// Opens a blob that recovery would move. Returns `None` for any other.
     fn elsewhere(&self, digest: &Digest) -> Option<Result<Arc<dyn StoredBytes>, BlobsError>> {
         if let Some(bytes) = self.blobs.lock().get(digest) {
             return Some(Ok(Arc::new(MemoryBytes(Arc::clone(bytes)))));

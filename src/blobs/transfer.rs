@@ -1,7 +1,7 @@
-//! Transfer: how the bytes of an open file become those of another, and who could change them.
+//! Transfers: the bytes of an open file become those of another, by link, reflink or copy.
 //!
-//! Files are given by descriptor: what was looked at is what is taken. Nothing here verifies
-//! bytes, and nothing decides which way is right.
+//! Files are given by descriptor, so that the file that was examined is the one transferred.
+//! Nothing here verifies bytes or chooses the mode.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -15,41 +15,42 @@ use serde::{Deserialize, Serialize};
 use super::BLOB_MODE;
 use crate::dir::Dir;
 
-/// Bytes that are copied at once.
+/// Bytes that are copied by one call.
 const COPIED_AT_ONCE: usize = 1 << 20;
-/// Bytes of the names of a file's attributes that are looked at; a file with more has some that
-/// nobody knows.
+/// Bytes of the names of a file's extended attributes that are examined. A file with more counts
+/// as one with unknown attributes.
 const NAMES_BYTES_MAX: usize = 4_096;
 
-/// How the bytes of a file become those of another.
+/// How the bytes of a file become those of another file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TransferMode {
-    /// One file under both names.
+    /// A hard link: one file with both names.
     Link,
-    /// Copied by reference: only on filesystems that can (xfs, btrfs).
+    /// A reflink: the files share extents. Only some filesystems can (xfs, btrfs).
     Reflink,
-    /// Copied.
+    /// A copy.
     Copy,
-    /// Moved; copied from another filesystem.
+    /// A move; a copy if the file is on another filesystem.
     Move,
 }
 
 /// How a file could become a blob without a copy of its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shareable {
-    /// The filesystem copies it by reference.
+    /// By [`TransferMode::Reflink`].
     pub by_reference: bool,
-    /// It can have another name among the blobs.
+    /// By [`TransferMode::Link`].
     pub by_link: bool,
 }
 
-/// Gives the bytes of an open file to a name beneath `to` at which nothing stands: a copy has
-/// this mode, less the umask. Returns how that was done: a file that can have no more names is
-/// copied. [`TransferMode::Move`] leaves the old name for the caller to remove once the new one counts.
+/// Gives the bytes of an open file to a name beneath `to`, which must not exist. A copy has the
+/// given mode, less the umask. Returns the mode of transfer that was used: a file that can have
+/// no more names is copied. [`TransferMode::Move`] leaves the old name; the caller removes it
+/// once the new one is durable.
 ///
 /// # Errors
-/// What the system says; nothing is left at the name then.
+/// The error of the operating system. The name does not exist then.
 pub fn transfer(
     source: &File,
     to: &Dir,
@@ -68,13 +69,14 @@ pub fn transfer(
     let target = to.open_file(name, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, mode)?;
     let copied = copy(source, &target, way);
     if copied.is_err() {
-        // What there was no room for takes none.
+        // A copy for which there was no room takes none.
         let _gone = to.remove_file(name);
     }
     copied
 }
 
-/// Returns `true` if a copy does instead of the other name that a file cannot have.
+/// Returns `true` if an error says that a file cannot have another name, and a copy is allowed
+/// instead.
 fn may_be_copied(error: &io::Error, way: TransferMode) -> bool {
     let is = |one: Errno| error.raw_os_error() == Some(one.raw_os_error());
     let elsewhere = [Errno::XDEV, Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS];
@@ -100,11 +102,11 @@ fn copy(source: &File, mut target: &File, way: TransferMode) -> io::Result<Trans
     Ok(done)
 }
 
-/// Returns who could write an open file besides root and the user `owner`, in words; nothing if
-/// nobody could. Who has it open for writing already is not seen.
+/// Returns why somebody besides root and the user `owner` could write an open file, for people;
+/// `None` if nobody could. Does not see who has the file open for writing already.
 ///
 /// # Errors
-/// What the system says: then nobody knows.
+/// The error of the operating system. Callers must assume then that others can write.
 pub fn other_writers(file: &File, owner: u32) -> io::Result<Option<String>> {
     let stat = fstat(file)?;
     if stat.st_uid != owner && stat.st_uid != 0 {
@@ -126,11 +128,11 @@ pub fn other_writers(file: &File, owner: u32) -> io::Result<Option<String>> {
     Ok(listed.then(|| "it has an access control list".into()))
 }
 
-/// Makes a blob's file the store's own: nobody may write it, and only `owner` may read it. A
-/// file that has another name as well is left as it is.
+/// Makes a blob's file the store's own: it gets mode [`BLOB_MODE`] and belongs to `owner`. A file
+/// that has another name is left as it is.
 ///
 /// # Errors
-/// What the system says.
+/// The error of the operating system.
 pub fn claim(file: &File, owner: u32) -> io::Result<()> {
     let stat = fstat(file)?;
     if stat.st_nlink > 1 {

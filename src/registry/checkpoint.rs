@@ -169,7 +169,7 @@ mod tests {
     use crate::{blobs, index};
 
     #[test]
-    fn a_crash_undoes_no_publication_settled_or_not() {
+    fn a_crash_undoes_no_publication_before_or_after_a_checkpoint() {
         let facts = Arc::new(index::MemoryStore::default());
         let bytes = Arc::new(blobs::MemoryBlobs::default());
         let open = || Registry::new(facts.clone(), bytes.clone(), Policy::default()).unwrap();
@@ -193,11 +193,11 @@ mod tests {
             assert!(!registry.read_blob(digest).unwrap().is_empty());
         }
         let left = registry.index.pending_publications().unwrap().rows.len();
-        assert!(left < published.len(), "{left} were never settled");
+        assert!(left < published.len(), "{left} are still pending");
     }
 
     #[test]
-    fn a_row_that_cannot_be_read_keeps_nobody_from_opening_and_costs_no_bytes() {
+    fn an_unreadable_row_does_not_prevent_opening_and_loses_no_bytes() {
         let facts = Arc::new(index::MemoryStore::default());
         let bytes = Arc::new(blobs::MemoryBlobs::default());
         let open = || Registry::new(facts.clone(), bytes.clone(), Policy::default()).unwrap();

@@ -1,20 +1,26 @@
-//! Kept bytes: the few bytes of an upload made durable with the facts, in the flush that these
-//! need anyway, and not in a file of their own, which would take the disk several times as long.
+//! Logged bytes: small content of uploads is written to the index's journal, and becomes durable in
+//! the flush that the facts need anyway. A flush of the file itself would take several times as
+//! long.
 //!
-//! The bytes are in their file as well, where everybody reads them. Once many files have become
-//! durable together, off everybody's way, nothing is kept any more; opening after a crash gives
-//! back to its file what was kept.
+//! The bytes are in their file as well, from where they are read. A
+//! [checkpoint](super::checkpoint) makes many files durable at once and drops the rows; after a
+//! crash [recovery](super::recovery) writes the logged bytes to their files.
 
 use std::sync::atomic::Ordering;
 
 use super::{Error, Registry, StagedUpload, Sync, Uploads};
 use crate::blobs::Draft;
 
-/// Most bytes that are kept: as many more would make the journal as slow as a file.
+/// The longest content that is logged, in bytes. With twice as many the journal would be as slow as
+/// a file.
 pub(super) const LOGGED_BYTES_MAX: u64 = 64 << 10;
 
 impl Uploads<'_> {
-    /// Makes an upload's bytes durable, or has the next [`Registry::sync`] do so.
+    /// Makes an upload's bytes durable, or logs them, so that the next [`Registry::sync`] makes
+    /// them durable.
+    ///
+    /// # Errors
+    /// Those of the file and of the index.
     pub fn sync(self, staging: &StagedUpload) -> Result<(), Error> {
         let draft = staging.draft();
         if self.0.log(draft.as_ref())? {
@@ -23,7 +29,7 @@ impl Uploads<'_> {
         draft.sync()?;
         let number = draft.id();
         if self.0.index.view().logged_bytes(number)?.is_some() {
-            // It has grown. What was kept of it must not come back.
+            // The content has grown. Recovery must not replace it by the logged bytes.
             self.0
                 .index
                 .transact(|facts| facts.remove_logged_bytes(number).map_err(Error::from))?;
@@ -33,17 +39,17 @@ impl Uploads<'_> {
 }
 
 impl Registry {
-    /// Keeps a draft's bytes with the facts, if they are few and somebody waits for facts;
-    /// whether they are kept.
+    /// Logs the bytes of a draft if they are at most [`LOGGED_BYTES_MAX`] and the policy makes
+    /// callers wait for facts. Returns `true` if they are logged or durable.
     pub(super) fn log(&self, draft: &dyn Draft) -> Result<bool, Error> {
         if self.policy.sync != Sync::Always || self.checkpoints.failed.load(Ordering::Relaxed) {
             return Ok(false);
         }
         let mut done = Ok(());
         let logged = draft.log(LOGGED_BYTES_MAX, &mut |bytes| {
-            let turn = self.checkpoints.generation.fetch_add(1, Ordering::Relaxed);
-            done = self.index.transact(|facts| {
-                facts.put_logged_bytes(draft.id(), turn, bytes);
+            let generation = self.checkpoints.generation.fetch_add(1, Ordering::Relaxed);
+            done = self.index.transact(|tx| {
+                tx.put_logged_bytes(draft.id(), generation, bytes);
                 Ok(())
             });
             self.add_pending(1);
@@ -69,7 +75,7 @@ mod tests {
     use crate::small_disk::SmallDisk;
     use crate::{blobs, index};
 
-    /// A registry of which facts and bytes can crash.
+    /// The facts and bytes of a registry that can crash.
     struct Crashing(Arc<index::MemoryStore>, Arc<blobs::MemoryBlobs>);
 
     impl Crashing {
@@ -86,7 +92,7 @@ mod tests {
         }
     }
 
-    /// A registry whose facts can crash, and whose bytes are files.
+    /// Opens a registry whose facts can crash and whose bytes are files.
     fn in_files(facts: &Arc<index::MemoryStore>, directory: &Path) -> Registry {
         let bytes = Arc::new(blobs::LocalBlobs::open(&Dir::open(directory).unwrap()).unwrap());
         Registry::new(facts.clone(), bytes, Policy::default()).unwrap()
@@ -117,21 +123,21 @@ mod tests {
     }
 
     #[test]
-    fn what_was_synced_of_an_upload_is_there_after_a_crash_whatever_its_length() {
+    fn synced_bytes_of_an_upload_survive_a_crash_whatever_their_length() {
         let crashing = Crashing(Arc::default(), Arc::default());
         let mut registry = crashing.open();
         let upload = upload();
         let few = vec![7; 20_000];
         let many = vec![8; usize::try_from(LOGGED_BYTES_MAX).unwrap() + 1];
         let staging = begin(&registry, &upload);
-        for (bytes, kept) in [(&few, 1), (&many, 0), (&few, 1), (&Vec::new(), 1)] {
+        for (bytes, rows) in [(&few, 1), (&many, 0), (&few, 1), (&Vec::new(), 1)] {
             let staging = registry.uploads().data(&upload.0, &upload.1).unwrap();
             staging.truncate(0).unwrap();
             staging.write_at(0, bytes).unwrap();
             registry.uploads().sync(&staging).unwrap();
             registry.uploads().sync(&staging).unwrap();
             registry.sync().unwrap();
-            assert_eq!(registry.index.logged_bytes().unwrap().rows.len(), kept);
+            assert_eq!(registry.index.logged_bytes().unwrap().rows.len(), rows);
             staging.write_at(0, b"not synced").unwrap();
             drop(staging);
             registry = crashing.crash(registry);
@@ -155,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blob_whose_file_a_crash_has_taken_is_there_with_what_was_kept() {
+    fn a_blob_whose_file_a_crash_has_taken_has_the_logged_bytes() {
         let crashing = Crashing(Arc::default(), Arc::default());
         let mut registry = crashing.open();
         let upload = upload();
@@ -182,11 +188,11 @@ mod tests {
             let bytes = vec![number; len];
             publish(&registry, &upload, &bytes);
             drop(registry);
-            // What was written is there, but what was not flushed of the facts.
+            // The files are there, but not the facts that were not flushed.
             crashing.0.crash();
             registry = crashing.open();
             assert_eq!(content(&registry, &upload), bytes);
-            // It goes on, and another blob comes of it.
+            // The upload continues, and another blob comes of it.
             let staging = registry.uploads().data(&upload.0, &upload.1).unwrap();
             staging.write_at(0, b"else").unwrap();
             drop(staging);
@@ -199,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_removed_is_not_kept() {
+    fn removed_bytes_are_not_logged_any_more() {
         let crashing = Crashing(Arc::default(), Arc::default());
         let registry = crashing.open();
         let upload = upload();
@@ -236,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_of_a_blob_stays_when_another_publishes_the_same_at_the_second_try() {
+    fn logged_bytes_of_a_blob_stay_when_another_publishes_the_same_at_the_second_try() {
         let directory = tempfile::tempdir().unwrap();
         let facts = Arc::new(index::MemoryStore::default());
         let open = || in_files(&facts, directory.path());
@@ -256,7 +262,7 @@ mod tests {
         let held = Bytes::Held(&layer);
         registry.store_layer(&names[0], held, None).unwrap();
         registry.sync().unwrap();
-        // Another brings the same; the first try is refused for another reason.
+        // Another repository stores the same bytes; its first try is refused.
         let staging = registry.stage().unwrap();
         staging.write_at(0, &layer).unwrap();
         let staged = Bytes::Staged(&staging);
@@ -307,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_moved_in_is_somewhere_when_the_import_is_killed() {
+    fn a_moved_file_exists_somewhere_when_the_import_is_killed() {
         let directory = tempfile::tempdir().unwrap();
         let facts = Arc::new(index::MemoryStore::default());
         let layer = vec![5; 20_000];

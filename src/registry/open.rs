@@ -1,4 +1,4 @@
-//! Opening: the directory of a store, and what it may hold before it is one.
+//! Opening the directory of a store, and what a directory may hold before it becomes one.
 
 use std::io;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use crate::index::{
     INDEX_FILE, IndexError, Recover, check_embedded, open_embedded, open_embedded_read_only,
 };
 
-/// What a store's directory may hold before it is one. A disk that was just formatted holds
+/// Names that a directory may hold before it becomes a store. A disk that was just formatted holds
 /// `lost+found`.
 const BEFORE: [&str; 4] = ["lock", "regfs.log", "socket", "lost+found"];
 
-/// Where a store keeps files that are not of its registry.
+/// The directory of a store for plain files, which are not of the registry.
 pub const FILES: &str = "files";
 
-/// What a directory is to us.
+/// What a directory holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreState {
     /// A store, or a backup, perhaps an unfinished one.
@@ -53,7 +53,7 @@ pub fn is_backup(directory: &Dir) -> Result<bool, Error> {
     holds(directory, BACKUP_MARK)
 }
 
-/// Tells what a directory is to us.
+/// Returns what a directory holds.
 ///
 /// # Errors
 /// [`Error::Store`] for a directory that holds something else.
@@ -65,7 +65,7 @@ pub fn state(store: &Dir) -> Result<StoreState, Error> {
     for row in store.entries().map_err(unread)? {
         let name = row.map_err(unread)?.name;
         let name = name.to_string_lossy();
-        // What an interrupted first creation leaves behind may be there.
+        // An interrupted first creation leaves such files.
         if !BEFORE.contains(&&*name) && !name.starts_with("index.") {
             let reason = format!("it holds {name:?} but no index: not a store of regfs");
             return Err(refused(store, reason));
@@ -74,7 +74,7 @@ pub fn state(store: &Dir) -> Result<StoreState, Error> {
     Ok(StoreState::Empty)
 }
 
-/// Opens the registry kept in a directory without writing there.
+/// Opens the registry in a directory without writing there.
 pub(super) fn open_unwritten(
     store: &Dir,
     policy: Policy,
@@ -96,7 +96,7 @@ pub fn check_pages(store: &Dir) -> Result<(), Error> {
     Ok(check_embedded(store).map_err(IndexError::from)?)
 }
 
-/// Opens the registry kept in a directory, or makes it.
+/// Opens the registry in a directory, or makes a new one there.
 pub(super) fn open(store: &Dir, policy: Policy, recover: Recover) -> Result<Registry, Error> {
     state(store)?;
     let facts = open_embedded(store, recover).map_err(IndexError::from)?;

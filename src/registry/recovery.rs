@@ -103,3 +103,56 @@ pub(super) fn recover(index: &Index, blobs: &dyn Blobs) -> Result<usize, Error> 
     checkpoint::checkpoint(index, blobs)?;
     Ok(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Algorithm;
+
+    fn digest(bytes: &[u8]) -> Digest {
+        Digest::of(Algorithm::Sha256, bytes)
+    }
+
+    fn draft(id: u64, logged: Option<&[u8]>) -> PendingDraft<'_> {
+        PendingDraft {
+            id,
+            blob: None,
+            logged,
+        }
+    }
+
+    #[test]
+    fn a_blob_gets_the_logged_bytes_only_if_they_have_its_digest() {
+        let rows = RecoveryRows {
+            publications: vec![(digest(b"layer"), 1), (digest(b"other"), 2)],
+            logged: BTreeMap::from([(1, b"layer".to_vec()), (2, b"torn".to_vec())]),
+            uploads: BTreeSet::new(),
+            complete: true,
+        };
+        let blob = |id, bytes, logged| PendingDraft {
+            id,
+            blob: Some(digest(bytes)),
+            logged,
+        };
+        let plan = [
+            blob(1, b"layer", Some(&b"layer"[..])),
+            blob(2, b"other", None),
+        ];
+        assert_eq!(rows.plan(), plan);
+    }
+
+    #[test]
+    fn logged_bytes_without_an_upload_are_recovered_only_if_a_row_cannot_be_read() {
+        let mut rows = RecoveryRows {
+            publications: Vec::new(),
+            logged: BTreeMap::from([(1, b"begun".to_vec()), (2, b"lost".to_vec())]),
+            uploads: BTreeSet::from([1, 3]),
+            complete: true,
+        };
+        let known = [draft(1, Some(b"begun")), draft(3, None)];
+        assert_eq!(rows.plan(), known);
+        rows.complete = false;
+        let all = [known[0], draft(2, Some(b"lost")), known[1]];
+        assert_eq!(rows.plan(), all);
+    }
+}

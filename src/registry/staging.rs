@@ -1,6 +1,7 @@
-//! Staging and reading: bytes on their way in, and bytes that are there.
+//! Open bytes: staged ones, which are still being written, and those of blobs.
 //!
-//! Neither is a fact: staged bytes become one by publication, or vanish with their last holder.
+//! Staged bytes are no fact: publication makes them one, and otherwise they are removed when the
+//! last holder drops them.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -16,13 +17,13 @@ use crate::blobs::{Area, Blobs, BlobsError, Draft, DraftState, StoredBytes, read
 use crate::digest::{Algorithm, Digest};
 use crate::index::Index;
 
-/// Bytes that are copied at once.
+/// Bytes that are copied by one call.
 const COPIED_AT_ONCE: usize = 1 << 20;
 
-/// Bytes on their way in. Dropped without publication, they are gone.
+/// Staged bytes. Dropping this discards them, unless they are those of an upload.
 pub struct StagedUpload {
     draft: Arc<dyn Draft>,
-    /// Where to discard what was not published; nothing for an upload, which outlives us.
+    /// Where they are discarded; `None` for an upload, which outlives this process.
     discard: Option<Arc<dyn Blobs>>,
 }
 
@@ -35,7 +36,7 @@ impl std::fmt::Debug for StagedUpload {
 }
 
 impl StagedUpload {
-    /// An upload's bytes, which stay until the upload is removed.
+    /// The bytes of an upload, which stay until the upload is removed.
     pub(super) fn lasting(draft: Arc<dyn Draft>) -> Self {
         Self {
             draft,
@@ -68,54 +69,71 @@ impl StagedUpload {
         }
     }
 
-    /// The draft itself.
+    /// Returns the draft.
     pub(super) fn draft(&self) -> &Arc<dyn Draft> {
         &self.draft
     }
 
-    /// Bytes from `offset` on, fewer at the end.
+    /// Reads from byte `offset` on and returns the count: fewer than the buffer holds only at the
+    /// end.
+    ///
+    /// # Errors
+    /// The failure of the read.
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
         Ok(self.draft.read_at(offset, buffer)?)
     }
 
-    /// Writes all of `bytes` at `offset`.
+    /// Writes all of `bytes` at byte `offset`.
+    ///
+    /// # Errors
+    /// The failure of the write; published bytes cannot be written.
     pub fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
         Ok(self.draft.write_at(offset, bytes)?)
     }
 
-    /// Cuts off or fills up with zeros.
+    /// Cuts the bytes to `len`, or extends them with zeros.
+    ///
+    /// # Errors
+    /// The failure of the change; published bytes cannot be changed.
     pub fn truncate(&self, len: u64) -> Result<(), Error> {
         Ok(self.draft.truncate(len)?)
     }
 
-    /// The digest of all that was written.
+    /// Returns the digest of all bytes.
+    ///
+    /// # Errors
+    /// The failure of a read.
     pub fn digest(&self, algorithm: Algorithm) -> Result<Digest, Error> {
         Ok(self.draft.digest(algorithm)?)
     }
 
-    /// The file itself, for others to read and write it without us, where there is one.
+    /// Returns the file itself, so that others can read and write it without this process; `None`
+    /// if the bytes are published or in memory.
     pub fn share(&self) -> Option<SharedFile> {
         self.draft.share()
     }
 
-    /// The file that holds the bytes, where there is one.
+    /// Returns the file that holds the bytes, or `None` if they are not in a file.
     pub fn file(&self) -> Option<&File> {
         self.draft.file()
     }
 
-    /// Bytes written so far.
+    /// Returns the length in bytes.
     pub fn len(&self) -> u64 {
         self.draft.len()
     }
 
-    /// Sets when they were last written, where a file tells.
+    /// Sets the time of the last write, if the bytes are in a file.
+    ///
+    /// # Errors
+    /// The error of the operating system.
     pub fn set_modified(&self, when: SystemTime) -> std::io::Result<()> {
         let file = self.draft.file();
         file.map_or(Ok(()), |file| file.set_modified(when))
     }
 
-    /// The same bytes without an open file, in place of this; not of an upload's, which are kept
-    /// open as they are.
+    /// Closes the file, and returns what opens it again. Returns `None` for the bytes of an upload,
+    /// which are cached open anyway.
     pub fn park(&mut self) -> Option<Parked> {
         Some(Parked {
             number: self.draft.id(),
@@ -124,12 +142,12 @@ impl StagedUpload {
         })
     }
 
-    /// When they were last written, where a file tells.
+    /// Returns the time of the last write, if the bytes are in a file.
     pub fn modified(&self) -> Option<SystemTime> {
         self.draft.file()?.metadata().ok()?.modified().ok()
     }
 
-    /// Whether nothing was written.
+    /// Returns `true` if the length is 0.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -143,18 +161,18 @@ impl Drop for StagedUpload {
     }
 }
 
-/// What cannot be discarded now is cleared away when the store is next opened.
+/// Discards staged bytes. [Recovery](super::recovery) removes those that cannot be removed now.
 fn discard(blobs: &dyn Blobs, number: u64) {
     if let Err(error) = blobs.discard(number) {
         log::warn!("staged bytes stay until the next start: {error}");
     }
 }
 
-/// Bytes on their way in that nobody reads or writes. Dropped, they are gone.
+/// Staged bytes whose file is closed. Dropping this discards them.
 pub struct Parked {
     number: u64,
     len: u64,
-    /// Where to discard them; nothing once they are open again.
+    /// Where they are discarded; `None` once they are open again.
     discard: Option<Arc<dyn Blobs>>,
 }
 
@@ -167,17 +185,20 @@ impl std::fmt::Debug for Parked {
 }
 
 impl Parked {
-    /// How many they are.
+    /// Returns the length in bytes.
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// Whether there are none.
+    /// Returns `true` if the length is 0.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Opens them again, in place of this.
+    /// Opens them again.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] after the first call; the failure to open the file.
     pub fn resume(&mut self) -> Result<StagedUpload, Error> {
         let blobs = self.discard.as_ref().ok_or(Error::Missing)?;
         let draft = blobs.draft(self.number, DraftState::Existing)?;
@@ -194,15 +215,15 @@ impl Drop for Parked {
     }
 }
 
-/// A blob's bytes.
+/// A blob that is open for reading. It stays readable after its removal.
 #[derive(Clone)]
 pub struct OpenBlob(Source);
 
 #[derive(Clone)]
 enum Source {
-    /// Among the blobs.
+    /// A file, or memory.
     File(Arc<dyn StoredBytes>),
-    /// In the index.
+    /// The index.
     Inline(Arc<[u8]>),
 }
 
@@ -213,7 +234,11 @@ impl std::fmt::Debug for OpenBlob {
 }
 
 impl OpenBlob {
-    /// Bytes from `offset` on, fewer at the end.
+    /// Reads from byte `offset` on and returns the count: fewer than the buffer holds only at the
+    /// end.
+    ///
+    /// # Errors
+    /// The failure of the read.
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
         Ok(match &self.0 {
             Source::File(content) => content.read_at(offset, buffer)?,
@@ -221,7 +246,7 @@ impl OpenBlob {
         })
     }
 
-    /// Bytes in all.
+    /// Returns the length in bytes.
     pub fn len(&self) -> u64 {
         match &self.0 {
             Source::File(content) => content.len(),
@@ -229,7 +254,7 @@ impl OpenBlob {
         }
     }
 
-    /// Whether there are no bytes.
+    /// Returns `true` if the length is 0.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -245,7 +270,7 @@ impl OpenBlob {
         Ok(bytes)
     }
 
-    /// The file that holds the bytes, where there is one.
+    /// Returns the file that holds the bytes, or `None` if they are not in a file.
     pub fn file(&self) -> Option<&File> {
         match &self.0 {
             Source::File(content) => content.file(),
@@ -254,15 +279,15 @@ impl OpenBlob {
     }
 }
 
-/// Bytes of small blobs that are open: all who have one open share them.
+/// The bytes of small blobs that are open, shared by all who have the same one open.
 #[derive(Debug, Default)]
 pub(super) struct InlineOpen(Mutex<HashMap<Digest, Weak<[u8]>>>);
 
-/// Small blobs of which those that nobody has open any more are not looked for yet.
+/// The number of entries below which closed blobs are not looked for.
 const INLINE_OPEN_MIN: usize = 256;
 
 impl InlineOpen {
-    /// These bytes of a blob; the same that others have open, if somebody has.
+    /// Returns these bytes of a blob, or the equal ones that somebody has open already.
     fn share(&self, digest: &Digest, bytes: &Arc<[u8]>) -> Arc<[u8]> {
         let mut open = self.0.lock();
         if let Some(shared) = open.get(digest).and_then(Weak::upgrade)

@@ -1,7 +1,7 @@
-//! Uploads: bytes that a registry is still receiving, and what it notes about them.
+//! Uploads: bytes that a registry is still receiving, and its metadata about them.
 //!
-//! The bytes are real bytes in staging, which survive a restart of the registry and of us. A
-//! start time and hash states are the registry's own, kept as they are.
+//! The bytes are in a staged file, which survives a restart of the registry and of the daemon. The
+//! start time and the hash states are the registry's own, and are stored as they are.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,16 +18,16 @@ use crate::name::{RepositoryName, UploadId};
 
 /// Longest start time or hash state in bytes (distribution writes 20 and 108).
 pub const NOTE_BYTES_MAX: usize = 1024;
-/// Uploads whose files, and with them their hashes so far, are kept open between requests.
+/// The number of uploads whose files, with their hashes so far, are cached open between requests.
 const OPEN_MAX: usize = 256;
 
-/// Uploads that are kept open: a registry closes and opens the file for every request, and the
-/// hash of what came before should outlive that.
+/// A cache of open uploads. A registry closes and opens the file for every request, and the hash of
+/// the bytes so far must outlive that.
 #[derive(Default)]
 pub(super) struct OpenUploads(Mutex<HashMap<u64, Arc<dyn Draft>>>);
 
 impl OpenUploads {
-    fn keep(&self, draft: &Arc<dyn Draft>) {
+    fn insert(&self, draft: &Arc<dyn Draft>) {
         let mut drafts = self.0.lock();
         if drafts.len() >= OPEN_MAX {
             drafts.clear();
@@ -39,7 +39,7 @@ impl OpenUploads {
         self.0.lock().contains_key(&staging)
     }
 
-    /// Lets go of an upload that has ended.
+    /// Removes an upload that has ended.
     pub(super) fn close(&self, staging: u64) {
         self.0.lock().remove(&staging);
     }
@@ -78,7 +78,7 @@ impl Uploads<'_> {
             Err(BlobsError::MissingDraft(_)) => return Err(Error::Missing),
             draft => draft?,
         };
-        self.0.open_uploads.keep(&draft);
+        self.0.open_uploads.insert(&draft);
         Ok(StagedUpload::lasting(draft))
     }
 
@@ -106,7 +106,7 @@ impl Uploads<'_> {
         });
         match created {
             Ok(record) if record.staging == staging => {
-                self.0.open_uploads.keep(&draft);
+                self.0.open_uploads.insert(&draft);
                 Ok(StagedUpload::lasting(draft))
             }
             other => {

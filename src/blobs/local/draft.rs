@@ -1,4 +1,4 @@
-//! Staged bytes: a file that is still being written, and hashed behind its writer.
+//! Staged bytes: a file that is still being written, and hashed as it grows.
 
 use std::fs::File;
 use std::io;
@@ -12,12 +12,12 @@ use parking_lot::{Mutex, RwLock};
 
 use super::directories::StoreDirectories;
 use super::{about, read_full};
-use crate::blobs::hasher::{Following, Message};
+use crate::blobs::hasher::{HasherMessage, TrackedFile};
 use crate::blobs::{BlobsError, Draft, Published, SharedFile, StoredBytes, Vouched};
 use crate::digest::{Algorithm, Digest};
 use crate::dir::FilePath;
 
-/// When and how far a file was last written.
+/// The modification time and length of a file: they change with its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     pub(super) len: u64,
@@ -40,50 +40,52 @@ pub(super) struct LocalDraft {
     pub(super) directories: Arc<StoreDirectories>,
     pub(super) id: u64,
     pub(super) path: FilePath,
-    pub(super) following: Arc<Following>,
+    /// The file, and its hash so far.
+    pub(super) tracked: Arc<TrackedFile>,
     pub(super) len: AtomicU64,
-    /// Writers share it; whoever needs the content to stand still takes it alone.
+    /// Held shared while writing, and exclusively while the content must not change.
     pub(super) writers: RwLock<()>,
-    /// What the file was like when it was last made durable, or when it was made, since of
-    /// nothing there is nothing to lose: who was lent it writes without telling.
+    /// The stamp when the content was last made durable, or when the file was made: an empty file
+    /// has nothing to lose. A stamp is compared because a [shared](SharedFile) file is written
+    /// without this draft.
     pub(super) synced: Mutex<Option<Stamp>>,
-    /// The content that somebody else last logged, and what the file was like then: what changed
-    /// since, and back again, may be logged no more.
+    /// The digest of the bytes that were last logged, and the stamp at that time. The stamp is
+    /// compared too: content that changed and changed back may not be logged any more.
     pub(super) logged: Mutex<Option<(Digest, Stamp)>>,
     pub(super) published: AtomicBool,
-    pub(super) follower: Sender<Message>,
+    pub(super) hasher: Sender<HasherMessage>,
 }
 
 impl LocalDraft {
-    /// A draft in an open file, which is `new` if nobody ever wrote to it. Growth is announced to
-    /// `follower`.
+    /// A draft in an open file, which is `new` if nobody ever wrote to it. `hasher` is told when
+    /// the file grows.
     pub(super) fn new(
         directories: Arc<StoreDirectories>,
         id: u64,
         file: File,
         path: FilePath,
         new: bool,
-        follower: Sender<Message>,
+        hasher: Sender<HasherMessage>,
     ) -> Result<Self, BlobsError> {
         let stamp = Stamp::of(&file).map_err(about(&path))?;
         Ok(Self {
             directories,
             id,
             path,
-            following: Arc::new(Following::new(file, stamp.len)),
+            tracked: Arc::new(TrackedFile::new(file, stamp.len)),
             len: AtomicU64::new(stamp.len),
             writers: RwLock::new(()),
             synced: Mutex::new(new.then_some(stamp)),
             logged: Mutex::default(),
             published: AtomicBool::new(false),
-            follower,
+            hasher,
         })
     }
 
-    /// Makes the bytes durable, unless they are.
+    /// Makes the content durable, unless it is.
     pub(super) fn make_durable(&self) -> Result<(), BlobsError> {
         let mut synced = self.synced.lock();
-        self.intact()?;
+        self.check_sync_failed()?;
         let now = self.stamp()?;
         if *synced != Some(now) {
             *synced = None;
@@ -96,9 +98,9 @@ impl LocalDraft {
         Ok(())
     }
 
-    /// Refuses bytes of which a flush has failed. The system says so once; the next flush it
-    /// would let pass, though what it lost is in memory only.
-    fn intact(&self) -> Result<(), BlobsError> {
+    /// Fails if a flush of this draft has failed before. The kernel reports lost pages once; the
+    /// next flush would succeed although the page cache holds bytes that the disk does not.
+    fn check_sync_failed(&self) -> Result<(), BlobsError> {
         if self.directories.failed_drafts.lock().contains(&self.id) {
             let reason = "an earlier flush has failed, and bytes may be lost: upload them anew";
             return Err(about(&self.path)(io::Error::other(reason)));
@@ -110,22 +112,22 @@ impl LocalDraft {
         Stamp::of(self.file_ref()).map_err(about(&self.path))
     }
 
-    /// Whether somebody else keeps all of the content.
+    /// Returns `true` if all of the content is logged.
     pub(super) fn is_logged(&self) -> Result<bool, BlobsError> {
         let logged = *self.logged.lock();
         Ok(logged.is_some() && logged == Some((self.hash(Algorithm::Sha256)?, self.stamp()?)))
     }
 
     pub(super) fn file_ref(&self) -> &File {
-        self.following.file()
+        self.tracked.file()
     }
 
-    /// The digest, while the caller keeps writers away.
+    /// Returns the digest of the content. The caller holds `writers` exclusively.
     pub(super) fn hash(&self, algorithm: Algorithm) -> Result<Digest, BlobsError> {
-        self.following.digest(algorithm).map_err(about(&self.path))
+        self.tracked.digest(algorithm).map_err(about(&self.path))
     }
 
-    /// What is durable or logged is not what will be there.
+    /// Called before a change: the new content is neither durable nor logged.
     fn changes(&self) {
         *self.synced.lock() = None;
         *self.logged.lock() = None;
@@ -147,10 +149,10 @@ impl StoredBytes for LocalDraft {
 
     fn len(&self) -> u64 {
         let known = self.len.load(Ordering::SeqCst);
-        if !self.following.was_lent() {
+        if !self.tracked.was_shared() {
             return known;
         }
-        // Asking an open file of a local filesystem does not fail.
+        // fstat(2) of an open file on a local filesystem does not fail.
         self.file_ref().metadata().map_or(known, |now| now.len())
     }
 
@@ -171,12 +173,12 @@ impl Draft for LocalDraft {
         let written = self.file_ref().write_all_at(bytes, offset);
         let mut end = offset + bytes.len() as u64;
         if written.is_err() {
-            // A part of it may be there.
+            // A part may be written.
             end = end.min(self.stamp()?.len).max(offset);
         }
         if end > offset {
             self.len.fetch_max(end, Ordering::SeqCst);
-            self.following.wrote(offset, end, &self.follower);
+            self.tracked.wrote(offset, end, &self.hasher);
         }
         written.map_err(about(&self.path))
     }
@@ -185,14 +187,14 @@ impl Draft for LocalDraft {
         let _alone = self.writers.write();
         self.writable()?;
         if len == self.len() {
-            // Distribution cuts every upload that it begins.
+            // Distribution truncates every upload that it begins.
             return Ok(());
         }
         self.changes();
         self.file_ref().set_len(len).map_err(about(&self.path))?;
         let old = self.len.swap(len, Ordering::SeqCst);
-        self.following.cut(len.min(old));
-        self.following.wrote(len.min(old), len, &self.follower);
+        self.tracked.cut(len.min(old));
+        self.tracked.wrote(len.min(old), len, &self.hasher);
         Ok(())
     }
 
@@ -202,7 +204,7 @@ impl Draft for LocalDraft {
 
     fn log(&self, max: u64, log: &mut dyn FnMut(&[u8]) -> bool) -> Result<bool, BlobsError> {
         let mut logged = self.logged.lock();
-        self.intact()?;
+        self.check_sync_failed()?;
         let now = self.stamp()?;
         if now.len > max {
             return Ok(false);
@@ -236,6 +238,6 @@ impl Draft for LocalDraft {
     fn share(&self) -> Option<SharedFile> {
         let _shared = self.writers.read();
         self.writable().ok()?;
-        Some(self.following.share(&self.follower))
+        Some(self.tracked.share(&self.hasher))
     }
 }

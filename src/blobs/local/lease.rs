@@ -1,5 +1,5 @@
-//! Leases: whether anybody else can write a file. The kernel knows also of who has mapped it and
-//! closed it since, of whom nobody else is told.
+//! Leases: they tell whether anybody else can write a file. The kernel counts writable mappings
+//! too, which outlive the descriptor and which no other call reports.
 
 #![expect(unsafe_code, reason = "leases, which only fcntl(2) takes")]
 
@@ -7,16 +7,17 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
-/// Which signal tells of an opening (asm-generic/fcntl.h).
+/// The fcntl(2) command that sets the signal for a broken lease (asm-generic/fcntl.h).
 const F_SETSIG: i32 = 10;
 
-/// Whether this is the only way in which a file can be written now. Where the filesystem knows
-/// no leases, it is taken to be.
+/// Returns `true` if nobody but the caller can write a file now, and also if its filesystem does
+/// not know leases.
 pub(super) fn is_alone(file: &File) -> bool {
     let number = file.as_raw_fd();
     // SAFETY: these commands take a number and touch no memory; the file is open meanwhile.
     let ask = |command, value: i32| unsafe { libc::fcntl(number, command, value) };
-    // Should somebody open it while the lease is held, the signal is one that nobody minds.
+    // If somebody opens the file while the lease is held, this process gets a signal that it
+    // ignores.
     ask(F_SETSIG, libc::SIGURG);
     if ask(libc::F_SETLEASE, libc::F_WRLCK) == 0 {
         ask(libc::F_SETLEASE, libc::F_UNLCK);

@@ -1,7 +1,9 @@
-//! Publication: verify, make the file durable unless its bytes are kept elsewhere, give it a
-//! second name, to replace nothing that is known. Only then may a fact name the bytes. Nobody
-//! waits until the new name is durable: the fact says the old one too, which goes when the fact
-//! is durable and not before, so that after a crash the bytes are where the facts say.
+//! Publication: verify the content, make the file durable unless its bytes are logged, and link it
+//! to the path of its digest. Only then may a fact name the bytes.
+//!
+//! Publication does not wait for the link to become durable: until the next checkpoint the index
+//! also records the staging number, and the staged name is removed only after the fact is
+//! durable. After a crash the bytes are found at one of the two.
 
 use std::fs::File;
 use std::io;
@@ -16,16 +18,16 @@ use rustix::io::Errno;
 use super::draft::LocalDraft;
 use super::lease::is_alone;
 use super::{COPY, IMMUTABLE, WRITABLE, about, remove_file};
-use crate::blobs::hasher::Following;
+use crate::blobs::hasher::TrackedFile;
 use crate::blobs::{Area, BlobsError, Published, StoredBytes, Survives, Vouched};
 use crate::digest::Digest;
 use crate::dir::FilePath;
 
-/// How long a publication waits for files that were lent: they are closed by then, but we may
-/// not have been told yet.
-const RETURNED: Duration = Duration::from_millis(500);
-/// How long to wait for the kernel to be done with closing one before looking again.
-const CLOSING: Duration = Duration::from_micros(200);
+/// How long a publication waits for others to give a shared file back: they have closed it by
+/// then, but the kernel may not have told the daemon yet.
+const RETURN_TIMEOUT: Duration = Duration::from_millis(500);
+/// The pause between checks whether the kernel has finished closing a file.
+const CLOSING_PAUSE: Duration = Duration::from_micros(200);
 
 /// Errors that say that a file cannot have a second name: it has too many, or the filesystem or a
 /// policy does not know hard links.
@@ -36,8 +38,8 @@ fn is_unlinkable(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|error| UNLINKABLE.contains(&error))
 }
 
-/// Gives a file a second name, or a new one where there are no second ones; whether nothing had
-/// that.
+/// Gives a file a second name, or renames it where hard links are not possible. Returns `false`
+/// if the name exists.
 fn name_too(from: &FilePath, to: &FilePath) -> io::Result<bool> {
     let named = match from.hard_link(to) {
         Err(error) if is_unlinkable(&error) => from.rename(to, RenameFlags::NOREPLACE),
@@ -49,8 +51,8 @@ fn name_too(from: &FilePath, to: &FilePath) -> io::Result<bool> {
     }
 }
 
-/// Copies a file, whole or not at all: what there was no room for takes none. The copy replaces
-/// what an earlier process left by its name.
+/// Copies a file, as a whole or not at all: a copy for which there is no room takes none. It
+/// replaces a file that an earlier process left under its name.
 pub(super) fn copy_whole(from: &FilePath, to: &FilePath) -> Result<File, BlobsError> {
     remove_file(to)?;
     let copy = || -> io::Result<File> {
@@ -63,23 +65,25 @@ pub(super) fn copy_whole(from: &FilePath, to: &FilePath) -> Result<File, BlobsEr
     })
 }
 
-/// Sets the mode of a file that is ours alone, or of a blob: whoever shares it may need its own.
+/// Sets the mode of a file that only the store uses. A file with names outside the store keeps
+/// its mode.
 pub(super) fn set_mode(file: &File, mode: Mode) -> io::Result<()> {
     file.set_permissions(std::fs::Permissions::from_mode(mode.as_raw_mode()))
 }
 
-/// Waits until nobody else can write a file that was lent; whether it was so in time. A mapping
-/// stays when its file was closed, and what is just being closed still counts.
-fn is_returned(following: &Following) -> bool {
-    let until = Instant::now() + RETURNED;
-    if !following.wait_for_return(RETURNED) {
+/// Waits until only the daemon can write a shared file. Returns `false` after
+/// [`RETURN_TIMEOUT`]. A mapping outlives its closed descriptor, and a descriptor that is just
+/// being closed still counts.
+fn is_returned(tracked: &TrackedFile) -> bool {
+    let until = Instant::now() + RETURN_TIMEOUT;
+    if !tracked.wait_for_return(RETURN_TIMEOUT) {
         return false;
     }
-    while following.was_lent() && !is_alone(following.file()) {
+    while tracked.was_shared() && !is_alone(tracked.file()) {
         if Instant::now() > until {
             return false;
         }
-        std::thread::sleep(CLOSING);
+        std::thread::sleep(CLOSING_PAUSE);
     }
     true
 }
@@ -93,7 +97,7 @@ impl LocalDraft {
     ) -> Result<Published, BlobsError> {
         // From here on nobody writes: the bytes that are hashed are those that are published.
         let quiet = self.writers.write();
-        if !is_returned(&self.following) {
+        if !is_returned(&self.tracked) {
             drop(quiet);
             return self.publish_copy(digest, vouched.known);
         }
@@ -118,7 +122,7 @@ impl LocalDraft {
         let named = self.name_blob(&path, digest, vouched.known)?;
         self.published.store(true, Ordering::SeqCst);
         if named && let Err(error) = set_mode(self.file_ref(), IMMUTABLE) {
-            log::warn!("{path} can be written by us until it is scrubbed: {error}");
+            log::warn!("{path} stays writable by its owner until it is scrubbed: {error}");
         }
         drop(quiet);
         // Recovery finds a copy by no number, and the file that was there may not be durable
@@ -147,7 +151,7 @@ impl LocalDraft {
         name_too(&self.path, path).map_err(about(path))
     }
 
-    /// Gives a blob its number back.
+    /// Undoes the publication.
     pub(super) fn unpublish_file(&self, digest: &Digest) -> Result<(), BlobsError> {
         let _quiet = self.writers.write();
         let path = self.directories.path(Area::Live, digest);
@@ -162,13 +166,13 @@ impl LocalDraft {
         Ok(())
     }
 
-    /// Publishes a copy, since somebody may still write the file without telling this draft.
+    /// Publishes a copy, because somebody may still write the file behind this draft's back.
     fn publish_copy(&self, digest: &Digest, known: bool) -> Result<Published, BlobsError> {
         let path = self.path.with_extension(COPY);
         let file = copy_whole(&self.path, &path)?;
         let directories = Arc::clone(&self.directories);
-        let follower = self.follower.clone();
-        let copy = Self::new(directories, self.id, file, path.clone(), false, follower)?;
+        let hasher = self.hasher.clone();
+        let copy = Self::new(directories, self.id, file, path.clone(), false, hasher)?;
         // The bytes of a copy are not logged.
         let vouched = Vouched {
             logged: false,

@@ -1,4 +1,4 @@
-//! Stored bytes: the file of a published blob, open for reading.
+//! Stored files: a file of the store that is open for reading.
 
 use std::fs::File;
 use std::io;
@@ -10,10 +10,13 @@ use crate::blobs::{BlobsError, StoredBytes};
 use crate::digest::Digest;
 use crate::dir::FilePath;
 
-/// How often an opening is tried again that meets a lease.
+/// How often opening a file is tried while a lease on it is held.
 const LEASED: usize = 1_000;
 
 /// Opens the file of a blob.
+///
+/// # Errors
+/// [`BlobsError::Missing`] if it does not exist.
 pub(super) fn open_stored(
     path: FilePath,
     digest: &Digest,
@@ -21,18 +24,18 @@ pub(super) fn open_stored(
     open_content(path)?.ok_or(BlobsError::Missing(*digest))
 }
 
-/// Opens a file; nothing if it is not there.
+/// Opens a file. Returns `None` if it does not exist.
 pub(super) fn open_content(path: FilePath) -> Result<Option<Arc<dyn StoredBytes>>, BlobsError> {
     let file = match open_unleased(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(about(&path))?,
     };
     let len = file.metadata().map_err(about(&path))?.len();
-    Ok(Some(Arc::new(Stored { file, len, path })))
+    Ok(Some(Arc::new(StoredFile { file, len, path })))
 }
 
-/// Opens a file for reading. While a publication asks for a lease the kernel refuses those who
-/// will not wait; that takes microseconds.
+/// Opens a file for reading. While a publication holds a [lease](super::lease), which takes
+/// microseconds, the kernel refuses to open the file without waiting.
 fn open_unleased(path: &FilePath) -> io::Result<File> {
     for _ in 0..LEASED {
         match path.read() {
@@ -43,15 +46,15 @@ fn open_unleased(path: &FilePath) -> io::Result<File> {
     path.read()
 }
 
-/// A published blob.
+/// An open file.
 #[derive(Debug)]
-struct Stored {
+struct StoredFile {
     file: File,
     len: u64,
     path: FilePath,
 }
 
-impl StoredBytes for Stored {
+impl StoredBytes for StoredFile {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, BlobsError> {
         read_full(&self.file, offset, buffer).map_err(about(&self.path))
     }
@@ -65,7 +68,7 @@ impl StoredBytes for Stored {
     }
 }
 
-/// Reads until the buffer is full or the file ends.
+/// Reads until the buffer is full or the file ends, and returns the count.
 pub(super) fn read_full(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
     let mut done = 0;
     while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {

@@ -58,7 +58,7 @@ impl MemoryDraft {
     }
 
     /// Makes the bytes durable.
-    pub(super) fn settle(&self) {
+    pub(super) fn make_durable(&self) {
         let mut content = self.content.lock();
         content.durable = Some(content.bytes.clone());
     }
@@ -121,7 +121,7 @@ impl Draft for MemoryDraft {
 
     fn sync(&self) -> Result<(), BlobsError> {
         self.state()?.fault.write()?;
-        self.settle();
+        self.make_durable();
         self.content.lock().synced = true;
         Ok(())
     }
