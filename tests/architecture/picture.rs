@@ -35,7 +35,7 @@ impl Picture {
     /// there twice, and the arrows that no code needs.
     pub(crate) fn violations(&self, sources: &[Source]) -> Vec<String> {
         let mut found = self.of_itself();
-        let mut used = BTreeMap::<String, BTreeSet<String>>::new();
+        let mut arrows = BTreeMap::<String, BTreeSet<String>>::new();
         for source in sources.iter().filter(|one| one.path != "lib.rs") {
             let user = source.top();
             let Some((_, admitted)) = self.0.iter().find(|(name, _)| *name == user) else {
@@ -49,14 +49,14 @@ impl Picture {
                     continue;
                 }
                 if admitted.contains(&name) {
-                    used.entry(user.clone()).or_default().insert(name);
+                    arrows.entry(user.clone()).or_default().insert(name);
                 } else {
                     found.push(format!("{} uses {name}", source.path));
                 }
             }
         }
         for (user, admitted) in &self.0 {
-            let needed = used.remove(user).unwrap_or_default();
+            let needed = arrows.remove(user).unwrap_or_default();
             for one in admitted.difference(&needed) {
                 found.push(format!("no code of {user} uses {one}"));
             }
