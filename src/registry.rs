@@ -28,6 +28,7 @@ mod ingest;
 mod link;
 mod logged;
 mod open;
+mod open_blob;
 mod ownership;
 mod policy;
 mod publish;
@@ -53,6 +54,7 @@ pub use ingest::{Destination, Ingested};
 pub use link::Links;
 pub(crate) use open::{BACKUP_MARK, holds};
 pub use open::{FILES, StoreState, check_pages, is_backup, state};
+pub use open_blob::OpenBlob;
 pub use ownership::{Owner, Ownership};
 pub use policy::{Audit, Policy, ReferenceCheck, Removal, Schema1, Sync, UploadDurability};
 pub use publish::{Bytes, INLINE_BYTES_MAX};
@@ -61,7 +63,7 @@ pub(crate) use references::stored_manifest;
 pub use room::Room;
 pub(crate) use room::reserve;
 pub use snapshot::Snapshot;
-pub use staging::{OpenBlob, Parked, SharedFile, StagedUpload};
+pub use staging::{Parked, SharedFile, StagedUpload};
 use time::now;
 pub use time::{seconds, time};
 pub use upload::{NOTE_BYTES_MAX, Uploads};
@@ -79,7 +81,7 @@ pub struct Registry {
     /// so that a manifest cannot reference a blob being removed.
     reference_lock: RwLock<()>,
     open_uploads: upload::OpenUploads,
-    inline_open: staging::InlineOpen,
+    inline_open: open_blob::InlineOpen,
     verified: verified::Verified,
     reclaimable: checkpoint::Reclaimable,
     checkpoints: checkpoint::Checkpoints,
@@ -120,7 +122,7 @@ impl Registry {
             digest_locks,
             reference_lock: RwLock::default(),
             open_uploads: upload::OpenUploads::default(),
-            inline_open: staging::InlineOpen::default(),
+            inline_open: open_blob::InlineOpen::default(),
             verified: verified::Verified::default(),
             reclaimable: checkpoint::Reclaimable::default(),
             checkpoints: checkpoint::Checkpoints::default(),
