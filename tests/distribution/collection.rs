@@ -168,7 +168,7 @@ fn harbor_collects_layers_before_their_manifest_and_behind_it() {
         assert!(undeleted(&[]).ends_with("4 blobs\n"));
         let all: Vec<String> = layers.iter().map(|one| digest(one)).collect();
         let all: Vec<&str> = all.iter().map(String::as_str).collect();
-        assert_eq!(undeleted(&all).matches(": taken back").count(), 3);
+        assert_eq!(undeleted(&all).matches(": restored").count(), 3);
         for layer in &layers {
             assert_eq!(fs::read(blob(&root, layer).join("data")).unwrap(), *layer);
         }
