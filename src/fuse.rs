@@ -207,7 +207,7 @@ impl Mount {
         // A tree is mounted once.
         let _known = service.served.set(served.clone());
         let counters = Arc::clone(&service.counters);
-        service.tree.is_served(Box::new(move || {
+        service.tree.set_status_source(Box::new(move || {
             let counts = counters.counts().into_iter();
             let counts = counts.map(|(kind, count)| format!("requests, {kind}: {count}"));
             served.iter().cloned().chain(counts).collect()
@@ -236,7 +236,7 @@ impl Mount {
         if let Some(rings) = self.rings {
             rings.join();
         }
-        self.service.tree.end();
+        self.service.tree.log_suppressed();
         served
     }
 }

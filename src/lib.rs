@@ -62,7 +62,7 @@
 //!    (`tests/mount/fuzz.rs`). What is unsafe is in
 //!    `fuse/transport/queue.rs`, `fuse/connection.rs` and `blobs/local/lease.rs` only.
 //! 9. No user of the mount reaches a file of the host, or what a mode does not let them: no
-//!    link is followed below the store (`dir.rs`, `tree/plain.rs`; `tests/mount/plain.rs`), and
+//!    link is followed below the store (`dir.rs`, `tree/plain_files.rs`; `tests/mount/plain.rs`), and
 //!    owner and mode are checked by the daemon as POSIX says (`fuse/access.rs`;
 //!    `tests/mount/ownership.rs`, `tests/mount/walk.rs`).
 //!
@@ -94,7 +94,7 @@
 //! The kernel knows a file by a number that it is given once and that no other file gets. What
 //! stat and listings show is another: a plain file's own, else one computed from the number of
 //! the repository and the digest, tag or upload, so that it is the same after every mount
-//! (`tree/number.rs`; `tests/mount/numbers.rs`).
+//! (`tree/inode_number.rs`; `tests/mount/numbers.rs`).
 //!
 //! Blobs, and uploads while they are written, are files that the kernel reads and writes by
 //! itself where it can (Linux 6.9, privileges; `fuse/passthrough.rs`). We do not see those

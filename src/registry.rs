@@ -43,6 +43,7 @@ mod upload;
 mod value;
 mod verified;
 
+pub use crate::blobs::DiskSpace;
 pub use crate::blobs::{Shareable, StoredBlob, TransferMode, other_writers, read_held, transfer};
 pub use crate::index::Recover;
 pub use admission::Admission;

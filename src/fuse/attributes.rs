@@ -9,7 +9,7 @@ use super::coherence::{Coherent, Origin};
 use super::reply::AttributesReply;
 use super::request::SetAttributes;
 use super::service::{Service, logged};
-use crate::tree::{Attributes, Place, Space};
+use crate::tree::{Attributes, DiskSpace, Place};
 
 impl Service {
     /// chmod(2), chown(2), utimes(2), truncate(2)
@@ -47,7 +47,9 @@ impl Service {
         let admit = |now: &Attributes| self.owner.admit(caller, request, now);
         let Some(place) = self.inodes.place(ino) else {
             let newest = self.files.open_on(ino).pop();
-            let done = newest.map_or(Ok(()), |handle| self.tree.change_opened(&handle, admit));
+            let done = newest.map_or(Ok(()), |handle| {
+                self.tree.set_handle_attributes(&handle, admit)
+            });
             return done
                 .map(Coherent::unchanged)
                 .map_err(|error| logged(&error));
@@ -63,7 +65,7 @@ impl Service {
                 self.owner.changed(change, now.permissions)
             })
         };
-        let changes = self.tree.change(&place, caller.writer(), admit);
+        let changes = self.tree.set_attributes(&place, caller.writer(), admit);
         let changes = changes.map_err(|error| logged(&error))?;
         let mut done = self.after((), Origin::Inode(ino), &changes);
         let hidden = self.after_permissions(ino, &place, before);
@@ -90,7 +92,7 @@ impl Service {
     }
 
     /// statfs(2)
-    pub(super) fn space(&self) -> Result<Space, Errno> {
+    pub(super) fn space(&self) -> Result<DiskSpace, Errno> {
         self.tree.space().map_err(|error| logged(&error))
     }
 
@@ -107,7 +109,7 @@ impl Service {
             self.may(caller, &place, READ)?;
         }
         self.tree
-            .extended(&place, name)
+            .xattr(&place, name)
             .map_err(|error| logged(&error))
     }
 
@@ -124,7 +126,7 @@ impl Service {
         value: Option<&[u8]>,
     ) -> Result<(), Errno> {
         self.tree
-            .set_extended(&self.place(ino)?, name, value)
+            .set_xattr(&self.place(ino)?, name, value)
             .map_err(|error| logged(&error))
     }
 }

@@ -237,7 +237,7 @@ impl Service {
     fn listing_of_implied(&self, place: &Place) -> Option<u64> {
         let implied = place.implies()?;
         // A directory that was made exists in any case.
-        if self.tree.lasts(&implied).unwrap_or_default() {
+        if self.tree.is_cacheable(&implied).unwrap_or_default() {
             return None;
         }
         self.inodes.invalidate_listing(&implied.above().next()?)
@@ -307,7 +307,7 @@ impl Service {
             return stale;
         }
         let mut names = Vec::new();
-        let visited = self.tree.visit_below(place, &mut |below| {
+        let visited = self.tree.visit_descendants(place, &mut |below| {
             let Some(known) = self.inodes.number(below.place) else {
                 return;
             };

@@ -54,7 +54,7 @@ impl Service {
         reply: SyncReply,
     ) -> Option<BlockingTask> {
         match self.inodes.place(ino) {
-            Some(place) if self.tree.is_note_directory(&place) => {
+            Some(place) if self.tree.is_relaxed_metadata_directory(&place) => {
                 reply(Ok(()));
                 None
             }

@@ -10,7 +10,9 @@ use super::handles::{OPEN_MAX, OpenFile, most_each};
 use super::passthrough::OpenMode;
 use super::reply::{EntryReply, OpenReply};
 use super::service::{Service, logged};
-use crate::tree::{Access, Attributes, Caching, Direct, FileKind, Handle, Place, TreeError};
+use crate::tree::{
+    Access, Attributes, Caching, FileKind, Handle, PassthroughFile, Place, TreeError,
+};
 
 /// Returns the access that flags of open(2) ask for.
 pub(super) fn access(flags: i32) -> Access {
@@ -50,8 +52,8 @@ impl Service {
         access: Access,
     ) -> Result<Coherent<OpenReply>, Errno> {
         let passthrough_disabled = self.inodes.is_passthrough_disabled(ino);
-        let direct = self.tree.direct(&handle);
-        let upload = matches!(direct, Some(Direct::Upload(_)));
+        let direct = self.tree.passthrough_file(&handle);
+        let upload = matches!(direct, Some(PassthroughFile::Upload(_)));
         let direct = direct.filter(|_| !passthrough_disabled);
         let caching = match self.tree.caching(&handle) {
             Caching::Keep if passthrough_disabled => Caching::Direct,
@@ -79,7 +81,7 @@ impl Service {
             OpenMode::Daemon { cached: true } => (FopenFlags::empty(), None, true, None),
             OpenMode::OtherInode => return Err(self.stale_inode(ino, &handle, caching)),
         };
-        if access == Access::Read || self.tree.closes_quietly(&handle) {
+        if access == Access::Read || self.tree.flush_is_noop(&handle) {
             flags |= FopenFlags::FOPEN_NOFLUSH;
         }
         let file = OpenFile {
@@ -215,7 +217,7 @@ impl Service {
         buffer: &mut [u8],
     ) -> Option<usize> {
         let handle = self.files.get(number)?;
-        self.tree.read_at_hand(&handle, offset, buffer)
+        self.tree.try_read_cached(&handle, offset, buffer)
     }
 
     /// write(2). Clears set-user-ID and set-group-ID if `drops_privileges`. Returns the number of

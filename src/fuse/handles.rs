@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 use parking_lot::RwLock;
 use rustix::process::{Resource, getrlimit};
 
-use crate::tree::{Caching, Direct, Handle};
+use crate::tree::{Caching, Handle, PassthroughFile};
 
 /// The open files.
 #[derive(Debug, Default)]
@@ -46,7 +46,7 @@ pub(super) struct OpenFile {
     pub(super) uid: u32,
     pub(super) handle: Arc<Handle>,
     /// The backing file, which must stay as it is while the kernel reads and writes it.
-    pub(super) direct: Option<Direct>,
+    pub(super) direct: Option<PassthroughFile>,
     /// The kernel caches the content.
     pub(super) cached: bool,
     /// What the kernel may cache.

@@ -11,7 +11,7 @@ use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use parking_lot::RwLock;
 
-use crate::tree::{Packed, Place, Relocation};
+use crate::tree::{CompactPlace, Place, Relocation};
 
 mod rows;
 
@@ -43,7 +43,7 @@ struct InodeTable {
 struct InodeRow {
     /// Where the file is; `None` once it was removed, while it is open. A place at which another
     /// file was put stays here: by the old number, too, what is there now is read.
-    place: Option<Packed>,
+    place: Option<CompactPlace>,
     lookups: u32,
     /// The number of changes of its listing.
     version: u32,
@@ -60,7 +60,7 @@ struct InodeRow {
 }
 
 impl InodeRow {
-    fn new(place: Packed) -> Self {
+    fn new(place: CompactPlace) -> Self {
         Self {
             place: Some(place),
             lookups: 1,
@@ -75,20 +75,20 @@ impl InodeRow {
 }
 
 impl Rows<InodeRow> {
-    fn place(&self, ino: u64) -> Option<&Packed> {
+    fn place(&self, ino: u64) -> Option<&CompactPlace> {
         self.get(ino)?.place.as_ref()
     }
 }
 
 impl InodeTable {
-    fn number(&self, place: &Packed) -> Option<u64> {
+    fn number(&self, place: &CompactPlace) -> Option<u64> {
         let hash = self.hasher.hash_one(place);
         let is_it = |ino: &u64| self.rows.place(*ino) == Some(place);
         self.numbers.find(hash, is_it).copied()
     }
 
     /// Returns the entry of a place in `numbers`, and the rows.
-    fn entry(&mut self, place: &Packed) -> (Entry<'_, u64>, &mut Rows<InodeRow>) {
+    fn entry(&mut self, place: &CompactPlace) -> (Entry<'_, u64>, &mut Rows<InodeRow>) {
         let (rows, hasher) = (&mut self.rows, &self.hasher);
         let is_it = |ino: &u64| rows.place(*ino) == Some(place);
         let hash_of = |ino: &u64| rows.place(*ino).map_or(0, |place| hasher.hash_one(place));
@@ -97,12 +97,12 @@ impl InodeTable {
     }
 
     /// Makes this number the newest of a place.
-    fn give(&mut self, place: &Packed, ino: u64) {
+    fn give(&mut self, place: &CompactPlace, ino: u64) {
         self.entry(place).0.insert(ino);
     }
 
     /// Takes its number from a place; the row still has the place.
-    fn take(&mut self, place: &Packed) -> Option<u64> {
+    fn take(&mut self, place: &CompactPlace) -> Option<u64> {
         match self.entry(place).0 {
             Entry::Occupied(known) => Some(known.remove().0),
             Entry::Vacant(_) => None,
@@ -110,7 +110,7 @@ impl InodeTable {
     }
 
     /// Gives a number another place. A number that had this place before also keeps it.
-    fn moves(&mut self, ino: u64, old: &Packed, new: &Packed) {
+    fn moves(&mut self, ino: u64, old: &CompactPlace, new: &CompactPlace) {
         let newest = self.number(old) == Some(ino);
         if newest {
             self.take(old);
@@ -150,7 +150,7 @@ impl Inodes {
             numbers: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
         };
-        let top = Packed::from(top);
+        let top = CompactPlace::from(top);
         let ino = table.rows.insert(InodeRow::new(top.clone()));
         table.give(&top, ino);
         Self {
@@ -178,7 +178,7 @@ impl Inodes {
 
     /// Returns the number of a place, and counts a lookup by the kernel.
     pub(super) fn look_up(&self, place: &Place) -> u64 {
-        let place = Packed::from(place);
+        let place = CompactPlace::from(place);
         let mut table = self.table.write();
         match table.entry(&place) {
             (Entry::Occupied(known), rows) => {
@@ -317,8 +317,8 @@ impl Inodes {
         if old == new {
             return;
         }
-        let was_pending = matches!(old, Place::Draft(_));
-        let (old, new) = (Packed::from(old), Packed::from(new));
+        let was_pending = matches!(old, Place::Pending(_));
+        let (old, new) = (CompactPlace::from(old), CompactPlace::from(new));
         let mut table = self.table.write();
         if let Some(ino) = table.number(&old) {
             table.moves(ino, &old, &new);
@@ -346,7 +346,7 @@ impl Inodes {
         let mut table = self.table.write();
         let below = |(ino, row): (u64, &InodeRow)| {
             let place = row.place.as_ref()?;
-            let moved = Packed::from(&relocation.place(&place.into())?);
+            let moved = CompactPlace::from(&relocation.place(&place.into())?);
             Some((ino, place.clone(), moved))
         };
         let rows: Vec<_> = table.rows.iter().filter_map(below).collect();
@@ -367,7 +367,7 @@ impl Inodes {
         let below = |(ino, row): (u64, &InodeRow)| {
             let place = row.place.as_ref()?;
             let rest = place.plain()?.strip_prefix(old).ok()?;
-            let moved = Packed::from(&Place::Plain(new.join(rest)));
+            let moved = CompactPlace::from(&Place::Plain(new.join(rest)));
             Some((ino, place.clone(), moved))
         };
         let rows: Vec<_> = table.rows.iter().filter_map(below).collect();

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use super::access::{Caller, READ};
 use super::coherence::Coherent;
 use super::service::{Service, logged};
-use crate::tree::{FileKind, Found, Listed, Named, Permissions, Place, TreeError};
+use crate::tree::{DirEntry, DirEntryPlus, FileKind, Permissions, Place, Resolved, TreeError};
 
 mod pages;
 
@@ -41,9 +41,9 @@ pub(super) enum ListedRow<'a> {
     /// `.` or `..`, with its inode number.
     Dots(u64, &'static str),
     /// A name with its attributes.
-    Shown(&'a Listed),
+    Shown(&'a DirEntryPlus),
     /// A name with its kind and inode number only.
-    Bare(&'a Named),
+    Bare(&'a DirEntry),
 }
 
 impl ListedRow<'_> {
@@ -128,7 +128,7 @@ impl Service {
         let changed = page.version != self.inodes.listing_version(ino);
         // The kernel must not show another user a listing that not every user may read.
         let private = !permissions.allow_all(READ);
-        let lasts = self.tree.listing_lasts(&directory);
+        let lasts = self.tree.is_listing_cacheable(&directory);
         let stale = changed || private || !lasts.map_err(|error| logged(&error))?;
         Ok(Coherent {
             value: (),
@@ -143,7 +143,7 @@ impl Service {
         offset: u64,
         add: &mut impl FnMut(u64, &ListedRow<'_>) -> bool,
     ) -> Result<bool, Errno> {
-        let numbers = self.tree.numbers(directory);
+        let numbers = self.tree.inode_numbers(directory);
         let (own, above) = numbers.map_err(|error| logged(&error))?;
         let rows = [(0, own, "."), (1, above, "..")];
         let mut rows = rows.into_iter().filter(|(at, ..)| offset <= *at);
@@ -218,15 +218,15 @@ impl Service {
 
     /// Returns a row of an outdated page with its current attributes, which the kernel will
     /// cache, or `None` if the file is gone.
-    fn current(&self, listed: &Listed) -> Result<Option<Listed>, Errno> {
+    fn current(&self, listed: &DirEntryPlus) -> Result<Option<DirEntryPlus>, Errno> {
         let found = listed.found.clone();
         let attributes = match self.tree.attributes(&found.place) {
             Err(TreeError::NotFound) => return Ok(None),
             attributes => attributes.map_err(|error| logged(&error))?,
         };
-        Ok(Some(Listed {
+        Ok(Some(DirEntryPlus {
             name: listed.name.clone(),
-            found: Found {
+            found: Resolved {
                 attributes,
                 ..found
             },
@@ -290,7 +290,7 @@ impl Service {
             let rows = self.tree.list(directory, after, start.len());
             rows.map(PageNames::Shown)
         } else {
-            let rows = self.tree.names(directory, after, start.len());
+            let rows = self.tree.list_names(directory, after, start.len());
             rows.map(PageNames::Bare)
         };
         Ok(ListingPage {

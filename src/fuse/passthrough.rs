@@ -15,7 +15,7 @@ use hashbrown::HashMap;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::connection::{close_backing, open_backing};
-use crate::tree::{Caching, Direct};
+use crate::tree::{Caching, PassthroughFile};
 
 /// How long opening a file for writing waits until its readers have closed it.
 const READERS_CLOSE: Duration = Duration::from_millis(100);
@@ -51,7 +51,7 @@ enum OpenInode {
 pub(super) enum OpenMode {
     /// With passthrough, to the backing file of this number. The open file must hold the
     /// [`Direct`].
-    Passthrough(u32, Direct),
+    Passthrough(u32, PassthroughFile),
     /// Without passthrough, and cached by the kernel or not.
     Daemon { cached: bool },
     /// Not by this inode.
@@ -77,7 +77,12 @@ impl Passthrough {
 
     /// Decides how an inode is opened. `direct` is the file that could back it, `caching` what the
     /// kernel may cache without passthrough.
-    pub(super) fn open(&self, ino: u64, direct: Option<Direct>, caching: Caching) -> OpenMode {
+    pub(super) fn open(
+        &self,
+        ino: u64,
+        direct: Option<PassthroughFile>,
+        caching: Caching,
+    ) -> OpenMode {
         let mut inodes = self.inodes.lock();
         match (inodes.get_mut(&ino), direct) {
             (
@@ -87,7 +92,7 @@ impl Passthrough {
                     opened,
                 }),
                 Some(direct),
-            ) if *upload == matches!(direct, Direct::Upload(_)) => {
+            ) if *upload == matches!(direct, PassthroughFile::Upload(_)) => {
                 *opened += 1;
                 OpenMode::Passthrough(*backing, direct)
             }
@@ -104,7 +109,7 @@ impl Passthrough {
                 if let Some((backing, direct)) = direct.and_then(|direct| self.back(direct)) {
                     let inode = OpenInode::Passthrough {
                         backing,
-                        upload: matches!(direct, Direct::Upload(_)),
+                        upload: matches!(direct, PassthroughFile::Upload(_)),
                         opened: 1,
                     };
                     inodes.insert(ino, inode);
@@ -155,7 +160,7 @@ impl Passthrough {
     }
 
     /// Registers a backing file with the kernel.
-    fn back(&self, direct: Direct) -> Option<(u32, Direct)> {
+    fn back(&self, direct: PassthroughFile) -> Option<(u32, PassthroughFile)> {
         if !self.works.load(Ordering::Relaxed) {
             return None;
         }

@@ -71,7 +71,7 @@ impl Service {
             Err(error) if error.code() == libc::ENOENT => {}
             taken => taken?,
         }
-        if from.0 == to.0 || !self.tree.holds_movable(from.0) {
+        if from.0 == to.0 || !self.tree.may_hold_movable(from.0) {
             return Ok(());
         }
         // A directory that moves to another parent is changed itself: its `..` is another.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fuser::{Errno, FileAttr, FopenFlags};
 
-use crate::tree::Space;
+use crate::tree::DiskSpace;
 
 /// The reply to a request.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub(super) enum Reply {
         value: Vec<u8>,
         room: u32,
     },
-    Space(Space),
+    Space(DiskSpace),
     /// The target of a symbolic link, or an encoded listing.
     Bytes(Vec<u8>),
     /// The number of bytes read into the slot's [buffer](ReplySlot::buffer).
@@ -92,8 +92,8 @@ impl From<(EntryReply, OpenReply)> for Reply {
     }
 }
 
-impl From<Space> for Reply {
-    fn from(space: Space) -> Self {
+impl From<DiskSpace> for Reply {
+    fn from(space: DiskSpace) -> Self {
         Self::Space(space)
     }
 }

@@ -17,7 +17,7 @@ use super::op_counters::OperationCounters;
 use super::passthrough::Passthrough;
 use super::reply::{AttributesReply, EntryReply};
 use super::syncs::Syncs;
-use crate::tree::{Attributes, FileKind, Found, Permissions, Place, Tree, TreeError};
+use crate::tree::{Attributes, FileKind, Permissions, Place, Resolved, Tree, TreeError};
 
 /// How long the kernel caches what `coherence` invalidates: without limit, for practical purposes.
 const LASTING: Duration = Duration::from_hours(1);
@@ -87,9 +87,9 @@ impl Service {
 
     /// Returns a reply with a place in a directory that has these permissions, and counts the
     /// lookup.
-    pub(super) fn entry(&self, directory: Permissions, found: &Found) -> EntryReply {
+    pub(super) fn entry(&self, directory: Permissions, found: &Resolved) -> EntryReply {
         let node = self.inodes.look_up(&found.place);
-        let lasting = found.lasting && directory.allow_all(EXECUTE);
+        let lasting = found.cacheable && directory.allow_all(EXECUTE);
         EntryReply {
             node,
             shown: self.shown_as(node, &found.attributes, lasting),
@@ -114,7 +114,7 @@ impl Service {
             .was_pending(node)
             .then(|| self.files.open_on(node));
         let mut open = open.into_iter().flatten();
-        open.find_map(|handle| self.tree.number_made(&handle))
+        open.find_map(|handle| self.tree.creation_number(&handle))
     }
 
     /// Returns the attributes of an inode: of its place, or of a file that is still open if the

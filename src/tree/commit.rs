@@ -1,11 +1,11 @@
-//! Commits: what was written becomes a fact, as a whole, or is refused with a reason.
+//! Commits: the content of a pending file becomes a fact as a whole, or is refused with a reason.
 
 use super::change::{self, TreeChange};
-use super::content::Content;
-use super::draft::{Draft, State};
-use super::handle::{Handle, Open};
-use super::target::Target;
-use super::{Place, Tree, TreeError, Writer};
+use super::handle::{Handle, OpenFile};
+use super::pending_content::PendingContent;
+use super::pending_file::{PendingFile, PendingState};
+use super::write_intent::WriteIntent;
+use super::{Place, Tree, TreeError, Writer, plain_files};
 use crate::digest::{Algorithm, Digest};
 use crate::layout::Node;
 use crate::manifest::MANIFEST_BYTES_MAX;
@@ -13,85 +13,100 @@ use crate::name::{LinkSet, RepositoryName};
 use crate::registry::{Destination, Error, Sync};
 
 impl Tree {
-    /// close(2) of one descriptor: what was written becomes a fact, visible at once.
+    /// close(2) of one descriptor: the written content becomes a fact and is visible at once. It is
+    /// not durable yet. Returns the changes.
+    ///
+    /// # Errors
+    /// [`TreeError::Registry`] if the content is refused or cannot be stored;
+    /// [`TreeError::TooLarge`] if it is too long for a manifest. A refusal is recorded in
+    /// `.regfs/rejected` and logged.
     pub fn flush(&self, handle: &Handle) -> Result<Vec<TreeChange>, TreeError> {
         match &handle.open {
-            // Shells close a file once before anything is written to it.
-            Open::Draft(draft, _) if draft.is_untouched_layer() => Ok(Vec::new()),
-            Open::Draft(draft, _) => self.commit(draft),
-            Open::Own(..)
-            | Open::Shown(..)
-            | Open::Blob(..)
-            | Open::Upload(..)
-            | Open::Plain(..) => Ok(Vec::new()),
+            // Shells close a new file once before they write to it.
+            OpenFile::Pending(pending, _) if pending.is_unwritten_layer() => Ok(Vec::new()),
+            OpenFile::Pending(pending, _) => self.commit(pending),
+            OpenFile::Control(..)
+            | OpenFile::Rendered(..)
+            | OpenFile::Blob(..)
+            | OpenFile::Upload(..)
+            | OpenFile::Plain(..) => Ok(Vec::new()),
         }
     }
 
-    /// Whether a close changes nothing and cannot be refused: [`Tree::flush`] can be spared.
-    pub fn closes_quietly(&self, handle: &Handle) -> bool {
-        !matches!(handle.open, Open::Draft(..))
+    /// Returns `true` if [`Tree::flush`] of an open file has no effect and cannot fail.
+    pub fn flush_is_noop(&self, handle: &Handle) -> bool {
+        !matches!(handle.open, OpenFile::Pending(..))
     }
 
-    /// fsync(2): the same, and the file's own bytes are durable. The facts are so after
-    /// [`Tree::make_durable`], if this says that there is something to wait for: a file that
-    /// waits for its rename promises nothing yet, and one that is durable as it is has nothing
-    /// to wait for, whatever others do.
+    /// fsync(2), first half: as [`Tree::flush`], and the file's own bytes become durable. Returns
+    /// `true` with the changes if [`Tree::make_durable`] has to follow; `false` if the file awaits
+    /// its rename, so that nothing is promised yet, or if its fact is durable already.
+    ///
+    /// # Errors
+    /// As [`Tree::flush`]; or the error of the blob store or of the host.
     pub fn sync(&self, handle: &Handle) -> Result<(Vec<TreeChange>, bool), TreeError> {
         let changes = self.flush(handle)?;
         let mut position = None;
         match &handle.open {
-            Open::Draft(draft, _) => {
-                let state = draft.hold();
-                if state.target == Target::Later || self.is_note(&state.target) {
+            OpenFile::Pending(pending, _) => {
+                let state = pending.lock();
+                if state.intent == WriteIntent::AwaitRename
+                    || self.is_relaxed_metadata(&state.intent)
+                {
                     return Ok((changes, false));
                 }
                 position = state.position;
             }
-            Open::Upload(staging, _) if self.registry.policy().sync != Sync::Lazy => {
+            OpenFile::Upload(staging, _) if self.registry.policy().sync != Sync::Lazy => {
                 self.registry.uploads().sync(staging)?;
             }
-            Open::Plain(file) => super::plain::sync(file)?,
-            Open::Own(..) | Open::Shown(..) | Open::Blob(..) | Open::Upload(..) => {}
+            OpenFile::Plain(file) => plain_files::sync(file)?,
+            OpenFile::Control(..)
+            | OpenFile::Rendered(..)
+            | OpenFile::Blob(..)
+            | OpenFile::Upload(..) => {}
         }
         Ok((changes, !self.is_durable(position)))
     }
 
-    /// The last descriptor is closed. What never became a fact is dropped.
+    /// close(2) of the last descriptor. Content that is not a fact is committed if it was not
+    /// refused before, and otherwise dropped; errors were recorded and are not returned. Returns
+    /// the changes.
     pub fn release(&self, handle: &Handle) -> Vec<TreeChange> {
-        let Open::Draft(draft, _) = &handle.open else {
+        let OpenFile::Pending(pending, _) = &handle.open else {
             return Vec::new();
         };
-        if draft.waits() {
-            draft.park();
+        if pending.awaits_rename() {
+            pending.park();
             return Vec::new();
         }
-        let unsettled = {
-            let state = draft.hold();
+        let uncommitted = {
+            let state = pending.lock();
             state.version != state.committed && state.refused != Some(state.version)
         };
-        let changes = if unsettled {
-            self.commit(draft).unwrap_or_default()
+        let changes = if uncommitted {
+            self.commit(pending).unwrap_or_default()
         } else {
             Vec::new()
         };
-        self.drafts.remove(draft);
+        self.pending_files.remove(pending);
         changes
     }
 
-    /// Makes a draft's content what its target says, unless that was done.
-    pub(super) fn commit(&self, draft: &Draft) -> Result<Vec<TreeChange>, TreeError> {
-        let _stays = self.relocating.read();
-        let mut state = draft.hold();
-        if state.version == state.committed || state.target == Target::Later {
+    /// Makes the content what the intent says, unless that was done for this version.
+    pub(super) fn commit(&self, pending: &PendingFile) -> Result<Vec<TreeChange>, TreeError> {
+        let _no_relocation = self.relocating.read();
+        let mut state = pending.lock();
+        if state.version == state.committed || state.intent == WriteIntent::AwaitRename {
             let dropped = state.dropped.iter().cloned();
             return Ok(dropped.map(TreeChange::modified).collect());
         }
-        state.content.wake()?;
-        let committed = if let Target::Layer(repository, expected) = &state.target {
+        state.content.reopen()?;
+        let committed = if let WriteIntent::Layer(repository, expected) = &state.intent {
             let (repository, expected) = (repository.clone(), *expected);
             self.commit_layer(&mut state, &repository, expected.as_ref())
         } else {
-            self.commit_as(&state.target, &state.content, state.writer)
+            self.commit_as(&state.intent, &state.content, state.writer)
         };
         let mut changes = committed.inspect_err(|error| {
             if state.refused != Some(state.version) {
@@ -99,19 +114,20 @@ impl Tree {
             }
             state.refused = Some(state.version);
         })?;
-        let became = match &state.target {
-            Target::File(node) => Some(node.clone()),
-            Target::Manifest(..) | Target::Layer(..) | Target::Later => None,
+        let became = match &state.intent {
+            WriteIntent::File(node) => Some(node.clone()),
+            WriteIntent::Manifest(..) | WriteIntent::Layer(..) | WriteIntent::AwaitRename => None,
         };
         if let Some(node) = &became {
             if let Some(when) = state.modified {
                 match self.set_node_time(node, when) {
-                    // Removed in the same moment.
+                    // It was removed at the same time.
                     Err(TreeError::NotFound) => {}
                     set => set?,
                 }
             }
-            let renamed = TreeChange::renamed(Place::Draft(draft.id()), Place::Node(node.clone()));
+            let renamed =
+                TreeChange::renamed(Place::Pending(pending.id()), Place::Node(node.clone()));
             changes.insert(0, renamed);
         }
         state.committed = state.version;
@@ -119,24 +135,27 @@ impl Tree {
         state.position = Some(self.registry.position());
         drop(state);
         if became.is_none() {
-            self.drafts.unname(draft);
-            self.linger(draft);
+            self.pending_files.unname(pending);
+            self.remember_name(pending);
         }
         Ok(changes)
     }
 
-    /// Lets the name of a dropped file linger for the process that wrote it.
-    fn linger(&self, draft: &Draft) {
-        if let (Some((name, _)), Some(shared)) = (draft.stood(), self.drafts.get(draft.id())) {
-            let writer = draft.hold().writer;
-            self.lingering.keep(name, writer, shared);
+    /// Lets the process that wrote a dropped file find it by its name for a while.
+    fn remember_name(&self, pending: &PendingFile) {
+        if let (Some((name, _)), Some(shared)) =
+            (pending.created_as(), self.pending_files.get(pending.id()))
+        {
+            let writer = pending.lock().writer;
+            self.recently_dropped.insert(name, writer, shared);
         }
     }
 
-    /// Stores what was written as a layer, in place of what was stored of it before.
+    /// Stores the content as a layer, and removes the link of the layer that an earlier commit of
+    /// the same file has stored.
     fn commit_layer(
         &self,
-        state: &mut State,
+        state: &mut PendingState,
         repository: &RepositoryName,
         expected: Option<&Digest>,
     ) -> Result<Vec<TreeChange>, TreeError> {
@@ -158,23 +177,25 @@ impl Tree {
         Ok(changes)
     }
 
-    /// Remembers why something was refused.
-    fn refused(&self, state: &State, error: &TreeError) {
-        let repository = match &state.target {
-            Target::File(node) => node.repository(),
-            Target::Manifest(repository, _) | Target::Layer(repository, _) => Some(repository),
-            Target::Later => return,
+    /// Records why a commit was refused.
+    fn refused(&self, state: &PendingState, error: &TreeError) {
+        let repository = match &state.intent {
+            WriteIntent::File(node) => node.repository(),
+            WriteIntent::Manifest(repository, _) | WriteIntent::Layer(repository, _) => {
+                Some(repository)
+            }
+            WriteIntent::AwaitRename => return,
         };
-        let State { writer, path, .. } = state;
+        let PendingState { writer, path, .. } = state;
         if state.content.is_empty() {
-            // Shells close a file once before anything is written to it.
+            // Shells close a new file once before they write to it.
             log::debug!("refused {path}, still empty: {error}");
             return;
         }
         self.reject(*writer, repository, path, error);
     }
 
-    /// Remembers and logs why something was refused.
+    /// Records and logs why an operation was refused.
     pub(super) fn reject(
         &self,
         writer: Writer,
@@ -182,11 +203,11 @@ impl Tree {
         path: &str,
         error: &TreeError,
     ) {
-        let mut rejected = self.rejected.lock();
-        rejected.refused(writer, repository, path, error);
+        let mut rejections = self.rejections.lock();
+        rejections.refused(writer, repository, path, error);
     }
 
-    /// Writes a link; what the audit finds of it is remembered and logged.
+    /// Writes a link; records and logs what the audit finds in its manifest.
     fn set_link(&self, node: &Node, target: &Digest, writer: Writer) -> Result<(), TreeError> {
         let Node::Link(repository, set, digest) = node else {
             return Err(TreeError::IsDirectory);
@@ -194,23 +215,23 @@ impl Tree {
         let finding = self.registry.links().set(repository, set, digest, target)?;
         if let Some(finding) = finding {
             let path = node.to_string();
-            let mut rejected = self.rejected.lock();
-            rejected.found(writer, repository, &path, &finding);
+            let mut rejections = self.rejections.lock();
+            rejections.audited(writer, repository, &path, &finding);
         }
         Ok(())
     }
 
-    /// Makes content what a target says.
+    /// Makes the content what the intent says; a layer is not committed here.
     pub(super) fn commit_as(
         &self,
-        target: &Target,
-        content: &Content,
+        intent: &WriteIntent,
+        content: &PendingContent,
         writer: Writer,
     ) -> Result<Vec<TreeChange>, TreeError> {
-        match (target, content) {
-            (Target::Later | Target::Layer(..), _) => Ok(Vec::new()),
-            (Target::File(node), _) => self.commit_file(node, content, writer),
-            (Target::Manifest(repository, destination), _) => {
+        match (intent, content) {
+            (WriteIntent::AwaitRename | WriteIntent::Layer(..), _) => Ok(Vec::new()),
+            (WriteIntent::File(node), _) => self.commit_file(node, content, writer),
+            (WriteIntent::Manifest(repository, destination), _) => {
                 self.ingest(repository, destination, &bytes(content)?)
             }
         }
@@ -219,7 +240,7 @@ impl Tree {
     fn commit_file(
         &self,
         node: &Node,
-        content: &Content,
+        content: &PendingContent,
         writer: Writer,
     ) -> Result<Vec<TreeChange>, TreeError> {
         if let Node::BlobData(digest) = node {
@@ -227,7 +248,7 @@ impl Tree {
             return Ok(added(node));
         }
         if let Node::UploadData(repository, id) = node {
-            // Not as registries do it, but as people copy.
+            // Registries rename the upload's file instead; cp writes here.
             self.registry
                 .uploads()
                 .set_data(repository, id, content.bytes()?)?;
@@ -238,7 +259,7 @@ impl Tree {
             && is_document(&bytes)
         {
             let mut changes = self.ingest(repository, &destination, &bytes)?;
-            // What was written is the manifest, and the file shows a digest.
+            // The manifest was written to this file, which shows a digest.
             changes.push(TreeChange::modified(Place::Node(node.clone())));
             return Ok(changes);
         }
@@ -267,7 +288,7 @@ impl Tree {
         Ok(added(node))
     }
 
-    /// Stores a manifest; the places that look different now are those of its tag.
+    /// Stores a manifest. Returns the changes of its tag and its links.
     fn ingest(
         &self,
         repository: &RepositoryName,
@@ -304,11 +325,11 @@ fn added(node: &Node) -> Vec<TreeChange> {
     vec![TreeChange::added(Place::Node(node.clone()))]
 }
 
-/// The whole of small content.
-fn bytes(content: &Content) -> Result<Vec<u8>, TreeError> {
+/// Returns all bytes of content that is not longer than a manifest.
+fn bytes(content: &PendingContent) -> Result<Vec<u8>, TreeError> {
     match content {
-        Content::Small(held) => Ok(held.bytes().to_vec()),
-        Content::Large(_) | Content::Parked(_) => {
+        PendingContent::Buffered(buffered) => Ok(buffered.bytes().to_vec()),
+        PendingContent::Staged(_) | PendingContent::Closed(_) => {
             let len = usize::try_from(content.len()).unwrap_or(usize::MAX);
             if len > MANIFEST_BYTES_MAX {
                 return Err(TreeError::TooLarge {
@@ -323,7 +344,7 @@ fn bytes(content: &Content) -> Result<Vec<u8>, TreeError> {
     }
 }
 
-/// Where a manifest goes that is written through a link: to its revision, or to its tag.
+/// Returns where a manifest goes that is written to a link: to the revision, or to the tag.
 fn ingests(node: &Node) -> Option<(&RepositoryName, Destination)> {
     let (repository, tag, digest) = match node {
         Node::Link(repository, LinkSet::Revisions, digest) => (repository, None, Some(*digest)),
@@ -333,13 +354,13 @@ fn ingests(node: &Node) -> Option<(&RepositoryName, Destination)> {
     Some((repository, Destination { tag, digest }))
 }
 
-/// Whether something written to a link is a manifest rather than a digest.
+/// Returns `true` if the content of a link is a manifest rather than a digest.
 pub(super) fn is_document(bytes: &[u8]) -> bool {
     bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
 }
 
-/// The digest that a link's content names. Below a sha256 it can be no other; below another
-/// algorithm distribution links the canonical sha256.
+/// Parses the digest in the content of a link. It must be the digest of the path if that is a
+/// sha256. A link below another algorithm names the canonical sha256, as distribution writes it.
 fn link_target(bytes: &[u8], path: Option<&Digest>) -> Result<Digest, TreeError> {
     let shown = || String::from_utf8_lossy(bytes.get(..80).unwrap_or(bytes)).into_owned();
     let malformed = || Error::Malformed { content: shown() };

@@ -1,17 +1,25 @@
-//! Creation: files and directories that are new.
+//! Creation of files and directories.
 
 use std::ffi::OsStr;
 use std::sync::Arc;
 
-use super::drafts::Parent;
-use super::handle::{Access, Handle, Open};
-use super::target::{self, Target};
-use super::{Attributes, Found, Permissions, Place, Tree, TreeChange, TreeError, Writer, plain};
+use super::handle::{Handle, OpenFile};
+use super::pending_name::PendingParent;
+use super::write_intent::{self, WriteIntent};
+use super::{
+    Access, Attributes, Permissions, Place, Resolved, Tree, TreeChange, TreeError, Writer,
+    plain_files,
+};
 use crate::layout::Node;
 
 impl Tree {
-    /// Creates a file with these permissions, which a plain file keeps, and opens it for
-    /// writing. One that exists is opened as it is, if `admit` has nothing against it.
+    /// Creates a file and opens it for writing. The permissions are stored for a plain file only.
+    /// If the file exists, it is opened instead, unless `admit` refuses that given its attributes.
+    ///
+    /// # Errors
+    /// The error of `admit`; [`TreeError::ReadOnly`]; [`TreeError::InvalidName`] if the layout does
+    /// not have the name; [`TreeError::NotPermitted`] if files cannot be created in `parent`;
+    /// [`TreeError::NoRoom`] if there are too many temporary files; otherwise as [`Tree::open`].
     pub fn create(
         &self,
         parent: &Place,
@@ -19,8 +27,8 @@ impl Tree {
         new: Permissions,
         writer: Writer,
         admit: impl FnOnce(&Attributes) -> Result<(), TreeError>,
-    ) -> Result<(Found, Arc<Handle>), TreeError> {
-        self.writable()?;
+    ) -> Result<(Resolved, Arc<Handle>), TreeError> {
+        self.require_writable()?;
         match self.lookup(parent, name, writer) {
             Ok(found) => {
                 admit(&found.attributes)?;
@@ -31,19 +39,22 @@ impl Tree {
             Err(error) => return Err(error),
         }
         match parent {
-            Place::Plain(path) if plain::is_name(name) => {
+            Place::Plain(path) if plain_files::is_name(name) => {
                 let path = path.join(name);
                 let file = self.plain.create_file(&path, new)?;
-                let found = self.found(Place::Plain(path))?;
-                Ok((found, Handle::new(Open::Plain(file), Access::Write)))
+                let found = self.resolve(Place::Plain(path))?;
+                Ok((found, Handle::new(OpenFile::Plain(file), Access::Write)))
             }
             Place::Node(node) => self.create_below(node, name, writer),
-            Place::Hidden(id) => {
-                self.create_draft(Parent::Hidden(*id), name, Target::Later, writer)
-            }
-            Place::Plain(_) | Place::Draft(_) | Place::Own(_) => {
-                Err(TreeError::NotPermitted("nothing can be made here"))
-            }
+            Place::Hidden(id) => self.create_pending(
+                PendingParent::Hidden(*id),
+                name,
+                WriteIntent::AwaitRename,
+                writer,
+            ),
+            Place::Plain(_) | Place::Pending(_) | Place::Control(_) => Err(
+                TreeError::NotPermitted("files cannot be created in this directory"),
+            ),
         }
     }
 
@@ -52,52 +63,61 @@ impl Tree {
         parent: &Node,
         name: &OsStr,
         writer: Writer,
-    ) -> Result<(Found, Arc<Handle>), TreeError> {
-        let _stays = self.relocating.read();
-        let target = Target::of(parent, name)?;
+    ) -> Result<(Resolved, Arc<Handle>), TreeError> {
+        let _no_relocation = self.relocating.read();
+        let intent = WriteIntent::of(parent, name)?;
         self.node_attributes(parent)?;
-        if let Target::File(Node::UploadData(repository, id)) = &target {
+        if let WriteIntent::File(Node::UploadData(repository, id)) = &intent {
             let staging = self.registry.uploads().create_data(repository, id)?;
-            let found = self.found(Place::Node(Node::UploadData(repository.clone(), *id)))?;
-            let open = Open::Upload(staging, found.attributes.clone());
+            let found = self.resolve(Place::Node(Node::UploadData(repository.clone(), *id)))?;
+            let open = OpenFile::Upload(staging, found.attributes.clone());
             return Ok((found, Handle::new(open, Access::Write)));
         }
-        self.create_draft(Parent::Node(parent.clone()), name, target, writer)
+        self.create_pending(PendingParent::Node(parent.clone()), name, intent, writer)
     }
 
-    /// A file that is no fact yet.
-    fn create_draft(
+    /// Creates a pending file and opens it.
+    fn create_pending(
         &self,
-        parent: Parent,
+        parent: PendingParent,
         name: &OsStr,
-        target: Target,
+        intent: WriteIntent,
         writer: Writer,
-    ) -> Result<(Found, Arc<Handle>), TreeError> {
-        let (standing, grows) = ((parent, name.to_owned()), target.grows());
-        let draft = self
-            .drafts
-            .create(&self.registry, standing, (target, grows), writer, 1)?;
-        let found = Found {
-            place: Place::Draft(draft.id()),
+    ) -> Result<(Resolved, Arc<Handle>), TreeError> {
+        let name = (parent, name.to_owned());
+        let pending = self
+            .pending_files
+            .create(&self.registry, name, intent, writer, 1)?;
+        let found = Resolved {
+            place: Place::Pending(pending.id()),
             attributes: Attributes {
-                permissions: self.draft_permissions(&draft)?,
-                ..draft.attributes()
+                permissions: self.pending_permissions(&pending)?,
+                ..pending.attributes()
             },
-            lasting: false,
+            cacheable: false,
         };
-        Ok((found, Handle::new(Open::Draft(draft, None), Access::Write)))
+        Ok((
+            found,
+            Handle::new(OpenFile::Pending(pending, None), Access::Write),
+        ))
     }
 
-    /// Makes a directory with these permissions, which a plain one and a repository keep; one
-    /// below a repository has those of the repository, whatever is asked for.
+    /// Creates a directory. The permissions are stored for a plain directory and for a repository;
+    /// a directory below a repository has the permissions of the repository. Returns it with the changes.
+    ///
+    /// # Errors
+    /// [`TreeError::Exists`]; [`TreeError::ReadOnly`]; [`TreeError::InvalidName`] if the layout
+    /// does not have the name; [`TreeError::NotPermitted`] if directories cannot be created in
+    /// `parent`; [`TreeError::NoRoom`] if there are too many temporary files; otherwise the error
+    /// of the index or of the host.
     pub fn make_directory(
         &self,
         parent: &Place,
         name: &OsStr,
         new: Permissions,
         writer: Writer,
-    ) -> Result<(Found, Vec<TreeChange>), TreeError> {
-        self.writable()?;
+    ) -> Result<(Resolved, Vec<TreeChange>), TreeError> {
+        self.require_writable()?;
         let made = match parent {
             Place::Plain(path) => {
                 if self.mounted_at(path, name).is_some() {
@@ -105,12 +125,12 @@ impl Tree {
                 }
                 let path = path.join(name);
                 self.plain.make_directory(&path, new)?;
-                self.found(Place::Plain(path))
+                self.resolve(Place::Plain(path))
             }
-            Place::Hidden(id) => self.make_hidden(Parent::Hidden(*id), name, writer),
-            Place::Node(node) if target::is_hidden(node, name) => {
+            Place::Hidden(id) => self.make_hidden(PendingParent::Hidden(*id), name, writer),
+            Place::Node(node) if write_intent::is_hidden(node, name) => {
                 self.node_attributes(node)?;
-                self.make_hidden(Parent::Node(node.clone()), name, writer)
+                self.make_hidden(PendingParent::Node(node.clone()), name, writer)
             }
             Place::Node(parent) => {
                 let child = name.to_str().and_then(|name| parent.child(name));
@@ -127,25 +147,27 @@ impl Tree {
                     }
                     _ => self.registry.directories().make(&child)?,
                 }
-                self.found(Place::Node(child))
+                self.resolve(Place::Node(child))
             }
-            Place::Draft(_) | Place::Own(_) => {
-                Err(TreeError::NotPermitted("nothing can be made here"))
-            }
+            Place::Pending(_) | Place::Control(_) => Err(TreeError::NotPermitted(
+                "directories cannot be created in this directory",
+            )),
         }?;
         let added = TreeChange::added(made.place.clone()).requested();
         Ok((made, vec![added]))
     }
 
-    /// A directory that no listing shows, for files that wait.
+    /// Creates a hidden directory, for temporary files of programs.
     fn make_hidden(
         &self,
-        parent: Parent,
+        parent: PendingParent,
         name: &OsStr,
         writer: Writer,
-    ) -> Result<Found, TreeError> {
+    ) -> Result<Resolved, TreeError> {
         let name = (parent, name.to_owned());
-        let id = self.drafts.make_directory(&self.registry, name, writer)?;
-        self.found(Place::Hidden(id))
+        let id = self
+            .pending_files
+            .make_directory(&self.registry, name, writer)?;
+        self.resolve(Place::Hidden(id))
     }
 }

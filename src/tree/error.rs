@@ -1,29 +1,29 @@
-//! Why a file operation is refused, in the tree's terms.
+//! Why a file operation fails, in terms of the tree. `fuse` maps each variant to an errno.
 
 use std::io;
 
 use crate::registry;
 
-/// Why a file operation is refused.
+/// Why a file operation fails.
 #[derive(Debug, thiserror::Error)]
 pub enum TreeError {
-    /// Nothing of this name.
+    /// The name does not exist.
     #[error("no such file or directory")]
     NotFound,
-    /// Something of this name.
+    /// The name exists.
     #[error("the name exists")]
     Exists,
-    /// A directory is needed.
+    /// The operation needs a directory.
     #[error("not a directory")]
     NotDirectory,
-    /// A file is needed.
+    /// The operation needs a file.
     #[error("a directory")]
     IsDirectory,
-    /// An empty directory is needed.
+    /// The operation needs an empty directory.
     #[error("the directory is not empty")]
     NotEmpty,
-    /// The layout has no such name here.
-    #[error("{name:?} is no name for {parent}: the layout of a registry does not admit it there")]
+    /// The layout does not have this name in this directory.
+    #[error("{name:?} is not valid in {parent}: the layout of a registry has no such name there")]
     InvalidName {
         /// The directory.
         parent: String,
@@ -33,51 +33,51 @@ pub enum TreeError {
     /// A directory cannot be moved into itself.
     #[error("a directory cannot be moved into itself")]
     IntoItself,
-    /// Nobody may do that.
+    /// The operation is permitted to nobody.
     #[error("not permitted: {0}")]
     NotPermitted(&'static str),
-    /// The mode does not let the caller.
+    /// The file's mode does not permit the operation to the caller.
     #[error("permission denied")]
     Denied,
-    /// It cannot be moved there; it can be copied.
-    #[error("cannot be moved between these places: copy it")]
+    /// The file cannot be renamed to this place; it can be copied.
+    #[error("cannot be renamed to this place; copy it instead")]
     CrossDevice,
     /// The mount is read-only.
     #[error("mounted read-only")]
     ReadOnly,
-    /// More bytes than the file may have.
+    /// The content is longer than the file may be.
     #[error("more than {max} bytes")]
     TooLarge {
-        /// Bytes that it may have.
+        /// The longest permitted content, in bytes.
         max: usize,
     },
-    /// No room for more of something that has a bound.
+    /// A limit on the number or size of files is reached.
     #[error("{0}")]
     NoRoom(&'static str),
-    /// The open file is not open for this.
+    /// The file was not opened for this.
     #[error("not open for {0}")]
     NotOpen(&'static str),
-    /// No data, or no hole, behind that place of the file.
-    #[error("nothing of that kind behind this place of the file")]
+    /// There is no data, or no hole, at or after the offset.
+    #[error("no data or hole at or after this offset")]
     NothingBehind,
-    /// Not for files of this kind.
-    #[error("not for files of this kind")]
+    /// Files of this kind do not support the operation.
+    #[error("not supported for files of this kind")]
     NotSupported,
-    /// No such extended attribute.
-    #[error("no such attribute")]
+    /// The file has no such extended attribute.
+    #[error("no such extended attribute")]
     NoAttribute,
-    /// No attributes of this kind, on any file.
-    #[error("attributes of this kind are not kept")]
+    /// No file has extended attributes of this namespace.
+    #[error("extended attributes of this namespace are not supported")]
     NoSuchAttributes,
-    /// The registry refused.
+    /// The registry refused the operation or failed.
     #[error(transparent)]
     Registry(registry::Error),
-    /// The operating system refused, for a plain file.
+    /// The host refused the operation on a plain file or failed.
     #[error("{path}: {error}")]
     Plain {
-        /// Its path below the top.
+        /// The path below the top of the mount.
         path: String,
-        /// Why.
+        /// The error of the host.
         error: io::Error,
     },
 }

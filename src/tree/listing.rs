@@ -1,28 +1,37 @@
-//! Listings: the names in a directory, in pages, in the order of their bytes.
+//! Listings: the names in a directory, in pages, sorted by their bytes.
 //!
-//! A page is taken up behind a name, which need not exist any more; what exists during the
-//! whole listing is listed once. Only what a plain disk would show is listed: a stray name in
-//! a repository makes distribution's collection destroy it.
+//! A page begins after a name, which need not exist any more. A name that exists during the whole
+//! listing is listed exactly once. Only names that a plain disk would show are listed: an
+//! additional name in a repository makes distribution's garbage collection destroy the repository.
 
 use std::ffi::OsStr;
 use std::time::SystemTime;
 
-use super::own::OwnFile;
-use super::{Attributes, FileKind, Found, Listed, Named, Place, Tree, TreeError, Writer, number};
+use super::control_file::ControlFile;
+use super::{
+    Attributes, DirEntry, DirEntryPlus, FileKind, Place, Resolved, Tree, TreeError, Writer,
+    inode_number,
+};
+use crate::digest::Algorithm;
 use crate::layout::Node;
-use crate::name::{LinkSet, Namespace};
+use crate::name::{LinkSet, Namespace, RepositoryName};
 
-/// A node that may be in a directory, and since when it is, if that is known.
+/// A node that may be in a directory; with its time if it is a directory that certainly exists.
 type Child = (Node, Option<SystemTime>);
 
 impl Tree {
-    /// At most `limit` names of a directory behind `last`; none at the end.
+    /// Returns at most `limit` entries of a directory with names greater than `last`, sorted by the
+    /// bytes of the names. Fewer than `limit` entries are the last page.
+    ///
+    /// # Errors
+    /// [`TreeError::NotFound`]; [`TreeError::NotDirectory`]; otherwise the error of the index or of
+    /// the host.
     pub fn list(
         &self,
         directory: &Place,
         last: Option<&OsStr>,
         limit: usize,
-    ) -> Result<Vec<Listed>, TreeError> {
+    ) -> Result<Vec<DirEntryPlus>, TreeError> {
         match directory {
             Place::Plain(path) => {
                 let names = self.plain.list(path)?;
@@ -31,7 +40,7 @@ impl Tree {
                     .filter(|name| last.is_none_or(|last| &**name > last));
                 let rows = behind.filter_map(|name| {
                     let found = self.lookup(directory, &name, Writer::default()).ok()?;
-                    Some(Listed { name, found })
+                    Some(DirEntryPlus { name, found })
                 });
                 Ok(rows.take(limit).collect())
             }
@@ -41,13 +50,13 @@ impl Tree {
                 limit,
                 |child, within| self.listed(child, within),
             ),
-            Place::Own(OwnFile::Directory) => {
-                let files = OwnFile::FILES.into_iter();
+            Place::Control(ControlFile::Directory) => {
+                let files = ControlFile::FILES.into_iter();
                 let behind =
                     files.filter(|file| last.is_none_or(|last| OsStr::new(file.name()) > last));
                 let rows = behind.take(limit).map(|file| {
-                    let found = self.found(Place::Own(file))?;
-                    Ok(Listed {
+                    let found = self.resolve(Place::Control(file))?;
+                    Ok(DirEntryPlus {
                         name: file.name().into(),
                         found,
                     })
@@ -55,37 +64,40 @@ impl Tree {
                 rows.collect()
             }
             Place::Hidden(id) => self.list_hidden(*id, last, limit),
-            Place::Draft(_) | Place::Own(_) => Err(TreeError::NotDirectory),
+            Place::Pending(_) | Place::Control(_) => Err(TreeError::NotDirectory),
         }
     }
 
-    /// The names in a hidden directory, for who knows that.
+    /// Lists a hidden directory.
     fn list_hidden(
         &self,
         id: u64,
         last: Option<&OsStr>,
         limit: usize,
-    ) -> Result<Vec<Listed>, TreeError> {
+    ) -> Result<Vec<DirEntryPlus>, TreeError> {
         self.attributes(&Place::Hidden(id))?;
-        let rows = self.drafts.list(id, last, limit).into_iter();
-        let listed = rows.filter_map(|(name, named)| match self.found(named.place()) {
-            // Gone since.
+        let rows = self.pending_files.list(id, last, limit).into_iter();
+        let listed = rows.filter_map(|(name, entry)| match self.resolve(entry.place()) {
+            // It was removed meanwhile.
             Err(TreeError::NotFound) => None,
-            found => Some(found.map(|found| Listed { name, found })),
+            found => Some(found.map(|found| DirEntryPlus { name, found })),
         });
         listed.collect()
     }
 
-    /// The same, and nothing of what they name but its kind.
-    pub fn names(
+    /// As [`Tree::list`], without attributes.
+    ///
+    /// # Errors
+    /// As [`Tree::list`].
+    pub fn list_names(
         &self,
         directory: &Place,
         last: Option<&OsStr>,
         limit: usize,
-    ) -> Result<Vec<Named>, TreeError> {
+    ) -> Result<Vec<DirEntry>, TreeError> {
         let Place::Node(node) = directory else {
             let rows = self.list(directory, last, limit)?;
-            return Ok(rows.into_iter().map(Named::from).collect());
+            return Ok(rows.into_iter().map(DirEntry::from).collect());
         };
         self.list_node(
             node,
@@ -95,9 +107,12 @@ impl Tree {
         )
     }
 
-    /// Whether names may come to be in a directory that nobody makes: what the kernel keeps of
-    /// its listing would hide them.
-    pub fn listing_lasts(&self, directory: &Place) -> Result<bool, TreeError> {
+    /// Returns `false` if names can appear in a directory without an operation that creates them,
+    /// so that the kernel must not cache its listing.
+    ///
+    /// # Errors
+    /// The error of the index.
+    pub fn is_listing_cacheable(&self, directory: &Place) -> Result<bool, TreeError> {
         match directory {
             Place::Node(node) => Ok(!self.registry.queries().may_come_to_list(node)?),
             _ => Ok(true),
@@ -112,9 +127,9 @@ impl Tree {
         row: impl Fn(Child, Option<u32>) -> Result<R, TreeError>,
     ) -> Result<Vec<R>, TreeError> {
         let (first, mut last) = (last.is_none(), last.map(str::to_owned));
-        let within = number::within(&mut self.registry.queries(), node)?;
+        let within = inode_number::within(&mut self.registry.queries(), node)?;
         let mut rows = Vec::new();
-        // A page that is not full is taken for the last one.
+        // The caller takes a page that is not full for the last one.
         while rows.len() < limit {
             let wanted = limit - rows.len();
             let children = self.children(node, last.as_deref(), wanted)?;
@@ -124,8 +139,8 @@ impl Tree {
             }
             for child in children {
                 match row(child, within) {
-                    // Not there, or gone since it was read: it was not there during the whole
-                    // listing.
+                    // It does not exist, or was removed since it was read: it did not exist during
+                    // the whole listing.
                     Err(TreeError::NotFound) => {}
                     row => rows.push(row?),
                 }
@@ -135,136 +150,165 @@ impl Tree {
             }
         }
         if rows.is_empty() && first {
-            // A directory that is gone is not one that is empty.
+            // An empty listing of a directory that does not exist is an error.
             self.node_attributes(node)?;
         }
         Ok(rows)
     }
 
-    /// A row of a listing. Where the listing itself says that a directory is there, and since
-    /// when, nobody looks again.
-    fn listed(&self, (child, kept): Child, within: Option<u32>) -> Result<Listed, TreeError> {
+    /// Returns the entry of a child. A child that comes with its time exists, so that it is not
+    /// looked up again.
+    fn listed(&self, (child, time): Child, within: Option<u32>) -> Result<DirEntryPlus, TreeError> {
         let name = child.name().into();
-        let found = match kept {
-            None => self.found(Place::Node(child))?,
-            Some(kept) => Found {
+        let found = match time {
+            None => self.resolve(Place::Node(child))?,
+            Some(time) => Resolved {
                 attributes: Attributes {
                     permissions: self.node_permissions(&child)?,
-                    ..Attributes::directory(number::node(&child, within), self.dated(kept))
+                    ..Attributes::directory(
+                        inode_number::node(&child, within),
+                        self.time_or_default(time),
+                    )
                 },
                 place: Place::Node(child),
-                lasting: true,
+                cacheable: true,
             },
         };
-        Ok(Listed { name, found })
+        Ok(DirEntryPlus { name, found })
     }
 
-    /// The name of such a row.
-    fn named(&self, (child, kept): Child, within: Option<u32>) -> Result<Named, TreeError> {
-        match kept {
-            None => self.listed((child, kept), within).map(Named::from),
-            Some(_) => Ok(Named {
+    /// Returns the entry of a child without attributes.
+    fn named(&self, (child, time): Child, within: Option<u32>) -> Result<DirEntry, TreeError> {
+        match time {
+            None => self.listed((child, time), within).map(DirEntry::from),
+            Some(_) => Ok(DirEntry {
                 name: child.name().into(),
                 kind: FileKind::Directory,
-                number: number::node(&child, within),
+                number: inode_number::node(&child, within),
             }),
         }
     }
 
-    /// The nodes that may be below one, behind `last`; with their times where they are known to
-    /// be directories that are there.
+    /// Returns at most `limit` nodes that may be in a directory, with names greater than `last`,
+    /// sorted by name. A node that comes with its time is a directory that exists.
     fn children(
         &self,
         node: &Node,
         last: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Child>, TreeError> {
-        // The child that the listing is to go on behind.
+        // The child after which the page begins.
         let behind = last.and_then(|last| node.child(last));
         if last.is_some() && behind.is_none() {
-            // No name of this directory: nothing can be behind it.
+            // The directory cannot have this name, so that nothing follows it.
             return Ok(Vec::new());
         }
-        Ok(match node {
+        match node {
             Node::BlobAlgorithm(algorithm) => {
                 let shards = self.registry.queries().blob_shards(*algorithm)?.into_iter();
                 let nodes = shards.map(|shard| Node::BlobShard(*algorithm, shard));
-                sorted(nodes.collect(), last, limit)
+                Ok(sorted(nodes.collect(), last, limit))
             }
             Node::BlobShard(algorithm, shard) => {
-                let cursor = match &behind {
-                    Some(Node::BlobDirectory(digest)) => Some(digest),
-                    _ => None,
-                };
-                let rows = self
-                    .registry
-                    .queries()
-                    .blobs(*algorithm, *shard, cursor, limit)?;
-                rows.into_iter()
-                    .map(|(digest, kept)| (Node::BlobDirectory(digest), Some(kept)))
-                    .collect()
+                self.blob_directories(*algorithm, *shard, behind.as_ref(), limit)
             }
-            Node::Repositories => self.namespaces(None, last, limit)?,
-            Node::Namespace(parent) => self.namespaces(Some(parent), last, limit)?,
-            Node::Tags(repository) => {
-                let cursor = match &behind {
-                    Some(Node::Tag(_, tag)) => Some(tag),
-                    _ => None,
-                };
-                let rows = self.registry.queries().tags(repository, cursor, limit)?;
-                rows.into_iter()
-                    .map(|(tag, kept)| (Node::Tag(repository.clone(), tag), Some(kept)))
-                    .collect()
-            }
+            Node::Repositories => self.namespaces(None, last, limit),
+            Node::Namespace(parent) => self.namespaces(Some(parent), last, limit),
+            Node::Tags(repository) => self.tag_directories(repository, behind.as_ref(), limit),
             Node::LinksAlgorithm(repository, set, algorithm) => {
-                let cursor = match &behind {
-                    Some(Node::LinkDirectory(_, _, digest)) => Some(digest),
-                    _ => None,
-                };
-                let rows = self
-                    .registry
-                    .queries()
-                    .links(repository, set, *algorithm, cursor, limit)?;
-                let nodes = rows.into_iter().map(|(digest, kept)| {
-                    let link = Node::LinkDirectory(repository.clone(), set.clone(), digest);
-                    (link, Some(kept))
-                });
-                nodes.collect()
+                self.link_directories(repository, set, *algorithm, behind.as_ref(), limit)
             }
             Node::Uploads(repository) => {
-                let cursor = match &behind {
-                    Some(Node::Upload(_, id)) => Some(id),
-                    _ => None,
-                };
-                let rows = self.registry.queries().uploads(repository, cursor, limit)?;
-                rows.into_iter()
-                    .map(|(id, kept)| (Node::Upload(repository.clone(), id), Some(kept)))
-                    .collect()
+                self.upload_directories(repository, behind.as_ref(), limit)
             }
             Node::HashStatesAlgorithm(repository, id, algorithm) => {
-                let rows = self
-                    .registry
-                    .queries()
-                    .hash_states(repository, id, *algorithm)?
-                    .into_iter();
+                let queries = &mut self.registry.queries();
+                let rows = queries.hash_states(repository, id, *algorithm)?.into_iter();
                 let nodes = rows.map(|(offset, _, _)| {
                     Node::HashState(repository.clone(), *id, *algorithm, offset)
                 });
-                sorted(nodes.collect(), last, limit)
+                Ok(sorted(nodes.collect(), last, limit))
             }
             _ => {
                 let mut nodes = node.fixed_children();
                 nodes.retain(|node| last.is_none_or(|last| *node.name() > *last));
-                nodes
-                    .into_iter()
-                    .take(limit)
-                    .map(|node| (node, None))
-                    .collect()
+                let children = nodes.into_iter().take(limit).map(|node| (node, None));
+                Ok(children.collect())
             }
-        })
+        }
     }
 
-    /// The names below one: a repository's own directories among those of deeper ones.
+    fn blob_directories(
+        &self,
+        algorithm: Algorithm,
+        shard: u8,
+        behind: Option<&Node>,
+        limit: usize,
+    ) -> Result<Vec<Child>, TreeError> {
+        let cursor = match behind {
+            Some(Node::BlobDirectory(digest)) => Some(digest),
+            _ => None,
+        };
+        let queries = &mut self.registry.queries();
+        let rows = queries.blobs(algorithm, shard, cursor, limit)?.into_iter();
+        let children = rows.map(|(digest, time)| (Node::BlobDirectory(digest), Some(time)));
+        Ok(children.collect())
+    }
+
+    fn tag_directories(
+        &self,
+        repository: &RepositoryName,
+        behind: Option<&Node>,
+        limit: usize,
+    ) -> Result<Vec<Child>, TreeError> {
+        let cursor = match behind {
+            Some(Node::Tag(_, tag)) => Some(tag),
+            _ => None,
+        };
+        let queries = &mut self.registry.queries();
+        let rows = queries.tags(repository, cursor, limit)?.into_iter();
+        let children = rows.map(|(tag, time)| (Node::Tag(repository.clone(), tag), Some(time)));
+        Ok(children.collect())
+    }
+
+    fn link_directories(
+        &self,
+        repository: &RepositoryName,
+        set: &LinkSet,
+        algorithm: Algorithm,
+        behind: Option<&Node>,
+        limit: usize,
+    ) -> Result<Vec<Child>, TreeError> {
+        let cursor = match behind {
+            Some(Node::LinkDirectory(_, _, digest)) => Some(digest),
+            _ => None,
+        };
+        let queries = &mut self.registry.queries();
+        let rows = queries.links(repository, set, algorithm, cursor, limit)?;
+        let children = rows.into_iter().map(|(digest, time)| {
+            let link = Node::LinkDirectory(repository.clone(), set.clone(), digest);
+            (link, Some(time))
+        });
+        Ok(children.collect())
+    }
+
+    fn upload_directories(
+        &self,
+        repository: &RepositoryName,
+        behind: Option<&Node>,
+        limit: usize,
+    ) -> Result<Vec<Child>, TreeError> {
+        let cursor = match behind {
+            Some(Node::Upload(_, id)) => Some(id),
+            _ => None,
+        };
+        let queries = &mut self.registry.queries();
+        let rows = queries.uploads(repository, cursor, limit)?.into_iter();
+        let children = rows.map(|(id, time)| (Node::Upload(repository.clone(), id), Some(time)));
+        Ok(children.collect())
+    }
+
+    /// Returns the names in a namespace: the directories of a repository, and the namespaces below.
     fn namespaces(
         &self,
         parent: Option<&Namespace>,
@@ -289,7 +333,7 @@ impl Tree {
     }
 }
 
-/// Nodes in the order of their names, behind `last`.
+/// Returns nodes with names greater than `last`, sorted by name.
 fn sorted(nodes: Vec<Node>, last: Option<&str>, limit: usize) -> Vec<Child> {
     let mut named: Vec<(String, Node)> =
         nodes.into_iter().map(|node| (node.name(), node)).collect();

@@ -1,52 +1,53 @@
-//! Places: the files and directories of the mount, whatever keeps them.
+//! Places: the files and directories of the mount, wherever their content is stored.
 
 use std::path::PathBuf;
 
-use super::own::OwnFile;
+use super::control_file::ControlFile;
 use crate::layout::Node;
 use crate::name::LinkSet;
 
-/// A file or directory of the mount, whatever keeps it.
+/// A file or directory of the mount.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
-    /// Outside the registry root: a plain file at this path below the top.
+    /// A plain file outside the registry root, by its path below the top of the mount.
     Plain(PathBuf),
-    /// Of the registry's layout: shown from facts.
+    /// A file or directory of the registry's layout, computed from facts.
     Node(Node),
-    /// A file being written that is no fact yet.
-    Draft(u64),
-    /// A directory in which programs let files wait, which no listing shows.
+    /// A pending file, by its id.
+    Pending(u64),
+    /// A hidden directory for temporary files of programs, which no listing shows, by its id.
     Hidden(u64),
-    /// Below `.regfs`.
-    Own(OwnFile),
+    /// The directory `.regfs` or one of its files.
+    Control(ControlFile),
 }
 
 impl Place {
-    /// Whether what stands here is another file once something was moved here, not other content
-    /// of the same.
+    /// Returns `true` if a rename onto this place replaces the file; `false` if the file stays
+    /// and gets other content.
     pub fn is_replaced(&self) -> bool {
         matches!(self, Self::Plain(_) | Self::Node(Node::UploadData(..)))
     }
 
-    /// The name of a place of the layout.
+    /// Returns the name of a place of the layout; `None` for other places.
     pub fn name(&self) -> Option<String> {
         match self {
             Self::Node(node) => Some(node.name()),
-            Self::Plain(_) | Self::Draft(_) | Self::Hidden(_) | Self::Own(_) => None,
+            Self::Plain(_) | Self::Pending(_) | Self::Hidden(_) | Self::Control(_) => None,
         }
     }
 
-    /// The directories of the layout above a place of it, from the nearest on.
+    /// Returns the directories of the layout above a place of the layout, the nearest first.
+    /// Empty for other places.
     pub fn above(&self) -> impl Iterator<Item = Self> {
         let parent = match self {
             Self::Node(node) => node.parent(),
-            Self::Plain(_) | Self::Draft(_) | Self::Hidden(_) | Self::Own(_) => None,
+            Self::Plain(_) | Self::Pending(_) | Self::Hidden(_) | Self::Control(_) => None,
         };
         std::iter::successors(parent, Node::parent).map(Self::Node)
     }
 
-    /// The directory beside those above that is there because this is: a repository that has
-    /// the directory of a revision shows that of its layers, made or not.
+    /// Returns the directory that exists because this place exists, other than those above it: a
+    /// repository that has the directory of a revision shows `_layers` too, created or not.
     pub fn implies(&self) -> Option<Self> {
         match self {
             Self::Node(Node::LinkDirectory(repository, LinkSet::Revisions, _)) => {

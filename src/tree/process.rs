@@ -1,7 +1,7 @@
-//! Processes of the host, by the numbers that the kernel gives of who asks.
+//! Processes of the host, by the thread ids that the kernel passes with a request.
 //!
-//! They are those of threads, and 0 where our namespace has none. What cannot be known of one is
-//! said as such, never as that it has ended.
+//! The id is 0 for a process outside the daemon's PID namespace. A process counts as ended only if
+//! that is certain.
 
 use std::fs;
 use std::path::Path;
@@ -9,19 +9,20 @@ use std::path::Path;
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
-/// Whether two threads are of one process: programs in Go finish a file on any of theirs.
+/// Returns `true` if two threads belong to one process: programs in Go use a file on any of their
+/// threads.
 pub(super) fn is_one(thread: u32, other: u32) -> bool {
     thread == other || Path::new(&format!("/proc/{thread}/task/{other}")).exists()
 }
 
-/// The process of a thread, if that can be known.
+/// Returns the process of a thread, or `None` if it is not known.
 pub(super) fn of(thread: u32) -> Option<u32> {
     let status = fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
     let mut lines = status.lines();
     lines.find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok())
 }
 
-/// Whether a process has surely ended.
+/// Returns `true` if a process has certainly ended.
 pub(super) fn has_ended(process: u32) -> bool {
     let pid = i32::try_from(process).ok().and_then(Pid::from_raw);
     pid.is_some_and(|pid| test_kill_process(pid) == Err(Errno::SRCH))

@@ -1,4 +1,4 @@
-//! Removal: of files, and of directories that are empty.
+//! Removal of files and of empty directories.
 
 use std::ffi::OsStr;
 
@@ -7,30 +7,38 @@ use crate::layout::Node;
 use crate::registry::Error;
 
 impl Tree {
-    /// Removes a file.
+    /// Removes a file. Returns the change.
+    ///
+    /// # Errors
+    /// [`TreeError::NotFound`]; [`TreeError::IsDirectory`]; [`TreeError::ReadOnly`];
+    /// [`TreeError::NotPermitted`] for a control file; [`TreeError::Registry`] if a manifest
+    /// references the blob and the mount guards against that, which is recorded in
+    /// `.regfs/rejected`; otherwise the error of the index, of the blob store or of the host.
     pub fn remove_file(
         &self,
         parent: &Place,
         name: &OsStr,
-        asker: Writer,
+        caller: Writer,
     ) -> Result<Vec<TreeChange>, TreeError> {
-        self.writable()?;
-        let place = self.lookup(parent, name, asker)?.place;
+        self.require_writable()?;
+        let place = self.lookup(parent, name, caller)?.place;
         match &place {
             Place::Plain(path) => self.plain.remove_file(path)?,
             Place::Node(node) => self.remove_node(node).inspect_err(|error| {
                 if let TreeError::Registry(Error::Referenced { .. }) = error {
-                    self.reject(asker, None, &node.to_string(), error);
+                    self.reject(caller, None, &node.to_string(), error);
                 }
             })?,
-            Place::Draft(id) => {
-                if let Some(draft) = self.drafts.get(*id) {
-                    self.drafts.remove(&draft);
+            Place::Pending(id) => {
+                if let Some(pending) = self.pending_files.get(*id) {
+                    self.pending_files.remove(&pending);
                 }
-                self.lingering.forget(*id);
+                self.recently_dropped.forget(*id);
             }
             Place::Hidden(_) => return Err(TreeError::IsDirectory),
-            Place::Own(_) => return Err(TreeError::NotPermitted("only we write these files")),
+            Place::Control(_) => {
+                return Err(TreeError::NotPermitted("control files cannot be removed"));
+            }
         }
         Ok(vec![TreeChange::removed(place).requested()])
     }
@@ -59,24 +67,31 @@ impl Tree {
         Ok(())
     }
 
-    /// Removes an empty directory.
+    /// Removes an empty directory. Returns the change.
+    ///
+    /// # Errors
+    /// [`TreeError::NotFound`]; [`TreeError::NotDirectory`]; [`TreeError::NotEmpty`];
+    /// [`TreeError::ReadOnly`]; [`TreeError::NotPermitted`] if every registry's storage has the
+    /// directory; otherwise the error of the index or of the host.
     pub fn remove_directory(
         &self,
         parent: &Place,
         name: &OsStr,
     ) -> Result<Vec<TreeChange>, TreeError> {
-        self.writable()?;
+        self.require_writable()?;
         let place = self.lookup(parent, name, Writer::default())?.place;
         match &place {
             Place::Plain(path) => self.plain.remove_directory(path)?,
             Place::Node(node) if node.is_directory() => {
                 node::must_come_and_go(node)?;
                 self.registry.directories().remove(node)?;
-                self.drafts.remove_below(node);
+                self.pending_files.remove_below(node);
             }
-            Place::Hidden(id) => self.drafts.remove_directory(*id)?,
-            Place::Node(_) | Place::Draft(_) => return Err(TreeError::NotDirectory),
-            Place::Own(_) => return Err(TreeError::NotPermitted("only we write these files")),
+            Place::Hidden(id) => self.pending_files.remove_directory(*id)?,
+            Place::Node(_) | Place::Pending(_) => return Err(TreeError::NotDirectory),
+            Place::Control(_) => {
+                return Err(TreeError::NotPermitted("control files cannot be removed"));
+            }
         }
         Ok(vec![TreeChange::removed(place).requested()])
     }

@@ -1,27 +1,31 @@
-//! Renames: how what was written under one name gets its own.
+//! Renames.
 //!
-//! Registries rename just two things: an upload's bytes to a blob, and since 3.1 a temporary
-//! file to the file it is for. People's programs rename temporary files too, plain files, and
-//! repositories. Everything else can be copied, which is what mv does when told that it crosses
-//! devices.
+//! Registries rename two things only: the data of an upload to a blob, and since distribution 3.1 a
+//! temporary file to its final name. Other programs also rename temporary files, plain files and
+//! repositories. Every other rename fails as one between devices, so that mv copies.
 
 use std::ffi::OsStr;
+use std::path::Path;
 
 use rustix::fs::RenameFlags;
 
-use super::drafts::{Name, Parent};
-use super::target::Target;
+use super::pending_name::{PendingName, PendingParent};
+use super::write_intent::WriteIntent;
 use super::{ChangeKind, FileKind, Place, Tree, TreeChange, TreeError, Writer, node};
 use crate::layout::Node;
 
 impl Tree {
-    /// Makes two plain files change their places.
+    /// Exchanges two plain files. Returns the change.
+    ///
+    /// # Errors
+    /// [`TreeError::NotFound`]; [`TreeError::ReadOnly`]; [`TreeError::CrossDevice`] for files that
+    /// are not plain; otherwise the error of the host.
     pub fn exchange(
         &self,
         one: (&Place, &OsStr),
         other: (&Place, &OsStr),
     ) -> Result<Vec<TreeChange>, TreeError> {
-        self.writable()?;
+        self.require_writable()?;
         let writer = Writer::default();
         let first = self.lookup(one.0, one.1, writer)?.place;
         let second = self.lookup(other.0, other.1, writer)?.place;
@@ -32,8 +36,16 @@ impl Tree {
         Ok(vec![TreeChange::exchanged(first, second).requested()])
     }
 
-    /// Moves a name to another. The place that had the name is removed if the file was a drop,
-    /// which has no name of its own any more.
+    /// Renames a file or directory. Returns the place that was renamed; `became` of the outcome is
+    /// its new place, or `None` if it was dropped into a directory of manifests or layers, so that
+    /// it has no name any more. Without `replace` the new name must not exist.
+    ///
+    /// # Errors
+    /// [`TreeError::NotFound`]; [`TreeError::Exists`]; [`TreeError::NotEmpty`];
+    /// [`TreeError::IntoItself`]; [`TreeError::ReadOnly`]; [`TreeError::InvalidName`];
+    /// [`TreeError::CrossDevice`] if the file has to be copied; [`TreeError::Registry`] if the
+    /// content is refused, which is recorded in `.regfs/rejected`; otherwise the error of the
+    /// index, of the blob store or of the host.
     pub fn rename(
         &self,
         from: (&Place, &OsStr),
@@ -41,30 +53,20 @@ impl Tree {
         replace: bool,
         writer: Writer,
     ) -> Result<Vec<TreeChange>, TreeError> {
-        self.writable()?;
+        self.require_writable()?;
         let moved = self.lookup(from.0, from.1, writer)?;
         if !replace && self.lookup(to.0, to.1, writer).is_ok() {
             return Err(TreeError::Exists);
         }
         let new = match (&moved.place, to.0) {
             (Place::Plain(path), Place::Plain(directory)) => {
-                if self.mounted_at(directory, to.1).is_some() {
-                    return Err(TreeError::NotPermitted("something of ours stands there"));
-                }
-                let new = directory.join(to.1);
-                let flags = if replace {
-                    RenameFlags::empty()
-                } else {
-                    RenameFlags::NOREPLACE
-                };
-                self.plain.rename(path, &new, flags)?;
-                Place::Plain(new)
+                self.rename_plain(path, (directory, to.1), replace)?
             }
-            (Place::Draft(id), Place::Node(parent)) => {
-                return self.rename_draft(*id, parent, to.1);
+            (Place::Pending(id), Place::Node(parent)) => {
+                return self.rename_pending(*id, parent, to.1);
             }
-            (Place::Draft(id), Place::Hidden(parent)) => {
-                self.wait_as(*id, (Parent::Hidden(*parent), to.1.to_owned()))?
+            (Place::Pending(id), Place::Hidden(parent)) => {
+                self.rename_pending_to(*id, (PendingParent::Hidden(*parent), to.1.to_owned()))?
             }
             (
                 Place::Node(Node::Namespace(from)),
@@ -86,46 +88,70 @@ impl Tree {
         Ok(vec![TreeChange::renamed(moved.place, new).requested()])
     }
 
-    /// A file that was being written gets its name, and with it becomes what the name says.
-    fn rename_draft(
+    fn rename_plain(
+        &self,
+        path: &Path,
+        (directory, name): (&Path, &OsStr),
+        replace: bool,
+    ) -> Result<Place, TreeError> {
+        if self.mounted_at(directory, name).is_some() {
+            return Err(TreeError::NotPermitted(
+                "a directory of the mount has this name",
+            ));
+        }
+        let new = directory.join(name);
+        let flags = if replace {
+            RenameFlags::empty()
+        } else {
+            RenameFlags::NOREPLACE
+        };
+        self.plain.rename(path, &new, flags)?;
+        Ok(Place::Plain(new))
+    }
+
+    /// Renames a pending file to a name that decides what it becomes, and commits it.
+    fn rename_pending(
         &self,
         id: u64,
         parent: &Node,
         name: &OsStr,
     ) -> Result<Vec<TreeChange>, TreeError> {
-        let draft = self.draft(id)?;
-        let target = Target::of(parent, name)?;
+        let pending = self.pending(id)?;
+        let intent = WriteIntent::of(parent, name)?;
         self.node_attributes(parent)?;
-        if target == Target::Later {
-            let new = self.wait_as(id, (Parent::Node(parent.clone()), name.to_owned()))?;
-            return Ok(vec![TreeChange::renamed(Place::Draft(id), new).requested()]);
+        if intent == WriteIntent::AwaitRename {
+            let name = (PendingParent::Node(parent.clone()), name.to_owned());
+            let new = self.rename_pending_to(id, name)?;
+            return Ok(vec![
+                TreeChange::renamed(Place::Pending(id), new).requested(),
+            ]);
         }
-        if self.drafts.get(id).is_none() {
-            // Dropped a moment ago: it can become something else too.
-            self.go_on(&draft)?;
-            self.lingering.forget(id);
+        if self.pending_files.get(id).is_none() {
+            // Its content is a fact already and can become another one too.
+            self.restage(&pending)?;
+            self.recently_dropped.forget(id);
         }
-        let old = std::mem::replace(&mut draft.hold().target, target);
-        draft.hold().path = format!("{parent}/{}", name.display());
-        draft.hold().version += 1;
-        match self.commit(&draft) {
+        let old = std::mem::replace(&mut pending.lock().intent, intent);
+        pending.lock().path = format!("{parent}/{}", name.display());
+        pending.lock().version += 1;
+        match self.commit(&pending) {
             Ok(changes) => {
-                self.drafts.remove(&draft);
-                Ok(named(Place::Draft(id), changes))
+                self.pending_files.remove(&pending);
+                Ok(named(Place::Pending(id), changes))
             }
             Err(error) => {
-                draft.hold().target = old;
+                pending.lock().intent = old;
                 Err(error)
             }
         }
     }
 
-    /// A file that waits goes on waiting under another name. One that was dropped a moment ago
-    /// cannot wait again.
-    fn wait_as(&self, id: u64, name: Name) -> Result<Place, TreeError> {
-        let draft = self.drafts.get(id).ok_or(TreeError::CrossDevice)?;
-        self.drafts.rename(&draft, name)?;
-        Ok(Place::Draft(id))
+    /// Renames a pending file to a name under which it awaits the next rename. A recently dropped
+    /// file cannot be renamed so.
+    fn rename_pending_to(&self, id: u64, name: PendingName) -> Result<Place, TreeError> {
+        let pending = self.pending_files.get(id).ok_or(TreeError::CrossDevice)?;
+        self.pending_files.rename(&pending, name)?;
+        Ok(Place::Pending(id))
     }
 
     fn rename_node(&self, from: &Node, to: &Node, kind: FileKind) -> Result<(), TreeError> {
@@ -149,7 +175,8 @@ impl Tree {
         self.rename_directory(from, to)
     }
 
-    /// An empty directory is moved by making the new one; one that holds facts is copied.
+    /// Moves an empty directory by creating the new one and removing the old one. A directory that
+    /// holds facts has to be copied.
     fn rename_directory(&self, from: &Node, to: &Node) -> Result<(), TreeError> {
         node::must_come_and_go(from)?;
         node::must_come_and_go(to)?;
@@ -167,14 +194,15 @@ impl Tree {
     }
 }
 
-/// What a rename has changed that made a draft a fact: its own name is gone, if it has no other.
-fn named(draft: Place, mut changes: Vec<TreeChange>) -> Vec<TreeChange> {
+/// Returns the changes of a rename that committed a pending file: its own name is gone if it has
+/// become a file without a name of its own.
+fn named(pending: Place, mut changes: Vec<TreeChange>) -> Vec<TreeChange> {
     let renamed = changes
         .iter_mut()
-        .find(|change| change.place == draft && matches!(change.kind, ChangeKind::RenamedTo(_)));
+        .find(|change| change.place == pending && matches!(change.kind, ChangeKind::RenamedTo(_)));
     match renamed {
         Some(change) => change.requested = true,
-        None => changes.push(TreeChange::removed(draft).requested()),
+        None => changes.push(TreeChange::removed(pending).requested()),
     }
     changes
 }

@@ -1,22 +1,22 @@
-//! Holes of open files: where their data and holes begin, and room made in them.
+//! Sparse files: lseek(2) for data and holes, fallocate(2); and the loss of setuid and setgid.
 
 use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
 use rustix::io::Errno;
 
-use super::handle::{Handle, Open};
-use super::{Tree, TreeError, plain};
+use super::handle::{Handle, OpenFile};
+use super::{Tree, TreeError, plain_metadata};
 
-/// What lseek(2) looks for.
+/// What lseek(2) searches for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seek {
-    /// The next data.
+    /// The next data (`SEEK_DATA`).
     Data,
-    /// The next hole; behind the data of every file is one.
+    /// The next hole (`SEEK_HOLE`); every file has one at its end.
     Hole,
 }
 
 impl Seek {
-    /// What lseek(2)'s number stands for; nothing of what needs no file system.
+    /// Returns the value of a `whence` of lseek(2); `None` for one that the kernel handles itself.
     pub fn from_whence(whence: u32) -> Option<Self> {
         match whence {
             3 => Some(Self::Data),
@@ -27,9 +27,13 @@ impl Seek {
 }
 
 impl Tree {
-    /// Where the next data, or the next hole, of an open file is at `offset` or behind.
+    /// Returns the offset of the next data, or of the next hole, at or after `offset` (in bytes).
+    ///
+    /// # Errors
+    /// [`TreeError::NothingBehind`] if there is none; [`TreeError::Plain`] with the error of the
+    /// host.
     pub fn seek(&self, handle: &Handle, offset: u64, wanted: Seek) -> Result<u64, TreeError> {
-        let Open::Plain(file) = &handle.open else {
+        let OpenFile::Plain(file) = &handle.open else {
             let size = self.handle_attributes(handle)?.size;
             return match wanted {
                 _ if offset >= size => Err(TreeError::NothingBehind),
@@ -37,15 +41,20 @@ impl Tree {
                 Seek::Hole => Ok(size),
             };
         };
-        // The position of the file is nobody's: all reads and writes say theirs.
+        // Changing the file's own position is harmless: every read and write passes an offset.
         let wanted = match wanted {
             Seek::Data => SeekFrom::Data(offset),
             Seek::Hole => SeekFrom::Hole(offset),
         };
-        seek(file, wanted).map_err(|error| plain::about_open(error.into()))
+        seek(file, wanted).map_err(|error| plain_metadata::about_open(error.into()))
     }
 
-    /// fallocate(2), of plain files alone: the flags are the host's.
+    /// fallocate(2) with the flags of the host, for plain files only. `offset` and `len` are in
+    /// bytes.
+    ///
+    /// # Errors
+    /// [`TreeError::NotOpen`] without write access; [`TreeError::NotSupported`] for other files;
+    /// [`TreeError::Plain`] with the error of the host.
     pub fn allocate(
         &self,
         handle: &Handle,
@@ -53,20 +62,23 @@ impl Tree {
         offset: u64,
         len: u64,
     ) -> Result<(), TreeError> {
-        handle.writing()?;
-        let Open::Plain(file) = &handle.open else {
+        handle.require_write()?;
+        let OpenFile::Plain(file) = &handle.open else {
             return Err(TreeError::NotSupported);
         };
         let flags = FallocateFlags::from_bits(flags).ok_or(Errno::OPNOTSUPP);
         let done = flags.and_then(|flags| fallocate(file, flags, offset, len));
-        done.map_err(|error| plain::about_open(error.into()))
+        done.map_err(|error| plain_metadata::about_open(error.into()))
     }
 
-    /// Takes set-user-ID and set-group-ID from an open plain file: its content was changed by
-    /// somebody who may not grant them.
+    /// Clears set-user-ID and set-group-ID of an open plain file whose content was changed by a
+    /// user who may not grant them.
+    ///
+    /// # Errors
+    /// [`TreeError::Plain`] with the error of the host.
     pub fn drop_privileges(&self, handle: &Handle) -> Result<(), TreeError> {
         match &handle.open {
-            Open::Plain(file) => plain::drop_privileges(file),
+            OpenFile::Plain(file) => plain_metadata::drop_privileges(file),
             _ => Ok(()),
         }
     }

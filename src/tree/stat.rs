@@ -1,9 +1,9 @@
-//! What stat shows of a place, and what chmod, chown and utimes change.
+//! Attributes that stat(2) shows, and changes that chmod(2), chown(2) and utimes(2) ask for.
 
 use std::time::SystemTime;
 
-/// What kind of file a place is. Only plain files are others than directories and files: those
-/// that an older store holds, since nobody can make one.
+/// The kind of a file. Only plain files in an older store are neither directories nor regular
+/// files, since such files cannot be created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {
     /// A directory.
@@ -22,27 +22,27 @@ pub enum FileKind {
     BlockDevice,
 }
 
-/// Who may do what with a file.
+/// Owner, group and mode of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Permissions {
-    /// The owner; none where it is the mount's own.
+    /// The owner; `None` for the user of the mount.
     pub uid: Option<u32>,
-    /// The group; none where it is the mount's own.
+    /// The group; `None` for the group of the mount.
     pub gid: Option<u32>,
-    /// Permission bits, with those for set-user-ID, set-group-ID and sticky.
+    /// The permission bits, with those for set-user-ID, set-group-ID and sticky.
     pub mode: u16,
 }
 
 impl Permissions {
-    /// Those of the layout's directories where nobody has set any.
+    /// The permissions of directories of the layout for which none are stored.
     pub const DIRECTORY: Self = Self {
         uid: None,
         gid: None,
         mode: 0o755,
     };
 
-    /// Those of the files below a directory of the layout with these: nobody runs a link, and
-    /// what setgid and sticky mean is for directories.
+    /// Returns the permissions of the files below a directory of the layout: no execute bits, and
+    /// without set-group-ID and sticky, which have a meaning for directories only.
     #[must_use]
     pub fn of_files(self) -> Self {
         Self {
@@ -51,34 +51,34 @@ impl Permissions {
         }
     }
 
-    /// Returns `true` if every user may do what these bits of a class say (4 to read, 2 to
-    /// write, 1 to run or search).
+    /// Returns `true` if owner, group and all others have these bits (4 to read, 2 to write, 1 to
+    /// search).
     pub fn allow_all(self, bits: u16) -> bool {
         let every = bits << 6 | bits << 3 | bits;
         self.mode & every == every
     }
 }
 
-/// What stat shows.
+/// The attributes of a file, as stat(2) shows them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attributes {
     /// The kind of file.
     pub kind: FileKind,
-    /// Bytes.
+    /// The length in bytes.
     pub size: u64,
-    /// Blocks of 512 bytes that it takes.
+    /// The allocated blocks of 512 bytes.
     pub blocks: u64,
-    /// Time of the last access that is kept.
+    /// The time of the last access, as far as it is stored.
     pub accessed: SystemTime,
-    /// Time of the last change of content: for what registries write, the time of its push.
+    /// The time of the last change of content: for the files of registries the time of the push.
     pub modified: SystemTime,
-    /// Time of the last change of any kind.
+    /// The time of the last change of content or attributes.
     pub changed: SystemTime,
-    /// Names that it has.
+    /// The number of hard links.
     pub links: u32,
-    /// The device that a device file stands for.
+    /// The device number of a device file.
     pub device: u32,
-    /// Who may do what.
+    /// Owner, group and mode.
     pub permissions: Permissions,
     /// The inode number.
     pub number: u64,

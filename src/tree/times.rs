@@ -1,4 +1,4 @@
-//! Times: what utimes(2) does to files of the layout, and to those that are being written.
+//! Times: utimes(2) of files of the layout and of pending files.
 
 use std::time::SystemTime;
 
@@ -7,42 +7,43 @@ use crate::layout::Node;
 use crate::registry::seconds;
 
 impl Tree {
-    /// Sets the time of a place that is no plain file, if a change has one, as far as it is kept.
+    /// Sets the time of modification of a place that is not a plain file, if the change has one and
+    /// the place stores it.
     pub(super) fn set_time(&self, place: &Place, change: Change) -> Result<(), TreeError> {
         let Some(when) = change.modified else {
             return Ok(());
         };
         match place {
             Place::Node(node) => self.set_node_time(node, when),
-            Place::Draft(id) => {
-                // One that has become a fact meanwhile is asked for by its name.
-                if let Ok(draft) = self.draft(*id) {
-                    draft.hold().modified = Some(when);
+            Place::Pending(id) => {
+                // A file whose content is a fact by now is found by its name instead.
+                if let Ok(pending) = self.pending(*id) {
+                    pending.lock().modified = Some(when);
                 }
                 Ok(())
             }
-            Place::Plain(_) | Place::Hidden(_) | Place::Own(_) => Ok(()),
+            Place::Plain(_) | Place::Hidden(_) | Place::Control(_) => Ok(()),
         }
     }
 
-    /// Sets the time of a file or directory of the layout.
+    /// Sets the time of modification of a file or directory of the layout.
     pub(super) fn set_node_time(&self, node: &Node, when: SystemTime) -> Result<(), TreeError> {
-        let (registry, kept) = (&self.registry, seconds(when));
+        let (registry, stored) = (&self.registry, seconds(when));
         match node {
-            Node::BlobData(digest) => registry.set_blob_time(digest, kept)?,
+            Node::BlobData(digest) => registry.set_blob_time(digest, stored)?,
             Node::Link(repository, set, digest) => {
-                registry.links().set_time(repository, set, digest, kept)?;
+                registry.links().set_time(repository, set, digest, stored)?;
             }
             Node::CurrentLink(repository, tag) => {
-                registry.links().set_current_time(repository, tag, kept)?;
+                registry.links().set_current_time(repository, tag, stored)?;
             }
-            Node::StartedAt(repository, id) => {
-                registry.uploads().set_started_time(repository, id, kept)?;
-            }
+            Node::StartedAt(repository, id) => registry
+                .uploads()
+                .set_started_time(repository, id, stored)?,
             Node::HashState(repository, id, algorithm, offset) => {
                 registry
                     .uploads()
-                    .set_hash_state_time(repository, id, *algorithm, *offset, kept)?;
+                    .set_hash_state_time(repository, id, *algorithm, *offset, stored)?;
             }
             Node::UploadData(repository, id) => {
                 let data = registry.uploads().data(repository, id)?;
@@ -51,13 +52,13 @@ impl Tree {
                     error,
                 })?;
             }
-            directory => registry.directories().set_time(directory, kept)?,
+            directory => registry.directories().set_time(directory, stored)?,
         }
         Ok(())
     }
 }
 
-/// The directories whose time follows that of a place: they hold nothing else.
+/// Returns the directories that show the time of a place, since they hold nothing else.
 pub(super) fn dated_by(place: &Place) -> Vec<Place> {
     let nodes = match place {
         Place::Node(Node::BlobData(digest)) => vec![Node::BlobDirectory(*digest)],

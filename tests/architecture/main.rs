@@ -94,7 +94,7 @@ const CONFINED: [(&str, &[&str]); 10] = [
             "blobs/local.rs",
             "index/redb/open.rs",
             "index/journal/segment.rs",
-            "tree/plain.rs",
+            "tree/plain_files.rs",
         ],
     ),
 ];

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use regfs::blobs;
 use regfs::index;
 use regfs::registry::{Policy, Registry};
-use regfs::tree::{Access, FileKind, Found, Permissions, Place, Tree, TreeError, Writer};
+use regfs::tree::{Access, FileKind, Permissions, Place, Resolved, Tree, TreeError, Writer};
 
 /// Below this everything happens; what leads to it is made first, and stays.
 const BASE: &str = "docker/registry/v2/repositories/a";
@@ -114,7 +114,7 @@ impl Mount {
         self.tree.as_ref().unwrap()
     }
 
-    fn find(&self, path: &str) -> Result<Found, TreeError> {
+    fn find(&self, path: &str) -> Result<Resolved, TreeError> {
         let top = self.tree().top();
         let (first, rest) = path.split_once('/').unwrap_or((path, ""));
         let mut found = self
@@ -216,7 +216,7 @@ impl Mount {
             // Small pages, so that taking up the listing again is tried as well.
             let last = names.last().map(OsStr::new);
             let page = self.tree().list(&place, last, 2)?;
-            let bare = self.tree().names(&place, last, 2)?;
+            let bare = self.tree().list_names(&place, last, 2)?;
             let shown = page
                 .iter()
                 .map(|row| (&row.name, row.found.attributes.kind));

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use fuser::{Errno, FileAttr, FileType};
 
 use crate::fuse::reply::{AttributesReply, EntryReply, OpenReply, Reply};
-use crate::tree::Space;
+use crate::tree::DiskSpace;
 
 /// Bytes of a listing of a few names.
 const SHORT_LISTING: usize = 1000;
@@ -145,7 +145,7 @@ fn xattr(value: Vec<u8>, room: u32) -> EncodedReply {
 }
 
 /// `fuse_statfs_out`
-fn put_space(bytes: &mut Vec<u8>, space: &Space) {
+fn put_space(bytes: &mut Vec<u8>, space: &DiskSpace) {
     const BLOCK: u32 = 4096;
     let blocks = |bytes: u64| bytes / u64::from(BLOCK);
     for count in [space.total, space.free, space.available] {

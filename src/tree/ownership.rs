@@ -1,11 +1,12 @@
-//! Owned places: whose owner and mode the directories and files of the layout show.
+//! Owner and mode of the files and directories of the layout: those of the nearest directory for
+//! which they are stored.
 
 use std::ffi::{OsStr, OsString};
 
 use rustix::process::{getegid, geteuid};
 
-use super::draft::Draft;
-use super::drafts::Parent;
+use super::pending_file::PendingFile;
+use super::pending_name::PendingParent;
 use super::stat::{Attributes, Change, FileKind, Permissions};
 use super::{Place, Tree, TreeError, Writer};
 use crate::layout::Node;
@@ -14,26 +15,26 @@ use crate::registry::{Owner, Ownership};
 
 /// A name below a directory whose owner or mode has changed.
 #[derive(Debug)]
-pub struct Below<'a> {
-    /// The directory in which it stands.
+pub struct Descendant<'a> {
+    /// The directory that holds the name.
     pub parent: &'a Place,
     /// The name.
     pub name: &'a OsStr,
-    /// What it names.
+    /// The place that the name refers to.
     pub place: &'a Place,
-    /// Whether that shows owner and mode of the directory that has changed.
+    /// `true` if the place shows owner and mode of the directory that has changed.
     pub shows: bool,
 }
 
-/// Names that are listed at once.
+/// The number of names that are listed at once.
 const PAGE: usize = 512;
 
 impl From<Ownership> for Permissions {
-    fn from(kept: Ownership) -> Self {
+    fn from(stored: Ownership) -> Self {
         Self {
-            uid: kept.uid,
-            gid: kept.gid,
-            mode: kept.mode,
+            uid: stored.uid,
+            gid: stored.gid,
+            mode: stored.mode,
         }
     }
 }
@@ -50,20 +51,20 @@ impl From<Permissions> for Ownership {
 
 impl Tree {
     fn owner(&self, of: impl FnOnce() -> Owner) -> Result<Permissions, TreeError> {
-        // Most stores have nothing to look for.
+        // Most stores have none stored, which is known without a query.
         if !self.registry.directories().has_ownership() {
             return Ok(Permissions::DIRECTORY);
         }
-        let kept = self.registry.queries().ownership(&of())?;
-        Ok(kept.map_or(Permissions::DIRECTORY, Permissions::from))
+        let stored = self.registry.queries().ownership(&of())?;
+        Ok(stored.map_or(Permissions::DIRECTORY, Permissions::from))
     }
 
-    /// Who may do what at the top of the mount.
+    /// Returns owner and mode of the top of the mount.
     pub(super) fn top_permissions(&self) -> Result<Permissions, TreeError> {
         self.owner(|| Owner::Mountpoint)
     }
 
-    /// Who may do what with a node, whether it is there or not.
+    /// Returns owner and mode of a node, without checking that it exists.
     pub(super) fn node_permissions(&self, node: &Node) -> Result<Permissions, TreeError> {
         let directory = self.owner(|| Owner::shown_by(node))?;
         Ok(if node.is_directory() {
@@ -73,46 +74,57 @@ impl Tree {
         })
     }
 
-    /// Who may do what with a file being written: it is as what stands beside it.
-    pub(super) fn draft_permissions(&self, draft: &Draft) -> Result<Permissions, TreeError> {
-        match draft.stood() {
-            Some(((parent, _), _)) => Ok(self.waiting_permissions(&parent)?.of_files()),
+    /// Returns owner and mode of a pending file: those of the files in the same directory.
+    pub(super) fn pending_permissions(
+        &self,
+        pending: &PendingFile,
+    ) -> Result<Permissions, TreeError> {
+        match pending.created_as() {
+            Some(((parent, _), _)) => Ok(self.pending_parent_permissions(&parent)?.of_files()),
             None => Ok(Permissions::DIRECTORY.of_files()),
         }
     }
 
-    /// Who may do what with a directory in which files wait: a hidden one is as what it stands in.
-    pub(super) fn waiting_permissions(&self, parent: &Parent) -> Result<Permissions, TreeError> {
-        match self.drafts.home(parent) {
+    /// Returns owner and mode of a directory of pending files. A hidden directory shows those of
+    /// the directory of the layout that holds it.
+    pub(super) fn pending_parent_permissions(
+        &self,
+        parent: &PendingParent,
+    ) -> Result<Permissions, TreeError> {
+        match self.pending_files.layout_directory(parent) {
             Some(node) => self.node_permissions(&node),
             None => Ok(Permissions::DIRECTORY),
         }
     }
 
-    /// Visits the names in a directory, and below those that show its owner and mode.
-    pub fn visit_below(
+    /// Visits the names in a directory, and those in all directories below it that show its owner
+    /// and mode. A directory that is removed meanwhile is left out.
+    ///
+    /// # Errors
+    /// As [`Tree::list`].
+    pub fn visit_descendants(
         &self,
         directory: &Place,
-        visit: &mut impl FnMut(Below<'_>),
+        visit: &mut impl FnMut(Descendant<'_>),
     ) -> Result<(), TreeError> {
         let mut last: Option<OsString> = None;
         loop {
             let page = match self.list(directory, last.as_deref(), PAGE) {
-                // Gone meanwhile, with what was in it.
+                // It was removed meanwhile, with its content.
                 Err(TreeError::NotFound) => return Ok(()),
                 page => page?,
             };
             for row in &page {
                 let place = &row.found.place;
                 let shows = matches!(place, Place::Node(node) if Owner::kept_by(node).is_none());
-                visit(Below {
+                visit(Descendant {
                     parent: directory,
                     name: &row.name,
                     place,
                     shows,
                 });
                 if shows && row.found.attributes.kind == FileKind::Directory {
-                    self.visit_below(place, visit)?;
+                    self.visit_descendants(place, visit)?;
                 }
             }
             match page.last() {
@@ -122,15 +134,15 @@ impl Tree {
         }
     }
 
-    /// Returns `true` if directories stand in this one that can be moved with what is in them.
-    pub fn holds_movable(&self, directory: &Place) -> bool {
+    /// Returns `true` if a directory may hold directories that can be renamed with their content.
+    pub fn may_hold_movable(&self, directory: &Place) -> bool {
         matches!(
             directory,
             Place::Plain(_) | Place::Node(Node::Repositories | Node::Namespace(_))
         )
     }
 
-    /// Makes a repository, or a directory on the way to one, that belongs to somebody.
+    /// Creates a repository, or a directory above repositories, with owner and mode.
     pub(super) fn make_namespace(
         &self,
         namespace: &Namespace,
@@ -142,15 +154,15 @@ impl Tree {
             .make_owned(namespace, new.into())?)
     }
 
-    /// chmod and chown of the top of the mount, which keeps them.
-    pub(super) fn change_top(&self, now: Permissions, change: Change) -> Result<(), TreeError> {
-        self.keep(&Owner::Mountpoint, now, change)
+    /// chmod(2) and chown(2) of the top of the mount.
+    pub(super) fn set_top_owner(&self, now: Permissions, change: Change) -> Result<(), TreeError> {
+        self.store_owner(&Owner::Mountpoint, now, change)
     }
 
-    /// chmod and chown of a node: kept by a repository and by what is above; below them
-    /// accepted from root, since containers of registries change everything when they start,
-    /// and from others if it is as it was.
-    pub(super) fn change_node(
+    /// chmod(2) and chown(2) of a node. They are stored for a repository and the directories above
+    /// it. Below a repository root may make any change, which has no effect, since containers of
+    /// registries run `chown -R` when they start; other users may only set the mode that is there.
+    pub(super) fn set_node_owner(
         &self,
         node: &Node,
         now: &Attributes,
@@ -159,7 +171,7 @@ impl Tree {
     ) -> Result<(), TreeError> {
         let now = now.permissions;
         if let Some(owner) = Owner::kept_by(node) {
-            return self.keep(&owner, now, change);
+            return self.store_owner(&owner, now, change);
         }
         let same =
             change.uid.or(change.gid).is_none() && change.mode.is_none_or(|mode| mode == now.mode);
@@ -167,12 +179,12 @@ impl Tree {
             return Ok(());
         }
         Err(TreeError::NotPermitted(
-            "owner and mode are kept for each repository and for the blobs: change those",
+            "owner and mode are stored per repository and for `blobs`: change those",
         ))
     }
 
-    fn keep(&self, of: &Owner, now: Permissions, change: Change) -> Result<(), TreeError> {
-        // What the daemon itself owns is the mount's own, as of plain files.
+    fn store_owner(&self, of: &Owner, now: Permissions, change: Change) -> Result<(), TreeError> {
+        // As with plain files, the daemon's own user is stored as the mount's own.
         let given = |new: Option<u32>, old, own| match new {
             Some(new) => Some(new).filter(|new| *new != own),
             None => old,

@@ -1,33 +1,36 @@
-//! Targets: what a file becomes that is written under a name in the layout.
+//! Write intents: what a file becomes that is written under a name in the layout.
 //!
-//! Told from directory and name alone. A name that the layout has is that fact; another name
-//! where manifests or layers live is a drop; a name that programs give to files which they are
-//! about to rename waits for that.
+//! Directory and name alone decide. A name that the layout has is that fact. Another name where
+//! manifests or layers live is a drop: the content is stored under its digest. A name as programs
+//! give to temporary files awaits a rename.
 
 use std::ffi::OsStr;
 
 use super::TreeError;
-use super::relocate::Relocation;
+use super::relocation::Relocation;
 use crate::digest::Digest;
 use crate::layout::{Node, temporary_for};
 use crate::name::{LinkSet, RepositoryName};
 use crate::registry::Destination;
 
-/// What a file becomes.
+/// What the content of a file becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Target {
+pub(super) enum WriteIntent {
     /// A file of the layout.
     File(Node),
-    /// A manifest of this repository.
+    /// A manifest in a repository.
     Manifest(RepositoryName, Destination),
-    /// A layer of this repository, which must have this digest if one is given.
+    /// A layer in a repository; the content must have this digest if one is given.
     Layer(RepositoryName, Option<Digest>),
-    /// Nothing yet: it waits for its rename.
-    Later,
+    /// Nothing until the file is renamed.
+    AwaitRename,
 }
 
-impl Target {
-    /// What a file of this name in this directory becomes; an error where none may be made.
+impl WriteIntent {
+    /// Returns the intent of a file of this name in this directory.
+    ///
+    /// # Errors
+    /// [`TreeError::InvalidName`] if no file of this name can be created there.
     pub(super) fn of(parent: &Node, name: &OsStr) -> Result<Self, TreeError> {
         let refused = || TreeError::InvalidName {
             parent: parent.to_string(),
@@ -37,14 +40,14 @@ impl Target {
         match parent.child(text) {
             Some(node) if node.is_directory() => dropped_as(&node).ok_or_else(refused),
             Some(node) => Ok(Self::File(node)),
-            None if is_temporary(parent, text) => Ok(Self::Later),
+            None if is_temporary(parent, text) => Ok(Self::AwaitRename),
             None => dropped_into(parent)
-                .map(|target| target.expecting(text))
+                .map(|intent| intent.expecting(text))
                 .ok_or_else(refused),
         }
     }
 
-    /// The same for a file whose name may be a digest, as in an OCI layout: it must have that.
+    /// Adds the digest that the content must have, if the name is one, as in an OCI image layout.
     fn expecting(self, name: &str) -> Self {
         match (self, Digest::named(name)) {
             (Self::Layer(repository, None), digest) => Self::Layer(repository, digest),
@@ -54,11 +57,11 @@ impl Target {
                 destination.digest = Some(digest);
                 Self::Manifest(repository, destination)
             }
-            (target, _) => target,
+            (intent, _) => intent,
         }
     }
 
-    /// Goes with what has moved.
+    /// Applies a rename of a namespace.
     pub(super) fn follow(&mut self, relocation: &Relocation) {
         match self {
             Self::File(node) => {
@@ -71,37 +74,38 @@ impl Target {
                     *repository = moved;
                 }
             }
-            Self::Later => {}
+            Self::AwaitRename => {}
         }
     }
 
-    /// Whether the content may be as large as a layer. What waits may become one.
-    pub(super) fn grows(&self) -> bool {
+    /// Returns `true` if the content may be longer than a manifest. A file that awaits its rename
+    /// may become a layer.
+    pub(super) fn may_be_large(&self) -> bool {
         match self {
             Self::File(node) => matches!(node, Node::BlobData(_)),
             Self::Manifest(..) => false,
-            Self::Layer(..) | Self::Later => true,
+            Self::Layer(..) | Self::AwaitRename => true,
         }
     }
 }
 
-/// A file in place of a directory that the layout has: a tag, or a link, given as a file.
-fn dropped_as(node: &Node) -> Option<Target> {
+/// Returns the intent of a file in place of a directory of the layout: a tag, or a link.
+fn dropped_as(node: &Node) -> Option<WriteIntent> {
     match node {
         Node::Tag(repository, tag) => {
             let destination = Destination {
                 tag: Some(tag.clone()),
                 digest: None,
             };
-            Some(Target::Manifest(repository.clone(), destination))
+            Some(WriteIntent::Manifest(repository.clone(), destination))
         }
         Node::LinkDirectory(..) => dropped_into(node),
         _ => None,
     }
 }
 
-/// A file of any name in a directory where manifests or layers live.
-fn dropped_into(parent: &Node) -> Option<Target> {
+/// Returns the intent of a file of any name in a directory of manifests or layers.
+fn dropped_into(parent: &Node) -> Option<WriteIntent> {
     let (repository, destination) = match parent {
         Node::Manifests(repository) | Node::Links(repository, LinkSet::Revisions) => {
             (repository, Destination::default())
@@ -121,25 +125,26 @@ fn dropped_into(parent: &Node) -> Option<Target> {
             },
         ),
         Node::Links(repository, LinkSet::Layers) => {
-            return Some(Target::Layer(repository.clone(), None));
+            return Some(WriteIntent::Layer(repository.clone(), None));
         }
         Node::LinkDirectory(repository, LinkSet::Layers, digest) => {
-            return Some(Target::Layer(repository.clone(), Some(*digest)));
+            return Some(WriteIntent::Layer(repository.clone(), Some(*digest)));
         }
         _ => return None,
     };
-    Some(Target::Manifest(repository.clone(), destination))
+    Some(WriteIntent::Manifest(repository.clone(), destination))
 }
 
-/// Whether a directory of this name is one in which programs let files wait, and that no registry
-/// would look for.
+/// Returns `true` if a directory of this name is hidden: programs create such directories for
+/// temporary files, and registries never look them up.
 pub(super) fn is_hidden(parent: &Node, name: &OsStr) -> bool {
     let text = name.to_str();
     text.is_some_and(|name| name.starts_with('.') && parent.child(name).is_none())
 }
 
-/// Whether a program is going to rename a file of this name: distribution 3.1 and later, or
-/// one that writes hidden names and backups (rsync, editors) where drops are possible.
+/// Returns `true` if the file will be renamed: the name is that of a temporary file of distribution
+/// 3.1 or later; or it is hidden or a backup (rsync, editors), in a directory into which files can
+/// be dropped.
 fn is_temporary(parent: &Node, name: &str) -> bool {
     if temporary_for(name).is_some() {
         return true;

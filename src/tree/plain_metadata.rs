@@ -1,25 +1,26 @@
-//! What the host keeps of a plain file besides its bytes, as the tree has it, and back.
+//! Metadata of plain files: conversion from the host's stat(2) and back.
 
 use std::fs::File;
 use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{
-    FileType, Gid, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, fchmod, fchown, fstat, futimens,
+    FileType, Gid, Mode, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, fchmod, fchown, fstat,
+    futimens,
 };
 use rustix::process::{getegid, geteuid};
 
-use super::{about_open, mode, time};
-use crate::tree::stat::{Attributes, Change, FileKind, Permissions};
-use crate::tree::{TreeError, number};
+use super::stat::{Attributes, Change, FileKind, Permissions};
+use super::{TreeError, inode_number};
 
-/// Set-user-ID, set-group-ID, and the bit that makes the second one mean something.
+/// The bits for set-user-ID and set-group-ID, and the bit without which set-group-ID has no effect.
 const SET_UID: u16 = 0o4000;
 const SET_GID: u16 = 0o2000;
 const GROUP_RUNS: u16 = 0o0010;
 
-/// What a plain file's own metadata show. What belongs to the daemon's own user or group belongs
-/// to the mount's: files of older stores and of daemons that may not give files away.
+/// Returns the attributes of a plain file. Files that belong to the daemon's own user or group are
+/// shown as the mount's own: older stores have such files, and daemons that may not change owners
+/// create them.
 pub(super) fn attributes(stat: &Stat) -> Attributes {
     let kind = match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => FileKind::Directory,
@@ -45,12 +46,11 @@ pub(super) fn attributes(stat: &Stat) -> Attributes {
         links: u32::try_from(stat.st_nlink).unwrap_or(u32::MAX),
         device: u32::try_from(stat.st_rdev).unwrap_or_default(),
         permissions,
-        number: number::plain(stat.st_ino),
+        number: inode_number::plain(stat.st_ino),
     }
 }
 
-/// Makes what is asked for with these calls: the owner first, since giving a file away takes
-/// bits of its mode.
+/// Makes a change with these calls: the owner first, since chown(2) clears bits of the mode.
 pub(super) fn change(
     asked: Change,
     set_owner: impl FnOnce(Option<u32>, Option<u32>) -> io::Result<()>,
@@ -73,7 +73,7 @@ pub(super) fn change(
     Ok(())
 }
 
-/// A time for the host, or that it stays as it is.
+/// Converts a time for the host; `None` leaves it unchanged.
 fn timespec(time: Option<SystemTime>) -> Timespec {
     let Some(time) = time else {
         return Timespec {
@@ -98,8 +98,8 @@ fn timespec(time: Option<SystemTime>) -> Timespec {
     }
 }
 
-/// Gives a file that was just made to whom it is for.
-pub(super) fn owned(file: &File, new: Permissions) -> io::Result<()> {
+/// Sets owner and mode of a file that was just created.
+pub(super) fn set_created_attributes(file: &File, new: Permissions) -> io::Result<()> {
     let change = Change {
         mode: Some(new.mode),
         uid: new.uid,
@@ -121,30 +121,57 @@ fn change_file(file: &File, asked: Change) -> io::Result<()> {
     )
 }
 
-/// What an open plain file's metadata show.
-pub(in crate::tree) fn shown(file: &File) -> Result<Attributes, TreeError> {
+/// Returns the attributes of an open plain file.
+pub(super) fn shown(file: &File) -> Result<Attributes, TreeError> {
     let stat = fstat(file).map_err(|error| about_open(error.into()))?;
     Ok(attributes(&stat))
 }
 
-/// Changes an open plain file, wherever its name may be, as `admit` says, which sees what it is.
-pub(in crate::tree) fn change_opened(
+/// Changes an open plain file as `admit` says, given its attributes, wherever its name is now.
+pub(super) fn change_opened(
     file: &File,
     admit: impl FnOnce(&Attributes) -> Result<Change, TreeError>,
 ) -> Result<(), TreeError> {
     change_file(file, admit(&shown(file)?)?).map_err(about_open)
 }
 
-/// Takes set-user-ID and set-group-ID from a file whose content somebody changes who may not
+/// Clears set-user-ID and set-group-ID of a file whose content is changed by a user who may not
 /// grant them.
-pub(in crate::tree) fn drop_privileges(file: &File) -> Result<(), TreeError> {
+pub(super) fn drop_privileges(file: &File) -> Result<(), TreeError> {
     let bits = shown(file)?.permissions.mode;
-    let mut kept = bits & !SET_UID;
+    let mut cleared = bits & !SET_UID;
     if bits & GROUP_RUNS != 0 {
-        kept &= !SET_GID;
+        cleared &= !SET_GID;
     }
-    if kept == bits {
+    if cleared == bits {
         return Ok(());
     }
-    fchmod(file, mode(kept)).map_err(|error| about_open(error.into()))
+    fchmod(file, mode(cleared)).map_err(|error| about_open(error.into()))
+}
+
+/// Converts permission bits for the host.
+pub(super) fn mode(bits: u16) -> Mode {
+    Mode::from_raw_mode(u32::from(bits) & 0o7777)
+}
+
+/// Converts an error about an open plain file.
+pub(super) fn about_open(error: io::Error) -> TreeError {
+    TreeError::Plain {
+        path: "an open file".into(),
+        error,
+    }
+}
+
+/// Converts a time of the host.
+fn time(seconds: i64, nanos: u64) -> SystemTime {
+    let nanos = Duration::from_nanos(nanos);
+    let whole = Duration::from_secs(seconds.unsigned_abs());
+    let whole = if seconds < 0 {
+        UNIX_EPOCH.checked_sub(whole)
+    } else {
+        UNIX_EPOCH.checked_add(whole)
+    };
+    whole
+        .and_then(|whole| whole.checked_add(nanos))
+        .unwrap_or(UNIX_EPOCH)
 }

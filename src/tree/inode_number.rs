@@ -1,16 +1,16 @@
-//! Numbers: what stat shows as a file's inode number, the same after every mount, by which backup
-//! programs know a file again.
+//! Inode numbers, as stat(2) shows them: the same after every mount, since backup programs identify
+//! files by them.
 //!
-//! A plain file has its host's number. The number of anything else is computed from what its
-//! facts are known by: the number of its repository, which a new name does not change, and
-//! digest, tag or upload. Computed numbers have one bit that hosts do not use, and 62 that are a
-//! checksum: of a hundred million, one chance in a thousand that two are the same. By what number
-//! the kernel knows a file is not this module's business.
+//! A plain file has the number of the host's file. Every other number is computed from the identity
+//! of the facts: the id of the repository, which a rename does not change, and digest, tag or
+//! upload id. A computed number has bit 62 set, which hosts do not use, and 62 bits of checksum:
+//! among 100 million files the probability of a collision is 1 in 1,000. The node ids by which the
+//! kernel knows files are assigned elsewhere.
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::own::OwnFile;
-use super::{Place, Tree, TreeError};
+use super::TreeError;
+use super::control_file::ControlFile;
 use crate::digest::{Algorithm, Digest};
 use crate::layout::Node;
 use crate::name::{LinkSet, Tag, UploadId};
@@ -18,15 +18,15 @@ use crate::registry::Queries;
 
 /// The number of the top of a mount.
 pub(super) const TOP: u64 = 1;
-/// What tells computed numbers from those of plain files. Not the highest bit: many programs keep
-/// inode numbers in databases that have signed numbers only.
+/// The bit that distinguishes computed numbers from those of plain files. Bit 63 is not used, since
+/// many programs store inode numbers in databases that have only signed integers.
 const COMPUTED: u64 = 1 << 62;
 
-/// What a number is computed from. Kinds and fields must stay as they are: backup programs
-/// remember the numbers.
-struct Fields(Vec<u8>);
+/// The bytes from which a number is computed. Kinds and fields must never change, since backup
+/// programs store the numbers.
+struct InodeKey(Vec<u8>);
 
-impl Fields {
+impl InodeKey {
     fn of(kind: u8) -> Self {
         let mut bytes = Vec::with_capacity(64);
         bytes.push(kind);
@@ -38,7 +38,7 @@ impl Fields {
         self
     }
 
-    /// A text and what ends it: none contains a zero.
+    /// Appends a text and a zero byte, which no text contains.
     fn text(self, text: &str) -> Self {
         self.bytes(text.as_bytes()).bytes(&[0])
     }
@@ -77,35 +77,36 @@ impl Fields {
     }
 }
 
-/// The number of a plain file that has this one on the host.
+/// Returns the number of a plain file with this number on the host.
 pub(super) fn plain(host: u64) -> u64 {
     match host & (COMPUTED - 1) {
-        // No number, and that of the top.
-        low @ (0 | TOP) => Fields::of(0).number(low).done(),
+        // 0 is not a valid number, and 1 is that of the top.
+        low @ (0 | TOP) => InodeKey::of(0).number(low).done(),
         low => low,
     }
 }
 
-/// The number of a file being written, while it is open.
-pub(super) fn draft(id: u64) -> u64 {
-    Fields::of(1).number(id).done()
+/// Returns the number of a pending file.
+pub(super) fn pending(id: u64) -> u64 {
+    InodeKey::of(1).number(id).done()
 }
 
-/// The number of a hidden directory, while it is there.
+/// Returns the number of a hidden directory.
 pub(super) fn hidden(id: u64) -> u64 {
-    Fields::of(3).number(id).done()
+    InodeKey::of(3).number(id).done()
 }
 
-/// The number of one of our own files.
-pub(super) fn own(file: OwnFile) -> u64 {
-    Fields::of(2).text(file.name()).done()
+/// Returns the number of a control file.
+pub(super) fn control(file: ControlFile) -> u64 {
+    InodeKey::of(2).text(file.name()).done()
 }
 
-/// The number of a node, whose repository or namespace has this one; nothing where there is none,
-/// as of a directory that is there for those below only, which is known by its name.
+/// Returns the number of a node. `within` is the id of its repository or namespace; `None` if it
+/// has none, as a directory that exists only for repositories below it, which is identified by
+/// name.
 pub(super) fn node(node: &Node, within: Option<u32>) -> u64 {
     let fields = |kind| {
-        let fields = Fields::of(kind);
+        let fields = InodeKey::of(kind);
         match (within, node.namespace()) {
             (Some(number), _) => fields.number(number.into()),
             (None, Some(name)) => fields.text(name.as_str()),
@@ -143,32 +144,11 @@ pub(super) fn node(node: &Node, within: Option<u32>) -> u64 {
     fields.done()
 }
 
-/// The number within which a node's own is unique: its repository's or namespace's.
+/// Returns the id within which the number of a node is unique: that of its repository or namespace.
 pub(super) fn within(queries: &mut Queries<'_>, node: &Node) -> Result<Option<u32>, TreeError> {
     match node.namespace() {
         Some(name) => Ok(queries.repository_number(name)?),
         None => Ok(None),
-    }
-}
-
-impl Tree {
-    fn node_number(&self, one: &Node) -> Result<u64, TreeError> {
-        Ok(node(one, within(&mut self.registry.queries(), one)?))
-    }
-
-    /// The number of a place, and of the directory that it is in.
-    pub fn numbers(&self, place: &Place) -> Result<(u64, u64), TreeError> {
-        let plain = |path| Ok::<_, TreeError>(self.plain.attributes(path)?.number);
-        Ok(match place {
-            Place::Plain(path) => (plain(path)?, plain(path.parent().unwrap_or(path))?),
-            Place::Node(one) => match one.parent() {
-                Some(parent) => (self.node_number(one)?, self.node_number(&parent)?),
-                None => (self.node_number(one)?, plain(self.plain.root())?),
-            },
-            Place::Draft(id) => (draft(*id), TOP),
-            Place::Hidden(id) => (hidden(*id), hidden(*id)),
-            Place::Own(file) => (own(*file), TOP),
-        })
     }
 }
 
@@ -177,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_stay_what_they_were_and_say_where_they_come_from() {
+    fn numbers_never_change_and_computed_ones_are_marked() {
         let parsed = |path: &str| Node::parse(path).unwrap();
         let zeros = "0".repeat(64);
         let link = parsed(&format!("repositories/a/b/_layers/sha256/{zeros}/link"));

@@ -1,4 +1,5 @@
-//! Refused writes, and what the audit found, remembered so that people can read why.
+//! The log of rejections: why operations were refused, and what the audit found, for
+//! `.regfs/rejected` and `user.regfs.error`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -8,43 +9,44 @@ use std::time::Instant;
 use jiff::{Timestamp, Unit};
 use log::Level;
 
-use super::flood::Flood;
-use super::relocate::Relocation;
+use super::rate_limited_log::RateLimitedLog;
+use super::relocation::Relocation;
 use super::{TreeError, Writer};
 use crate::manifest::Refusal;
 use crate::name::RepositoryName;
 use crate::printable;
 use crate::registry::Error;
 
-/// Refusals remembered, and bytes of the text of each.
+/// The number of rejections that are stored, and the length of the text of each, in bytes.
 const REMEMBERED: usize = 1_000;
 const TEXT_MAX: usize = 1_024;
-/// What is counted that no rule for manifests names: removals of what is needed, and the rest.
+/// The names under which rejections are counted that break no rule for manifests: removals of
+/// referenced blobs, and everything else.
 const REFERENCED: &str = "referenced";
 const OTHER: &str = "other";
 
-/// The newest refusals, and how many there ever were of each rule.
+/// The newest rejections, and the number of all of them by rule.
 #[derive(Debug, Default)]
-pub(super) struct Rejected {
-    rows: VecDeque<Row>,
+pub(super) struct RejectionLog {
+    rows: VecDeque<Rejection>,
     counts: BTreeMap<&'static str, u64>,
-    flood: Flood,
-    /// All rows as they are shown, until there is another one.
+    log: RateLimitedLog,
+    /// The text of all rejections, until there is another one.
     shown: Option<Arc<[u8]>>,
 }
 
 #[derive(Debug)]
-struct Row {
+struct Rejection {
     when: Timestamp,
     writer: Writer,
     repository: Option<RepositoryName>,
-    /// The path of what is in no repository.
+    /// The path, if it is in no repository.
     blob: Option<String>,
     text: String,
 }
 
-impl Rejected {
-    /// Remembers and logs why a write to `path` was refused.
+impl RejectionLog {
+    /// Records and logs why a write to `path` was refused.
     pub(super) fn refused(
         &mut self,
         writer: Writer,
@@ -56,7 +58,8 @@ impl Rejected {
             TreeError::Registry(Error::Refused { refusal, .. }) => {
                 (refusal.rule.name(), Level::Warn)
             }
-            // Whoever keeps what is needed still asked for that.
+            // Removing a referenced blob is no mistake of a registry: its garbage collection asks
+            // for that.
             TreeError::Registry(Error::Referenced { .. }) => (REFERENCED, Level::Info),
             _ => (OTHER, Level::Warn),
         };
@@ -64,8 +67,8 @@ impl Rejected {
         self.add(rule, writer, (repository, path), &text);
     }
 
-    /// Remembers and logs what the audit found in a manifest that was admitted all the same.
-    pub(super) fn found(
+    /// Records and logs what the audit found in a manifest that was admitted.
+    pub(super) fn audited(
         &mut self,
         writer: Writer,
         repository: &RepositoryName,
@@ -90,9 +93,9 @@ impl Rejected {
             self.rows.pop_front();
         }
         *self.counts.entry(rule).or_default() += 1;
-        self.flood.log(rule, level, &text, Instant::now());
+        self.log.log(rule, level, &text, Instant::now());
         self.shown = None;
-        self.rows.push_back(Row {
+        self.rows.push_back(Rejection {
             when: Timestamp::now(),
             writer,
             repository: repository.cloned(),
@@ -101,20 +104,22 @@ impl Rejected {
         });
     }
 
-    /// Logs what is only counted so far: the mount ends.
-    pub(super) fn end(&mut self) {
-        self.flood.end();
+    /// Logs how many lines were suppressed. Called when the mount ends.
+    pub(super) fn log_suppressed(&mut self) {
+        self.log.log_suppressed();
     }
 
-    /// All that is remembered, as it is shown: one text for all who look until there is more.
-    pub(super) fn shown(&mut self) -> Arc<[u8]> {
+    /// Returns the content of `.regfs/rejected`; the same allocation until there is another
+    /// rejection.
+    pub(super) fn text(&mut self) -> Arc<[u8]> {
         let shown = self.shown.take();
         let shown = shown.unwrap_or_else(|| self.to_string().into_bytes().into());
         self.shown = Some(Arc::clone(&shown));
         shown
     }
 
-    /// What was refused in a repository is told of it where it is now.
+    /// Applies a rename of a namespace, so that a repository's rejections are found under its new
+    /// name.
     pub(super) fn follow(&mut self, relocation: &Relocation) {
         for repository in self
             .rows
@@ -127,12 +132,12 @@ impl Rejected {
         }
     }
 
-    /// How many there were of each rule since the mount.
+    /// Returns the number of rejections of each rule since the mount.
     pub(super) fn counts(&self) -> &BTreeMap<&'static str, u64> {
         &self.counts
     }
 
-    /// Why the newest refusal at a path that is in no repository was.
+    /// Returns the text of the newest rejection at a path that is in no repository.
     pub(super) fn last_at(&self, path: &str) -> Option<&str> {
         let mut newest = self.rows.iter().rev();
         newest
@@ -140,7 +145,7 @@ impl Rejected {
             .map(|row| row.text.as_str())
     }
 
-    /// Why the newest refusal in a repository was.
+    /// Returns the text of the newest rejection in a repository.
     pub(super) fn last(&self, repository: &RepositoryName) -> Option<&str> {
         let mut newest = self.rows.iter().rev();
         newest
@@ -149,8 +154,8 @@ impl Rejected {
     }
 }
 
-/// One line each, the oldest first: when, who, and what is said everywhere else too.
-impl fmt::Display for Rejected {
+/// One line for each rejection, the oldest first: time, process, user and text.
+impl fmt::Display for RejectionLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for row in &self.rows {
             let when = row.when.round(Unit::Second).unwrap_or(row.when);

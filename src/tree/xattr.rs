@@ -1,7 +1,7 @@
-//! Extended attributes: facts about a place, for getfattr.
+//! Extended attributes: facts about a place, for getfattr(1).
 //!
-//! They are answered by name and not listed: what lists attributes copies them, and elsewhere
-//! they would say what is not so.
+//! They can be read by name and are not listed: programs that list attributes copy them, and the
+//! copies would not be true elsewhere.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -12,50 +12,51 @@ use jiff::Timestamp;
 use super::{Place, Tree, TreeError};
 use crate::digest::Digest;
 use crate::layout::Node;
-use crate::name::{LinkSet, RepositoryName, Tag};
+use crate::name::{LinkSet, RepositoryName};
 
-/// Most bytes that the kernel takes for one attribute (`XATTR_SIZE_MAX`).
+/// The longest value that the kernel accepts, in bytes (`XATTR_SIZE_MAX`).
 const VALUE_MAX: usize = 65_536;
-/// What the names of all attributes begin with, and the only kind of attributes there are.
+/// The prefix of the names of all attributes but [`ALL`], and the namespace outside which there are
+/// none.
 const PREFIX: &str = "user.regfs.";
 const KIND: &[u8] = b"user.";
-/// The attribute that tells all others.
+/// The attribute whose value has all others.
 const ALL: &str = "user.regfs";
 
-/// Whether a name is that of an attribute that tells a fact, or of one that none tells yet.
+/// Returns `true` if a name is reserved for attributes with facts.
 fn is_ours(name: &OsStr) -> bool {
     name == ALL || name.as_encoded_bytes().starts_with(PREFIX.as_bytes())
 }
 
-/// What can be asked of a place.
+/// An attribute of a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Attribute {
-    /// The digest that a link or tag names, or that a blob has.
+enum XattrName {
+    /// The digest that a link or tag names, or that of a blob.
     Digest,
-    /// Its media type, of a manifest.
+    /// The media type of a manifest.
     MediaType,
-    /// Its length in bytes.
+    /// The length of the blob in bytes.
     Size,
-    /// What it is.
+    /// The kind of the blob.
     Kind,
-    /// The tags that are at it, or of a layer need it.
+    /// The tags that name a manifest, or that need a layer.
     Tags,
-    /// What it names, of a manifest.
+    /// The digests that a manifest references, with their roles.
     References,
-    /// What is about it, of a manifest.
+    /// The manifests whose subject this manifest is.
     Referrers,
-    /// Since when the link is there, or the blob.
+    /// The time of the link or of the blob.
     Pushed,
-    /// When the bytes were last read and found right, by scrub.
+    /// The last time at which a scrub found the bytes intact.
     Verified,
-    /// The document as it was signed, of a schema 1 manifest.
+    /// The signed document of a schema 1 manifest.
     Signed,
-    /// Why the newest write was refused, of a repository's manifests or layers; of a blob, why
-    /// its removal was.
+    /// The reason of the newest refusal: of a write to the manifests or layers of a repository, or
+    /// of the removal of a blob.
     Error,
 }
 
-impl Attribute {
+impl XattrName {
     const ALL: [Self; 11] = [
         Self::Digest,
         Self::MediaType,
@@ -92,17 +93,21 @@ impl Attribute {
     }
 }
 
-/// What a link, a tag or a blob names, and where it stands.
-struct Subject<'a> {
+/// The digest that a place names, with its repository and time.
+struct XattrSubject<'a> {
     repository: Option<&'a RepositoryName>,
     digest: Digest,
     since: SystemTime,
 }
 
 impl Tree {
-    /// The value of an extended attribute. That there are no access lists and labels is said of
-    /// the whole filesystem: ls then asks for those of the first file only.
-    pub fn extended(&self, place: &Place, name: &OsStr) -> Result<Vec<u8>, TreeError> {
+    /// Returns the value of an extended attribute. Outside `user.` the error is one that the kernel
+    /// remembers for the whole filesystem, so that ls asks for access lists and labels only once.
+    ///
+    /// # Errors
+    /// [`TreeError::NoSuchAttributes`] outside `user.`; [`TreeError::NoAttribute`] if the place has
+    /// no such attribute; otherwise the error of the index.
+    pub fn xattr(&self, place: &Place, name: &OsStr) -> Result<Vec<u8>, TreeError> {
         if !name.as_encoded_bytes().starts_with(KIND) {
             return Err(TreeError::NoSuchAttributes);
         }
@@ -112,15 +117,15 @@ impl Tree {
         let value = if name == ALL {
             self.all(node)?
         } else {
-            let attribute = Attribute::from_name(name).ok_or(TreeError::NoAttribute)?;
+            let attribute = XattrName::from_name(name).ok_or(TreeError::NoAttribute)?;
             self.fact(node, attribute)?
         };
         value.ok_or(TreeError::NoAttribute)
     }
 
-    /// An attribute of a node; nothing if it has none.
-    fn fact(&self, node: &Node, attribute: Attribute) -> Result<Option<Vec<u8>>, TreeError> {
-        if attribute == Attribute::Error {
+    /// Returns an attribute of a node, or `None` if the node does not have it.
+    fn fact(&self, node: &Node, attribute: XattrName) -> Result<Option<Vec<u8>>, TreeError> {
+        if attribute == XattrName::Error {
             return Ok(self.last_refusal(node));
         }
         match self.subject(node)? {
@@ -129,38 +134,47 @@ impl Tree {
         }
     }
 
-    /// What setting an attribute comes to, or removing it, which is setting it to nothing. No
-    /// fact changes by that: what is so already, or is removed, is done, and so is what the place
-    /// has no value for (yet), since programs that copy files set the attributes of those first.
-    pub fn set_extended(
+    /// Sets an extended attribute, or removes it if `value` is `None`. No fact changes: setting the
+    /// value that is there and removing succeed without effect. So does setting an attribute that
+    /// the place does not have (yet), since programs that copy files set attributes before the
+    /// content.
+    ///
+    /// # Errors
+    /// [`TreeError::NotPermitted`] for a value other than the current one, and for control files;
+    /// [`TreeError::NoSuchAttributes`] for other names, and for plain files.
+    pub fn set_xattr(
         &self,
         place: &Place,
         name: &OsStr,
         value: Option<&[u8]>,
     ) -> Result<(), TreeError> {
         match place {
-            Place::Node(_) | Place::Draft(_) | Place::Hidden(_) if is_ours(name) => {}
-            Place::Own(_) => return Err(TreeError::NotPermitted("only we write these files")),
-            Place::Node(_) | Place::Draft(_) | Place::Hidden(_) | Place::Plain(_) => {
+            Place::Node(_) | Place::Pending(_) | Place::Hidden(_) if is_ours(name) => {}
+            Place::Control(_) => {
+                return Err(TreeError::NotPermitted(
+                    "control files have no settable attributes",
+                ));
+            }
+            Place::Node(_) | Place::Pending(_) | Place::Hidden(_) | Place::Plain(_) => {
                 return Err(TreeError::NoSuchAttributes);
             }
         }
         let Some(value) = value else { return Ok(()) };
-        match self.extended(place, name) {
-            Ok(known) if known != value => {
-                Err(TreeError::NotPermitted("this attribute tells a fact"))
-            }
+        match self.xattr(place, name) {
+            Ok(known) if known != value => Err(TreeError::NotPermitted(
+                "the value of this attribute is a fact and cannot be set",
+            )),
             Ok(_) | Err(TreeError::NoAttribute) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    /// All attributes that a place has, one a line.
+    /// Returns all attributes of a node, one per line, as far as they fit into one value.
     fn all(&self, node: &Node) -> Result<Option<Vec<u8>>, TreeError> {
         let mut text = Vec::new();
-        for attribute in Attribute::ALL {
-            // A document is no line.
-            if attribute == Attribute::Signed {
+        for attribute in XattrName::ALL {
+            // A document is not a line.
+            if attribute == XattrName::Signed {
                 continue;
             }
             let Some(value) = self.fact(node, attribute)? else {
@@ -174,86 +188,98 @@ impl Tree {
         Ok((!text.is_empty()).then_some(text))
     }
 
-    /// Why the newest write to a repository's manifests or layers, or the newest removal of a
-    /// blob, was refused.
+    /// Returns the reason of the newest refusal of a write to the manifests or layers of a
+    /// repository, or of the removal of a blob.
     fn last_refusal(&self, node: &Node) -> Option<Vec<u8>> {
         match node {
             Node::Manifests(repository) | Node::Links(repository, LinkSet::Layers) => {
-                let rejected = self.rejected.lock();
+                let rejected = self.rejections.lock();
                 rejected
                     .last(repository)
                     .map(|text| text.as_bytes().to_vec())
             }
             Node::BlobDirectory(digest) | Node::BlobData(digest) => {
                 let path = Node::BlobData(*digest).to_string();
-                let rejected = self.rejected.lock();
+                let rejected = self.rejections.lock();
                 rejected.last_at(&path).map(|text| text.as_bytes().to_vec())
             }
             _ => None,
         }
     }
 
-    /// An attribute of what a place names; nothing if it has none.
+    /// Returns an attribute of what a place names, or `None` if it does not have it.
     fn value(
         &self,
-        attribute: Attribute,
-        subject: &Subject<'_>,
+        attribute: XattrName,
+        subject: &XattrSubject<'_>,
     ) -> Result<Option<Vec<u8>>, TreeError> {
-        let Subject {
+        let XattrSubject {
             repository, digest, ..
         } = subject;
         let text = match attribute {
-            Attribute::Digest => Some(digest.to_string()),
-            Attribute::MediaType => self.registry.queries().media_type(digest)?,
-            Attribute::Size => self
+            XattrName::Digest => Some(digest.to_string()),
+            XattrName::MediaType => self.registry.queries().media_type(digest)?,
+            XattrName::Size => self
                 .registry
                 .queries()
                 .blob(digest)
                 .ok()
                 .map(|(size, _)| size.to_string()),
-            Attribute::Kind => self.registry.queries().kind(digest)?.map(str::to_owned),
-            Attribute::Tags => {
-                let tags = self.registry.queries().tags_of(digest, *repository)?;
-                let shown = |(name, tag): (RepositoryName, Tag)| match repository {
-                    Some(_) => tag.to_string(),
-                    None => format!("{name}:{tag}"),
-                };
-                joined(tags.into_iter().map(shown))
+            XattrName::Kind => self.registry.queries().kind(digest)?.map(str::to_owned),
+            XattrName::Tags | XattrName::References | XattrName::Referrers => {
+                self.list_value(attribute, subject)?
             }
-            Attribute::References => {
-                let references = self.registry.queries().references(digest)?;
-                joined(
-                    references
-                        .into_iter()
-                        .map(|(role, one)| format!("{role} {one}")),
-                )
-            }
-            Attribute::Referrers => {
-                let referrers = self.registry.queries().referrers(digest, *repository)?;
-                joined(referrers.into_iter().map(|one| one.to_string()))
-            }
-            Attribute::Pushed => Timestamp::try_from(subject.since)
+            XattrName::Pushed => Timestamp::try_from(subject.since)
                 .ok()
                 .map(|when| when.to_string()),
-            Attribute::Verified => {
+            XattrName::Verified => {
                 let verified = self.registry.queries().verified_at(digest)?;
                 let when = verified.and_then(|when| Timestamp::from_second(when.into()).ok());
                 when.map(|when| when.to_string())
             }
-            Attribute::Signed => {
+            XattrName::Signed => {
                 let Some(repository) = repository else {
                     return Ok(None);
                 };
                 let signed = self.registry.queries().signed(repository, digest)?;
                 return Ok(signed.filter(|bytes| bytes.len() <= VALUE_MAX));
             }
-            Attribute::Error => None,
+            XattrName::Error => None,
         };
         Ok(text.map(String::into_bytes))
     }
 
-    /// What a link, a tag or a blob names.
-    fn subject<'a>(&self, node: &'a Node) -> Result<Option<Subject<'a>>, TreeError> {
+    /// Returns an attribute that is a list.
+    fn list_value(
+        &self,
+        attribute: XattrName,
+        XattrSubject {
+            repository, digest, ..
+        }: &XattrSubject<'_>,
+    ) -> Result<Option<String>, TreeError> {
+        let queries = &mut self.registry.queries();
+        Ok(match attribute {
+            XattrName::Tags => {
+                let tags = queries.tags_of(digest, *repository)?;
+                joined(tags.into_iter().map(|(name, tag)| match repository {
+                    Some(_) => tag.to_string(),
+                    None => format!("{name}:{tag}"),
+                }))
+            }
+            XattrName::References => {
+                let references = queries.references(digest)?.into_iter();
+                joined(references.map(|(role, one)| format!("{role} {one}")))
+            }
+            XattrName::Referrers => {
+                let referrers = queries.referrers(digest, *repository)?.into_iter();
+                joined(referrers.map(|one| one.to_string()))
+            }
+            _ => None,
+        })
+    }
+
+    /// Returns what a link, a tag or a blob names; `None` for other nodes.
+    fn subject<'a>(&self, node: &'a Node) -> Result<Option<XattrSubject<'a>>, TreeError> {
         let (repository, found) = match node {
             Node::Link(repository, set, digest) | Node::LinkDirectory(repository, set, digest) => (
                 Some(repository),
@@ -272,10 +298,10 @@ impl Tree {
             _ => return Ok(None),
         };
         match found.map_err(TreeError::from) {
-            // A directory that was made, and nothing in it yet.
+            // A directory that was created and is empty.
             Err(TreeError::NotFound) => Ok(None),
             Err(error) => Err(error),
-            Ok((digest, since)) => Ok(Some(Subject {
+            Ok((digest, since)) => Ok(Some(XattrSubject {
                 repository,
                 digest,
                 since,
@@ -284,7 +310,7 @@ impl Tree {
     }
 }
 
-/// Values one behind the other, as many as fit; nothing if there are none.
+/// Joins values with commas, as many as fit into one attribute. Returns `None` if there are none.
 fn joined(values: impl ExactSizeIterator<Item = String>) -> Option<String> {
     const MORE: usize = 32;
     let count = values.len();

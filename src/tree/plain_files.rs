@@ -1,43 +1,39 @@
-//! Plain files: what stands outside the registry root, kept below one directory of the store.
+//! Plain files: those outside the registry root, stored below one directory of the store.
 //!
-//! A pull-through cache's schedule, GitLab's lock files, and whatever people put there. The
-//! directories that lead to the root are among them; they cannot be removed or moved.
+//! They are the schedule of a pull-through cache, GitLab's lock files, and whatever people create.
+//! The directories that lead to the root are among them and cannot be removed or renamed.
 //!
-//! Every path is resolved beneath that directory's descriptor, and symbolic links are never
-//! followed: one that an older store holds is shown, read, moved and removed as a link. What is
-//! changed or opened is first held by a descriptor, so that a name that is moved meanwhile
-//! changes nothing else; only regular files are opened.
+//! Every path is resolved beneath the descriptor of that directory, and symbolic links are never
+//! followed: a link in an older store is shown, read, renamed and removed as a link. A file is
+//! pinned by a descriptor before it is changed or opened, so that a concurrent rename cannot
+//! redirect the change; only regular files are opened.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Mode, OFlags, RenameFlags};
 
+use super::access::Access;
+use super::plain_metadata::{about_open, attributes, change, mode, set_created_attributes};
 use super::stat::{Attributes, Change, Permissions};
-use super::{Access, TreeError, number};
+use super::{TreeError, inode_number};
 use crate::dir::{Dir, Pinned};
 use crate::layout;
 
-mod host;
-
-use host::{attributes, change, owned};
-pub(super) use host::{change_opened, drop_privileges, shown};
-
-/// Longest path of a plain file below the top, in bytes. The kernel knows each of them by its
-/// path, so that deeper ones would let a user fill the memory.
+/// The longest path of a plain file below the top, in bytes. The daemon stores the path of each
+/// file that the kernel knows, so that without a limit users could exhaust the memory.
 const PATH_BYTES_MAX: usize = 16_384;
 
-/// Plain files below a directory.
+/// The plain files of a mount.
 #[derive(Debug)]
-pub(super) struct Plain {
+pub(super) struct PlainFiles {
     directory: Dir,
     root: PathBuf,
 }
 
-/// Says of an error which file it is about.
+/// Returns a function that adds the path of a file to an error about it.
 fn about(path: &Path) -> impl FnOnce(io::Error) -> TreeError {
     let path = path.display().to_string();
     move |error| match error.kind() {
@@ -47,13 +43,8 @@ fn about(path: &Path) -> impl FnOnce(io::Error) -> TreeError {
     }
 }
 
-/// Permission bits for the host.
-fn mode(bits: u16) -> Mode {
-    Mode::from_raw_mode(u32::from(bits) & 0o7777)
-}
-
-impl Plain {
-    /// Plain files below `directory`; the directories that lead to `root` are made.
+impl PlainFiles {
+    /// Opens the plain files below `directory`, and creates the directories that lead to `root`.
     pub(super) fn open(directory: Dir, root: &str) -> Result<Self, TreeError> {
         let root = PathBuf::from(root.trim_matches('/'));
         let mut path = PathBuf::new();
@@ -62,7 +53,7 @@ impl Plain {
             match directory.make_dir(&path, Mode::RWXU) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(about(&path)(error)),
-                // Once more: the daemon's umask is not meant.
+                // mkdir(2) applies the umask of the daemon.
                 Ok(()) => {
                     let made = directory.pin(&path).map_err(about(&path))?;
                     let shown = mode(Permissions::DIRECTORY.mode);
@@ -74,17 +65,17 @@ impl Plain {
         Ok(Self { directory, root })
     }
 
-    /// Whether the layout stands in this directory.
+    /// Returns `true` if this directory holds the top of the layout.
     pub(super) fn is_root(&self, path: &Path) -> bool {
         path == self.root
     }
 
-    /// The directory in which the layout stands.
+    /// Returns the path of the directory that holds the top of the layout.
     pub(super) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Refuses what would move or remove the way to the root, or what stands there.
+    /// Refuses to rename or remove a directory that leads to the root, or the top of the layout.
     fn guard(&self, path: &Path) -> Result<(), TreeError> {
         if self.root.starts_with(path) || path == self.root.join(layout::TOP) {
             return Err(TreeError::NotPermitted("the registry's root is below"));
@@ -100,7 +91,7 @@ impl Plain {
         let stat = self.directory.metadata(path).map_err(about(path))?;
         let mut attributes = attributes(&stat);
         if path.as_os_str().is_empty() {
-            attributes.number = number::TOP;
+            attributes.number = inode_number::TOP;
         }
         Ok(attributes)
     }
@@ -109,7 +100,7 @@ impl Plain {
         self.directory.read_link(path).map_err(about(path))
     }
 
-    /// All names in a directory, sorted, the layout's among them.
+    /// Returns all names in a directory, sorted, with the top of the layout.
     pub(super) fn list(&self, path: &Path) -> Result<Vec<OsString>, TreeError> {
         let directory = self.directory.open_dir(path).map_err(about(path))?;
         let rows = directory.entries().map_err(about(path))?;
@@ -124,8 +115,8 @@ impl Plain {
         Ok(names)
     }
 
-    /// Opens a regular file. For writing it is opened for reading too where the host lets us,
-    /// since the kernel may read what surrounds a write.
+    /// Opens a regular file. For writing it is also opened for reading where the host permits that,
+    /// since the kernel may read the pages around a write.
     pub(super) fn open_file(&self, path: &Path, access: Access) -> Result<File, TreeError> {
         let pinned = self.pin(path)?;
         let opened = match access {
@@ -140,13 +131,13 @@ impl Plain {
         opened.map_err(about(path))
     }
 
-    /// Makes a file, or opens one that somebody else has made just now.
+    /// Creates a file, or opens one that somebody else has just created.
     pub(super) fn create_file(&self, path: &Path, new: Permissions) -> Result<File, TreeError> {
         require_short(path)?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
         match self.directory.open_file(path, flags, Mode::RUSR) {
             Ok(file) => {
-                owned(&file, new).map_err(about(path))?;
+                set_created_attributes(&file, new).map_err(about(path))?;
                 Ok(file)
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -179,7 +170,7 @@ impl Plain {
         self.directory.remove_dir(path).map_err(about(path))
     }
 
-    /// Moves a file; what stands at the new name is replaced, or if `exchange`, gets the old.
+    /// Renames a file as renameat2(2) does with these flags.
     pub(super) fn rename(
         &self,
         from: &Path,
@@ -199,7 +190,7 @@ impl Plain {
         directory.sync().map_err(about(path))
     }
 
-    /// Changes a file as `admit` says, which sees what it is.
+    /// Changes a file as `admit` says, given its attributes.
     pub(super) fn change(
         &self,
         path: &Path,
@@ -233,29 +224,7 @@ pub(super) fn sync(file: &File) -> Result<(), TreeError> {
     file.sync_all().map_err(about_open)
 }
 
-/// Says of an error of an open plain file that it is one.
-pub(super) fn about_open(error: io::Error) -> TreeError {
-    TreeError::Plain {
-        path: "an open file".into(),
-        error,
-    }
-}
-
-/// Whether a name can be a plain file's.
+/// Returns `true` if a plain file can have this name.
 pub(super) fn is_name(name: &OsStr) -> bool {
     !name.is_empty() && name != "." && name != ".."
-}
-
-/// A time of the host.
-fn time(seconds: i64, nanos: u64) -> SystemTime {
-    let nanos = Duration::from_nanos(nanos);
-    let whole = Duration::from_secs(seconds.unsigned_abs());
-    let whole = if seconds < 0 {
-        UNIX_EPOCH.checked_sub(whole)
-    } else {
-        UNIX_EPOCH.checked_add(whole)
-    };
-    whole
-        .and_then(|whole| whole.checked_add(nanos))
-        .unwrap_or(UNIX_EPOCH)
 }

@@ -1,0 +1,94 @@
+//! Lengths of files: truncate(2), ftruncate(2), and open(2) with `O_TRUNC`.
+
+use std::sync::Arc;
+
+use super::handle::{Handle, OpenFile, unwritten_blob};
+use super::{Access, Place, Tree, TreeChange, TreeError, Writer, plain_metadata};
+
+impl Tree {
+    /// Sets the length of an open file to `len` bytes: cuts off, or appends zeros.
+    ///
+    /// # Errors
+    /// As [`Tree::write`].
+    pub fn truncate(&self, handle: &Handle, len: u64) -> Result<(), TreeError> {
+        handle.require_write()?;
+        match &handle.open {
+            OpenFile::Pending(pending, place) => {
+                self.require_not_longer(place.as_ref(), len)?;
+                let same = |digest| {
+                    self.registry
+                        .queries()
+                        .blob(digest)
+                        .is_ok_and(|(size, _)| len == size)
+                };
+                if unwritten_blob(pending, place.as_ref()).is_some_and(same) {
+                    return Ok(());
+                }
+                self.restage(pending)?;
+                pending.truncate(&self.registry, len)
+            }
+            OpenFile::Upload(staging, _) => Ok(staging.truncate(len)?),
+            OpenFile::Plain(file) => file.set_len(len).map_err(plain_metadata::about_open),
+            OpenFile::Control(..) | OpenFile::Rendered(..) | OpenFile::Blob(..) => {
+                Err(TreeError::NotOpen("writing"))
+            }
+        }
+    }
+
+    /// Truncates a file that is open, where the kernel does not say through which handle: it asks
+    /// so right after open(2) with `O_TRUNC`. Applies to every handle that the calling thread has
+    /// opened for writing and not yet written to; if there is none, to its newest handle. Returns
+    /// `false` if the thread has no pending file open for writing.
+    ///
+    /// # Errors
+    /// As [`Tree::write`].
+    pub fn truncate_opened(
+        &self,
+        handles: &[Arc<Handle>],
+        len: u64,
+        caller: Writer,
+    ) -> Result<bool, TreeError> {
+        let own = |handle: &&Arc<Handle>| match &handle.open {
+            OpenFile::Pending(pending, _) => {
+                handle.access() == Access::Write && pending.lock().writer.pid == caller.pid
+            }
+            OpenFile::Control(..)
+            | OpenFile::Rendered(..)
+            | OpenFile::Blob(..)
+            | OpenFile::Upload(..)
+            | OpenFile::Plain(..) => false,
+        };
+        let mut truncated = false;
+        for handle in handles.iter().filter(own) {
+            if let OpenFile::Pending(pending, _) = &handle.open
+                && pending.is_unwritten()
+            {
+                pending.truncate(&self.registry, len)?;
+                truncated = true;
+            }
+        }
+        if let (false, Some(newest)) = (truncated, handles.iter().rfind(own)) {
+            self.truncate(newest, len)?;
+            truncated = true;
+        }
+        Ok(truncated)
+    }
+
+    /// truncate(2) of a file that is not open.
+    ///
+    /// # Errors
+    /// As [`Tree::open`], [`Tree::write`] and [`Tree::flush`].
+    pub fn truncate_place(
+        &self,
+        place: &Place,
+        len: u64,
+        writer: Writer,
+    ) -> Result<Vec<TreeChange>, TreeError> {
+        let handle = self.open(place, Access::Write, writer)?;
+        let changes = self
+            .truncate(&handle, len)
+            .and_then(|()| self.flush(&handle));
+        self.release(&handle);
+        changes
+    }
+}

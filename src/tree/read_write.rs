@@ -1,0 +1,116 @@
+//! Reading and writing open files.
+
+use std::os::unix::fs::FileExt;
+
+use super::handle::{Handle, OpenFile, unwritten_blob};
+use super::pending_content::PendingContent;
+use super::pending_file::PendingFile;
+use super::{Place, Tree, TreeError, node, plain_metadata};
+use crate::layout::Node;
+use crate::registry::read_held;
+
+impl Tree {
+    /// Reads into `buffer` from `offset` (in bytes) on. Returns the number of bytes read: less
+    /// than the buffer holds only at the end of the file, and 0 behind it.
+    ///
+    /// # Errors
+    /// The error of the index, of the blob store or of the host.
+    pub fn read(
+        &self,
+        handle: &Handle,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> Result<usize, TreeError> {
+        Ok(match &handle.open {
+            OpenFile::Control(file, number, _) => {
+                read_held(&self.control_text(*file, *number), offset, buffer)
+            }
+            OpenFile::Rendered(node, opened, _) => {
+                let now = node::content(&mut self.registry.queries(), node);
+                let bytes = now.as_ref().map_or(opened, |(content, _)| content);
+                read_held(bytes, offset, buffer)
+            }
+            OpenFile::Pending(pending, place) => match unwritten_blob(pending, place.as_ref()) {
+                Some(digest) => self.registry.read_blob(digest)?.read_at(offset, buffer)?,
+                None => pending.read_at(offset, buffer)?,
+            },
+            OpenFile::Blob(reading, _) => reading.read_at(offset, buffer)?,
+            OpenFile::Upload(staging, _) => staging.read_at(offset, buffer)?,
+            OpenFile::Plain(file) => {
+                let read = file.read_at(buffer, offset);
+                read.map_err(plain_metadata::about_open)?
+            }
+        })
+    }
+
+    /// Writes all of `bytes` at `offset` (in bytes).
+    ///
+    /// # Errors
+    /// [`TreeError::NotOpen`] if the handle was opened for reading; [`TreeError::TooLarge`] for
+    /// more than a manifest's 4 MiB where no layer can be meant; [`TreeError::NotPermitted`] if a
+    /// blob would become longer; [`TreeError::Registry`] if the store has no room; otherwise the
+    /// error of the blob store or of the host.
+    pub fn write(&self, handle: &Handle, offset: u64, bytes: &[u8]) -> Result<(), TreeError> {
+        handle.require_write()?;
+        match &handle.open {
+            OpenFile::Pending(pending, place) => {
+                let end = offset.saturating_add(bytes.len() as u64);
+                self.require_not_longer(place.as_ref(), end)?;
+                self.restage(pending)?;
+                self.registry
+                    .room()
+                    .require_behind(offset, bytes.len() as u64)?;
+                pending.write_at(&self.registry, offset, bytes)
+            }
+            OpenFile::Upload(staging, _) => {
+                self.registry
+                    .room()
+                    .require_behind(offset, bytes.len() as u64)?;
+                Ok(staging.write_at(offset, bytes)?)
+            }
+            OpenFile::Plain(file) => {
+                let written = file.write_all_at(bytes, offset);
+                written.map_err(plain_metadata::about_open)
+            }
+            OpenFile::Control(..) | OpenFile::Rendered(..) | OpenFile::Blob(..) => {
+                Err(TreeError::NotOpen("writing"))
+            }
+        }
+    }
+
+    /// Refuses to make an existing blob longer: its digest determines its bytes, and the kernel
+    /// would show the new length to its readers at once.
+    pub(super) fn require_not_longer(
+        &self,
+        place: Option<&Place>,
+        len: u64,
+    ) -> Result<(), TreeError> {
+        if let Some(Place::Node(Node::BlobData(digest))) = place
+            && self
+                .registry
+                .queries()
+                .blob(digest)
+                .is_ok_and(|(size, _)| len > size)
+        {
+            return Err(TreeError::NotPermitted(
+                "a blob cannot be longer than the bytes of its digest",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Makes a layer writable again whose bytes an earlier close has already stored as a blob.
+    pub(super) fn restage(&self, pending: &PendingFile) -> Result<(), TreeError> {
+        let mut state = pending.lock();
+        if let (Some((stored, _)), PendingContent::Staged(_), true) = (
+            state.stored,
+            &state.content,
+            state.version == state.committed,
+        ) {
+            let staging = self.registry.stage()?;
+            staging.copy_from(&self.registry.read_blob(&stored)?)?;
+            state.content = PendingContent::Staged(staging);
+        }
+        Ok(())
+    }
+}
