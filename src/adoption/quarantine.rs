@@ -1,8 +1,8 @@
-//! Quarantine: what a plain tree held that cannot be in a store, kept for people to look at.
+//! The quarantine: copies of what an import found and a store cannot hold, for administrators.
 //!
-//! `STORE/quarantine/tree/<path>` holds it as it was, `STORE/quarantine/beside/<path>` what stood
-//! beside the registry's tree, and `STORE/quarantine/report.json` says why. Nothing in it is ever
-//! followed or served.
+//! `STORE/quarantine/tree/<path>` holds entries of the registry's tree, `STORE/quarantine/beside/
+//! <path>` entries outside it, and `STORE/quarantine/report.json` the report of the import. No link
+//! in it is followed, and nothing in it is served.
 
 use std::ffi::OsStr;
 use std::io::{self, Write};
@@ -10,77 +10,70 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags, RenameFlags};
 
-use super::about;
-use super::{AdoptionError, Report};
+use super::directory_path::create_path;
+use super::error::{AdoptionError, about};
+use super::import_report::ImportReport;
 use crate::dir::Dir;
 use crate::printable::printable;
 use crate::registry::{TransferMode, transfer};
 
-/// Its name in the store.
+/// The name of the quarantine in the store.
 const DIRECTORY: &str = "quarantine";
-/// Where in it things from the registry's tree are kept, and things from beside it.
+/// The directories in it for entries of the registry's tree, and for entries outside it.
 pub(super) const TREE: &str = "tree";
-pub(super) const BESIDE: &str = "beside";
-/// Largest file that is copied, in bytes, unless the filesystem copies it by reference: of
-/// larger ones only the path is told.
+pub(super) const UNMANAGED: &str = "beside";
+/// The length of the longest file that is copied, in bytes. A longer one is copied only by
+/// reference; otherwise the report has only its path.
 const COPIED_MAX: u64 = 64 << 20;
 
-/// A store's quarantine.
+/// The quarantine of a store.
 #[derive(Debug)]
 pub(super) struct Quarantine<'a> {
     store: &'a Dir,
 }
 
 impl<'a> Quarantine<'a> {
-    /// The quarantine of a store.
+    /// Returns the quarantine of a store.
     pub(super) fn of(store: &'a Dir) -> Self {
         Self { store }
     }
 
-    /// Keeps what is at a name in a directory, which is at `path` below the top of `part`.
-    /// Returns whether it could be read and was not too large.
-    pub(super) fn keep(&self, part: &str, at: &Dir, path: &Path, name: &OsStr) -> bool {
+    /// Copies the entry of a name in the directory `at`, whose path is `path` below `part`. Returns
+    /// `false` if a part of it is too large or cannot be read.
+    pub(super) fn copy(&self, part: &str, at: &Dir, path: &Path, name: &OsStr) -> bool {
         let below: PathBuf = [Path::new(DIRECTORY), Path::new(part), path]
             .iter()
             .collect();
-        let kept = make_all(self.store, &below).and_then(|to| keep(at, &to, name));
-        kept.unwrap_or_else(|error| {
-            log::warn!("{} cannot be set aside: {error}", printable(at.shown(name)));
+        let copied = create_path(self.store, &below, Mode::RWXU).and_then(|to| copy(at, &to, name));
+        copied.unwrap_or_else(|error| {
+            let path = printable(at.shown(name));
+            log::warn!("{path} cannot be copied into the quarantine: {error}");
             false
         })
     }
 }
 
-/// Opens a directory beneath another, and makes those that lead to it.
-fn make_all(top: &Dir, path: &Path) -> io::Result<Dir> {
-    let mut at = top.clone();
-    for name in path.components() {
-        at = at.ensure_dir(name, Mode::RWXU)?;
-    }
-    Ok(at)
-}
-
-/// Keeps a file, or a directory with all that is in it; whether all of it.
-fn keep(from: &Dir, to: &Dir, name: &OsStr) -> io::Result<bool> {
+/// Copies a file, or a directory with its content. Returns `false` if a part of it is too large.
+fn copy(from: &Dir, to: &Dir, name: &OsStr) -> io::Result<bool> {
     match FileType::from_raw_mode(from.metadata(name)?.st_mode) {
         FileType::Directory => {
             let (from, to) = (from.open_dir(name)?, to.ensure_dir(name, Mode::RWXU)?);
             let entries: io::Result<Vec<_>> = from.entries()?.collect();
             let mut whole = true;
             for entry in entries? {
-                whole &= keep(&from, &to, &entry.name)?;
+                whole &= copy(&from, &to, &entry.name)?;
             }
             Ok(whole)
         }
         FileType::Symlink => {
-            let says = from.read_link(name)?;
-            replace(to, name)?;
-            to.make_link(&says, name)?;
+            let target = from.read_link(name)?;
+            remove_existing(to, name)?;
+            to.make_link(&target, name)?;
             Ok(true)
         }
         FileType::RegularFile => {
             let file = from.open_file(name, OFlags::RDONLY, Mode::empty())?;
-            replace(to, name)?;
+            remove_existing(to, name)?;
             let mode = Mode::RUSR | Mode::WUSR;
             if transfer(&file, to, name, TransferMode::Reflink, mode).is_ok() {
                 return Ok(true);
@@ -90,32 +83,33 @@ fn keep(from: &Dir, to: &Dir, name: &OsStr) -> io::Result<bool> {
             }
             transfer(&file, to, name, TransferMode::Copy, mode).map(|_| true)
         }
-        // There is nothing in it.
+        // A special file has no content.
         _ => Ok(true),
     }
 }
 
-/// Makes room for what takes a name.
-fn replace(at: &Dir, name: &OsStr) -> io::Result<()> {
+/// Removes a file if it exists, so that another can take its name.
+fn remove_existing(at: &Dir, name: &OsStr) -> io::Result<()> {
     match at.remove_file(name) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
 }
 
-/// Writes the report into the quarantine of a store, if there is anything odd.
-pub(super) fn note(store: &Dir, report: &Report) -> Result<(), AdoptionError> {
+/// Writes the report into the quarantine of a store. Without findings a report of an earlier import
+/// is removed instead.
+pub(super) fn write_report(store: &Dir, report: &ImportReport) -> Result<(), AdoptionError> {
     let shown = store.shown(DIRECTORY).join("report.json");
     let (name, new) = (OsStr::new("report.json"), OsStr::new("report.new"));
     let write = || -> io::Result<()> {
-        if report.odd.is_empty() {
+        if report.findings.is_empty() {
             return match store.open_dir(DIRECTORY) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                opened => replace(&opened?, name),
+                opened => remove_existing(&opened?, name),
             };
         }
-        let directory = make_all(store, Path::new(DIRECTORY))?;
-        replace(&directory, new)?;
+        let directory = create_path(store, Path::new(DIRECTORY), Mode::RWXU)?;
+        remove_existing(&directory, new)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
         let mut file = directory.open_file(new, flags, Mode::RUSR | Mode::WUSR)?;
         let mut text = serde_json::to_vec_pretty(report)?;

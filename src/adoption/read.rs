@@ -1,5 +1,5 @@
-//! Reading a plain tree: directories and small files by open descriptors, never through a
-//! symbolic link unless that is asked for, never waiting for a pipe.
+//! Reading a plain tree: directories and small files by descriptor. A symbolic link is followed
+//! only where the caller asks for it, and opening a FIFO does not block.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -12,32 +12,32 @@ use rustix::fs::{FileType, Mode, OFlags, RawDir, Stat, fstat};
 
 use crate::dir::Dir;
 
-/// Bytes that one call may list.
-const LISTED_AT_ONCE: usize = 16 << 10;
+/// The size of the buffer for getdents64(2), in bytes.
+const DIRENT_BUFFER_BYTES: usize = 16 << 10;
 
-/// An open directory, and where it is below the tree.
+/// An open directory, and its path below the tree.
 #[derive(Debug)]
-pub(super) struct Open {
+pub(super) struct OpenDirectory {
     pub(super) dir: Dir,
     pub(super) path: PathBuf,
-    /// The directory in which it was found.
-    above: Option<Arc<Open>>,
+    /// The directory that holds it.
+    above: Option<Arc<OpenDirectory>>,
 }
 
-/// A file's bytes, and when they were written, in seconds since 1970.
+/// The bytes of a file, and its time of modification in seconds since 1970.
 #[derive(Debug)]
-pub(super) struct Content {
+pub(super) struct FileContent {
     pub(super) bytes: Vec<u8>,
     pub(super) modified: u32,
 }
 
-/// When a file was written, in seconds since 1970.
+/// Returns the time of modification in seconds since 1970; 0 if it is out of range.
 fn modified(stat: &Stat) -> u32 {
     u32::try_from(stat.st_mtime).unwrap_or_default()
 }
 
-impl Open {
-    /// The top of a tree.
+impl OpenDirectory {
+    /// Returns the top of a tree.
     pub(super) fn top(dir: &Dir) -> Self {
         Self {
             dir: dir.clone(),
@@ -46,7 +46,7 @@ impl Open {
         }
     }
 
-    /// The directory in which this one was found.
+    /// Returns the directory that holds this one; `None` for the top.
     pub(super) fn above(&self) -> Option<&Arc<Self>> {
         self.above.as_ref()
     }
@@ -59,31 +59,31 @@ impl Open {
         }
     }
 
-    /// A directory in this one.
+    /// Opens a directory in this one.
     pub(super) fn directory(self: &Arc<Self>, name: &OsStr) -> io::Result<Self> {
         Ok(self.below(name, self.dir.open_dir(name)?))
     }
 
-    /// The directory that a symbolic link in this one leads to; nothing if it leads to no
-    /// directory, or to one that was passed on the way here.
-    pub(super) fn through(self: &Arc<Self>, name: &OsStr) -> io::Result<Option<Self>> {
+    /// Opens the directory that a symbolic link in this one leads to. Returns `None` if it leads
+    /// to no directory, or to this one or one above, which would make the walk endless.
+    pub(super) fn follow(self: &Arc<Self>, name: &OsStr) -> io::Result<Option<Self>> {
         let dir = match self.dir.open_through(name) {
             Err(error) if leads_nowhere(&error) => return Ok(None),
             opened => opened?,
         };
-        let (identity, mut passed) = (dir.identity()?, Some(self));
-        while let Some(one) = passed {
+        let (identity, mut above) = (dir.identity()?, Some(self));
+        while let Some(one) = above {
             if one.dir.identity()? == identity {
                 return Ok(None);
             }
-            passed = one.above();
+            above = one.above();
         }
         Ok(Some(self.below(name, dir)))
     }
 
-    /// All names, and what they are; in no order.
+    /// Returns all names with their kinds, in no order.
     pub(super) fn list(&self) -> io::Result<Vec<(OsString, FileType)>> {
-        let mut buffer = [MaybeUninit::uninit(); LISTED_AT_ONCE];
+        let mut buffer = [MaybeUninit::uninit(); DIRENT_BUFFER_BYTES];
         let mut rows = RawDir::new(&self.dir, &mut buffer);
         let mut names = Vec::new();
         while let Some(row) = rows.next() {
@@ -102,13 +102,14 @@ impl Open {
         Ok(names)
     }
 
-    /// What stat says of a name.
+    /// Returns what lstat(2) says of a name.
     pub(super) fn stat(&self, name: &OsStr) -> io::Result<Stat> {
         self.dir.metadata(name)
     }
 
-    /// A regular file's bytes, one more than `max` if there are more.
-    pub(super) fn read(&self, name: &OsStr, max: usize) -> io::Result<Content> {
+    /// Reads a regular file of at most `max` bytes. Of a longer file the first `max` + 1 bytes are
+    /// returned, so that the caller can tell.
+    pub(super) fn read(&self, name: &OsStr, max: usize) -> io::Result<FileContent> {
         let file = self.dir.open_file(name, OFlags::RDONLY, Mode::empty())?;
         let stat = fstat(&file)?;
         let mut bytes = vec![0; max + 1];
@@ -118,20 +119,20 @@ impl Open {
                 0 => break,
                 read => len += read,
             }
-            // Of a short file one read is enough.
+            // One read is enough for a short file.
             if i64::try_from(len).is_ok_and(|len| len == stat.st_size) {
                 break;
             }
         }
         bytes.truncate(len);
-        Ok(Content {
+        Ok(FileContent {
             bytes,
             modified: modified(&stat),
         })
     }
 }
 
-/// Returns `true` if an error says that a link leads to no directory.
+/// Returns `true` if an error means that a link leads to no directory.
 fn leads_nowhere(error: &io::Error) -> bool {
     matches!(
         error.kind(),

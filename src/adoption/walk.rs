@@ -1,7 +1,7 @@
-//! The walk: directories of a plain tree given to threads, the newest first.
+//! A walk of a tree by several threads, with progress. It does not know what a task is.
 //!
-//! It knows nothing of what is in them. A directory's share of the whole is divided among the
-//! directories in it, so that how much is done can be told without knowing how much there is.
+//! A task's share of the whole is divided among the tasks that it leads to, so that progress can
+//! be computed without knowing the size of the tree. The newest task is done first.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,28 +9,28 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::maintenance::Progress;
 
-/// Work that is waiting, and how many are at work.
+/// The tasks to do, each with its share, and the number of threads that work on one.
 #[derive(Debug)]
-struct Queue<T> {
+struct WalkQueue<T> {
     tasks: Vec<(T, f64)>,
     working: usize,
 }
 
-/// A walk by several threads.
+/// A walk of a tree by several threads.
 #[derive(Debug)]
 pub(super) struct Walk<'a, T> {
-    queue: Mutex<Queue<T>>,
+    queue: Mutex<WalkQueue<T>>,
     changed: Condvar,
     failed: AtomicBool,
     progress: &'a Progress,
 }
 
 impl<'a, T: Send> Walk<'a, T> {
-    /// A walk that begins with these tasks, which together are a share of the whole.
+    /// Returns a walk that begins with these tasks, which together are a share of the whole.
     pub(super) fn new(tasks: Vec<T>, share: f64, progress: &'a Progress) -> Self {
         let each = share / count(tasks.len());
         Self {
-            queue: Mutex::new(Queue {
+            queue: Mutex::new(WalkQueue {
                 tasks: tasks.into_iter().map(|task| (task, each)).collect(),
                 working: 0,
             }),
@@ -40,8 +40,9 @@ impl<'a, T: Send> Walk<'a, T> {
         }
     }
 
-    /// Works on tasks until none are left or one has failed. `work` gives the tasks that a task
-    /// leads to, and how many items it was. Several threads call this at once.
+    /// Does tasks until none are left, one has failed, or the progress is stopped. `work` returns
+    /// the tasks that a task leads to, and the number of items that it covered. Several threads
+    /// call this at once.
     pub(super) fn work<E>(
         &self,
         mut work: impl FnMut(T) -> Result<(Vec<T>, u64), E>,
@@ -90,8 +91,8 @@ impl<'a, T: Send> Walk<'a, T> {
     }
 }
 
-/// Has so many threads do the same work, this one among them; what the first of them could not
-/// do, if any could not.
+/// Runs `work` on `jobs` threads, of which the calling thread is one. Returns the first error, in
+/// the order in which the threads were started.
 pub(super) fn on_threads<E: Send>(
     jobs: usize,
     work: impl Fn() -> Result<(), E> + Sync,
@@ -109,7 +110,7 @@ pub(super) fn on_threads<E: Send>(
     })
 }
 
-/// A number of tasks, to divide by.
+/// Returns a number of tasks as a divisor: at least 1.
 fn count(tasks: usize) -> f64 {
     f64::from(u32::try_from(tasks.max(1)).unwrap_or(u32::MAX))
 }
@@ -120,7 +121,7 @@ mod tests {
 
     use super::*;
 
-    /// Each task leads to as many as its number says, down to none.
+    /// Each task leads to as many tasks as its number says, down to none.
     fn walk(threads: usize, fail_at: Option<u64>) -> (u64, bool, f64) {
         let progress = Progress::default();
         let (walk, done) = (Walk::new(vec![5_u64], 1.0, &progress), AtomicU64::new(0));
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn every_task_is_done_once_by_however_many() {
+    fn every_task_is_done_once_by_any_number_of_threads() {
         // 1 + 5 + 20 + 60 + 120 + 120
         for threads in [1, 2, 8] {
             let (done, failed, share) = walk(threads, None);

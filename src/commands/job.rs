@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{CommandError, Inquiry, InquiryAnswer};
-use crate::adoption::{Exported, Report};
+use crate::adoption::{ExportReport, ImportReport};
 use crate::dir::Dir;
 use crate::maintenance::{BackupReport, FsckReport, ScrubReport, TrashReport};
 use crate::registry::{Recover, TransferMode};
@@ -73,7 +73,7 @@ pub enum Job {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum JobResult {
     /// Of an import.
-    Imported(Report),
+    Imported(ImportReport),
     /// Of a check.
     Examined(FsckReport),
     /// Of a scrub.
@@ -85,7 +85,7 @@ pub enum JobResult {
     /// Of a backup.
     BackedUp(BackupReport),
     /// Of an export.
-    Exported(Exported),
+    Exported(ExportReport),
 }
 
 impl JobResult {

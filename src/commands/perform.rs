@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::inventory::MountRow;
 use super::{CommandError, InquiryAnswer, Job, JobResult};
-use crate::adoption::{self, Exporting, Importing};
+use crate::adoption::{self, ExportOptions, ImportOptions};
 use crate::dir::Dir;
 use crate::fuse::Mounted;
 use crate::maintenance::{self, Progress, ScrubOptions};
@@ -28,11 +28,11 @@ pub(super) fn perform(
             follow_links,
             verify,
             jobs,
-        } => JobResult::Imported(adoption::import(&Importing {
+        } => JobResult::Imported(adoption::import(&ImportOptions {
             plain,
             root,
             into: Some((store, registry)),
-            way: *way,
+            transfer_mode: *way,
             follow_links: *follow_links,
             verify: *verify,
             jobs: *jobs,
@@ -72,12 +72,12 @@ pub(super) fn perform(
             root,
             way,
             jobs,
-        } => JobResult::Exported(adoption::export(&Exporting {
+        } => JobResult::Exported(adoption::export(&ExportOptions {
             registry,
             store,
             target,
             root,
-            way: *way,
+            transfer_mode: *way,
             jobs: *jobs,
             progress,
         })?),

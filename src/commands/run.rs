@@ -7,7 +7,7 @@ use super::place::existing;
 use super::progress_bar::{ProgressBar, watched};
 use super::protocol::{Answer, Question, ask};
 use super::{Absent, CommandError, Job, JobResult, StoreLock};
-use crate::adoption::{self, Importing, Report};
+use crate::adoption::{self, ImportOptions, ImportReport};
 use crate::dir::Dir;
 use crate::maintenance::Progress;
 use crate::printable::printable;
@@ -22,14 +22,14 @@ pub fn survey(
     root: &str,
     follow_links: bool,
     jobs: usize,
-) -> Result<Report, CommandError> {
+) -> Result<ImportReport, CommandError> {
     let progress = Progress::default();
     watched(&progress, || {
-        let importing = Importing {
+        let importing = ImportOptions {
             plain,
             root,
             into: None,
-            way: None,
+            transfer_mode: None,
             follow_links,
             verify: false,
             jobs,

@@ -45,7 +45,7 @@ fn import_into(site: &Site, store: &Path, words: &[&str]) -> Output {
 fn must_be_refused(output: &Output, store: &Path) -> String {
     assert_eq!(output.status.code(), Some(4), "{output:?}");
     let text = String::from_utf8(output.stderr.clone()).unwrap();
-    assert!(text.contains("nothing was taken"), "{text}");
+    assert!(text.contains("nothing was imported"), "{text}");
     assert!(!stored_file(store).exists(), "a blob was taken: {text}");
     let listed = regfs().arg("ls").arg(store).output().unwrap();
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();

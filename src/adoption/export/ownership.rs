@@ -1,45 +1,50 @@
-//! Ownership: an exported tree given to whom its directories belong in the store.
+//! Owners and modes of an exported tree, applied once everything is written.
 //!
-//! Files that are shared with the store are left alone: they are the store's.
+//! Files that are hard links to the store's own are not changed.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::io;
 
 use rustix::fs::{FileType, Mode};
 
-use crate::adoption::access::{ids, set, unless_forbidden};
-use crate::adoption::{AdoptionError, about, go_on};
+use crate::adoption::access::{ignore_forbidden, owner_to_set, set_permissions};
+use crate::adoption::error::{AdoptionError, about, require_running};
 use crate::dir::Dir;
 use crate::layout::Node;
 use crate::maintenance::Progress;
 use crate::registry::{Owner, Ownership};
 use crate::tree::Permissions;
 
-/// Gives what is below the top of the layout, and that, to whom it belongs. Owners are given by
-/// root alone, as with tar and cp; modes always.
-pub(super) fn give(
-    owned: &HashMap<Owner, Ownership>,
+/// Applies owners and modes to the top of the layout and everything below it. Owners are set only
+/// by root, as tar and cp do; modes always.
+pub(super) fn apply(
+    ownerships: &HashMap<Owner, Ownership>,
     tree: &Dir,
     progress: &Progress,
 ) -> Result<(), AdoptionError> {
-    Giving { owned, progress }.below(tree, &Node::Root)
+    let writer = OwnershipWriter {
+        ownerships,
+        progress,
+    };
+    writer.directory(tree, &Node::Root)
 }
 
-struct Giving<'a> {
-    owned: &'a HashMap<Owner, Ownership>,
+struct OwnershipWriter<'a> {
+    ownerships: &'a HashMap<Owner, Ownership>,
     progress: &'a Progress,
 }
 
-impl Giving<'_> {
-    /// What was set of a directory.
-    fn of(&self, owner: &Owner) -> Option<Permissions> {
-        self.owned.get(owner).copied().map(Permissions::from)
+impl OwnershipWriter<'_> {
+    fn permissions(&self, owner: &Owner) -> Option<Permissions> {
+        self.ownerships.get(owner).copied().map(Permissions::from)
     }
 
-    /// Gives what is in a directory, and then itself: afterwards it may let nobody in.
-    fn below(&self, dir: &Dir, node: &Node) -> Result<(), AdoptionError> {
-        go_on(self.progress)?;
-        let kept = self.of(&Owner::shown_by(node));
+    /// Applies them to the content of a directory, then to the directory itself, which may not be
+    /// accessible afterwards.
+    fn directory(&self, dir: &Dir, node: &Node) -> Result<(), AdoptionError> {
+        require_running(self.progress)?;
+        let permissions = self.permissions(&Owner::shown_by(node));
         for row in dir.entries().map_err(about(dir.path()))? {
             let row = row.map_err(about(dir.path()))?;
             let child = row.name.to_str().and_then(|name| node.child(name));
@@ -49,28 +54,28 @@ impl Giving<'_> {
             if child.is_directory() {
                 let inner = dir.open_dir(&row.name);
                 let inner = inner.map_err(about(&dir.shown(&row.name)))?;
-                self.below(&inner, &child)?;
-            } else if let Some(permissions) = kept {
-                let given = set_file(dir, &row.name, permissions.of_files());
-                given.map_err(about(&dir.shown(&row.name)))?;
+                self.directory(&inner, &child)?;
+            } else if let Some(permissions) = permissions {
+                let set = set_file_permissions(dir, &row.name, permissions.of_files());
+                set.map_err(about(&dir.shown(&row.name)))?;
             }
         }
-        match kept {
-            Some(permissions) => set(dir, permissions).map_err(about(dir.path())),
+        match permissions {
+            Some(permissions) => set_permissions(dir, permissions).map_err(about(dir.path())),
             None => Ok(()),
         }
     }
 }
 
-/// Sets owner, group and mode of a file that is the tree's own.
-fn set_file(dir: &Dir, name: &std::ffi::OsStr, permissions: Permissions) -> io::Result<()> {
+/// Sets owner, group and mode of a regular file that has no other name.
+fn set_file_permissions(dir: &Dir, name: &OsStr, permissions: Permissions) -> io::Result<()> {
     let pinned = dir.pin(name)?;
     let stat = pinned.metadata()?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink > 1 {
         return Ok(());
     }
-    if let Some((uid, gid)) = ids(permissions) {
-        unless_forbidden(pinned.set_owner(uid, gid))?;
+    if let Some((uid, gid)) = owner_to_set(permissions) {
+        ignore_forbidden(pinned.set_owner(uid, gid))?;
     }
     pinned.set_mode(Mode::from_raw_mode(permissions.mode.into()))
 }

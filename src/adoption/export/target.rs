@@ -1,4 +1,4 @@
-//! The target of an export: a directory that is new or empty, and what its filesystem can do.
+//! The target of an export: a new or empty directory, and how its filesystem can take blobs.
 
 use std::fs;
 use std::io;
@@ -6,24 +6,26 @@ use std::path::Path;
 
 use rustix::fs::Mode;
 
-use super::FILE;
-use crate::adoption::access::Private;
-use crate::adoption::{AdoptionError, about};
+use crate::adoption::error::{AdoptionError, about};
+use crate::adoption::private_directory::PrivateDirectory;
 use crate::dir::Dir;
 use crate::layout::Node;
 use crate::printable::printable;
 use crate::registry::{INLINE_BYTES_MAX, Snapshot, TransferMode, Value, transfer};
 
-/// The name under which it is tried whether files can be copied by reference.
-const TRIED: &str = ".regfs-tried";
-/// The mode of directories that are made, less the umask.
-const DIRECTORY: Mode = Mode::from_raw_mode(0o777);
+/// The name of the file with which copying by reference is tried.
+const PROBE: &str = ".regfs-tried";
+/// The mode of created directories, before the umask.
+pub(super) const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o777);
+/// The mode of created files, before the umask.
+pub(super) const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
 
-/// Makes the target, which must be new or empty. It lets nobody else in until it is opened.
-pub(super) fn prepare(target: &Path) -> Result<(Dir, Private), AdoptionError> {
+/// Creates the target, or checks that it is empty, and closes it to other users.
+pub(super) fn prepare(target: &Path) -> Result<(Dir, PrivateDirectory), AdoptionError> {
     let opened = match fs::create_dir(target) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Dir::open(target),
-        // By its name in its parent: a symbolic link that somebody put in its place is refused.
+        // Opened by its name in its parent, so that a symbolic link that somebody has put in its
+        // place is refused.
         made => made.and_then(|()| {
             let above = target
                 .parent()
@@ -33,7 +35,7 @@ pub(super) fn prepare(target: &Path) -> Result<(Dir, Private), AdoptionError> {
         }),
     };
     let opened = opened.map_err(about(target))?;
-    let private = Private::make(&opened).map_err(about(target))?;
+    let private = PrivateDirectory::close(&opened).map_err(about(target))?;
     if opened.entries().map_err(about(target))?.next().is_some() {
         let path = target.to_owned();
         return Err(AdoptionError::NotEmpty { path });
@@ -41,11 +43,17 @@ pub(super) fn prepare(target: &Path) -> Result<(Dir, Private), AdoptionError> {
     Ok((opened, private))
 }
 
-/// The way in which blobs become the tree's own: by reference if the filesystem can, or else by
-/// a copy for which there must be room.
-pub(super) fn own(moment: &Snapshot<'_>, target: &Dir) -> Result<TransferMode, AdoptionError> {
+/// Returns the mode that gives the tree files of its own: by reference if the filesystem can,
+/// otherwise by copying.
+///
+/// # Errors
+/// [`AdoptionError::NoRoom`] if copies would not fit.
+pub(super) fn choose_transfer_mode(
+    snapshot: &Snapshot<'_>,
+    target: &Dir,
+) -> Result<TransferMode, AdoptionError> {
     let (mut needed, mut first) = (0, None);
-    moment.blobs(|fact| {
+    snapshot.blobs(|fact| {
         if let (Node::BlobData(digest), Value::Blob { size, .. }) = fact
             && size > INLINE_BYTES_MAX as u64
         {
@@ -57,13 +65,13 @@ pub(super) fn own(moment: &Snapshot<'_>, target: &Dir) -> Result<TransferMode, A
     let Some(first) = first else {
         return Ok(TransferMode::Copy);
     };
-    if let Ok(reading) = moment.open(&first)
+    if let Ok(reading) = snapshot.open(&first)
         && let Some(file) = reading.file()
-        && transfer(file, target, TRIED, TransferMode::Reflink, FILE).is_ok()
+        && transfer(file, target, PROBE, TransferMode::Reflink, FILE_MODE).is_ok()
     {
         target
-            .remove_file(TRIED)
-            .map_err(about(&target.shown(TRIED)))?;
+            .remove_file(PROBE)
+            .map_err(about(&target.shown(PROBE)))?;
         return Ok(TransferMode::Reflink);
     }
     let space = rustix::fs::fstatvfs(target);
@@ -74,22 +82,9 @@ pub(super) fn own(moment: &Snapshot<'_>, target: &Dir) -> Result<TransferMode, A
         return Err(AdoptionError::NoRoom { path, needed, room });
     }
     log::warn!(
-        "{needed} bytes of blobs are copied to {}, which shares none with the store by reference",
+        "copying {needed} bytes of blobs to {}: its filesystem cannot share them with the store \
+         by reference",
         printable(target.path())
     );
     Ok(TransferMode::Copy)
-}
-
-/// Opens a directory beneath another, and makes those that lead to it.
-pub(super) fn make_all(top: &Dir, path: &Path) -> io::Result<Dir> {
-    match top.open_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut at = top.clone();
-            for name in path.components() {
-                at = at.ensure_dir(name, DIRECTORY)?;
-            }
-            Ok(at)
-        }
-        opened => opened,
-    }
 }

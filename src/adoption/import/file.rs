@@ -1,101 +1,116 @@
-//! Files of the layout, one by one: read, mended where that can be, and adopted.
+//! Import of the files of the layout, one by one: read, repaired where possible, and stored.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rustix::fs::FileType;
 
-use super::Reader;
-use crate::adoption::AdoptionError;
-use crate::adoption::link::{self, may_name};
-use crate::adoption::oddity::{Finding, Remedy};
+use super::link::{self, may_name};
+use super::worker::ImportWorker;
+use crate::adoption::error::AdoptionError;
+use crate::adoption::finding::{FindingKind, Remedy};
+use crate::adoption::import_report::increment;
 use crate::adoption::quarantine;
-use crate::adoption::read::Open;
-use crate::adoption::report::one;
+use crate::adoption::read::OpenDirectory;
 use crate::digest::{Algorithm, Digest};
 use crate::layout::Node;
-use crate::name::{LinkSet, RepositoryName, Tag};
+use crate::name::{LinkSet, RepositoryName, Tag, UploadId};
 use crate::printable::printable;
 use crate::registry::{Adopted, Found, INLINE_BYTES_MAX, NOTE_BYTES_MAX, TransferMode, Value};
 
-impl Reader<'_> {
-    /// Counts what a directory stands for.
-    pub(super) fn count(&self, at: &Open, node: &Node) {
-        let tally = &self.shared.tally;
+impl ImportWorker<'_> {
+    /// Counts a repository, tag or upload by its directory.
+    pub(super) fn count(&self, at: &OpenDirectory, node: &Node) {
+        let counters = &self.run.counters;
         match node {
-            // What tells a repository from a directory on the way to one.
-            Node::Manifests(_) => one(&tally.repositories),
+            // `_manifests` distinguishes a repository from a directory above repositories.
+            Node::Manifests(_) => increment(&counters.repositories),
             Node::Links(name, LinkSet::Layers) => {
-                // One that was only ever given layers is one too.
+                // A repository that got only layers has no `_manifests`.
                 let other = Node::Manifests(name.clone()).name();
                 if at.stat(other.as_ref()).is_err() {
-                    one(&tally.repositories);
+                    increment(&counters.repositories);
                 }
             }
-            Node::Tag(..) => one(&tally.tags),
-            Node::Upload(..) => one(&tally.uploads),
+            Node::Tag(..) => increment(&counters.tags),
+            Node::Upload(..) => increment(&counters.uploads),
             _ => {}
         }
     }
 
-    /// Says of an upload that its registry has forgotten it.
-    pub(super) fn upload(&self, at: &Open, node: &Node, names: &[(std::ffi::OsString, FileType)]) {
-        let is = |name: &OsStr| name.to_str().and_then(|name| node.child(name));
-        let found = |wanted: fn(&Node) -> bool| {
-            let mut nodes = names.iter().filter_map(|(name, _)| is(name));
+    /// Records an upload that no registry can finish.
+    pub(super) fn check_upload(
+        &self,
+        at: &OpenDirectory,
+        node: &Node,
+        names: &[(OsString, FileType)],
+    ) {
+        let child = |name: &OsStr| name.to_str().and_then(|name| node.child(name));
+        let has = |wanted: fn(&Node) -> bool| {
+            let mut nodes = names.iter().filter_map(|(name, _)| child(name));
             nodes.any(|node| wanted(&node))
         };
-        let started = found(|node| matches!(node, Node::StartedAt(..)));
-        if !started || !found(|node| matches!(node, Node::UploadData(..))) {
-            let detail = "without start or bytes: no registry will finish or remove it";
-            let finding = Finding::UnfinishedUpload;
-            self.shared.odd(finding, &at.path, Remedy::Kept, detail);
+        let started = has(|node| matches!(node, Node::StartedAt(..)));
+        if !started || !has(|node| matches!(node, Node::UploadData(..))) {
+            let detail = "without start time or data: no registry will finish or remove it";
+            let kind = FindingKind::UnfinishedUpload;
+            self.run.record(kind, &at.path, Remedy::Imported, detail);
         }
     }
 
-    /// Adopts a file of the layout; whether it is what it should be, or was mended.
+    /// Imports a file of the layout. Returns `true` if it is valid or was repaired.
     pub(super) fn file(
         &mut self,
-        at: &Open,
+        at: &OpenDirectory,
         node: &Node,
         name: &OsStr,
     ) -> Result<bool, AdoptionError> {
         match node {
             Node::BlobData(digest) => self.blob(at, name, digest)?,
-            Node::UploadData(repository, upload) => {
-                let Some(adopter) = &mut self.adopter else {
-                    return Ok(true);
-                };
-                match Found::open(&at.dir, name) {
-                    Ok(found) => {
-                        if adopter.upload(repository, upload, &found)? {
-                            one(&self.shared.tally.new);
-                        }
-                    }
-                    Err(error) => self.unreadable(&at.path.join(name), &error),
-                }
-            }
+            Node::UploadData(repository, id) => self.upload_data(at, name, repository, id)?,
             Node::Link(repository, set, digest) => {
                 return self.link(at, name, repository, set, digest);
             }
             Node::CurrentLink(repository, tag) => {
-                return self.current(at, name, repository, tag);
+                return self.current_link(at, name, repository, tag);
             }
             Node::StartedAt(..) | Node::HashState(..) => {
-                let Some((bytes, written)) = self.note(at, name) else {
+                let Some((bytes, written)) = self.upload_metadata(at, name) else {
                     return Ok(false);
                 };
-                self.adopt((node.clone(), Value::File { bytes, written }))?;
+                self.store((node.clone(), Value::File { bytes, written }))?;
             }
             _ => {}
         }
         Ok(true)
     }
 
-    /// A registry's note, unless it cannot be one.
-    fn note(&self, at: &Open, name: &OsStr) -> Option<(Vec<u8>, u32)> {
+    fn upload_data(
+        &mut self,
+        at: &OpenDirectory,
+        name: &OsStr,
+        repository: &RepositoryName,
+        id: &UploadId,
+    ) -> Result<(), AdoptionError> {
+        let Some(adopter) = &mut self.adopter else {
+            return Ok(());
+        };
+        match Found::open(&at.dir, name) {
+            Ok(file) => {
+                if adopter.upload(repository, id, &file)? {
+                    increment(&self.run.counters.new);
+                }
+            }
+            Err(error) => self.unreadable(&at.path.join(name), &error),
+        }
+        Ok(())
+    }
+
+    /// Reads a start time or hash state; returns its bytes and its time in seconds since 1970.
+    /// Records a finding and returns `None` if it is too long or cannot be read.
+    fn upload_metadata(&self, at: &OpenDirectory, name: &OsStr) -> Option<(Vec<u8>, u32)> {
         match at.read(name, NOTE_BYTES_MAX) {
             Err(error) => {
                 self.unreadable(&at.path.join(name), &error);
@@ -103,33 +118,38 @@ impl Reader<'_> {
             }
             Ok(content) if content.bytes.len() > NOTE_BYTES_MAX => {
                 let detail = format!("more than {NOTE_BYTES_MAX} bytes");
-                let finding = Finding::OversizedNote;
-                self.shared.set_aside(finding, at, name, &detail);
+                let kind = FindingKind::OversizedMetadata;
+                self.run.quarantine(kind, at, name, &detail);
                 None
             }
             Ok(content) => Some((content.bytes, content.modified)),
         }
     }
 
-    fn blob(&mut self, at: &Open, name: &OsStr, digest: &Digest) -> Result<(), AdoptionError> {
-        let found = match Found::open(&at.dir, name) {
-            Ok(found) => found,
+    fn blob(
+        &mut self,
+        at: &OpenDirectory,
+        name: &OsStr,
+        digest: &Digest,
+    ) -> Result<(), AdoptionError> {
+        let file = match Found::open(&at.dir, name) {
+            Ok(file) => file,
             Err(error) => {
                 self.unreadable(&at.path.join(name), &error);
                 return Ok(());
             }
         };
-        let size = found.len();
-        let tally = &self.shared.tally;
-        one(&tally.blobs);
-        tally.bytes.fetch_add(size, Ordering::Relaxed);
-        let Some(sharing) = &self.shared.sharing else {
-            self.shared.seen.lock().insert(*digest);
+        let size = file.len();
+        let counters = &self.run.counters;
+        increment(&counters.blobs);
+        counters.bytes.fetch_add(size, Ordering::Relaxed);
+        let Some(planner) = &self.run.planner else {
+            self.run.seen.lock().insert(*digest);
             return Ok(());
         };
-        let way = match sharing.way(found.file())? {
-            Ok(way) => way,
-            // It comes into the index, or is there.
+        let mode = match planner.mode(file.file())? {
+            Ok(mode) => mode,
+            // Its bytes go into the index, or the store has them already.
             Err(_) if size <= INLINE_BYTES_MAX as u64 || self.has_blob(digest)? => {
                 TransferMode::Copy
             }
@@ -138,128 +158,138 @@ impl Reader<'_> {
                 return Err(AdoptionError::Changed { path, why });
             }
         };
-        let verify = self.shared.importing.verify;
+        let verify = self.run.options.verify;
         let Some(adopter) = &mut self.adopter else {
             return Ok(());
         };
-        let (outcome, taken) = adopter.blob(found, digest, way, verify)?;
-        if let Some(taken) = taken {
-            let shown = if way == TransferMode::Move {
-                way
+        let (outcome, used) = adopter.blob(file, digest, mode, verify)?;
+        if let Some(used) = used {
+            let shown = if mode == TransferMode::Move {
+                mode
             } else {
-                taken
+                used
             };
-            tally.came(shown, size);
+            counters.transfers.add(shown, size);
         }
-        match outcome {
-            Adopted::Known(known) if known != size => {
-                let detail = format!("{size} bytes here, {known} in the store");
-                let finding = Finding::BlobSize;
-                self.shared.set_aside(finding, at, name, &detail);
-            }
-            Adopted::New(_) | Adopted::Known(_) => {}
-            Adopted::Wrong(actual) => {
-                let finding = if size == 0 {
-                    Finding::EmptyBlob
-                } else {
-                    Finding::WrongBlob
-                };
-                let detail = format!("its {size} bytes are {actual}");
-                self.shared.set_aside(finding, at, name, &detail);
-            }
-        }
+        self.check_blob(at, name, size, &outcome);
         Ok(())
     }
 
-    /// A link under a digest: what it should say follows from its path.
+    /// Quarantines a blob that the store did not take.
+    fn check_blob(&self, at: &OpenDirectory, name: &OsStr, size: u64, outcome: &Adopted) {
+        match outcome {
+            Adopted::Known(known) if *known != size => {
+                let detail = format!("{size} bytes here, {known} in the store");
+                let kind = FindingKind::BlobSize;
+                self.run.quarantine(kind, at, name, &detail);
+            }
+            Adopted::New(_) | Adopted::Known(_) => {}
+            Adopted::Wrong(actual) => {
+                let kind = if size == 0 {
+                    FindingKind::EmptyBlob
+                } else {
+                    FindingKind::WrongBlob
+                };
+                let detail = format!("the digest of its {size} bytes is {actual}");
+                self.run.quarantine(kind, at, name, &detail);
+            }
+        }
+    }
+
+    /// Imports a link whose path has a digest. A link with no valid content is repaired from its
+    /// path.
     fn link(
         &mut self,
-        at: &Open,
+        at: &OpenDirectory,
         name: &OsStr,
         repository: &RepositoryName,
         set: &LinkSet,
         digest: &Digest,
     ) -> Result<bool, AdoptionError> {
-        let tally = &self.shared.tally;
-        one(match set {
-            LinkSet::Layers => &tally.layers,
-            LinkSet::Revisions => &tally.revisions,
-            LinkSet::TagIndex(_) | LinkSet::Signatures(_) => &tally.others,
+        let counters = &self.run.counters;
+        increment(match set {
+            LinkSet::Layers => &counters.layers,
+            LinkSet::Revisions => &counters.revisions,
+            LinkSet::TagIndex(_) | LinkSet::Signatures(_) => &counters.other_links,
         });
         let (target, pushed) = match read_link(at, name) {
             Ok((target, pushed)) if may_name(set, digest, &target) => (target, pushed),
             Ok((target, pushed)) => {
-                let detail = format!("it says {target}");
-                self.mended(Finding::WrongLink, at, name, &detail);
+                let detail = format!("it names {target}");
+                self.repaired(FindingKind::WrongLink, at, name, &detail);
                 (*digest, pushed)
             }
-            Err((finding, detail, pushed)) => {
-                self.mended(finding, at, name, &detail);
+            Err((kind, detail, pushed)) => {
+                self.repaired(kind, at, name, &detail);
                 (*digest, pushed.unwrap_or_default())
             }
         };
         if *set == LinkSet::Revisions && !self.has_blob(&target)? {
-            let detail = format!("the bytes of {target} are not there");
-            let finding = Finding::RevisionWithoutBlob;
-            self.shared.set_aside(finding, at, name, &detail);
+            let detail = format!("the bytes of {target} are missing");
+            let kind = FindingKind::RevisionWithoutBlob;
+            self.run.quarantine(kind, at, name, &detail);
             return Ok(false);
         }
         let link = Node::Link(repository.clone(), set.clone(), *digest);
-        self.adopt((link, Value::Link { target, pushed }))?;
+        self.store((link, Value::Link { target, pushed }))?;
         Ok(true)
     }
 
-    /// Whether a blob's bytes are there: in the store by now, or in the tree if nothing is
-    /// taken in.
+    /// Returns `true` if the bytes of a blob are in the store, or in a dry run in the tree.
     fn has_blob(&self, digest: &Digest) -> Result<bool, AdoptionError> {
-        Ok(match self.shared.importing.into {
+        Ok(match self.run.options.into {
             Some((_, registry)) => registry.queries().has_blob(digest)?,
-            None => self.shared.seen.lock().contains(digest),
+            None => self.run.seen.lock().contains(digest),
         })
     }
 
-    /// Says that what was there was mended; what it was is kept if it was anything.
-    fn mended(&self, finding: Finding, at: &Open, name: &OsStr, detail: &str) {
-        if let (Some(quarantine), false) = (&self.shared.quarantine, finding == Finding::EmptyLink)
-        {
-            // Whether it can be kept or not, the report says what it was.
-            let _kept = quarantine.keep(quarantine::TREE, &at.dir, &at.path, name);
+    /// Records that a link was repaired, and copies the old link into the quarantine unless it was
+    /// empty.
+    fn repaired(&self, kind: FindingKind, at: &OpenDirectory, name: &OsStr, detail: &str) {
+        if let (Some(quarantine), false) = (&self.run.quarantine, kind == FindingKind::EmptyLink) {
+            // The report has the old content even if it cannot be copied.
+            let _copied = quarantine.copy(quarantine::TREE, &at.dir, &at.path, name);
         }
         let path = at.path.join(name);
-        self.shared.odd(finding, &path, Remedy::Mended, detail);
+        self.run.record(kind, &path, Remedy::Repaired, detail);
     }
 
-    /// A tag's current link; one that says nothing follows from the newest of its index.
-    fn current(
+    /// Imports the current link of a tag. A link with no valid content is repaired from the newest
+    /// entry of the tag's index.
+    fn current_link(
         &mut self,
-        at: &Open,
+        at: &OpenDirectory,
         name: &OsStr,
         repository: &RepositoryName,
         tag: &Tag,
     ) -> Result<bool, AdoptionError> {
         let (target, pushed) = match read_link(at, name) {
-            Ok(found) => found,
-            Err((finding, detail, _)) => {
-                let Some(newest) = newest(at, repository, tag) else {
-                    let detail = format!("{detail}, and its index is empty");
-                    let finding = Finding::TagWithoutTarget;
-                    self.shared.set_aside(finding, at, name, &detail);
+            Ok(link) => link,
+            Err((kind, detail, _)) => {
+                let Some(newest) = newest_index_entry(at, repository, tag) else {
+                    let detail = format!("{detail}, and the tag's index is empty");
+                    let kind = FindingKind::TagWithoutTarget;
+                    self.run.quarantine(kind, at, name, &detail);
                     return Ok(false);
                 };
-                let detail = format!("{detail}; its index says {}", newest.0);
-                self.mended(finding, at, name, &detail);
+                let detail = format!("{detail}; the newest entry of the index is {}", newest.0);
+                self.repaired(kind, at, name, &detail);
                 newest
             }
         };
         let link = Node::CurrentLink(repository.clone(), tag.clone());
-        self.adopt((link, Value::Link { target, pushed }))?;
+        self.store((link, Value::Link { target, pushed }))?;
         Ok(true)
     }
 }
 
-/// The newest entry of the index of a tag, whose current link stands in `at`, and when it was
-/// written.
-fn newest(at: &Open, repository: &RepositoryName, tag: &Tag) -> Option<(Digest, u32)> {
+/// Returns the newest entry of the index of a tag, and its time in seconds since 1970. `at` is the
+/// directory of the tag's current link.
+fn newest_index_entry(
+    at: &OpenDirectory,
+    repository: &RepositoryName,
+    tag: &Tag,
+) -> Option<(Digest, u32)> {
     let index = Node::Links(repository.clone(), LinkSet::TagIndex(tag.clone()));
     let tag = at.above()?;
     let directory = Arc::new(tag.directory(index.name().as_ref()).ok()?);
@@ -286,14 +316,17 @@ fn newest(at: &Open, repository: &RepositoryName, tag: &Tag) -> Option<(Digest, 
     Some((digest, u32::try_from(seconds).unwrap_or_default()))
 }
 
-/// What a link says, and since when; or what is wrong, in words, and since when if that can be
-/// told.
-fn read_link(at: &Open, name: &OsStr) -> Result<(Digest, u32), (Finding, String, Option<u32>)> {
+/// Reads a link. Returns its digest and its time in seconds since 1970; or what is wrong with it,
+/// in words, and its time if it could be read.
+fn read_link(
+    at: &OpenDirectory,
+    name: &OsStr,
+) -> Result<(Digest, u32), (FindingKind, String, Option<u32>)> {
     match at.read(name, link::BYTES_MAX) {
-        Err(error) => Err((Finding::Unreadable, error.to_string(), None)),
+        Err(error) => Err((FindingKind::Unreadable, error.to_string(), None)),
         Ok(content) => match link::parse(&content.bytes) {
             Ok(digest) => Ok((digest, content.modified)),
-            Err((finding, detail)) => Err((finding, detail, Some(content.modified))),
+            Err((kind, detail)) => Err((kind, detail, Some(content.modified))),
         },
     }
 }

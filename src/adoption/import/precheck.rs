@@ -1,5 +1,5 @@
-//! Before anything is taken: symbolic links that lead out of the tree, and blobs that cannot come
-//! without a copy or without sharing files that others can write.
+//! The check before an import stores anything: symbolic links that lead out of the tree, and blobs
+//! that can only be copied, or shared with files that others can write.
 
 use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
@@ -7,64 +7,61 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rustix::fs::FileType;
 
-use super::sharing::Sharing;
-use super::{Importing, route};
-use crate::adoption::read::Open;
+use super::options::ImportOptions;
+use super::route;
+use super::transfer_planner::TransferPlanner;
+use crate::adoption::error::{AdoptionError, TransferChoice, require_running};
+use crate::adoption::read::OpenDirectory;
 use crate::adoption::walk::{Walk, on_threads};
-use crate::adoption::{AdoptionError, Choice, go_on};
 use crate::digest::Digest;
 use crate::layout::Node;
 use crate::name::LinkSet;
 use crate::printable::printable;
 use crate::registry::{Found, INLINE_BYTES_MAX, Registry};
 
-/// Links that are named.
-const NAMED: usize = 20;
+/// The number of links that an error names.
+const LINKS_SHOWN: usize = 20;
 
-struct Check<'a> {
-    importing: &'a Importing<'a>,
+struct Precheck<'a> {
+    options: &'a ImportOptions<'a>,
     registry: &'a Registry,
-    sharing: &'a Sharing<'a>,
+    planner: &'a TransferPlanner<'a>,
     links: Mutex<Vec<String>>,
-    choice: Mutex<Choice>,
+    choice: Mutex<TransferChoice>,
 }
 
-/// Fails if a link that leads to a directory is not to be followed, or if there is a choice to
-/// make about blobs.
+/// Fails if there is a link to a directory that is not to be followed, or if the caller has to
+/// choose how blobs are transferred. `share` is the part of the whole progress.
 pub(super) fn check(
-    importing: &Importing<'_>,
+    options: &ImportOptions<'_>,
     registry: &Registry,
-    sharing: &Sharing<'_>,
-    top: &Arc<Open>,
+    planner: &TransferPlanner<'_>,
+    top: &Arc<OpenDirectory>,
     share: f64,
 ) -> Result<(), AdoptionError> {
-    let check = Check {
-        importing,
+    let check = Precheck {
+        options,
         registry,
-        sharing,
+        planner,
         links: Mutex::default(),
         choice: Mutex::default(),
     };
-    let walk = Walk::new(
-        vec![(Arc::clone(top), Node::Root)],
-        share,
-        importing.progress,
-    );
-    on_threads(importing.jobs, || {
+    let walk = Walk::new(vec![(Arc::clone(top), Node::Root)], share, options.progress);
+    on_threads(options.jobs, || {
         walk.work(|(at, node)| check.directory(&at, &node))
     })?;
-    go_on(importing.progress)?;
+    require_running(options.progress)?;
     let mut links = check.links.into_inner();
     if !links.is_empty() {
         links.sort();
-        let more = links.len().saturating_sub(NAMED);
-        links.truncate(NAMED);
+        let more = links.len().saturating_sub(LINKS_SHOWN);
+        links.truncate(LINKS_SHOWN);
         return Err(AdoptionError::Links { links, more });
     }
     let choice = check.choice.into_inner();
     if choice.blobs > 0 {
-        return Err(AdoptionError::Choose(Box::new(Choice {
-            owner: sharing.owner(),
+        return Err(AdoptionError::Choose(Box::new(TransferChoice {
+            owner: planner.owner(),
             room: registry.room().space()?.available,
             ..choice
         })));
@@ -72,13 +69,18 @@ pub(super) fn check(
     Ok(())
 }
 
-type Tasks = Vec<(Arc<Open>, Node)>;
+/// A directory to check.
+type CheckTask = (Arc<OpenDirectory>, Node);
 
-impl Check<'_> {
-    /// Looks at a directory; those in it that are to be looked at, and how many names it has.
-    fn directory(&self, at: &Arc<Open>, node: &Node) -> Result<(Tasks, u64), AdoptionError> {
+impl Precheck<'_> {
+    /// Checks a directory. Returns the directories in it to check, and the number of its names.
+    fn directory(
+        &self,
+        at: &Arc<OpenDirectory>,
+        node: &Node,
+    ) -> Result<(Vec<CheckTask>, u64), AdoptionError> {
         let mut tasks = Vec::new();
-        // What cannot be read now the import itself names.
+        // The import records a directory that cannot be read.
         let names = at.list().unwrap_or_default();
         let count = names.len() as u64;
         for (name, kind) in names {
@@ -86,7 +88,7 @@ impl Check<'_> {
                 continue;
             };
             match (kind, &child) {
-                (FileType::Directory, _) if self.matters(&child) => {
+                (FileType::Directory, _) if self.is_relevant(&child) => {
                     tasks.extend(at.directory(&name).ok().map(|at| (Arc::new(at), child)));
                 }
                 (FileType::Symlink, _) if child.is_directory() => {
@@ -99,11 +101,11 @@ impl Check<'_> {
         Ok((tasks, count))
     }
 
-    /// Returns `true` if people have symbolic links in such a directory, or if it leads to blobs
-    /// that are to be looked at.
-    fn matters(&self, node: &Node) -> bool {
+    /// Returns `true` if a directory is to be checked: if administrators put symbolic links into
+    /// such directories, or if it leads to blobs to check.
+    fn is_relevant(&self, node: &Node) -> bool {
         match node {
-            Node::BlobShard(..) | Node::BlobDirectory(_) => !self.sharing.always_works(),
+            Node::BlobShard(..) | Node::BlobDirectory(_) => !self.planner.always_works(),
             Node::Blobs
             | Node::BlobAlgorithm(_)
             | Node::Repositories
@@ -114,34 +116,44 @@ impl Check<'_> {
         }
     }
 
-    /// A symbolic link where a directory belongs.
-    fn link(&self, at: &Arc<Open>, name: &OsString, child: Node) -> Option<(Arc<Open>, Node)> {
-        // One that leads nowhere, or back, the import sets aside.
-        let below = at.through(name).ok().flatten()?;
-        if self.importing.follow_links {
-            return self.matters(&child).then(|| (Arc::new(below), child));
+    /// Checks a symbolic link in place of a directory.
+    fn link(
+        &self,
+        at: &Arc<OpenDirectory>,
+        name: &OsString,
+        child: Node,
+    ) -> Option<(Arc<OpenDirectory>, Node)> {
+        // The import quarantines a link that leads to no directory, or upwards.
+        let below = at.follow(name).ok().flatten()?;
+        if self.options.follow_links {
+            return self.is_relevant(&child).then(|| (Arc::new(below), child));
         }
         let link = route::shown(&at.dir, name, &at.dir.shown(name));
         self.links.lock().push(link);
         None
     }
 
-    /// A blob: can it come as was asked for?
-    fn blob(&self, at: &Arc<Open>, name: &OsStr, digest: &Digest) -> Result<(), AdoptionError> {
-        let Ok(found) = Found::open(&at.dir, name) else {
+    /// Checks that a blob can be transferred as asked for.
+    fn blob(
+        &self,
+        at: &Arc<OpenDirectory>,
+        name: &OsStr,
+        digest: &Digest,
+    ) -> Result<(), AdoptionError> {
+        let Ok(file) = Found::open(&at.dir, name) else {
             return Ok(());
         };
-        if found.len() <= INLINE_BYTES_MAX as u64 || self.registry.queries().has_blob(digest)? {
+        if file.len() <= INLINE_BYTES_MAX as u64 || self.registry.queries().has_blob(digest)? {
             return Ok(());
         }
-        if let Err(why) = self.sharing.way(found.file())? {
+        if let Err(why) = self.planner.mode(file.file())? {
             let mut choice = self.choice.lock();
             if choice.blobs == 0 {
                 choice.first = printable(at.path.join(name));
                 choice.why = why;
             }
             choice.blobs += 1;
-            choice.bytes += found.len();
+            choice.bytes += file.len();
         }
         Ok(())
     }

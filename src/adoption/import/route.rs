@@ -1,28 +1,28 @@
-//! The route: the directories from a rootdirectory down to the registry's tree, open.
+//! The route: open directories from a rootdirectory down to the registry's tree.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
 
 use rustix::fs::FileType;
 
-use crate::adoption::{AdoptionError, about};
+use crate::adoption::error::{AdoptionError, about};
 use crate::dir::Dir;
 use crate::layout::{self, Node};
 use crate::printable::printable;
 
-/// A rootdirectory, and each directory on the way to the one that holds blobs and repositories.
+/// A rootdirectory, and the directories from there to the one with blobs and repositories.
 #[derive(Debug)]
 pub(super) struct Route {
     /// The rootdirectory.
     pub(super) plain: Dir,
-    /// What leads from there to the tree, which is the last.
+    /// The directories below it, each with its name; the last one is the tree.
     pub(super) steps: Vec<(OsString, Dir)>,
-    /// The tree.
+    /// The directory that holds blobs and repositories.
     pub(super) tree: Dir,
 }
 
-/// Opens the way to a registry's tree, through symbolic links if `follow` says so.
+/// Opens the directories that lead to a registry's tree; with `follow` also through symbolic links.
 pub(super) fn open(plain: &Path, root: &str, follow: bool) -> Result<Route, AdoptionError> {
     let absent = |at: &Dir, name: &str| AdoptionError::NoTree {
         path: at.shown(name),
@@ -71,8 +71,8 @@ fn is_link(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }
 
-/// A symbolic link and where it leads, for people.
-pub(super) fn shown(at: &Dir, name: &std::ffi::OsStr, path: &Path) -> String {
+/// Returns a symbolic link and its target, for messages.
+pub(super) fn shown(at: &Dir, name: &OsStr, path: &Path) -> String {
     match at.read_link(name) {
         Ok(target) => format!("{} -> {}", printable(path), printable(target)),
         Err(_) => printable(path),

@@ -1,7 +1,8 @@
-//! Outside: files beside the registry's tree (a cache's schedule, lock files), kept as they are.
+//! Unmanaged files: those outside the registry's tree (the schedule of a pull-through cache, lock
+//! files), copied as they are.
 //!
-//! Regular files and directories only. Everything is reached by descriptors, and what was opened
-//! is what is copied: nobody who changes the tree meanwhile leads a copy out of it.
+//! Only regular files and directories are copied. Everything is read through descriptors, so that
+//! nobody who changes the tree meanwhile can lead the copy out of it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -11,41 +12,41 @@ use std::path::Path;
 use rustix::fs::{FileType, Mode, OFlags, Stat, fstat};
 use rustix::io::Errno;
 
-use super::access::{is_as_made, same_access};
-use super::{AdoptionError, about};
+use super::access::{copy_access, is_as_created};
+use super::error::{AdoptionError, about};
 use crate::dir::Dir;
 use crate::printable::printable;
 use crate::registry::{TransferMode, transfer};
 
-/// How often a name is looked at again at which something else stands by the time it is opened.
-const TRIES: u32 = 100;
+/// How often a name is tried again if it refers to another file by the time it is opened.
+const RETRIES: u32 = 100;
 
-/// What a copy meets that is neither a file nor a directory.
+/// An entry that is neither a regular file nor a directory.
 #[derive(Debug)]
-pub(super) struct Other<'a> {
-    /// The directory in which it stands.
+pub(super) struct UnmanagedEntry<'a> {
+    /// The directory that holds it.
     pub(super) directory: &'a Dir,
-    /// Where that would be copied to.
+    /// The copy of that directory.
     pub(super) target: &'a Dir,
-    /// Where it stands below the top.
+    /// The path of that directory below the top.
     pub(super) path: &'a Path,
     pub(super) name: &'a OsStr,
     pub(super) kind: FileType,
 }
 
-/// A copy of everything below a directory, but not of what stands on the way to the registry's
-/// tree.
-pub(super) struct Copying<'a, F> {
-    /// The directories on the way to the registry's tree, each by its name and open.
+/// A copy of everything below a directory except the registry's tree.
+pub(super) struct UnmanagedCopy<'a, F> {
+    /// The open directories that lead to the registry's tree, each with its name.
     pub(super) steps: &'a [(OsString, Dir)],
-    /// Hears of everything else.
+    /// Called for each entry that is neither a regular file nor a directory.
     pub(super) other: F,
-    /// Files that were copied, or were there.
+    /// The number of files that were copied or up to date.
     pub(super) count: u64,
 }
 
-impl<F: FnMut(&Other<'_>) -> Result<(), AdoptionError>> Copying<'_, F> {
-    /// Copies what is below `from` to `to`, but not what is there with the same length and time.
+impl<F: FnMut(&UnmanagedEntry<'_>) -> Result<(), AdoptionError>> UnmanagedCopy<'_, F> {
+    /// Copies what is below `from` to `to`, except files that `to` has with the same length and
+    /// time.
     pub(super) fn run(&mut self, from: &Dir, to: &Dir) -> Result<(), AdoptionError> {
         let steps = self.steps;
         self.directory(from, to, Path::new(""), steps)
@@ -66,12 +67,12 @@ impl<F: FnMut(&Other<'_>) -> Result<(), AdoptionError>> Copying<'_, F> {
                 && step == name
             {
                 if !rest.is_empty() {
-                    self.below(inner, to, &path.join(name), rest)?;
+                    self.subdirectory(inner, to, &path.join(name), rest)?;
                 }
                 continue;
             }
-            match self.one(from, to, path, name) {
-                // It has gone meanwhile.
+            match self.entry(from, to, path, name) {
+                // It was removed meanwhile.
                 Err(AdoptionError::System { error, .. })
                     if error.kind() == io::ErrorKind::NotFound => {}
                 done => done?,
@@ -80,8 +81,8 @@ impl<F: FnMut(&Other<'_>) -> Result<(), AdoptionError>> Copying<'_, F> {
         Ok(())
     }
 
-    /// Copies a directory. It gets its owner and mode when all is in it: they may let nobody write.
-    fn below(
+    /// Copies a directory. Owner and mode are set last, since they may forbid writing.
+    fn subdirectory(
         &mut self,
         from: &Dir,
         to: &Dir,
@@ -89,41 +90,42 @@ impl<F: FnMut(&Other<'_>) -> Result<(), AdoptionError>> Copying<'_, F> {
         steps: &[(OsString, Dir)],
     ) -> Result<(), AdoptionError> {
         let name = path.file_name().unwrap_or_default();
-        let (target, new) = directory(to, name).map_err(about(from.path()))?;
+        let (target, new) = ensure_directory(to, name).map_err(about(from.path()))?;
         self.directory(from, &target, path, steps)?;
         let known = fstat(&target).map_err(|error| about(from.path())(error.into()))?;
-        // The mount makes those on the way to the tree; what was set there stays.
-        if new || !steps.is_empty() && is_as_made(&known) {
-            let same = fstat(from).map_err(io::Error::from);
-            let same = same.and_then(|like| same_access(&like, &target));
-            same.map_err(about(from.path()))?;
+        // The mount creates the directories that lead to the tree; an owner or mode that was set
+        // there stays.
+        if new || !steps.is_empty() && is_as_created(&known) {
+            let stat = fstat(from).map_err(io::Error::from);
+            let set = stat.and_then(|stat| copy_access(&stat, &target));
+            set.map_err(about(from.path()))?;
         }
         Ok(())
     }
 
-    /// Copies what stands at one name, whatever it turns into meanwhile.
-    fn one(
+    /// Copies the entry of a name, and tries again if it is replaced meanwhile.
+    fn entry(
         &mut self,
         from: &Dir,
         to: &Dir,
         path: &Path,
         name: &OsStr,
     ) -> Result<(), AdoptionError> {
-        let mut tries = TRIES;
+        let mut retries = RETRIES;
         loop {
             let shown = from.shown(name);
             let stat = from.metadata(name).map_err(about(&shown))?;
             let kind = FileType::from_raw_mode(stat.st_mode);
             let done = match kind {
                 FileType::Directory => match from.open_dir(name) {
-                    Ok(inner) => return self.below(&inner, to, &path.join(name), &[]),
+                    Ok(inner) => return self.subdirectory(&inner, to, &path.join(name), &[]),
                     Err(error) => Err(error),
                 },
                 FileType::RegularFile => from
                     .open_file(name, OFlags::RDONLY, Mode::empty())
-                    .and_then(|file| same_file(&file, to, name)),
+                    .and_then(|file| copy_file(&file, to, name)),
                 _ => {
-                    return (self.other)(&Other {
+                    return (self.other)(&UnmanagedEntry {
                         directory: from,
                         target: to,
                         path,
@@ -137,24 +139,24 @@ impl<F: FnMut(&Other<'_>) -> Result<(), AdoptionError>> Copying<'_, F> {
                     self.count += 1;
                     return Ok(());
                 }
-                Err(error) if tries == 0 || !has_changed(&error) => {
+                Err(error) if retries == 0 || !was_replaced(&error) => {
                     return Err(about(&shown)(error));
                 }
-                Err(_) => tries -= 1,
+                Err(_) => retries -= 1,
             }
         }
     }
 }
 
-/// Returns `true` if an error says that what stands at a name is not what it just was.
-fn has_changed(error: &io::Error) -> bool {
+/// Returns `true` if an error means that a name no longer refers to a file of the same kind.
+fn was_replaced(error: &io::Error) -> bool {
     let changed = [Errno::LOOP, Errno::NOTDIR, Errno::ISDIR, Errno::NXIO];
     error.kind() == io::ErrorKind::InvalidInput
         || Errno::from_io_error(error).is_some_and(|error| changed.contains(&error))
 }
 
-/// Makes a directory, unless there is one; opens it, and says whether it is new.
-fn directory(to: &Dir, name: &OsStr) -> io::Result<(Dir, bool)> {
+/// Opens a directory, creating it if it does not exist. Returns `true` with it if it is new.
+fn ensure_directory(to: &Dir, name: &OsStr) -> io::Result<(Dir, bool)> {
     match to.make_dir(name, Mode::RWXU) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             Ok((to.open_dir(name)?, false))
@@ -166,8 +168,8 @@ fn directory(to: &Dir, name: &OsStr) -> io::Result<(Dir, bool)> {
     }
 }
 
-/// Copies a file with its owner, mode and time, unless one of the same length and time is there.
-fn same_file(file: &File, to: &Dir, name: &OsStr) -> io::Result<()> {
+/// Copies a file with owner, mode and time, unless `to` has it with the same length and time.
+fn copy_file(file: &File, to: &Dir, name: &OsStr) -> io::Result<()> {
     let stat = fstat(file)?;
     match to.metadata(name) {
         Ok(known) if is_same(&known, &stat) => return Ok(()),
@@ -176,9 +178,9 @@ fn same_file(file: &File, to: &Dir, name: &OsStr) -> io::Result<()> {
         Err(error) => return Err(error),
     }
     transfer(file, to, name, TransferMode::Copy, Mode::RUSR | Mode::WUSR)?;
-    // Opened again for its descriptor: nobody else writes in this directory.
+    // Opening it again by name is safe: nobody else writes to this directory.
     let copied = to.open_file(name, OFlags::RDONLY, Mode::empty())?;
-    same_access(&stat, &copied)
+    copy_access(&stat, &copied)
 }
 
 fn is_same(known: &Stat, stat: &Stat) -> bool {
@@ -193,32 +195,36 @@ fn is_same(known: &Stat, stat: &Stat) -> bool {
     of(known) == of(stat)
 }
 
-/// Copies files that are not of the layout, as they are; how many. Symbolic links, which only a
-/// store of an older version holds, are made again and never followed.
-pub(super) fn copy_files(from: &Dir, to: &Dir) -> Result<u64, AdoptionError> {
-    let mut copying = Copying {
+/// Copies the unmanaged files of a store. Returns their number. Symbolic links, which only stores
+/// of older versions hold, are created again and never followed.
+///
+/// # Errors
+/// [`AdoptionError::System`] with the path of the file.
+pub fn copy_files(from: &Dir, to: &Dir) -> Result<u64, AdoptionError> {
+    let mut copying = UnmanagedCopy {
         steps: &[],
-        other: link_again,
+        other: copy_link,
         count: 0,
     };
     copying.run(from, to)?;
     Ok(copying.count)
 }
 
-/// Gives directories on the way to a tree, which stand in a copy already, the owner and mode that
-/// they have in what was copied.
-pub(super) fn same_way(from: &Dir, to: &Dir, way: &Path) -> io::Result<()> {
-    for step in way.ancestors().filter(|step| !step.as_os_str().is_empty()) {
+/// Copies owner and mode of the directories that lead to a registry's tree, which exist in the
+/// copy already.
+pub(super) fn copy_path_access(from: &Dir, to: &Dir, path: &Path) -> io::Result<()> {
+    for step in path.ancestors().filter(|step| !step.as_os_str().is_empty()) {
         match from.open_dir(step) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            like => same_access(&fstat(like?)?, &to.open_dir(step)?)?,
+            opened => copy_access(&fstat(opened?)?, &to.open_dir(step)?)?,
         }
     }
     Ok(())
 }
 
-fn link_again(other: &Other<'_>) -> Result<(), AdoptionError> {
-    let Other {
+/// Copies a symbolic link; warns of any other entry.
+fn copy_link(other: &UnmanagedEntry<'_>) -> Result<(), AdoptionError> {
+    let UnmanagedEntry {
         directory,
         target,
         name,
@@ -228,20 +234,20 @@ fn link_again(other: &Other<'_>) -> Result<(), AdoptionError> {
     let shown = directory.shown(name);
     if kind != FileType::Symlink {
         log::warn!(
-            "{} is neither a file nor a directory: it is left out",
+            "{} was not copied: it is neither a file nor a directory",
             printable(shown)
         );
         return Ok(());
     }
-    let again = || {
-        let says = directory.read_link(name)?;
-        match target.make_link(&says, name) {
+    let copy = || {
+        let link = directory.read_link(name)?;
+        match target.make_link(&link, name) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 target.remove_file(name)?;
-                target.make_link(&says, name)
+                target.make_link(&link, name)
             }
             made => made,
         }
     };
-    again().map_err(about(&shown))
+    copy().map_err(about(&shown))
 }

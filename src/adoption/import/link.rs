@@ -1,26 +1,30 @@
-//! Links as plain files: what they say, and what is wrong with it.
+//! Links as plain files: parsing their content and checking it against their path.
 
-use super::oddity::Finding;
+use crate::adoption::finding::FindingKind;
 use crate::digest::{Algorithm, Digest};
 use crate::name::LinkSet;
 
-/// Most bytes of a link: `sha512:` and 128 digits.
+/// The length of the longest valid link, in bytes: `sha512:` and 128 digits.
 pub(super) const BYTES_MAX: usize = 135;
 
-/// What a link says, or what is wrong with it, in words.
-pub(super) fn parse(bytes: &[u8]) -> Result<Digest, (Finding, String)> {
+/// Parses the content of a link. Returns its digest; or what is wrong with it, in words.
+pub(super) fn parse(bytes: &[u8]) -> Result<Digest, (FindingKind, String)> {
     if bytes.is_empty() {
-        return Err((Finding::EmptyLink, "it has no content".into()));
+        return Err((FindingKind::EmptyLink, "it is empty".into()));
     }
     let text = std::str::from_utf8(bytes).ok();
     text.and_then(|text| text.parse().ok()).ok_or_else(|| {
         let shown = String::from_utf8_lossy(bytes.get(..BYTES_MAX).unwrap_or(bytes));
-        (Finding::MalformedLink, format!("it says {shown:?}"))
+        (
+            FindingKind::MalformedLink,
+            format!("its content is {shown:?}"),
+        )
     })
 }
 
-/// Whether a link of a set may name `target` under the path of `digest`: a blob that was pushed
-/// by another algorithm is linked by both (distribution 2.8 to 3.1, `blobwriter.go`).
+/// Returns `true` if a link of a set whose path has `digest` may name `target`. A blob that was
+/// pushed by sha384 or sha512 is linked under that digest and under its sha256, and both links name
+/// the sha256 (distribution 2.8 to 3.1, `blobwriter.go`).
 pub(super) fn may_name(set: &LinkSet, digest: &Digest, target: &Digest) -> bool {
     let alias = *set == LinkSet::Layers
         && digest.algorithm() != Algorithm::Sha256
@@ -33,17 +37,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_wrong_with_a_link_is_told() {
+    fn an_invalid_link_is_classified() {
         let digest = Digest::of(Algorithm::Sha256, b"x");
         assert_eq!(parse(digest.to_string().as_bytes()), Ok(digest));
-        assert_eq!(parse(b"").unwrap_err().0, Finding::EmptyLink);
+        assert_eq!(parse(b"").unwrap_err().0, FindingKind::EmptyLink);
         for bytes in [
             format!("{digest}\n").as_bytes(),
             &digest.to_string().as_bytes()[..40],
             b"\xff\xfe",
             &[0; 71],
         ] {
-            assert_eq!(parse(bytes).unwrap_err().0, Finding::MalformedLink);
+            assert_eq!(parse(bytes).unwrap_err().0, FindingKind::MalformedLink);
         }
     }
 

@@ -1,5 +1,5 @@
-//! Sharing: in which way the file of a blob comes, so that nobody but the store's owner can
-//! change it afterwards, and nothing large is copied without a word.
+//! The transfer planner: chooses how the file of a blob gets into the store, so that only the
+//! store's owner can change it afterwards and nothing large is copied without being asked for.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -8,21 +8,21 @@ use std::path::Path;
 
 use parking_lot::Mutex;
 
-use crate::adoption::{AdoptionError, about};
+use crate::adoption::error::{AdoptionError, about};
 use crate::registry::{Error, Registry, Shareable, TransferMode, other_writers};
 
-/// What decides in which way files come.
-pub(super) struct Sharing<'a> {
+/// Chooses how files are transferred.
+pub(super) struct TransferPlanner<'a> {
     registry: &'a Registry,
-    /// The way that was asked for, if any was.
+    /// The mode that the caller asked for.
     wanted: Option<TransferMode>,
     owner: u32,
-    /// What works for files of a filesystem and of a user, since policy looks at both.
+    /// What works for the files of a device and a user: the kernel's policies look at both.
     tried: Mutex<HashMap<(u64, u32), Shareable>>,
 }
 
-impl<'a> Sharing<'a> {
-    pub(super) fn of(
+impl<'a> TransferPlanner<'a> {
+    pub(super) fn new(
         registry: &'a Registry,
         wanted: Option<TransferMode>,
     ) -> Result<Self, AdoptionError> {
@@ -34,20 +34,20 @@ impl<'a> Sharing<'a> {
         })
     }
 
-    /// Returns `true` if the way that was asked for works for every file.
+    /// Returns `true` if the mode that was asked for works for every file.
     pub(super) fn always_works(&self) -> bool {
         matches!(self.wanted, Some(TransferMode::Copy | TransferMode::Move))
     }
 
-    /// The user to whom the store belongs.
+    /// Returns the id of the user who owns the store.
     pub(super) fn owner(&self) -> u32 {
         self.owner
     }
 
-    /// The way in which an open file comes; or why it comes in none, in words.
-    pub(super) fn way(&self, file: &File) -> Result<Result<TransferMode, String>, AdoptionError> {
-        if let Some(way @ (TransferMode::Copy | TransferMode::Move)) = self.wanted {
-            return Ok(Ok(way));
+    /// Returns the mode for an open file; or why there is none, in words.
+    pub(super) fn mode(&self, file: &File) -> Result<Result<TransferMode, String>, AdoptionError> {
+        if let Some(mode @ (TransferMode::Copy | TransferMode::Move)) = self.wanted {
+            return Ok(Ok(mode));
         }
         let Shareable {
             by_reference,
@@ -56,19 +56,19 @@ impl<'a> Sharing<'a> {
         Ok(match self.wanted {
             Some(TransferMode::Link) if by_link => Ok(TransferMode::Link),
             Some(TransferMode::Reflink) | None if by_reference => Ok(TransferMode::Reflink),
-            Some(TransferMode::Reflink) => Err("its filesystem does not copy by reference".into()),
+            Some(TransferMode::Reflink) => Err("its filesystem cannot copy by reference".into()),
             None if by_link => match other_writers(file, self.owner).map_err(file_error())? {
                 None => Ok(TransferMode::Link),
                 Some(why) => Err(why),
             },
-            _ => Err("its filesystem shares no files with the store's".into()),
+            _ => Err("it cannot be shared with the store's filesystem".into()),
         })
     }
 
     fn shareable(&self, file: &File) -> Result<Shareable, AdoptionError> {
         let metadata = file.metadata().map_err(file_error())?;
         let key = (metadata.dev(), metadata.uid());
-        // Held while it is tried: the others wait for the answer.
+        // Locked during the trial, so that other threads wait for its result.
         let mut tried = self.tried.lock();
         if let Some(known) = tried.get(&key) {
             return Ok(*known);
