@@ -1,32 +1,33 @@
-//! The command line: words in, a command called, an exit code out.
+//! The command line: parses the arguments, calls a command, prints its result, and returns the
+//! exit code.
 
-use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::commands::{
-    self, Checking, CommandError, ExitCode, Inquiry, Job, JobResult, MountOptions, Mounting,
-    TransferMode,
+    self, CheckRequest, CommandError, ExitCode, Inquiry, Job, JobResult, MountOptions,
+    MountRequest, TransferMode,
 };
-
 use crate::printable;
 
 mod args;
+mod logger;
 
 use args::{
-    BackupArgs, CheckArgs, Cli, Command, ExportArgs, FsckArgs, ImportArgs, InquiryArgs, MountArgs,
-    OutputArgs, ScrubArgs,
+    BackupArgs, CheckArgs, Cli, Command, ExportArgs, FsckArgs, ImportArgs, MountArgs, OutputArgs,
+    RestoreArgs, ScrubArgs,
 };
 
-/// Does what the program's arguments say.
+/// Runs the program with its arguments. Prints results on stdout and errors on stderr.
 pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version come this way too. Nobody may be listening.
-            let _gone = error.print();
+            // clap returns the texts of --help and --version as errors too. A closed stdout is no
+            // failure.
+            let _closed = error.print();
             return if error.use_stderr() {
                 ExitCode::Usage
             } else {
@@ -34,112 +35,130 @@ pub fn run() -> ExitCode {
             };
         }
     };
-    // The mount's own log may go elsewhere.
+    // A mount chooses where its log goes.
     if !matches!(cli.command, Command::Mount(_)) {
-        log_to(None);
+        logger::start(None);
     }
-    let done = match cli.command {
-        Command::Mount(arguments) => mount(arguments).map(|()| ExitCode::Success),
-        Command::Check(arguments) => check(arguments),
-        Command::Import(arguments) => import(arguments),
-        Command::Fsck(arguments) => fsck(&arguments),
-        Command::Scrub(arguments) => scrub(&arguments),
-        Command::Ls(arguments) => inquire(&arguments, Ok(list(arguments.name.as_deref()))),
-        Command::Du(arguments) => inquire(&arguments, Ok(Inquiry::Sizes(arguments.name.clone()))),
-        Command::History(arguments) => inquire(&arguments, history(arguments.name.as_deref())),
-        Command::Stats(arguments) => {
-            let store = commands::store_of(&arguments.store);
-            answer(&store, &Job::Inquire(Inquiry::Totals), &arguments.output)
-        }
-        Command::Undelete(arguments) => {
-            let digests = arguments.digests;
-            answer(
-                &arguments.store,
-                &Job::Undelete { digests },
-                &arguments.output,
-            )
-        }
-        Command::Backup(arguments) => backup(&arguments),
-        Command::Man { directory } => man(&directory),
-        Command::Restore(arguments) => {
-            let way = arguments.transfer.way();
-            let restored = commands::restore(&arguments.directory, &arguments.store, way);
-            restored.map(|restored| {
-                println!("{restored}");
-                ExitCode::Success
-            })
-        }
-        Command::Export(arguments) => export(arguments),
-    };
-    match done {
+    match execute(cli.command) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("regfs: {}", shown(&error));
+            eprintln!("regfs: {}", error_text(&error));
             ExitCode::of(&error)
         }
     }
 }
 
-/// An error, for a terminal.
-fn shown(error: &CommandError) -> String {
+/// Runs a command and prints its result.
+fn execute(command: Command) -> Result<ExitCode, CommandError> {
+    match command {
+        Command::Mount(args) => mount(args),
+        Command::Check(args) => check(args),
+        Command::Import(args) => import(args),
+        Command::Export(args) => export(args),
+        Command::Fsck(args) => fsck(&args),
+        Command::Scrub(args) => scrub(&args),
+        Command::Backup(args) => backup(&args),
+        Command::Restore(args) => restore(&args),
+        Command::Man { directory } => write_man_pages(&directory),
+        Command::Undelete(args) => {
+            let digests = args.digests;
+            run_job(&args.store, &Job::Undelete { digests }, &args.output)
+        }
+        Command::Ls(args) => {
+            let inquiry = list_inquiry(args.name.as_deref());
+            run_job(&args.store, &Job::Inquiry(inquiry), &args.output)
+        }
+        Command::Du(args) => {
+            let inquiry = Inquiry::Sizes(args.repository);
+            run_job(&args.store, &Job::Inquiry(inquiry), &args.output)
+        }
+        Command::History(args) => {
+            let inquiry = history_inquiry(&args.image)?;
+            run_job(&args.store, &Job::Inquiry(inquiry), &args.output)
+        }
+        Command::Stats(args) => {
+            let store = commands::resolve_store(&args.store);
+            run_job(&store, &Job::Inquiry(Inquiry::Totals), &args.output)
+        }
+    }
+}
+
+/// Returns the text of an error, escaped for a terminal.
+fn error_text(error: &CommandError) -> String {
     let text = error.to_string();
     match error {
-        // The lines that another process has printed.
+        // Several lines, which the daemon has printed.
         CommandError::Background(_) => printable::lines(&text),
         _ => printable::line(&text),
     }
 }
 
-fn import(arguments: ImportArgs) -> Result<ExitCode, CommandError> {
-    let (root, jobs) = (arguments.root, threads(arguments.jobs));
-    let plain = commands::absolute(&arguments.plain)?;
-    if arguments.dry_run {
-        let report = commands::survey(&plain, &root, arguments.follow_links, jobs)?;
-        arguments.output.print(&JobResult::Imported(report));
+fn import(args: ImportArgs) -> Result<ExitCode, CommandError> {
+    let (root, jobs) = (args.root, threads(args.jobs));
+    let plain = commands::absolute(&args.plain)?;
+    if args.dry_run {
+        let report = commands::survey(&plain, &root, args.follow_links, jobs)?;
+        args.output.print(&JobResult::Import(report));
         return Ok(ExitCode::Success);
     }
-    let moving = arguments.moving.then_some(TransferMode::Move);
-    let work = Job::Import {
+    let moving = args.moving.then_some(TransferMode::Move);
+    let job = Job::Import {
         plain,
         root,
-        way: moving.or(arguments.transfer.way()),
-        follow_links: arguments.follow_links,
-        verify: arguments.verify,
+        transfer: moving.or(args.transfer.method()),
+        follow_links: args.follow_links,
+        verify: args.verify,
         jobs,
     };
-    answer(&arguments.store, &work, &arguments.output)
+    run_job(&args.store, &job, &args.output)
 }
 
-fn fsck(arguments: &FsckArgs) -> Result<ExitCode, CommandError> {
-    let examine = |repair| commands::run(&arguments.store, &Job::Fsck { repair });
-    let mut done = examine(false)?;
-    if arguments.repair {
-        if !arguments.output.json {
-            arguments.output.print(&done);
+fn export(args: ExportArgs) -> Result<ExitCode, CommandError> {
+    let job = Job::Export {
+        target: commands::absolute(&args.directory)?,
+        root: args.root,
+        transfer: args.transfer.method(),
+        jobs: threads(args.jobs),
+    };
+    run_job(&args.store, &job, &args.output)
+}
+
+fn fsck(args: &FsckArgs) -> Result<ExitCode, CommandError> {
+    let mut result = commands::run(&args.store, &Job::Fsck { repair: false })?;
+    if args.repair {
+        // What is about to be repaired, for people.
+        if !args.output.json {
+            args.output.print(&result);
         }
-        done = examine(true)?;
+        result = commands::run(&args.store, &Job::Fsck { repair: true })?;
     }
-    arguments.output.print(&done);
-    Ok(match done {
-        JobResult::Examined(examination) if !examination.is_clean() => ExitCode::Found,
-        _ => ExitCode::Success,
-    })
+    args.output.print(&result);
+    Ok(ExitCode::of_result(&result))
 }
 
-fn backup(arguments: &BackupArgs) -> Result<ExitCode, CommandError> {
-    let target = commands::absolute(&arguments.directory)?;
-    let done = commands::run(&arguments.store, &Job::Backup { target })?;
-    arguments.output.print(&done);
-    Ok(match done {
-        JobResult::BackedUp(backed_up) if backed_up.is_of_a_damaged_store() => ExitCode::Found,
-        _ => ExitCode::Success,
-    })
+fn scrub(args: &ScrubArgs) -> Result<ExitCode, CommandError> {
+    let job = Job::Scrub {
+        rate: args.rate,
+        age: args.age.as_secs(),
+    };
+    run_job(&args.store, &job, &args.output)
 }
 
-/// Writes a page for the program and one for each of its words.
-fn man(directory: &std::path::Path) -> Result<ExitCode, CommandError> {
-    let command = <Cli as clap::CommandFactory>::command();
-    let written = clap_mangen::generate_to(command, directory);
+fn backup(args: &BackupArgs) -> Result<ExitCode, CommandError> {
+    let target = commands::absolute(&args.directory)?;
+    run_job(&args.store, &Job::Backup { target }, &args.output)
+}
+
+fn restore(args: &RestoreArgs) -> Result<ExitCode, CommandError> {
+    let method = args.transfer.method();
+    let report = commands::restore(&args.directory, &args.store, method)?;
+    println!("{report}");
+    Ok(ExitCode::Success)
+}
+
+/// Writes a man page for the program and one for each of its commands.
+fn write_man_pages(directory: &Path) -> Result<ExitCode, CommandError> {
+    let written = clap_mangen::generate_to(Cli::command(), directory);
     written.map_err(|error| CommandError::Path {
         path: directory.to_owned(),
         error,
@@ -147,26 +166,15 @@ fn man(directory: &std::path::Path) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::Success)
 }
 
-/// Has a work done, and prints what came of it.
-fn answer(
-    store: &std::path::Path,
-    work: &Job,
-    output: &OutputArgs,
-) -> Result<ExitCode, CommandError> {
-    output.print(&commands::run(store, work)?);
-    Ok(ExitCode::Success)
+/// Runs a job on a store and prints its result.
+fn run_job(store: &Path, job: &Job, output: &OutputArgs) -> Result<ExitCode, CommandError> {
+    let result = commands::run(store, job)?;
+    output.print(&result);
+    Ok(ExitCode::of_result(&result))
 }
 
-fn inquire(
-    arguments: &InquiryArgs,
-    inquiry: Result<Inquiry, CommandError>,
-) -> Result<ExitCode, CommandError> {
-    let work = Job::Inquire(inquiry?);
-    answer(&arguments.store, &work, &arguments.output)
-}
-
-/// What a listing is of: everything, a repository, or an image.
-fn list(name: Option<&str>) -> Inquiry {
+/// Returns the inquiry of `regfs ls`: all repositories, the tags of one, or an image.
+fn list_inquiry(name: Option<&str>) -> Inquiry {
     match name.map(|name| (name, name.rsplit_once(':'))) {
         None => Inquiry::Repositories,
         Some((_, Some((name, tag)))) => Inquiry::Image(name.into(), tag.into()),
@@ -174,50 +182,22 @@ fn list(name: Option<&str>) -> Inquiry {
     }
 }
 
-fn history(name: Option<&str>) -> Result<Inquiry, CommandError> {
-    let image = name.and_then(|name| name.rsplit_once(':'));
-    let (name, tag) = image.ok_or_else(|| {
-        CommandError::Usage("history is of a tag: expected REPOSITORY:TAG".into())
+/// Returns the inquiry of `regfs history`.
+fn history_inquiry(image: &str) -> Result<Inquiry, CommandError> {
+    let (name, tag) = image.rsplit_once(':').ok_or_else(|| {
+        CommandError::Usage(format!("history of {image}: expected REPOSITORY:TAG"))
     })?;
     Ok(Inquiry::History(name.into(), tag.into()))
 }
 
-fn scrub(arguments: &ScrubArgs) -> Result<ExitCode, CommandError> {
-    let work = Job::Scrub {
-        rate: arguments.rate,
-        age: arguments.age.as_secs(),
-    };
-    let done = commands::run(&arguments.store, &work)?;
-    arguments.output.print(&done);
-    Ok(match done {
-        JobResult::Scrubbed(scrubbed) if !scrubbed.damaged.is_empty() => ExitCode::Found,
-        _ => ExitCode::Success,
-    })
-}
-
-fn export(arguments: ExportArgs) -> Result<ExitCode, CommandError> {
-    let work = Job::Export {
-        target: commands::absolute(&arguments.directory)?,
-        root: arguments.root,
-        way: arguments.transfer.way(),
-        jobs: threads(arguments.jobs),
-    };
-    let done = commands::run(&arguments.store, &work)?;
-    arguments.output.print(&done);
-    Ok(match done {
-        JobResult::Exported(exported) if !exported.is_whole() => ExitCode::Found,
-        _ => ExitCode::Success,
-    })
-}
-
-/// Threads to work with: some wait for the disk while others work.
+/// Returns the number of threads of a job: more than processors, since some wait for the disk.
 fn threads(wanted: Option<usize>) -> usize {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     wanted.unwrap_or(processors.saturating_mul(2)).clamp(1, 64)
 }
 
 impl OutputArgs {
-    /// Prints what came of a work, for people or machines.
+    /// Prints the result of a job, as text or as JSON.
     fn print(&self, result: &JobResult) {
         let text = if self.json {
             result.json().to_string()
@@ -225,35 +205,36 @@ impl OutputArgs {
             printable::lines(&result.to_string())
         };
         let mut out = std::io::stdout().lock();
-        // Who asked may have gone.
-        let _gone = writeln!(out, "{text}");
+        // A closed stdout is no failure.
+        let _closed = writeln!(out, "{text}");
     }
 }
 
-fn mount(arguments: MountArgs) -> Result<(), CommandError> {
-    let options = MountOptions::parse(&arguments.options)?;
-    if arguments.log_in_store {
-        log_to(Some(commands::log_of(&arguments.store)?));
-    } else if arguments.foreground {
-        log_to(arguments.log.as_deref().map(log_file).transpose()?);
+fn mount(args: MountArgs) -> Result<ExitCode, CommandError> {
+    let options = MountOptions::parse(&args.options)?;
+    if args.log_in_store {
+        logger::start(Some(commands::open_store_log(&args.store)?));
+    } else if args.foreground {
+        logger::start(args.log.as_deref().map(logger::open).transpose()?);
     }
-    commands::mount(&Mounting {
-        store: arguments.store,
-        mountpoint: arguments.mountpoint,
-        root: arguments.root,
+    commands::mount(&MountRequest {
+        store: args.store,
+        mountpoint: args.mountpoint,
+        root: args.root,
         options,
-        foreground: arguments.foreground,
-        log_given: arguments.log.is_some(),
-    })
+        foreground: args.foreground,
+        log_given: args.log.is_some(),
+    })?;
+    Ok(ExitCode::Success)
 }
 
-fn check(arguments: CheckArgs) -> Result<ExitCode, CommandError> {
-    let verdict = commands::check(&Checking {
-        file: arguments.file,
-        within: arguments.store.zip(arguments.repository),
-        policy: MountOptions::parse(&arguments.options)?.policy,
+fn check(args: CheckArgs) -> Result<ExitCode, CommandError> {
+    let verdict = commands::check(&CheckRequest {
+        file: args.file,
+        within: args.store.zip(args.repository),
+        policy: MountOptions::parse(&args.options)?.policy,
     })?;
-    if arguments.json {
+    if args.json {
         let json = serde_json::to_string(&verdict);
         println!("{}", json.unwrap_or_default());
     } else {
@@ -263,34 +244,5 @@ fn check(arguments: CheckArgs) -> Result<ExitCode, CommandError> {
         ExitCode::Success
     } else {
         ExitCode::Refused
-    })
-}
-
-/// What is logged unless `RUST_LOG` says otherwise: warnings and worse, and what was refused. What
-/// fuser warns of (answers to requests that were interrupted, the end of a mount) is none of ours.
-const LOGGED: &str = "warn,refused=info,fuser=off";
-
-/// Starts the log.
-fn log_to(file: Option<File>) {
-    let environment = env_logger::Env::default().default_filter_or(LOGGED);
-    let mut builder = env_logger::Builder::from_env(environment);
-    if let Some(file) = file {
-        builder.target(env_logger::Target::Pipe(Box::new(file)));
-    }
-    // One line each, whatever names are in it.
-    builder.format(|to, record| {
-        let text = printable::line(&record.args().to_string());
-        let (level, from) = (record.level(), record.target());
-        writeln!(to, "[{} {level:<5} {from}] {text}", to.timestamp())
-    });
-    builder.init();
-}
-
-/// Opens the log that was asked for.
-fn log_file(path: &Path) -> Result<File, CommandError> {
-    let opened = File::options().create(true).append(true).open(path);
-    opened.map_err(|error| CommandError::Path {
-        path: path.into(),
-        error,
     })
 }

@@ -1,7 +1,7 @@
-//! Commands: what `regfs` does for each word it is given.
+//! The commands of `regfs`: mounting, checking, and jobs on a store, mounted or not.
 //!
-//! They print nothing but what they are for; errors go up, with their cause, to be printed
-//! once.
+//! A command returns its result or an error; `cli` prints them. Only warnings, the progress bar
+//! and the line that announces a mount are printed here.
 
 mod backup;
 mod check;
@@ -15,11 +15,12 @@ mod lock;
 mod mount;
 mod mounts;
 mod options;
+mod overlap;
 mod perform;
-mod place;
 mod progress_bar;
 mod protocol;
 mod run;
+mod store_dir;
 mod verdict;
 
 use std::path::PathBuf;
@@ -27,80 +28,81 @@ use std::path::PathBuf;
 use crate::printable::printable;
 pub use crate::registry::TransferMode;
 pub use backup::restore;
-pub use check::{Checking, check};
+pub use check::{CheckRequest, check};
 pub use exit_code::ExitCode;
 pub use holder::Holder;
 pub use inventory::{Inquiry, InquiryAnswer};
 pub use job::{Job, JobResult};
-pub use lock::{Absent, StoreLock};
-pub use mount::{Mounting, log_of, mount};
+pub use lock::StoreLock;
+pub use mount::{MountRequest, mount, open_store_log};
 pub use options::{MountOptions, duration};
 pub use run::{run, survey};
+pub use store_dir::IfMissing;
 pub use verdict::{NamedReference, Verdict};
 
-/// Why a command could not do its work.
+/// The reason why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// Somebody else has the store.
+    /// Another process holds the store.
     #[error("store {} is in use by process {pid}{holder}", printable(.store))]
     InUse {
-        /// The store.
+        /// The path of the store.
         store: PathBuf,
-        /// Who has it, as far as the lock says.
+        /// The id of that process, as the lock file has it.
         pid: String,
         /// What that process does with it.
         holder: Holder,
     },
-    /// Words that do not fit.
+    /// An argument is invalid, or does not fit the store.
     #[error("{0}")]
     Usage(String),
-    /// A repository that is not there.
-    #[error("store {store} has no repository {repository}")]
+    /// The store has no such repository.
+    #[error("store {} has no repository {repository}", printable(.store))]
     NoRepository {
-        /// The store.
+        /// The path of the store.
         store: PathBuf,
-        /// The repository.
+        /// The name of the repository.
         repository: String,
     },
-    /// The process that has the store mounted did not answer as it should.
-    #[error("the process that serves store {store} did not do it: {reason}")]
-    Served {
-        /// The store.
+    /// The daemon that has the store mounted failed to answer a question.
+    #[error("the daemon of store {} failed: {reason}", printable(.store))]
+    Daemon {
+        /// The path of the store.
         store: PathBuf,
-        /// Why not.
+        /// What went wrong.
         reason: String,
     },
-    /// A path that cannot serve.
+    /// An operation on a path failed.
     #[error("{}: {error}", printable(.path))]
     Path {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// Why not.
+        /// The error of the system.
         error: std::io::Error,
     },
     /// The store could not be opened.
     #[error(transparent)]
     Registry(#[from] crate::registry::Error),
-    /// The tree could not be shown.
+    /// The tree of the mount could not be set up.
     #[error(transparent)]
     Tree(#[from] crate::tree::TreeError),
-    /// A plain tree could not be adopted, or given back.
+    /// An import or export failed.
     #[error(transparent)]
     Adoption(#[from] crate::adoption::AdoptionError),
-    /// A work that another process did for us failed.
+    /// A job failed in the daemon, with this message.
     #[error("{0}")]
     Failed(String),
-    /// A work that another process did not do, since a check found something for the caller to
-    /// decide.
+    /// The job was not run: a check found something that the caller must decide.
     #[error("{0}")]
     Refused(String),
-    /// The process in the background ended before its mount answered.
+    /// The daemon ended before its mount answered, with these messages.
     #[error("{0}")]
     Background(String),
 }
 
 impl CommandError {
-    /// Returns `true` if nothing failed: a check found something for the caller to decide.
+    /// Returns `true` if nothing failed and nothing was changed, since a check found something that
+    /// the caller must decide.
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Refused(_) => true,
@@ -110,10 +112,13 @@ impl CommandError {
     }
 }
 
-/// A path that means the same to whoever has the store.
+/// Returns an absolute path, which the daemon understands too. Symbolic links are resolved where
+/// the path or its parent exists.
+///
+/// # Errors
+/// The path is empty, or the current directory cannot be read.
 pub fn absolute(path: &std::path::Path) -> Result<PathBuf, CommandError> {
-    let absolute = std::path::absolute(path).map_err(about(path))?;
-    // Where its directory exists, symbolic links on the way are followed here.
+    let absolute = std::path::absolute(path).map_err(with_path(path))?;
     let parent = absolute.parent().map(std::path::Path::canonicalize);
     Ok(
         match (absolute.canonicalize(), parent, absolute.file_name()) {
@@ -124,15 +129,15 @@ pub fn absolute(path: &std::path::Path) -> Result<PathBuf, CommandError> {
     )
 }
 
-/// The store of a path, which is the store itself or where it is mounted.
-pub fn store_of(path: &std::path::Path) -> PathBuf {
+/// Returns the path of the store that is mounted at `path`, or `path` itself if none is.
+pub fn resolve_store(path: &std::path::Path) -> PathBuf {
     let mountpoint = path.canonicalize().ok();
     let mount = mountpoint.and_then(|path| mounts::at(&path));
     mount.map_or_else(|| path.to_owned(), |mount| mount.source)
 }
 
-/// Says of an error which path it is about.
-fn about(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> CommandError {
+/// Adds the path to an I/O error.
+fn with_path(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> CommandError {
     let path = path.to_owned();
     move |error| CommandError::Path { path, error }
 }

@@ -1,4 +1,4 @@
-//! The `regfs` program: the command line's outcome as an exit code.
+//! The `regfs` program: runs the command line and exits with its exit code.
 
 fn main() {
     std::process::exit(regfs::cli::run().number());

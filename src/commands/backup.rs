@@ -1,4 +1,4 @@
-//! `regfs backup` and `restore`: a store copied as of one moment, and made anew from that.
+//! `regfs backup` and `regfs restore`: a snapshot of a store copied into a directory, and back.
 
 use std::io;
 use std::path::Path;
@@ -6,15 +6,20 @@ use std::time::Instant;
 
 use rustix::fs::Mode;
 
-use super::progress_bar::watched;
-use super::{Absent, CommandError, StoreLock, about};
+use super::progress_bar::with_progress_bar;
+use super::store_dir::IfMissing;
+use super::{CommandError, StoreLock, with_path};
 use crate::adoption;
 use crate::dir::Dir;
 use crate::maintenance::{self, BackupReport, Progress, RestoreReport};
 use crate::printable::printable;
 use crate::registry::{self, FILES, Registry, TransferMode};
 
-/// Backs a store up: its index and blobs, and the files that are not of its registry.
+/// Backs up a store: its index and blobs, and the plain files beside the registry root. Then
+/// checks the store, and adds its faults to the report.
+///
+/// # Errors
+/// `target` is neither empty nor a backup, or is in use; the failure to read or write.
 pub(super) fn backup(
     store: &Dir,
     registry: &Registry,
@@ -22,52 +27,56 @@ pub(super) fn backup(
     progress: &Progress,
 ) -> Result<BackupReport, CommandError> {
     let began = Instant::now();
-    let lock = StoreLock::hold(maintenance::prepare(target)?, false)?;
+    let lock = StoreLock::take_open(maintenance::prepare(target)?, false)?;
     let mut report = maintenance::back_up(registry, lock.dir(), progress)?;
     copy_files(store, lock.dir())?;
     drop(lock);
-    progress.begin("looking for faults");
+    progress.begin("checking for faults");
     report.add_faults(maintenance::check(registry, &Progress::default())?);
     report.seconds = began.elapsed().as_secs_f64();
     Ok(report)
 }
 
-/// Makes a new store of a backup; what became of the blobs that are files.
+/// Creates a new store from a backup. Returns how the blobs were transferred.
 ///
 /// # Errors
-/// There is no backup, or something where the store should be; or what could not be read or
-/// written.
+/// `backup` is not a backup; the path of the store is not empty, or lies in the backup; the
+/// failure to read or write.
 pub fn restore(
     backup: &Path,
     store: &Path,
     way: Option<TransferMode>,
 ) -> Result<RestoreReport, CommandError> {
     let progress = Progress::default();
-    watched(&progress, || {
-        let from = Dir::open(backup).map_err(about(backup))?;
+    with_progress_bar(&progress, || {
+        let from = Dir::open(backup).map_err(with_path(backup))?;
         if !registry::is_backup(&from)? {
-            let text = format!("{} holds no backup", printable(backup));
+            let text = format!(
+                "{} holds no backup: expected a directory that regfs backup has written",
+                printable(backup)
+            );
             return Err(CommandError::Usage(text));
         }
-        super::place::must_lie_elsewhere(store, &from, None)?;
-        let from = StoreLock::hold(from, false)?;
-        let to = StoreLock::take(store, Absent::Make)?;
+        super::overlap::refuse_overlap(store, &from, None)?;
+        let from = StoreLock::take_open(from, false)?;
+        let to = StoreLock::take(store, IfMissing::Create)?;
         let restored = maintenance::restore(from.dir(), to.dir(), way, &progress)?;
         copy_files(from.dir(), to.dir())?;
         Ok(restored)
     })
 }
 
+/// Copies the plain files of a store, and makes everything written to `to` durable.
 fn copy_files(from: &Dir, to: &Dir) -> Result<(), CommandError> {
     match from.open_dir(FILES) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         files => {
-            let files = files.map_err(about(&from.shown(FILES)))?;
-            let copies = to.ensure_dir(FILES, Mode::RWXU);
-            let copies = copies.map_err(about(&to.shown(FILES)))?;
-            adoption::copy_files(&files, &copies)?;
+            let files = files.map_err(with_path(&from.shown(FILES)))?;
+            let target = to.ensure_dir(FILES, Mode::RWXU);
+            let target = target.map_err(with_path(&to.shown(FILES)))?;
+            adoption::copy_files(&files, &target)?;
         }
     }
-    let opened = to.open_dir("").map_err(about(to.path()))?;
-    rustix::fs::syncfs(&opened).map_err(|error| about(to.path())(error.into()))
+    let root = to.open_dir("").map_err(with_path(to.path()))?;
+    rustix::fs::syncfs(&root).map_err(|error| with_path(to.path())(error.into()))
 }

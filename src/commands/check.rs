@@ -1,4 +1,4 @@
-//! `regfs check`: the gate without writing: whether a manifest would be admitted, and why not.
+//! `regfs check`: validates a manifest as a write through the mount would, and stores nothing.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,42 +7,46 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::place::existing;
 use super::protocol::{Answer, Question, ask};
-use super::{Absent, CommandError, StoreLock, Verdict, about};
+use super::store_dir::{IfMissing, open_if_exists};
+use super::{CommandError, StoreLock, Verdict, with_path};
 use crate::name::RepositoryName;
 use crate::registry::{Error, Policy, Recover, Registry};
 
-/// Bytes that are read of a file: one more than any manifest may have.
+/// The most bytes that are read: one more than the largest manifest that is ever admitted.
 const READ_MAX: u64 = Policy::MANIFEST_BYTES_MOST as u64 + 1;
 
-/// What to check, and against what.
+/// A manifest to check, and what to check it against.
 #[derive(Clone, Debug)]
-pub struct Checking {
-    /// The document; `-` is the standard input.
+pub struct CheckRequest {
+    /// The file with the manifest; `-` is the standard input.
     pub file: PathBuf,
-    /// The store and the repository in it that must hold what is referenced.
+    /// A store, and the repository in it that must hold what the manifest references.
     pub within: Option<(PathBuf, RepositoryName)>,
-    /// What is admitted, unless the store is mounted: then it is what was mounted.
+    /// The policy to apply. A mounted store applies its mount options instead.
     pub policy: Policy,
 }
 
-/// Judges a file.
-pub fn check(checking: &Checking) -> Result<Verdict, CommandError> {
-    let document = read(&checking.file).map_err(about(&checking.file))?;
-    let Some((store, name)) = &checking.within else {
-        let judged = checking.policy.validate(&document);
+/// Checks a manifest.
+///
+/// # Errors
+/// The file or the store cannot be read, the store is in use, or it has no such repository. A
+/// manifest that would be refused is not an error: see [`Verdict::Refused`].
+pub fn check(request: &CheckRequest) -> Result<Verdict, CommandError> {
+    let document = read(&request.file).map_err(with_path(&request.file))?;
+    let Some((store, name)) = &request.within else {
+        let judged = request.policy.validate(&document);
         return Ok(Verdict::of(&document, judged));
     };
     let question = Question::Check {
         repository: Some(name.to_string()),
         document: STANDARD.encode(&document),
     };
-    let dir = existing(store)?;
+    let dir = open_if_exists(store)?;
     let answer = dir.map_or(Ok(None), |dir| ask(&dir, &question, |_| {}))?;
     let answer = match answer {
         Some(answer) => answer,
-        None => unmounted(store, checking.policy, name, &document)?,
+        None => check_unmounted(store, request.policy, name, &document)?,
     };
     match answer {
         Answer::Verdict(verdict) => Ok(verdict),
@@ -50,25 +54,25 @@ pub fn check(checking: &Checking) -> Result<Verdict, CommandError> {
             store: store.clone(),
             repository: name.to_string(),
         }),
-        Answer::Done(_) | Answer::Presence(_) | Answer::Ending => Err(CommandError::Served {
+        Answer::Done(_) | Answer::Presence(_) | Answer::Ending => Err(CommandError::Daemon {
             store: store.clone(),
-            reason: "an answer to another question".into(),
+            reason: "it answered another question".into(),
         }),
-        Answer::Failed(reason) | Answer::Refused(reason) => Err(CommandError::Served {
+        Answer::Failed(reason) | Answer::Refused(reason) => Err(CommandError::Daemon {
             store: store.clone(),
             reason,
         }),
     }
 }
 
-/// Judges a document against a store that nobody has mounted.
-fn unmounted(
+/// Checks a manifest against a store that is not mounted.
+fn check_unmounted(
     store: &Path,
     policy: Policy,
     name: &RepositoryName,
     document: &[u8],
 ) -> Result<Answer, CommandError> {
-    let lock = StoreLock::take(store, Absent::Refuse)?;
+    let lock = StoreLock::take(store, IfMissing::Fail)?;
     let registry = lock.registry(policy, Recover::Refuse)?;
     let answer = judge(&registry, Some(name), document);
     drop(registry);
@@ -91,10 +95,10 @@ fn read(file: &Path) -> io::Result<Vec<u8>> {
     Ok(document)
 }
 
-/// Answers the question whether a document would be admitted.
+/// Answers [`Question::Check`].
 pub(super) fn answer(registry: &Registry, repository: Option<&str>, document: &str) -> Answer {
     let Ok(document) = STANDARD.decode(document) else {
-        return Answer::Failed("a document that is not base64".into());
+        return Answer::Failed("the manifest is not valid base64".into());
     };
     match repository.map(str::parse).transpose() {
         Ok(name) => judge(registry, name.as_ref(), &document),

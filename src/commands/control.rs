@@ -1,8 +1,7 @@
-//! The control socket: how commands reach the process that has a store mounted.
+//! The control socket: the daemon's side of the protocol in `protocol.rs`.
 //!
-//! One line of JSON asks; lines of JSON tell how far it is, and the last one answers. The socket
-//! stands in the store and belongs to the one who mounted it. A process that was killed leaves
-//! it behind; nobody answers there, and the next mount replaces it.
+//! The socket is in the store and belongs to the user who mounted it. A daemon that is killed
+//! leaves its socket behind; connections to it are refused, and the next mount replaces it.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -20,68 +19,73 @@ use rustix::net::{
 };
 
 use super::perform::{add_mount, perform};
-use super::protocol::{Answer, Line, PATIENCE, Presence, Question, SOCKET, say};
-use super::{CommandError, Job, about, check, mounts};
+use super::protocol::{Answer, Line, MountStatus, Question, SOCKET, TIMEOUT, send};
+use super::{CommandError, Job, check, mounts, with_path};
 use crate::dir::Dir;
 use crate::fuse::Mounted;
 use crate::maintenance::{Progress, Standing};
 use crate::registry::Registry;
 
-/// Callers that may wait to be heard.
+/// The most connections that wait to be accepted.
 const BACKLOG: i32 = 128;
-/// Longest question in bytes: a manifest, written as JSON writes bytes.
+/// The longest question in bytes: enough for the largest manifest in base64.
 const QUESTION_MAX: u64 = 32 << 20;
-/// How long who asks may take to hear an answer: at the end of a mount nobody is waited for longer.
-const HEARD: Duration = Duration::from_secs(5);
-/// How long before who is asked looks whether it is to end.
-const LOOK: Duration = Duration::from_millis(100);
+/// How long writing an answer may block on a caller that does not read. The end of a mount waits
+/// no longer than this.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often reading a question checks whether the daemon is ending.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Who answers.
-pub(super) struct Served {
+/// A store with what the daemon needs to answer questions about it.
+pub(super) struct ServedStore {
     /// The directory of the store.
     pub(super) store: Dir,
-    /// What is kept there.
+    /// Its registry.
     pub(super) registry: Arc<Registry>,
-    /// Where it is mounted: nothing may be written there by who serves it.
+    /// The path of the mount: the daemon must not write there, since it would wait for itself.
     pub(super) mountpoint: PathBuf,
-    /// The mount, once there is one.
+    /// The mount, once the kernel has it.
     pub(super) mounted: OnceLock<Mounted>,
-    /// The number of its device, once it has one.
+    /// The device number of the mount as `major:minor`, once it has one.
     pub(super) device: OnceLock<String>,
 }
 
-/// A store's control socket; gone when this is dropped.
+/// The control socket of a store and the thread that answers on it. Dropping this ends the
+/// thread, waits for its answers, and removes the socket.
 #[derive(Debug)]
-pub(super) struct Control {
+pub(super) struct ControlServer {
     store: Dir,
-    /// The device and inode number of the socket: another one at its path is not ours.
-    number: (u64, u64),
+    /// Device and inode number of the socket, so that only our own socket is removed.
+    identity: (u64, u64),
     listener: Arc<UnixListener>,
     ending: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Control {
-    /// Answers questions about a store, whose lock the caller holds.
-    pub(super) fn listen(served: Arc<Served>) -> Result<Self, CommandError> {
+impl ControlServer {
+    /// Creates the socket and starts to answer. The caller holds the lock of the store.
+    ///
+    /// # Errors
+    /// The socket or the thread cannot be created.
+    pub(super) fn listen(served: Arc<ServedStore>) -> Result<Self, CommandError> {
         let store = served.store.clone();
         let path = store.shown(SOCKET);
         match store.remove_file(SOCKET) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(about(&path)(error));
+                return Err(with_path(&path)(error));
             }
             Ok(()) | Err(_) => {}
         }
-        let listener = Arc::new(listener(&store).map_err(about(&path))?);
-        let stat = store.metadata(SOCKET).map_err(about(&path))?;
+        let listener = Arc::new(listener(&store).map_err(with_path(&path))?);
+        let stat = store.metadata(SOCKET).map_err(with_path(&path))?;
         let thread = std::thread::Builder::new().name("control".into());
         let ending = Arc::new(AtomicBool::new(false));
         let (calls, asked_to_end) = (Arc::clone(&listener), Arc::clone(&ending));
         let answering = thread.spawn(move || accept(&calls, &served, &asked_to_end));
-        let thread = Some(answering.map_err(about(&path))?);
+        let thread = Some(answering.map_err(with_path(&path))?);
         Ok(Self {
             store,
-            number: (stat.st_dev, stat.st_ino),
+            identity: (stat.st_dev, stat.st_ino),
             listener,
             ending,
             thread,
@@ -101,8 +105,9 @@ fn listener(store: &Dir) -> io::Result<UnixListener> {
     Ok(socket.into())
 }
 
-/// Answers whoever calls, each in a thread of its own, until it is to end; then nobody is left.
-fn accept(listener: &UnixListener, served: &Served, ending: &AtomicBool) {
+/// Answers each connection in a thread of its own, until the daemon ends. Returns after the last
+/// thread has ended.
+fn accept(listener: &UnixListener, served: &ServedStore, ending: &AtomicBool) {
     std::thread::scope(|scope| {
         for stream in listener.incoming() {
             if ending.load(Ordering::Acquire) {
@@ -110,7 +115,7 @@ fn accept(listener: &UnixListener, served: &Served, ending: &AtomicBool) {
             }
             scope.spawn(move || {
                 let answered = stream.and_then(|stream| answer(&stream, served, ending));
-                // A caller that went away is its own affair.
+                // The caller has closed the connection: it needs no answer.
                 if let Err(error) = answered {
                     log::debug!("control: {error}");
                 }
@@ -119,19 +124,19 @@ fn accept(listener: &UnixListener, served: &Served, ending: &AtomicBool) {
     });
 }
 
-impl Drop for Control {
+impl Drop for ControlServer {
     fn drop(&mut self) {
         self.ending.store(true, Ordering::Release);
-        // Ends the wait for the next caller.
+        // Makes `accept` return.
         if let Err(error) = shutdown(&*self.listener, Shutdown::Both) {
-            log::error!("the control socket cannot be closed: {error}");
+            log::error!("cannot close the control socket: {error}");
         } else if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            log::error!("the control thread ended in a panic");
+            log::error!("the thread of the control socket panicked");
         }
         let stat = self.store.metadata(SOCKET);
-        if stat.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == self.number)
+        if stat.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == self.identity)
             && let Err(error) = self.store.remove_file(SOCKET)
         {
             log::debug!("{}: {error}", self.store.shown(SOCKET).display());
@@ -140,82 +145,88 @@ impl Drop for Control {
 }
 
 /// Reads one question and answers it.
-fn answer(stream: &UnixStream, served: &Served, ending: &AtomicBool) -> io::Result<()> {
-    stream.set_write_timeout(Some(HEARD))?;
-    let line = question(stream, ending)?;
+fn answer(stream: &UnixStream, served: &ServedStore, ending: &AtomicBool) -> io::Result<()> {
+    stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
+    let line = read_question(stream, ending)?;
     let answer = match serde_json::from_slice(&line) {
         Ok(_) if ending.load(Ordering::Acquire) => Answer::Ending,
-        Ok(Question::Presence) => Answer::Presence(presence(served)),
+        Ok(Question::Presence) => Answer::Presence(status(served)),
         Ok(Question::Check {
             repository,
             document,
         }) => check::answer(&served.registry, repository.as_deref(), &document),
-        Ok(Question::Job(job)) => do_job(stream, served, ending, &job),
-        Err(error) => Answer::Failed(format!("a question that is not understood: {error}")),
+        Ok(Question::Job(job)) => run_job(stream, served, ending, &job),
+        Err(error) => Answer::Failed(format!(
+            "the daemon does not understand the question: {error}"
+        )),
     };
-    say(stream, &Line::Answer(answer))
+    send(stream, &Line::Answer(answer))
 }
 
-/// Reads a line for as long as anybody may take to ask, and not when we are to end.
-fn question(stream: &UnixStream, ending: &AtomicBool) -> io::Result<Vec<u8>> {
-    stream.set_read_timeout(Some(LOOK))?;
+/// Reads one line. Gives up after [`TIMEOUT`] or when the daemon is ending.
+fn read_question(stream: &UnixStream, ending: &AtomicBool) -> io::Result<Vec<u8>> {
+    stream.set_read_timeout(Some(POLL_INTERVAL))?;
     let (began, mut line) = (Instant::now(), Vec::new());
     let mut reader = BufReader::new(stream.take(QUESTION_MAX));
     loop {
         match reader.read_until(b'\n', &mut line) {
             Err(error)
                 if error.kind() == io::ErrorKind::WouldBlock
-                    && began.elapsed() < PATIENCE
+                    && began.elapsed() < TIMEOUT
                     && !ending.load(Ordering::Acquire) => {}
             read => return read.map(|_| line),
         }
     }
 }
 
-/// Where a store is mounted.
-fn presence(served: &Served) -> Presence {
+/// Returns where the store is mounted.
+fn status(served: &ServedStore) -> MountStatus {
     let device = served.device.get().cloned();
-    Presence {
+    MountStatus {
         mountpoint: served.mountpoint.clone(),
         mounted: device.as_deref().is_some_and(mounts::is_seen),
         device,
     }
 }
 
-/// Does a work, and says meanwhile how far it is; who does not listen any more has it stopped.
-fn do_job(stream: &UnixStream, served: &Served, ending: &AtomicBool, job: &Job) -> Answer {
-    if let Err(error) = job.must_lie_elsewhere(&served.store, Some(&served.mountpoint)) {
+/// Runs a job and sends its progress meanwhile. Stops the job once the caller has closed the
+/// connection or the daemon is ending.
+fn run_job(stream: &UnixStream, served: &ServedStore, ending: &AtomicBool, job: &Job) -> Answer {
+    if let Err(error) = job.refuse_overlap(&served.store, Some(&served.mountpoint)) {
         return failed(&error);
     }
     let progress = Progress::default();
-    let tell = |standing: &Standing| {
-        let heard = say(stream, &Line::Standing(standing.clone()));
-        if heard.is_err() || ending.load(Ordering::Acquire) {
+    let report = |snapshot: &Standing| {
+        let sent = send(stream, &Line::Progress(snapshot.clone()));
+        if sent.is_err() || ending.load(Ordering::Acquire) {
             progress.stop();
         }
     };
-    let done = progress.watched(tell, || {
-        let doing = || perform(job, &served.store, &served.registry, &progress);
-        catch_unwind(AssertUnwindSafe(doing))
+    let result = progress.watched(report, || {
+        let run = || perform(job, &served.store, &served.registry, &progress);
+        catch_unwind(AssertUnwindSafe(run))
     });
     if job.changes_facts()
         && let Some(mounted) = served.mounted.get()
     {
         mounted.refresh();
     }
-    match done {
-        Ok(Ok(mut done)) => {
+    match result {
+        Ok(Ok(mut result)) => {
             if let Some(mounted) = served.mounted.get() {
-                add_mount(&mut done, mounted);
+                add_mount(&mut result, mounted);
             }
-            Answer::Done(Box::new(done))
+            Answer::Done(Box::new(result))
         }
         Ok(Err(_)) if ending.load(Ordering::Acquire) => Answer::Ending,
         Ok(Err(error)) => failed(&error),
-        Err(_) => Answer::Failed("it was given up after a panic; the mount goes on".into()),
+        Err(_) => {
+            Answer::Failed("the job panicked and was stopped; the mount is not affected".into())
+        }
     }
 }
 
+/// Returns the answer for a job that failed.
 fn failed(error: &CommandError) -> Answer {
     let text = error.to_string();
     if error.is_refusal() {

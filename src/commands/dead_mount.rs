@@ -1,5 +1,6 @@
-//! A mount whose daemon is dead: nobody can use it, nor mount over it. It is taken away, and who
-//! waits for its answers is let go.
+//! A mount whose daemon has died: it cannot be used, and nothing can be mounted over it.
+//!
+//! It is detached, after its connection is aborted if processes still wait for answers.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,45 +18,47 @@ use rustix::mount::{
 
 use super::lock::LOCK;
 use super::mounts::{self, MountEntry};
-use super::{CommandError, about};
+use super::{CommandError, with_path};
 use crate::dir::Dir;
+use crate::printable::printable;
 
-/// How long a mount has for an answer.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// Symbolic links that are followed on the way to a mountpoint.
-const LINKS: usize = 8;
+/// How long a mount may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// The most symbolic links that are followed at the end of a mountpoint's path.
+const SYMLINKS_MAX: usize = 8;
 
-/// What a mount says.
-enum Answer {
-    /// It is served.
-    Served,
+/// How a mount reacts to a request.
+enum MountState {
+    /// Its daemon answers.
+    Alive,
     /// Its connection has ended.
-    Gone,
-    /// Nothing, in time.
-    None,
+    Dead,
+    /// No answer within [`TIMEOUT`].
+    Silent,
 }
 
-/// Takes away what a daemon that is dead has left at a mountpoint.
+/// Removes the mount that a dead daemon has left at a mountpoint, if there is one.
 ///
 /// # Errors
-/// A mount that does not answer though its daemon may be alive.
+/// The mount does not answer, but a process still holds its store; or its connection cannot be
+/// aborted.
 pub(super) fn clear(mountpoint: &Path) -> Result<(), CommandError> {
-    let Some(mount) = mounts::at(&untouched(mountpoint)) else {
+    let Some(mount) = mounts::at(&resolve(mountpoint)) else {
         return Ok(());
     };
-    match ask(&mount.mountpoint) {
-        Answer::Served => {}
-        Answer::Gone => detach(&mount.mountpoint),
-        Answer::None if is_free(&mount.source) => {
+    match probe(&mount.mountpoint) {
+        MountState::Alive => {}
+        MountState::Dead => detach(&mount.mountpoint),
+        MountState::Silent if is_unlocked(&mount.source) => {
             abort(&mount)?;
             detach(&mount.mountpoint);
         }
-        Answer::None => {
-            let (path, number) = (mount.mountpoint.display(), mount.connection());
+        MountState::Silent => {
+            let (path, number) = (printable(&mount.mountpoint), mount.connection());
             return Err(CommandError::Usage(format!(
-                "the mount at {path} does not answer, and its process is there: it may be \
-                 stopped, or wait for its disk; to end it, kill it and write 1 to \
-                 /sys/fs/fuse/connections/{}/abort",
+                "the mount at {path} does not answer, but its process is alive: the process may be \
+                 stopped, or waiting for its disk; to remove the mount, kill the process and \
+                 write 1 to /sys/fs/fuse/connections/{}/abort",
                 number.unwrap_or("N")
             )));
         }
@@ -63,10 +66,11 @@ pub(super) fn clear(mountpoint: &Path) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// A mountpoint without symbolic links, of which nothing is asked: a dead one would not answer.
-fn untouched(mountpoint: &Path) -> PathBuf {
+/// Returns a mountpoint without symbolic links in its path. Sends no request to the mount itself:
+/// a dead one would never answer.
+fn resolve(mountpoint: &Path) -> PathBuf {
     let mut path = mountpoint.to_owned();
-    for _ in 0..LINKS {
+    for _ in 0..SYMLINKS_MAX {
         let Ok(whole) = std::path::absolute(&path) else {
             break;
         };
@@ -85,40 +89,40 @@ fn untouched(mountpoint: &Path) -> PathBuf {
     path
 }
 
-/// Asks a mount for something that the kernel never answers from what it remembers.
-fn ask(mountpoint: &Path) -> Answer {
-    let (told, answer) = mpsc::channel();
+/// Sends statfs to a mount, which the kernel never answers from a cache.
+fn probe(mountpoint: &Path) -> MountState {
+    let (sender, answer) = mpsc::channel();
     let path = mountpoint.to_owned();
-    // It may never end: then it ends with us, or when the connection is aborted.
-    let asking = std::thread::Builder::new().name("statfs".into());
-    let asking = asking.spawn(move || {
-        // Nobody listens any more if it took too long.
-        let _late = told.send(rustix::fs::statfs(&path).map(drop));
+    // The thread may block until this process ends or the connection is aborted.
+    let thread = std::thread::Builder::new().name("statfs".into());
+    let thread = thread.spawn(move || {
+        // After the timeout nothing receives this.
+        let _late = sender.send(rustix::fs::statfs(&path).map(drop));
     });
-    // What is asked while the kernel takes the rings away is aborted.
-    let gone = [Errno::NOTCONN, Errno::CONNABORTED, Errno::CANCELED];
-    match asking.ok().and_then(|_| answer.recv_timeout(PATIENCE).ok()) {
-        None => Answer::None,
-        Some(Err(error)) if gone.contains(&error) => Answer::Gone,
-        Some(_) => Answer::Served,
+    // ECONNABORTED and ECANCELED: the kernel is taking the rings of the daemon down.
+    let dead = [Errno::NOTCONN, Errno::CONNABORTED, Errno::CANCELED];
+    match thread.ok().and_then(|_| answer.recv_timeout(TIMEOUT).ok()) {
+        None => MountState::Silent,
+        Some(Err(error)) if dead.contains(&error) => MountState::Dead,
+        Some(_) => MountState::Alive,
     }
 }
 
-/// Returns `true` if nobody has a store, so that nobody serves a mount of it.
-fn is_free(store: &Path) -> bool {
+/// Returns `true` if no process holds the lock of a store, so that none serves a mount of it.
+fn is_unlocked(store: &Path) -> bool {
     let lock = Dir::open(store);
     let lock = lock.and_then(|dir| dir.open_file(LOCK, OFlags::RDONLY, Mode::empty()));
     lock.is_ok_and(|lock| lock.try_lock().is_ok())
 }
 
-/// Ends a connection that nobody serves, and with it every wait for an answer.
+/// Aborts the connection of a mount, which ends every request that waits for an answer.
 fn abort(mount: &MountEntry) -> Result<(), CommandError> {
     let number = mount.connection().unwrap_or_default();
     let path = PathBuf::from(format!("/sys/fs/fuse/connections/{number}/abort"));
     let aborted = match std::fs::write(&path, "1") {
-        // Nobody has mounted the control filesystem, as in most containers.
+        // fusectl is not mounted, as in most containers.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            connections().and_then(|connections| {
+            mount_fusectl().and_then(|connections| {
                 let abort = format!("{number}/abort");
                 let flags = OFlags::WRONLY | OFlags::CLOEXEC;
                 let file = openat(connections, abort, flags, Mode::empty())?;
@@ -127,25 +131,25 @@ fn abort(mount: &MountEntry) -> Result<(), CommandError> {
         }
         aborted => aborted,
     };
-    aborted.map_err(about(&path))
+    aborted.map_err(with_path(&path))
 }
 
-/// The control filesystem of FUSE, mounted for us alone.
-fn connections() -> io::Result<OwnedFd> {
+/// Mounts fusectl, the control filesystem of FUSE, where only this process sees it.
+fn mount_fusectl() -> io::Result<OwnedFd> {
     let context = fsopen("fusectl", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(context.as_fd())?;
     let flags = FsMountFlags::FSMOUNT_CLOEXEC;
     Ok(fsmount(context.as_fd(), flags, MountAttrFlags::empty())?)
 }
 
-/// Unmounts once nobody uses the mount any more, hiding it at once.
+/// Detaches a mount: its path is free at once, and the mount ends with its last open file.
 pub(super) fn detach(mountpoint: &Path) {
     if unmount(mountpoint, UnmountFlags::DETACH).is_err() {
         fusermount(&["-u", "-z"], mountpoint);
     }
 }
 
-/// Asks the helper that may unmount for ordinary users. Returns `true` if it did.
+/// Runs `fusermount3`, which may unmount for ordinary users. Returns `true` if it succeeded.
 pub(super) fn fusermount(arguments: &[&str], mountpoint: &Path) -> bool {
     let mut command = Command::new("fusermount3");
     command.args(arguments).arg("--").arg(mountpoint);

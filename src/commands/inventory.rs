@@ -1,4 +1,5 @@
-//! `regfs ls`, `du`, `history` and `stats`: what is in a store, for people and machines.
+//! `regfs ls`, `du`, `history` and `stats`: inquiries about the content of a store, and their
+//! answers as text and as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,86 +11,94 @@ use crate::maintenance::{ImageReport, Inventory, RepositoryUsage, TagEntry, TagV
 use crate::name::{RepositoryName, Tag};
 use crate::registry::{Error, Registry};
 
-/// What is asked for.
+/// An inquiry about the content of a store.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Inquiry {
-    /// The repositories.
+    /// All repositories.
     Repositories,
-    /// The tags of one.
+    /// The tags of a repository.
     Tags(String),
-    /// What a tag is at.
+    /// The manifest that a tag of a repository names.
     Image(String, String),
-    /// How much each repository holds, or one.
+    /// The bytes that one repository holds, or each of them.
     Sizes(Option<String>),
-    /// What a tag was at.
+    /// The manifests that a tag of a repository has named.
     History(String, String),
-    /// How much of everything there is.
+    /// The totals of the store.
     Totals,
 }
 
-/// What is answered.
+/// The answer to an inquiry.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum InquiryAnswer {
-    /// Repositories, with how much each holds.
+    /// Repositories, with the bytes that each holds.
     Repositories {
-        /// Each of them.
+        /// The repositories, by name.
         repositories: Vec<RepositoryUsage>,
-        /// Whether bytes were asked for.
+        /// Show bytes instead of counts.
         sizes: bool,
     },
-    /// Tags.
+    /// The tags of a repository.
     Tags {
-        /// Each of them.
+        /// The tags, by name.
         tags: Vec<TagEntry>,
     },
-    /// What a manifest names.
+    /// A manifest, with what it references.
     Image(ImageReport),
-    /// What a tag was at.
+    /// The history of a tag.
     History {
-        /// The newest first.
+        /// The manifests that it has named, newest first.
         history: Vec<TagVersion>,
     },
-    /// How much of everything there is.
+    /// The totals of the store.
     Totals {
-        /// The facts and bytes.
+        /// Counts and bytes.
         #[serde(flatten)]
         totals: Totals,
-        /// The mount, if there is one.
+        /// The mount, if the store is mounted.
         #[serde(skip_serializing_if = "Option::is_none")]
         mount: Option<MountRow>,
     },
 }
 
-/// A mount that is served.
+/// The state of a mount.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MountRow {
-    /// How, in words.
+    /// How the kernel and the daemon exchange requests, as lines of text.
     pub served: Vec<String>,
-    /// How often the kernel asked for what since it began.
+    /// The number of requests since the mount began, by kind.
     pub requests: BTreeMap<String, u64>,
 }
 
+/// Parses a repository name from the command line.
 fn repository(name: &str) -> Result<RepositoryName, CommandError> {
     let parsed = name.parse();
     parsed.map_err(|error: crate::name::NameError| CommandError::Usage(error.to_string()))
 }
 
+/// Parses a tag from the command line.
 fn tag(name: &str) -> Result<Tag, CommandError> {
     let parsed = name.parse();
     parsed.map_err(|error: crate::name::NameError| CommandError::Usage(error.to_string()))
 }
 
+/// Turns "not found" into an error that names what the store does not have.
+fn or_missing(what: String) -> impl FnOnce(Error) -> CommandError {
+    move |error| match error {
+        Error::Missing => CommandError::Usage(format!("the store has no {what}")),
+        error => CommandError::Registry(error),
+    }
+}
+
 /// Answers an inquiry.
+///
+/// # Errors
+/// [`CommandError::Usage`] for a name that is invalid or that the store does not have; the failure
+/// to read the index.
 pub(super) fn inquire(
     registry: &Registry,
     inquiry: &Inquiry,
 ) -> Result<InquiryAnswer, CommandError> {
-    let missing = |what: String| {
-        move |error| match error {
-            Error::Missing => CommandError::Usage(format!("the store has no {what}")),
-            error => CommandError::Registry(error),
-        }
-    };
     let inventory = Inventory::of(registry)?;
     Ok(match inquiry {
         Inquiry::Repositories => InquiryAnswer::Repositories {
@@ -101,22 +110,22 @@ pub(super) fn inquire(
             let found = inventory.repositories(only.as_ref());
             let name = only.map(|name| format!("repository {name}"));
             InquiryAnswer::Repositories {
-                repositories: found.map_err(missing(name.unwrap_or_default()))?,
+                repositories: found.map_err(or_missing(name.unwrap_or_default()))?,
                 sizes: true,
             }
         }
         Inquiry::Tags(name) => {
             let tags = inventory.tags(&repository(name)?);
-            let tags = tags.map_err(missing(format!("repository {name}")))?;
+            let tags = tags.map_err(or_missing(format!("repository {name}")))?;
             InquiryAnswer::Tags { tags }
         }
         Inquiry::Image(name, label) => {
             let image = inventory.image(&repository(name)?, &tag(label)?);
-            InquiryAnswer::Image(image.map_err(missing(format!("{name}:{label}")))?)
+            InquiryAnswer::Image(image.map_err(or_missing(format!("{name}:{label}")))?)
         }
         Inquiry::History(name, label) => {
             let history = inventory.history(&repository(name)?, &tag(label)?);
-            let history = history.map_err(missing(format!("{name}:{label}")))?;
+            let history = history.map_err(or_missing(format!("{name}:{label}")))?;
             InquiryAnswer::History { history }
         }
         Inquiry::Totals => InquiryAnswer::Totals {
@@ -126,72 +135,83 @@ pub(super) fn inquire(
     })
 }
 
-/// Lines, without an end to the last.
-fn lines<T>(f: &mut fmt::Formatter<'_>, rows: &[T], line: impl Fn(&T) -> String) -> fmt::Result {
+/// Writes a line for each row, without a newline after the last.
+fn write_lines<T>(
+    f: &mut fmt::Formatter<'_>,
+    rows: &[T],
+    line: impl Fn(&T) -> String,
+) -> fmt::Result {
     let lines: Vec<String> = rows.iter().map(line).collect();
     f.write_str(&lines.join("\n"))
 }
 
 impl fmt::Display for InquiryAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = |kind: &Option<String>| kind.clone().unwrap_or_else(|| "unknown".into());
-        let size = |size: Option<u64>| size.map_or("not there".into(), |size| size.to_string());
         match self {
             Self::Repositories {
                 repositories,
                 sizes: false,
-            } => lines(f, repositories, |one| {
-                let RepositoryUsage {
-                    repository,
-                    tags,
-                    revisions,
-                    layers,
-                    ..
-                } = one;
-                format!("{repository}\t{tags} tags, {revisions} manifests, {layers} layers")
-            }),
+            } => write_lines(f, repositories, counts),
             Self::Repositories {
                 repositories,
                 sizes: true,
             } => {
                 writeln!(f, "LOGICAL\tUNIQUE\tSHARED\tREPOSITORY")?;
-                lines(f, repositories, |one| {
+                write_lines(f, repositories, |one| {
                     let (logical, unique, shared) = (one.logical, one.unique, one.shared);
                     format!("{logical}\t{unique}\t{shared}\t{}", one.repository)
                 })
             }
-            Self::Tags { tags } => lines(f, tags, |one| {
-                let (tag, digest, pushed) = (&one.tag, &one.digest, &one.pushed);
-                format!("{tag}\t{digest}\t{}\t{pushed}", kind(&one.kind))
+            Self::Tags { tags } => write_lines(f, tags, |one| {
+                let kind = one.kind.as_deref().unwrap_or("unknown");
+                format!("{}\t{}\t{kind}\t{}", one.tag, one.digest, one.pushed)
             }),
-            Self::Image(image) => {
-                let media_type = image.media_type.as_deref().unwrap_or("unknown");
-                write!(f, "{}\t{media_type}\t{}", image.digest, size(image.size))?;
-                for one in &image.references {
-                    write!(f, "\n  {}\t{}\t{}", one.role, one.digest, size(one.size))?;
-                }
-                for referrer in &image.referrers {
-                    write!(f, "\n  about it\t{referrer}")?;
-                }
-                Ok(())
-            }
-            Self::History { history } => lines(f, history, |one| {
-                let state = match (one.current, one.held) {
-                    (true, true) => "current",
-                    (true, false) => "current, but not there",
-                    (false, true) => "there by digest",
-                    (false, false) => "gone",
-                };
-                format!("{}\t{}\t{state}", one.since, one.digest)
-            }),
+            Self::Image(image) => write_image(f, image),
+            Self::History { history } => write_lines(f, history, version),
             Self::Totals { totals, mount } => {
                 write_totals(f, totals)?;
-                mount
-                    .as_ref()
-                    .map_or(Ok(()), |mount| write!(f, "\n{mount}"))
+                let write_mount = |mount| write!(f, "\n{mount}");
+                mount.as_ref().map_or(Ok(()), write_mount)
             }
         }
     }
+}
+
+/// Returns the line of a repository with its counts.
+fn counts(row: &RepositoryUsage) -> String {
+    let RepositoryUsage {
+        repository,
+        tags,
+        revisions,
+        layers,
+        ..
+    } = row;
+    format!("{repository}\t{tags} tags, {revisions} manifests, {layers} layers")
+}
+
+/// Returns the line of a manifest that a tag has named.
+fn version(row: &TagVersion) -> String {
+    let state = match (row.current, row.held) {
+        (true, true) => "current",
+        (true, false) => "current, but the manifest is missing",
+        (false, true) => "still present, by digest",
+        (false, false) => "deleted",
+    };
+    format!("{}\t{}\t{state}", row.since, row.digest)
+}
+
+/// Writes a manifest, what it references, and what refers to it.
+fn write_image(f: &mut fmt::Formatter<'_>, image: &ImageReport) -> fmt::Result {
+    let size = |size: Option<u64>| size.map_or("missing".into(), |size| size.to_string());
+    let media_type = image.media_type.as_deref().unwrap_or("unknown");
+    write!(f, "{}\t{media_type}\t{}", image.digest, size(image.size))?;
+    for one in &image.references {
+        write!(f, "\n  {}\t{}\t{}", one.role, one.digest, size(one.size))?;
+    }
+    for referrer in &image.referrers {
+        write!(f, "\n  referrer\t{referrer}")?;
+    }
+    Ok(())
 }
 
 impl fmt::Display for MountRow {
@@ -203,12 +223,13 @@ impl fmt::Display for MountRow {
     }
 }
 
+/// Writes one line for each total.
 fn write_totals(f: &mut fmt::Formatter<'_>, totals: &Totals) -> fmt::Result {
     write!(
         f,
         "repositories\t{}\ntags\t{}\nmanifests\t{}\nlayers\t{}\nblobs\t{}\nbytes\t{}\n\
-                 small blobs in the index\t{}\ndamaged blobs\t{}\nblobs in the trash\t{}\n\
-                 bytes in the trash\t{}",
+         small blobs in the index\t{}\ndamaged blobs\t{}\nblobs in the trash\t{}\n\
+         bytes in the trash\t{}",
         totals.repositories,
         totals.tags,
         totals.revisions,

@@ -1,7 +1,8 @@
-//! Jobs: what can be done to a store, and the results.
+//! Jobs: the operations that commands run on a store, and their results.
 //!
-//! A job and its result are values that travel over the control socket unchanged, so that the
-//! answer is the same whether the process that has the store mounted does the job or this one.
+//! A job and its result travel over the control socket unchanged, so that the output is the same
+//! whether the daemon of a mounted store runs the job or the command itself. Tags and fields on
+//! the wire therefore keep their names when a variant or field is renamed (see `protocol.rs`).
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,91 +15,99 @@ use crate::dir::Dir;
 use crate::maintenance::{BackupReport, FsckReport, ScrubReport, TrashReport};
 use crate::registry::{Recover, TransferMode};
 
-/// What is to be done to a store.
+/// An operation on a store.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Job {
-    /// To take in a plain tree.
+    /// Import the plain tree of a registry.
     Import {
-        /// The registry's rootdirectory.
+        /// The rootdirectory of the registry.
         plain: PathBuf,
-        /// The path below it that holds `v2`.
+        /// The path of the directory that holds `v2`, relative to the rootdirectory.
         root: String,
-        /// How blobs come, if that was said.
-        way: Option<TransferMode>,
-        /// Whether symbolic links to parts of the tree are followed.
+        /// How to transfer blobs; `None` lets the import choose.
+        #[serde(rename = "way")]
+        transfer: Option<TransferMode>,
+        /// Follow symbolic links in place of directories of the tree.
         follow_links: bool,
-        /// Whether all blobs are verified.
+        /// Verify the digest of every blob.
         verify: bool,
-        /// Threads.
+        /// The number of threads.
         jobs: usize,
     },
-    /// To check everything, and perhaps to repair it.
+    /// Check the store, and repair it if asked.
     Fsck {
-        /// Whether to repair.
+        /// Repair the faults that can be repaired.
         repair: bool,
     },
-    /// To read every blob that was not read for some time.
+    /// Verify the bytes of every blob that was not verified recently.
     Scrub {
-        /// Most bytes a second.
+        /// The most bytes to read in a second; `None` for no limit.
         rate: Option<u64>,
-        /// That time, in seconds.
+        /// Skip blobs that were verified within this many seconds.
         age: u64,
     },
-    /// To tell what is there.
-    Inquire(Inquiry),
-    /// To list the trash, or take these blobs back from it.
+    /// Answer an inquiry about the content of the store.
+    #[serde(rename = "Inquire")]
+    Inquiry(Inquiry),
+    /// Restore blobs from the trash, or list the trash if there are no digests.
     Undelete {
-        /// Their digests.
+        /// The digests of the blobs.
         digests: Vec<String>,
     },
-    /// To back everything up.
+    /// Back up the store.
     Backup {
         /// A new or empty directory, or an earlier backup.
         target: PathBuf,
     },
-    /// To give the store back as a plain tree.
+    /// Export the store as the plain tree of a registry.
     Export {
         /// A new or empty directory.
         target: PathBuf,
-        /// The path below it that will hold `v2`.
+        /// The path of the directory that will hold `v2`, relative to the target.
         root: String,
-        /// How blobs come, if that was said.
-        way: Option<TransferMode>,
-        /// Threads.
+        /// How to transfer blobs; `None` lets the export choose.
+        #[serde(rename = "way")]
+        transfer: Option<TransferMode>,
+        /// The number of threads.
         jobs: usize,
     },
 }
 
-/// The result of a job.
+/// The result of a job, as the command prints it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum JobResult {
-    /// Of an import.
-    Imported(ImportReport),
-    /// Of a check.
-    Examined(FsckReport),
-    /// Of a scrub.
-    Scrubbed(ScrubReport),
-    /// Of an inquiry.
-    Told(InquiryAnswer),
-    /// Of the trash.
+    /// The result of [`Job::Import`].
+    #[serde(rename = "Imported")]
+    Import(ImportReport),
+    /// The result of [`Job::Fsck`].
+    #[serde(rename = "Examined")]
+    Fsck(FsckReport),
+    /// The result of [`Job::Scrub`].
+    #[serde(rename = "Scrubbed")]
+    Scrub(ScrubReport),
+    /// The result of [`Job::Inquiry`].
+    #[serde(rename = "Told")]
+    Inquiry(InquiryAnswer),
+    /// The result of [`Job::Undelete`].
     Trash(TrashReport),
-    /// Of a backup.
-    BackedUp(BackupReport),
-    /// Of an export.
-    Exported(ExportReport),
+    /// The result of [`Job::Backup`].
+    #[serde(rename = "BackedUp")]
+    Backup(BackupReport),
+    /// The result of [`Job::Export`].
+    #[serde(rename = "Exported")]
+    Export(ExportReport),
 }
 
 impl JobResult {
-    /// What came of it, for machines: one object.
+    /// Returns the result as one JSON object, without the tags that it has on the wire.
     pub fn json(&self) -> serde_json::Value {
-        // Over the socket each object is in one that says what it is.
-        let inner = |value: serde_json::Value| match value {
+        let untagged = |value: serde_json::Value| match value {
             serde_json::Value::Object(map) => map.into_iter().next().map(|(_, value)| value),
             _ => None,
         };
-        let value = serde_json::to_value(self).ok().and_then(inner);
+        let value = serde_json::to_value(self).ok().and_then(untagged);
         let value = match self {
-            Self::Told(_) => value.and_then(inner),
+            Self::Inquiry(_) => value.and_then(untagged),
             _ => value,
         };
         value.unwrap_or_default()
@@ -108,24 +117,25 @@ impl JobResult {
 impl fmt::Display for JobResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Imported(report) => report.fmt(f),
-            Self::Examined(examination) => examination.fmt(f),
-            Self::Scrubbed(scrubbed) => scrubbed.fmt(f),
-            Self::Told(inventory) => inventory.fmt(f),
-            Self::Trash(trash) => trash.fmt(f),
-            Self::BackedUp(backed_up) => backed_up.fmt(f),
-            Self::Exported(exported) => exported.fmt(f),
+            Self::Import(report) => report.fmt(f),
+            Self::Fsck(report) => report.fmt(f),
+            Self::Scrub(report) => report.fmt(f),
+            Self::Inquiry(answer) => answer.fmt(f),
+            Self::Trash(report) => report.fmt(f),
+            Self::Backup(report) => report.fmt(f),
+            Self::Export(report) => report.fmt(f),
         }
     }
 }
 
 impl Job {
-    /// Whether a store is made if there is none.
-    pub(super) fn makes_a_store(&self) -> bool {
+    /// Returns `true` if the job creates the store if there is none.
+    pub(super) fn creates_store(&self) -> bool {
         matches!(self, Self::Import { .. })
     }
 
-    /// Whether the loss of commits is accepted.
+    /// Returns whether the job accepts the loss of transactions that a damaged journal no longer
+    /// holds: only a repair does.
     pub(super) fn recover(&self) -> Recover {
         match self {
             Self::Fsck { repair: true } => Recover::Accept,
@@ -133,33 +143,38 @@ impl Job {
         }
     }
 
-    /// Why it cannot be done to a store that nothing can be written to.
-    pub(super) fn writes(&self) -> Option<&'static str> {
+    /// Returns why the job must write to the store, or `None` if it need not.
+    pub(super) fn needs_writing(&self) -> Option<&'static str> {
         match self {
-            Self::Import { .. } => Some("an import adds to the store"),
-            Self::Fsck { repair: true } => Some("a repair changes the store"),
-            Self::Undelete { digests } if !digests.is_empty() => Some("bytes would be moved"),
+            Self::Import { .. } => Some("an import writes to the store"),
+            Self::Fsck { repair: true } => Some("a repair writes to the store"),
+            Self::Undelete { digests } if !digests.is_empty() => {
+                Some("undelete writes to the store")
+            }
             Self::Fsck { .. }
             | Self::Scrub { .. }
-            | Self::Inquire(_)
+            | Self::Inquiry(_)
             | Self::Undelete { .. }
             | Self::Export { .. }
             | Self::Backup { .. } => None,
         }
     }
 
-    /// Whether facts may be other ones afterwards.
+    /// Returns `true` if the job may change facts, so that the caches of a mount are out of date.
     pub(super) fn changes_facts(&self) -> bool {
         match self {
             Self::Import { .. } | Self::Scrub { .. } => true,
             Self::Fsck { repair } => *repair,
             Self::Undelete { digests } => !digests.is_empty(),
-            Self::Export { .. } | Self::Inquire(_) | Self::Backup { .. } => false,
+            Self::Export { .. } | Self::Inquiry(_) | Self::Backup { .. } => false,
         }
     }
 
-    /// Fails if it would read or write in the store itself, or in a mount of it.
-    pub(super) fn must_lie_elsewhere(
+    /// Fails if the source or target of the job lies in the store itself or in its mount.
+    ///
+    /// # Errors
+    /// [`CommandError::Refused`] if it does; the failure to compare the directories.
+    pub(super) fn refuse_overlap(
         &self,
         store: &Dir,
         mountpoint: Option<&Path>,
@@ -168,9 +183,9 @@ impl Job {
             Self::Import { plain: path, .. }
             | Self::Export { target: path, .. }
             | Self::Backup { target: path } => {
-                super::place::must_lie_elsewhere(path, store, mountpoint)
+                super::overlap::refuse_overlap(path, store, mountpoint)
             }
-            Self::Fsck { .. } | Self::Scrub { .. } | Self::Inquire(_) | Self::Undelete { .. } => {
+            Self::Fsck { .. } | Self::Scrub { .. } | Self::Inquiry(_) | Self::Undelete { .. } => {
                 Ok(())
             }
         }

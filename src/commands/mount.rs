@@ -1,143 +1,142 @@
-//! `regfs mount`: a store shown at a mountpoint until it is unmounted.
+//! `regfs mount`: mounts a store, in this process or in the background.
 //!
-//! In the background, unless asked otherwise: a second process of this program serves the
-//! mount, and the first returns once the mount answers.
+//! Here are the request and its checks; `mount/serve.rs` serves a mount until it ends, and
+//! `mount/background.rs` starts another process that does.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{Mode, OFlags};
-use rustix::mount::{UnmountFlags, unmount};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 
-use super::control::{Control, Served};
-use super::dead_mount::{self, detach, fusermount};
-use super::lock::is_read_only;
-use super::place::existing;
-use super::{CommandError, ExitCode, MountOptions, StoreLock, about, absolute, mounts};
+use super::store_dir::open_if_exists;
+use super::{CommandError, MountOptions, dead_mount, with_path};
 use crate::dir::Dir;
-use crate::fuse::{Mount, Options};
-use crate::maintenance::Expiry;
-use crate::registry::{self, FILES};
-use crate::tree::Tree;
+use crate::printable::printable;
+use crate::registry;
+
+mod background;
+mod serve;
 
 /// The name of the log in a store.
 const LOG: &str = "regfs.log";
-/// Names of what a mount hides that are told.
-const NAMED: usize = 3;
+/// How many names of files hidden by a mount the warning lists.
+const HIDDEN_NAMES_MAX: usize = 3;
 
 /// What to mount, where, and how.
 #[derive(Clone, Debug)]
-pub struct Mounting {
-    /// The store, which is made if it does not exist.
+pub struct MountRequest {
+    /// The path of the store.
     pub store: PathBuf,
     /// An existing directory.
     pub mountpoint: PathBuf,
-    /// The path of the registry's root below the mountpoint, perhaps empty.
+    /// The path of the registry root, relative to the mountpoint; empty for the mountpoint itself.
     pub root: String,
-    /// How.
+    /// The mount options.
     pub options: MountOptions,
-    /// Whether this process serves the mount itself.
+    /// Serve the mount in this process.
     pub foreground: bool,
-    /// Whether a place for the log was given; in the background it is in the store otherwise.
+    /// The user has given a file for the log; otherwise a daemon logs into the store.
     pub log_given: bool,
 }
 
-/// Mounts; in the foreground this returns when the mount has ended.
-pub fn mount(mounting: &Mounting) -> Result<(), CommandError> {
-    let mountpoint = check(mounting)?;
-    if let Some(names) = names(&mountpoint) {
-        let mountpoint = mountpoint.display();
-        let text = format!("the mount hides what {mountpoint} holds: {names}");
-        if mounting.foreground {
+/// Mounts a store. In the foreground this returns after the mount has ended, in the background
+/// once the mount answers.
+///
+/// # Errors
+/// The request is invalid, the store is in use or cannot be opened, or the mount fails.
+pub fn mount(request: &MountRequest) -> Result<(), CommandError> {
+    let mountpoint = check(request)?;
+    if let Some(names) = first_names(&mountpoint) {
+        let mountpoint = printable(&mountpoint);
+        let text = format!("{mountpoint} is not empty: the mount hides {names}");
+        if request.foreground {
             log::warn!("{text}");
         } else {
             eprintln!("regfs: warning: {text}");
         }
     }
-    if mounting.foreground {
-        serve(mounting, &mountpoint)
+    if request.foreground {
+        serve::serve(request, &mountpoint)
     } else {
-        background(mounting)
+        background::start(request)
     }
 }
 
-/// Opens the log in a store, where the process in the background writes.
-pub fn log_of(store: &Path) -> Result<File, CommandError> {
+/// Opens the log in a store for appending, and creates it if it does not exist.
+///
+/// # Errors
+/// The store or the log cannot be opened.
+pub fn open_store_log(store: &Path) -> Result<File, CommandError> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND;
     let opened = Dir::open(store);
     let opened = opened.and_then(Dir::preserving_owner);
     let opened = opened.and_then(|dir| dir.open_file(LOG, flags, Mode::RUSR | Mode::WUSR));
-    opened.map_err(about(&store.join(LOG)))
+    opened.map_err(with_path(&store.join(LOG)))
 }
 
-/// Looks at what was asked for before anything is changed; the mountpoint without symlinks.
-fn check(mounting: &Mounting) -> Result<PathBuf, CommandError> {
-    let usage = |text: String| Err(CommandError::Usage(text));
-    let components = mounting.root.trim_matches('/').split('/');
-    if !mounting.root.is_empty()
-        && components
-            .into_iter()
-            .any(|one| matches!(one, "" | "." | ".."))
-    {
-        return usage(format!(
-            "--root {}: expected a relative path",
-            mounting.root
-        ));
-    }
-    if let Some(dir) = existing(&mounting.store)?
+/// Checks a request before anything is changed, and removes a dead mount at the mountpoint.
+/// Returns the mountpoint without symbolic links.
+fn check(request: &MountRequest) -> Result<PathBuf, CommandError> {
+    check_root(&request.root)?;
+    if let Some(dir) = open_if_exists(&request.store)?
         && registry::is_backup(&dir)?
-        && !mounting.options.read_only
+        && !request.options.read_only
     {
-        return usage(format!(
-            "{} is a backup: mount it with -o ro, or restore it into a store",
-            mounting.store.display()
-        ));
+        return Err(CommandError::Usage(format!(
+            "{} is a backup: mount it with -o ro, or restore it into a store (regfs restore)",
+            printable(&request.store)
+        )));
     }
-    dead_mount::clear(&mounting.mountpoint)?;
-    let mountpoint = mounting
-        .mountpoint
-        .canonicalize()
-        .map_err(about(&mounting.mountpoint))?;
+    dead_mount::clear(&request.mountpoint)?;
+    let mountpoint = request.mountpoint.canonicalize();
+    let mountpoint = mountpoint.map_err(with_path(&request.mountpoint))?;
     if !mountpoint.is_dir() {
-        return usage(format!(
+        return Err(CommandError::Usage(format!(
             "mountpoint {} is not a directory",
-            mountpoint.display()
-        ));
+            printable(&mountpoint)
+        )));
     }
-    let parent = match mounting.store.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let store = if let Ok(store) = mounting.store.canonicalize() {
-        store
-    } else {
-        let parent = parent.canonicalize().map_err(about(parent))?;
-        parent.join(mounting.store.file_name().unwrap_or_default())
-    };
+    let store = resolve(&request.store)?;
     if store.starts_with(&mountpoint) || mountpoint.starts_with(&store) {
-        return usage(format!(
-            "store {} and mountpoint {} must not lie in each other",
-            store.display(),
-            mountpoint.display()
-        ));
+        return Err(CommandError::Usage(format!(
+            "store {} and mountpoint {} must not contain each other: choose another mountpoint",
+            printable(&store),
+            printable(&mountpoint)
+        )));
     }
     Ok(mountpoint)
 }
 
-/// What is in a directory, for people: a few names, and whether there are more. Nothing for an
-/// empty one.
-fn names(directory: &Path) -> Option<String> {
+/// Fails unless `--root` is empty or a relative path without `.` and `..`.
+fn check_root(root: &str) -> Result<(), CommandError> {
+    let mut components = root.trim_matches('/').split('/');
+    if !root.is_empty() && components.any(|one| matches!(one, "" | "." | "..")) {
+        return Err(CommandError::Usage(format!(
+            "--root {root}: expected a relative path without . and .., such as docker/registry"
+        )));
+    }
+    Ok(())
+}
+
+/// Returns the path of a store without symbolic links; the store itself need not exist.
+fn resolve(store: &Path) -> Result<PathBuf, CommandError> {
+    if let Ok(resolved) = store.canonicalize() {
+        return Ok(resolved);
+    }
+    let parent = match store.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let parent = parent.canonicalize().map_err(with_path(parent))?;
+    Ok(parent.join(store.file_name().unwrap_or_default()))
+}
+
+/// Returns the first names in a directory as text; `None` for an empty directory.
+fn first_names(directory: &Path) -> Option<String> {
     let mut rows = std::fs::read_dir(directory).ok()?.flatten();
-    let names = rows.by_ref().take(NAMED).map(|row| row.file_name());
-    // Escaped: anybody may have named them.
-    let names = names.map(|name| format!("{:?}", name.to_string_lossy()));
+    let names = rows.by_ref().take(HIDDEN_NAMES_MAX);
+    // Escaped, since other users may have chosen the names.
+    let names = names.map(|row| format!("{:?}", row.file_name().to_string_lossy()));
     let names: Vec<String> = names.collect();
     let more = if rows.next().is_some() {
         " and more"
@@ -145,176 +144,4 @@ fn names(directory: &Path) -> Option<String> {
         ""
     };
     (!names.is_empty()).then(|| format!("{}{more}", names.join(", ")))
-}
-
-/// Serves the mount in this process.
-fn serve(mounting: &Mounting, mountpoint: &Path) -> Result<(), CommandError> {
-    let options = &mounting.options;
-    let lock = StoreLock::take(&mounting.store, options.absent)?;
-    if lock.is_new() {
-        log::warn!("made a new store in {}", mounting.store.display());
-    }
-    raise_open_files();
-    if lock.is_read_only() && !options.read_only {
-        return Err(CommandError::Usage(format!(
-            "{} is on a read-only filesystem: mount it with -o ro",
-            mounting.store.display()
-        )));
-    }
-    let registry = lock.registry(options.policy, options.recover)?;
-    let registry = Arc::new(registry);
-    let known = Arc::new(Served {
-        store: lock.dir().clone(),
-        registry: Arc::clone(&registry),
-        mountpoint: mountpoint.to_owned(),
-        mounted: OnceLock::new(),
-        device: OnceLock::new(),
-    });
-    // Where no socket can be made, commands open the store themselves, beside this mount.
-    let control = (!lock.is_read_only()).then(|| Control::listen(Arc::clone(&known)));
-    let control = control.transpose()?;
-    // What is in it has its own modes, behind the store's.
-    let plain = lock.dir().ensure_dir(FILES, Mode::from_raw_mode(0o755));
-    let plain = plain.map_err(about(&lock.dir().shown(FILES)))?;
-    let tree = Tree::new(registry, plain, &mounting.root, options.read_only)?
-        .with_control_group(options.control_gid);
-    let expiry = if options.read_only {
-        None
-    } else {
-        let started = Expiry::start(Arc::clone(&known.registry));
-        Some(started.map_err(about(&mounting.store))?)
-    };
-    let kernel = Options {
-        source: absolute(&mounting.store)?.display().to_string(),
-        read_only: options.read_only,
-        allow_other: options.allow_other,
-        uid: options
-            .uid
-            .unwrap_or_else(|| rustix::process::geteuid().as_raw()),
-        gid: options
-            .gid
-            .unwrap_or_else(|| rustix::process::getegid().as_raw()),
-        offers: options.offers,
-        generic: options.generic,
-    };
-    let mount = Mount::new(tree, mountpoint, &kernel, &known.mounted).map_err(about(mountpoint))?;
-    if let Some(mount) = mounts::at(mountpoint) {
-        // There is one mount.
-        let _first = known.device.set(mount.device);
-    }
-    end_on_signals(mountpoint.to_owned()).map_err(about(mountpoint))?;
-    announce(&mounting.store, mountpoint, lock.is_new());
-    let served = mount.serve().map_err(about(mountpoint));
-    // Who asks from now on waits for the lock.
-    drop(control);
-    drop(expiry);
-    if let Err(error) = known.registry.checkpoint() {
-        log::warn!(
-            "what was written last is put in its place when the store is next opened: {error}"
-        );
-    }
-    drop(known);
-    served?;
-    // The store is closed by now; only then may somebody else take it.
-    drop(lock);
-    Ok(())
-}
-
-/// Every blob that a client reads is a file open here: as many as the system lets us have.
-fn raise_open_files() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        ..limit
-    };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        log::warn!(
-            "only {:?} files can be open at once: {error}",
-            limit.current
-        );
-    }
-}
-
-/// Says that the mount answers, to people and to the process that waits for it.
-fn announce(store: &Path, mountpoint: &Path, new: bool) {
-    let mut out = std::io::stdout();
-    let made = if new { "made a new store: " } else { "" };
-    // Nobody may be listening.
-    let _gone = writeln!(
-        out,
-        "{made}{} is mounted at {}",
-        store.display(),
-        mountpoint.display()
-    );
-    let _gone = out.flush();
-}
-
-/// Unmounts at the first SIGTERM or SIGINT; a mount in use is hidden at once and served until
-/// nobody uses it, or until the second signal.
-fn end_on_signals(mountpoint: PathBuf) -> std::io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    std::thread::Builder::new()
-        .name("signals".into())
-        .spawn(move || {
-            let mut received = signals.forever();
-            received.next();
-            if unmount(&mountpoint, UnmountFlags::empty()).is_err()
-                && !fusermount(&["-u"], &mountpoint)
-            {
-                log::warn!(
-                    "{} is in use: it ends with its last user",
-                    mountpoint.display()
-                );
-                detach(&mountpoint);
-            }
-            received.next();
-            // What was acknowledged is durable, as after kill -9.
-            std::process::exit(1);
-        })?;
-    Ok(())
-}
-
-/// Starts the process that serves the mount, and waits until the mount answers.
-fn background(mounting: &Mounting) -> Result<(), CommandError> {
-    // Waits for a process that is ending, where it can be said, and makes the directory, since
-    // the log begins before the store is opened.
-    drop(StoreLock::take(&mounting.store, mounting.options.absent)?);
-    let program = std::env::current_exe().map_err(about(Path::new("/proc/self/exe")))?;
-    let mut command = Command::new(&program);
-    command
-        .args(std::env::args_os().skip(1))
-        .arg("--foreground");
-    if !mounting.log_given {
-        let dir = Dir::open(&mounting.store).map_err(about(&mounting.store))?;
-        if !is_read_only(&dir)? {
-            command.arg("--log-in-store");
-        }
-    }
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0);
-    let mut child = command.spawn().map_err(about(&program))?;
-    let mut line = String::new();
-    if let Some(out) = child.stdout.take() {
-        BufReader::new(out)
-            .read_line(&mut line)
-            .map_err(about(&program))?;
-    }
-    if !line.is_empty() {
-        print!("{line}");
-        return Ok(());
-    }
-    let mut reason = String::new();
-    if let Some(mut err) = child.stderr.take() {
-        err.read_to_string(&mut reason).map_err(about(&program))?;
-    }
-    let status = child.wait().map_err(about(&program))?;
-    if status.code() == Some(ExitCode::InUse.number()) {
-        // The same as in the foreground: the lock tells who.
-        StoreLock::take(&mounting.store, mounting.options.absent)?;
-    }
-    let reason = reason.trim().trim_start_matches("regfs: ");
-    Err(CommandError::Background(format!("{reason} ({status})")))
 }

@@ -1,4 +1,4 @@
-//! The list of mounts, as the kernel writes it in `/proc/PID/mountinfo`.
+//! The mounts that a process sees, read from `/proc/PID/mountinfo` (see proc(5)).
 
 use std::ffi::OsString;
 use std::fs;
@@ -6,40 +6,39 @@ use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-/// What `-t` calls a mount of ours: the helper of ordinary users adds what we are, mount(2) does
-/// not.
-const KINDS: [&str; 2] = ["fuse.regfs", "fuse"];
+/// The filesystem types of a regfs mount: `fusermount3` adds the subtype, mount(2) does not.
+const FILESYSTEM_TYPES: [&str; 2] = ["fuse.regfs", "fuse"];
 
-/// A mount: a directory of a filesystem, shown at a place.
+/// A mount: a directory of a filesystem, mounted at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MountEntry {
-    /// Its number, which the kernel says of open files too.
+    /// Its id, which `/proc/PID/fdinfo` shows for open files as `mnt_id`.
     pub(super) id: u64,
-    /// The number of its device, as `major:minor`.
+    /// The device number of the filesystem, as `major:minor`.
     pub(super) device: String,
     /// The directory of the filesystem that is mounted.
     pub(super) root: PathBuf,
-    /// Where it is mounted.
+    /// The path at which it is mounted.
     pub(super) mountpoint: PathBuf,
-    /// What is mounted, as whoever mounted it named it: of ours, the store.
+    /// The source that mount(8) shows; for a regfs mount, the path of the store.
     pub(super) source: PathBuf,
-    /// What `-t` calls it.
-    kind: String,
+    /// The filesystem type.
+    filesystem_type: String,
 }
 
 impl MountEntry {
-    /// The number by which `/sys/fs/fuse/connections` knows it.
+    /// Returns the name of the mount's directory in `/sys/fs/fuse/connections`.
     pub(super) fn connection(&self) -> Option<&str> {
         self.device.split_once(':').map(|(_, minor)| minor)
     }
 
-    /// Returns `true` for one of ours.
+    /// Returns `true` for a regfs mount.
     fn is_ours(&self) -> bool {
-        KINDS.contains(&&*self.kind)
+        FILESYSTEM_TYPES.contains(&&*self.filesystem_type)
     }
 
-    /// A row: number, number of the mount above, device, root, mountpoint, options, and behind a
-    /// dash kind, source and more options.
+    /// Parses a row: id, parent id, device, root, mountpoint, options and optional fields; after a
+    /// dash filesystem type, source and more options. Returns `None` if a field is missing.
     fn parse(row: &str) -> Option<Self> {
         let (mount, filesystem) = row.split_once(" - ")?;
         let (mut mount, mut filesystem) = (mount.split(' '), filesystem.split(' '));
@@ -48,34 +47,34 @@ impl MountEntry {
             device: mount.nth(1)?.to_owned(),
             root: unescaped(mount.next()?),
             mountpoint: unescaped(mount.next()?),
-            kind: filesystem.next()?.to_owned(),
+            filesystem_type: filesystem.next()?.to_owned(),
             source: unescaped(filesystem.next()?),
         })
     }
 }
 
-/// All mounts that a process sees, in the order in which they were mounted.
+/// Returns all mounts that a process sees, oldest first.
 ///
 /// # Errors
-/// The process is not there, or we may not know.
+/// The process does not exist, or its table may not be read.
 pub(super) fn table(process: &str) -> io::Result<Vec<MountEntry>> {
     let text = fs::read_to_string(table_path(process))?;
     Ok(text.lines().filter_map(MountEntry::parse).collect())
 }
 
-/// The file that has the table of a process.
+/// Returns the path of the table of mounts of a process.
 pub(super) fn table_path(process: &str) -> PathBuf {
     PathBuf::from(format!("/proc/{process}/mountinfo"))
 }
 
-/// Our mounts that a process sees, in the order in which they were mounted. Nothing for a
-/// process that is not there, or of which we may not know.
+/// Returns the regfs mounts that a process sees, oldest first. Returns none for a process that
+/// does not exist or whose table may not be read.
 pub(super) fn seen_by(process: &str) -> Vec<MountEntry> {
     let all = table(process).unwrap_or_default().into_iter();
     all.filter(MountEntry::is_ours).collect()
 }
 
-/// The mount of ours that stands at a path.
+/// Returns the topmost regfs mount at a path.
 pub(super) fn at(mountpoint: &Path) -> Option<MountEntry> {
     let mut mounts = seen_by("self").into_iter().rev();
     mounts.find(|mount| mount.mountpoint == mountpoint)
@@ -86,15 +85,16 @@ pub(super) fn is_seen(device: &str) -> bool {
     seen_by("self").iter().any(|mount| mount.device == device)
 }
 
-/// A process in another mount namespace that sees a mount of a device, and where it sees it.
+/// Finds a process in another mount namespace that sees a mount of a device. Returns its id and
+/// the path of the mount there.
 pub(super) fn seen_elsewhere(device: &str) -> Option<(String, PathBuf)> {
     let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
     let own = namespace("self");
     let processes = fs::read_dir("/proc").ok()?.flatten();
     let mut processes = processes.filter_map(|row| row.file_name().into_string().ok());
     processes.find_map(|process| {
-        let number = process.bytes().all(|byte| byte.is_ascii_digit());
-        if !number || namespace(&process) == own {
+        let is_pid = process.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_pid || namespace(&process) == own {
             return None;
         }
         let mut mounts = seen_by(&process).into_iter();
@@ -103,18 +103,18 @@ pub(super) fn seen_elsewhere(device: &str) -> Option<(String, PathBuf)> {
     })
 }
 
-/// A path as the kernel escapes it: what would end a field is written in octal.
+/// Decodes a path of the table, in which the kernel writes white space and backslashes in octal.
 fn unescaped(text: &str) -> PathBuf {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
-    while let Some((first, behind)) = rest.split_first() {
-        let octal = behind.get(..3).filter(|_| *first == b'\\');
+    while let Some((first, after)) = rest.split_first() {
+        let octal = after.get(..3).filter(|_| *first == b'\\');
         let octal = octal.and_then(|octal| std::str::from_utf8(octal).ok());
         let byte = octal.and_then(|octal| u8::from_str_radix(octal, 8).ok());
         bytes.push(byte.unwrap_or(*first));
         rest = match byte {
-            Some(_) => behind.get(3..).unwrap_or_default(),
-            None => behind,
+            Some(_) => after.get(3..).unwrap_or_default(),
+            None => after,
         };
     }
     PathBuf::from(OsString::from_vec(bytes))
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mount_of_ours_is_read_and_others_are_passed_over() {
+    fn regfs_mounts_are_recognized_and_others_are_skipped() {
         let of = |row| MountEntry::parse(row).filter(MountEntry::is_ours);
         let line = "98 29 0:57 / /srv/a\\040b rw,nosuid - fuse.regfs /srv/store\\134x rw";
         let mount = of(line).unwrap();
@@ -138,8 +138,9 @@ mod tests {
             assert_eq!(of(other), None);
         }
     }
+
     #[test]
-    fn rows_of_the_table_are_read_as_the_kernel_writes_them() {
+    fn rows_are_parsed_as_the_kernel_writes_them() {
         let row = "36 35 98:0 /mnt1 /a\\040b\\134c rw - ext3 /dev/root rw";
         let mount = MountEntry::parse(row).unwrap();
         assert_eq!((mount.id, &*mount.device), (36, "98:0"));

@@ -1,15 +1,15 @@
-//! Mount options: what follows `-o`, as mount(8) has it.
+//! Mount options: the lists that follow `-o`, in the syntax of mount(8).
 
 use std::time::Duration;
 
-use super::{Absent, CommandError};
+use super::{CommandError, IfMissing};
 use crate::fuse::{Generic, Offers};
 use crate::registry::{
     Audit, Policy, Recover, ReferenceCheck, Removal, Schema1, Sync, UploadDurability,
 };
 
-/// Options about access times, which are not kept: they are taken, and change nothing.
-const TIMES: [&str; 8] = [
+/// Options about access times. They are accepted and ignored: regfs stores no access times.
+const ATIME_OPTIONS: [&str; 8] = [
     "atime",
     "noatime",
     "diratime",
@@ -20,38 +20,42 @@ const TIMES: [&str; 8] = [
     "nostrictatime",
 ];
 
-/// What follows `-o`.
+/// The options of a mount.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MountOptions {
-    /// `ro`: nothing may be changed.
+    /// `ro`: the mount is read-only.
     pub read_only: bool,
-    /// `allow_other`: other users may see what the mode bits let them.
+    /// `allow_other`: users other than the one who mounts have access, as the mode bits say.
     pub allow_other: bool,
-    /// `uid=`: to whom everything belongs; the one who mounts if not given.
+    /// `uid=`: the owner of every file without one of its own; the user who mounts if `None`.
     pub uid: Option<u32>,
-    /// `gid=`: to which group.
+    /// `gid=`: the group of every file without one of its own; that of the user who mounts if
+    /// `None`.
     pub gid: Option<u32>,
-    /// `delete=guarded|permissive`, `trash=7d`: what may be removed, and how long it is kept;
-    /// `references=require|skip`, `schema1=refuse|accept`, `audit=off|warn|enforce`,
-    /// `max_manifest_size=BYTES`: what is admitted;
-    /// `sync=always|data|lazy`, `uploads=durable|fast`: what fsync waits for.
+    /// Removal: `delete=guarded|permissive`, `trash=TIME`. Admission: `references=require|skip`,
+    /// `schema1=refuse|accept`, `audit=off|warn|enforce`, `max_manifest_size=BYTES`. Durability:
+    /// `sync=always|data|lazy`, `uploads=durable|fast`.
     pub policy: Policy,
-    /// `recover=refuse|accept`: whether the loss of commits is accepted.
+    /// `recover=refuse|accept`: accept the loss of transactions that a damaged journal no longer
+    /// holds.
     pub recover: Recover,
-    /// `uring=auto|off`: whether requests go by `io_uring` where the kernel offers it;
-    /// `passthrough=auto|off`: whether the kernel reads and writes blobs by itself.
+    /// `uring=auto|off`: take requests over `io_uring` if the kernel offers it;
+    /// `passthrough=auto|off`: let the kernel read blobs and write uploads directly if it can.
     pub offers: Offers,
-    /// `exec`, `noexec`, `suid`, `nosuid`, `dev`, `nodev`, `sync`, `async`, `dirsync`: what every
-    /// filesystem has.
+    /// The options of every filesystem: `exec`, `noexec`, `suid`, `nosuid`, `dev`, `nodev`,
+    /// `sync`, `async`, `dirsync`.
     pub generic: Generic,
-    /// `control_gid=`: a group that may read `.regfs` besides the one who mounts.
+    /// `control_gid=`: a group that may read `.regfs`, besides the user who mounts.
     pub control_gid: Option<u32>,
-    /// `existing`: what to do where there is no store yet.
-    pub absent: Absent,
+    /// `existing`: fail if there is no store yet.
+    pub if_missing: IfMissing,
 }
 
 impl MountOptions {
-    /// Reads options, given in one or several lists separated by commas; later ones win.
+    /// Parses lists of options separated by commas; of contradicting options the last one applies.
+    ///
+    /// # Errors
+    /// [`CommandError::Usage`] for an unknown option or an invalid value.
     pub fn parse(lists: &[String]) -> Result<Self, CommandError> {
         let mut options = Self::default();
         for option in lists
@@ -64,7 +68,11 @@ impl MountOptions {
         Ok(options)
     }
 
+    /// Applies one option.
     fn add(&mut self, option: &str) -> Result<(), CommandError> {
+        if self.add_policy(option)? {
+            return Ok(());
+        }
         let number = |text: &str| {
             let expected = || CommandError::Usage(format!("-o {option}: expected a number"));
             text.parse::<u32>().map(Some).map_err(|_| expected())
@@ -76,51 +84,45 @@ impl MountOptions {
             ("uid", text) => self.uid = number(text)?,
             ("gid", text) => self.gid = number(text)?,
             ("control_gid", text) => self.control_gid = number(text)?,
-            ("delete", "guarded") => self.policy.removal = Removal::Guarded,
-            ("delete", "permissive") => self.policy.removal = Removal::Permissive,
-            ("trash", text) => {
-                let time = if text == "0" { "0s" } else { text };
-                self.policy.trash = duration(time)
-                    .map_err(|why| CommandError::Usage(format!("-o {option}: {why}, or 0")))?;
-            }
-            ("references", "require") => self.policy.references = ReferenceCheck::Require,
-            ("references", "skip") => self.policy.references = ReferenceCheck::Skip,
-            ("schema1", "refuse") => self.policy.schema1 = Schema1::Refuse,
-            ("schema1", "accept") => self.policy.schema1 = Schema1::Accept,
-            ("audit", "off") => self.policy.audit = Audit::Off,
-            ("audit", "warn") => self.policy.audit = Audit::Warn,
-            ("audit", "enforce") => self.policy.audit = Audit::Enforce,
-            ("sync", "always") => self.policy.sync = Sync::Always,
-            ("sync", "data") => self.policy.sync = Sync::Data,
-            ("sync", "lazy") => self.policy.sync = Sync::Lazy,
-            ("uploads", "durable") => self.policy.uploads = UploadDurability::Durable,
-            ("uploads", "fast") => self.policy.uploads = UploadDurability::Fast,
             ("recover", "refuse") => self.recover = Recover::Refuse,
             ("recover", "accept") => self.recover = Recover::Accept,
             ("uring", "auto") => self.offers.rings = true,
             ("uring", "off") => self.offers.rings = false,
             ("passthrough", "auto") => self.offers.passthrough = true,
             ("passthrough", "off") => self.offers.passthrough = false,
-            ("max_manifest_size", text) => self.policy.manifest_bytes_max = bytes(option, text)?,
-            ("existing", "") => self.absent = Absent::Refuse,
-            (name, "") if TIMES.contains(&name) || self.add_generic(name)? => {}
-            _ => {
-                return Err(CommandError::Usage(format!(
-                    "-o {option}: unknown; known are ro, rw, allow_other, uid=N, gid=N, control_gid=N, \
-                     delete=guarded|permissive, trash=TIME, references=require|skip, schema1=refuse|accept, \
-                     audit=off|warn|enforce, sync=always|data|lazy, uploads=durable|fast, uring=auto|off, passthrough=auto|off, \
-                     max_manifest_size=BYTES, recover=refuse|accept, existing, exec, suid, dev, \
-                     sync, async, dirsync, noexec, nosuid, nodev, {}",
-                    TIMES.join(", ")
-                )));
-            }
+            ("existing", "") => self.if_missing = IfMissing::Fail,
+            (name, "") if ATIME_OPTIONS.contains(&name) || self.add_generic(name)? => {}
+            _ => return Err(unknown(option)),
         }
         Ok(())
     }
-}
 
-impl MountOptions {
-    /// Reads an option that every filesystem has. Returns `false` if it is none.
+    /// Applies an option of the registry's policy. Returns `false` for another option.
+    fn add_policy(&mut self, option: &str) -> Result<bool, CommandError> {
+        let policy = &mut self.policy;
+        match option.split_once('=').unwrap_or((option, "")) {
+            ("delete", "guarded") => policy.removal = Removal::Guarded,
+            ("delete", "permissive") => policy.removal = Removal::Permissive,
+            ("trash", text) => policy.trash = trash(option, text)?,
+            ("references", "require") => policy.references = ReferenceCheck::Require,
+            ("references", "skip") => policy.references = ReferenceCheck::Skip,
+            ("schema1", "refuse") => policy.schema1 = Schema1::Refuse,
+            ("schema1", "accept") => policy.schema1 = Schema1::Accept,
+            ("audit", "off") => policy.audit = Audit::Off,
+            ("audit", "warn") => policy.audit = Audit::Warn,
+            ("audit", "enforce") => policy.audit = Audit::Enforce,
+            ("sync", "always") => policy.sync = Sync::Always,
+            ("sync", "data") => policy.sync = Sync::Data,
+            ("sync", "lazy") => policy.sync = Sync::Lazy,
+            ("uploads", "durable") => policy.uploads = UploadDurability::Durable,
+            ("uploads", "fast") => policy.uploads = UploadDurability::Fast,
+            ("max_manifest_size", text) => policy.manifest_bytes_max = bytes(option, text)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Applies an option that every filesystem has. Returns `false` for another option.
     fn add_generic(&mut self, option: &str) -> Result<bool, CommandError> {
         let generic = &mut self.generic;
         match option {
@@ -132,7 +134,7 @@ impl MountOptions {
             "nosuid" => generic.suid = false,
             "nodev" => generic.dev = false,
             "suid" | "dev" if !rustix::process::geteuid().is_root() => {
-                let text = format!("-o {option}: only root may mount so");
+                let text = format!("-o {option}: only root may use this option");
                 return Err(CommandError::Usage(text));
             }
             "suid" => generic.suid = true,
@@ -143,7 +145,26 @@ impl MountOptions {
     }
 }
 
-/// A number of bytes, perhaps with K or M behind it.
+/// Returns the error for an option that does not exist, or not with that value.
+fn unknown(option: &str) -> CommandError {
+    CommandError::Usage(format!(
+        "-o {option}: unknown option or value; known are ro, rw, allow_other, uid=N, gid=N, \
+         control_gid=N, delete=guarded|permissive, trash=TIME, references=require|skip, \
+         schema1=refuse|accept, audit=off|warn|enforce, max_manifest_size=BYTES, \
+         sync=always|data|lazy, uploads=durable|fast, uring=auto|off, passthrough=auto|off, \
+         recover=refuse|accept, existing, exec, noexec, suid, nosuid, dev, nodev, sync, async, \
+         dirsync, {}",
+        ATIME_OPTIONS.join(", ")
+    ))
+}
+
+/// Parses how long the trash keeps blobs: a duration, or 0 for no trash.
+fn trash(option: &str, text: &str) -> Result<Duration, CommandError> {
+    let time = if text == "0" { "0s" } else { text };
+    duration(time).map_err(|why| CommandError::Usage(format!("-o {option}: {why}, or 0")))
+}
+
+/// Parses a number of bytes, with an optional suffix K (1,024) or M (1,048,576).
 fn bytes(option: &str, text: &str) -> Result<usize, CommandError> {
     let (number, unit) = match text.strip_suffix(['K', 'k']) {
         Some(number) => (number, 1 << 10),
@@ -160,12 +181,16 @@ fn bytes(option: &str, text: &str) -> Result<usize, CommandError> {
     admitted.ok_or_else(|| {
         let most = Policy::MANIFEST_BYTES_MOST;
         CommandError::Usage(format!(
-            "-o {option}: expected 1 to {most} bytes (registries take no more), or with K or M"
+            "-o {option}: expected a number of bytes from 1 to {most} (the most that registries \
+             accept), as in 512K or 4M"
         ))
     })
 }
 
-/// Reads a time as people write it: `90s`, `30m`, `12h`, `7d`.
+/// Parses a duration such as `90s`, `30m`, `12h` or `7d`.
+///
+/// # Errors
+/// A message that says what is expected.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let (digits, unit) = text
         .split_at_checked(text.len().saturating_sub(1))
@@ -194,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn options_come_in_lists_and_later_ones_win() {
+    fn the_last_of_contradicting_options_applies() {
         let options = parse(&[
             "ro,allow_other,uid=7,dev,nodev,relatime",
             "rw,gid=8,noexec,delete=guarded,trash=12h",
@@ -220,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_is_refused_with_what_is_known() {
+    fn an_unknown_option_is_refused_and_the_known_ones_are_listed() {
         assert!(
             parse(&["uid=root"])
                 .unwrap_err()
@@ -243,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_admitted_can_be_chosen() {
+    fn options_set_the_policy() {
         let options = parse(&[
             "references=skip,schema1=accept,audit=enforce,sync=data,uploads=fast,max_manifest_size=64K",
         ]);

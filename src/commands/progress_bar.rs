@@ -1,14 +1,14 @@
-//! The progress bar of a long job, on a terminal.
+//! The progress bar of a long job, shown on stderr if that is a terminal.
 
 use std::io::{IsTerminal, Write};
 
 use super::CommandError;
 use crate::maintenance::{Progress, Standing};
 
-/// Columns of the bar itself.
+/// The width of the bar in columns, without the text beside it.
 const WIDTH: usize = 30;
 
-/// A line of the terminal that is overwritten with each state.
+/// A line of the terminal that each new state overwrites. Dropping this clears the line.
 #[derive(Debug)]
 pub(super) struct ProgressBar {
     shown: bool,
@@ -24,13 +24,13 @@ impl ProgressBar {
         }
     }
 
-    /// Shows the state of the job.
-    pub(super) fn show(&mut self, standing: &Standing) {
+    /// Shows the progress of the job.
+    pub(super) fn show(&mut self, progress: &Standing) {
         if self.terminal {
             self.shown = true;
             let mut out = std::io::stderr();
-            // A terminal that is gone needs no bar.
-            let _gone = write!(out, "\r\x1b[K{}", line(standing));
+            // A terminal that was closed needs no bar.
+            let _gone = write!(out, "\r\x1b[K{}", line(progress));
             let _gone = out.flush();
         }
     }
@@ -44,33 +44,33 @@ impl Drop for ProgressBar {
     }
 }
 
-/// Runs a job in this process and shows its progress.
-pub(super) fn watched<T>(
+/// Runs a job in this process and shows its progress. Returns the result of the job.
+pub(super) fn with_progress_bar<T>(
     progress: &Progress,
     job: impl FnOnce() -> Result<T, CommandError>,
 ) -> Result<T, CommandError> {
     let mut bar = ProgressBar::new();
-    progress.watched(move |standing| bar.show(standing), job)
+    progress.watched(move |snapshot| bar.show(snapshot), job)
 }
 
-/// The line that is shown.
-fn line(standing: &Standing) -> String {
+/// Returns the line to show, as in `###... 50 % 1000 blobs (100/s), 10 s left`.
+fn line(progress: &Standing) -> String {
     let full = (0..WIDTH).map(|column| {
         let at = f64::from(u32::try_from(column).unwrap_or_default());
         let width = f64::from(u32::try_from(WIDTH).unwrap_or(1));
-        if at / width < standing.done { '#' } else { '.' }
+        if at / width < progress.done { '#' } else { '.' }
     });
     let full: String = full.collect();
-    let left = match standing.seconds_left() {
+    let left = match progress.seconds_left() {
         Some(seconds) => format!("{seconds:.0} s left"),
         None => "...".into(),
     };
     format!(
         "{full} {:3.0} % {} {} ({:.0}/s), {left}",
-        standing.done * 100.0,
-        standing.items,
-        standing.what,
-        standing.rate(),
+        progress.done * 100.0,
+        progress.items,
+        progress.what,
+        progress.rate(),
     )
 }
 
@@ -79,14 +79,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_tells_how_much_at_which_rate_and_how_long() {
-        let standing = Standing {
+    fn a_line_shows_share_count_rate_and_time_left() {
+        let progress = Standing {
             done: 0.5,
             items: 1_000,
             what: "blobs".into(),
             seconds: 10.0,
         };
-        let line = line(&standing);
+        let line = line(&progress);
         assert!(line.contains(&"#".repeat(15)) && !line.contains(&"#".repeat(16)));
         assert!(
             line.ends_with(" 50 % 1000 blobs (100/s), 10 s left"),

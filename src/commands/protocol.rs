@@ -1,7 +1,9 @@
-//! Protocol: what commands and the process that has a store mounted say to each other.
+//! The protocol of the control socket, between commands and the daemon of a mounted store.
 //!
-//! A command writes one line of JSON to the control socket of the store. The process answers
-//! with lines of JSON: progress, as often as there is some, and at last the answer.
+//! A command writes one line of JSON, its question. The daemon answers with lines of JSON: any
+//! number with progress, and the last one with the answer. Daemon and command are usually of one
+//! version, but a mount may be older than the command: tags on the wire therefore stay as they
+//! are (`serde(rename)`) when a variant is renamed.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -11,76 +13,79 @@ use std::time::Duration;
 use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
 
-use super::{CommandError, Job, JobResult, Verdict, about};
+use super::{CommandError, Job, JobResult, Verdict, with_path};
 use crate::dir::Dir;
 use crate::maintenance::Standing;
 
 /// The name of the socket in the store.
 pub(super) const SOCKET: &str = "socket";
-/// How long either side waits for the other.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long either side waits for the next line of the other.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What can be asked.
+/// A question to the daemon.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Question {
-    /// To judge a document, perhaps as if it were dropped into a repository.
+    /// Would this manifest be admitted, into this repository if one is given?
     Check {
-        /// The repository.
+        /// The name of the repository.
         repository: Option<String>,
-        /// The document, in base64.
+        /// The bytes of the manifest, in base64.
         document: String,
     },
-    /// To do something to the store.
+    /// Run this job on the store.
     Job(Job),
-    /// To tell where it is mounted.
+    /// Where is the store mounted?
     Presence,
 }
 
-/// What is answered.
+/// An answer of the daemon.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
-    /// What came of a check.
+    /// The verdict on a manifest.
     Verdict(Verdict),
     /// The repository does not exist.
     NoRepository,
-    /// What came of a work.
+    /// The result of a job.
     Done(Box<JobResult>),
-    /// It could not be done, and why.
+    /// The question failed, for this reason.
     Failed(String),
-    /// Where it is mounted.
-    Presence(Presence),
-    /// The process lets go of the store: whoever asks can have it soon.
+    /// Where the store is mounted.
+    Presence(MountStatus),
+    /// The daemon is ending: the store will be free soon.
     Ending,
-    /// It was not done, since a check found something for the caller to decide.
+    /// The job was not run: a check found something that the caller must decide.
     Refused(String),
 }
 
-/// One line of an answer: how far it is, as often as there is news, and at last the answer.
+/// One line from the daemon.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Line {
-    Standing(Standing),
+    /// The progress of the job.
+    #[serde(rename = "Standing")]
+    Progress(Standing),
+    /// The answer; the last line.
     Answer(Answer),
 }
 
-/// What the process that has a store says of its mount.
+/// The mount that a daemon serves.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Presence {
-    /// Where it was mounted.
+pub(super) struct MountStatus {
+    /// The path at which it was mounted.
     pub(super) mountpoint: PathBuf,
-    /// The number of its device, as `major:minor`; nothing before it is mounted.
+    /// Its device number as `major:minor`; `None` before it is mounted.
     pub(super) device: Option<String>,
-    /// Whether it is still mounted, as far as that process sees.
+    /// `true` if it is still mounted in the mount namespace of the daemon.
     pub(super) mounted: bool,
 }
 
-/// Writes one line.
-pub(super) fn say(mut stream: &UnixStream, what: &impl Serialize) -> io::Result<()> {
-    let mut line = serde_json::to_vec(what)?;
+/// Writes one line of JSON.
+pub(super) fn send(mut stream: &UnixStream, value: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(value)?;
     line.push(b'\n');
     stream.write_all(&line)
 }
 
-/// Connects to the socket in a store, and not to what a link there leads to.
+/// Connects to the control socket of a store, without following a symbolic link in its place.
 fn connect(store: &Dir) -> io::Result<UnixStream> {
     let socket = store.pin(SOCKET)?;
     if FileType::from_raw_mode(socket.metadata()?.st_mode) != FileType::Socket {
@@ -89,13 +94,17 @@ fn connect(store: &Dir) -> io::Result<UnixStream> {
     UnixStream::connect(socket.through())
 }
 
-/// Asks the process that has a store mounted; nothing if there is none, or it is ending, or was
-/// killed before it has answered: then the store can be had soon. `told` hears how far
-/// the work is.
+/// Asks the daemon of a mounted store, and calls `on_progress` for each line with progress.
+/// Returns `None` if there is no daemon, or if it ends or is killed before it answers: then the
+/// store is free, or will be soon.
+///
+/// # Errors
+/// [`CommandError::Daemon`] if the daemon does not answer in time or its answer cannot be read;
+/// [`CommandError::Path`] if the socket cannot be reached.
 pub(super) fn ask(
     store: &Dir,
     question: &Question,
-    mut told: impl FnMut(&Standing),
+    on_progress: impl FnMut(&Standing),
 ) -> Result<Option<Answer>, CommandError> {
     let stream = match connect(store) {
         Ok(stream) => stream,
@@ -104,23 +113,8 @@ pub(super) fn ask(
                 io::ErrorKind::NotFound
                 | io::ErrorKind::ConnectionRefused
                 | io::ErrorKind::ConnectionReset => Ok(None),
-                _ => Err(about(&store.shown(SOCKET))(error)),
+                _ => Err(with_path(&store.shown(SOCKET))(error)),
             };
-        }
-    };
-    let mut asked = || -> io::Result<Answer> {
-        stream.set_read_timeout(Some(PATIENCE))?;
-        say(&stream, question)?;
-        let mut lines = BufReader::new(&stream);
-        loop {
-            let mut line = String::new();
-            if lines.read_line(&mut line)? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            match serde_json::from_str(&line)? {
-                Line::Standing(standing) => told(&standing),
-                Line::Answer(answer) => return Ok(answer),
-            }
         }
     };
     let ended = [
@@ -128,13 +122,40 @@ pub(super) fn ask(
         io::ErrorKind::BrokenPipe,
         io::ErrorKind::UnexpectedEof,
     ];
-    match asked() {
+    match exchange(&stream, question, on_progress) {
         Ok(Answer::Ending) => Ok(None),
         Ok(answer) => Ok(Some(answer)),
         Err(error) if ended.contains(&error.kind()) => Ok(None),
-        Err(error) => Err(CommandError::Served {
+        Err(error) => Err(CommandError::Daemon {
             store: store.path().to_owned(),
-            reason: error.to_string(),
+            reason: match error.kind() {
+                io::ErrorKind::WouldBlock => format!(
+                    "no answer within {} s: it may be stopped, or waiting for its disk",
+                    TIMEOUT.as_secs()
+                ),
+                _ => error.to_string(),
+            },
         }),
+    }
+}
+
+/// Sends a question, and reads lines until the answer.
+fn exchange(
+    stream: &UnixStream,
+    question: &Question,
+    mut on_progress: impl FnMut(&Standing),
+) -> io::Result<Answer> {
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    send(stream, question)?;
+    let mut lines = BufReader::new(stream);
+    loop {
+        let mut line = String::new();
+        if lines.read_line(&mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        match serde_json::from_str(&line)? {
+            Line::Progress(progress) => on_progress(&progress),
+            Line::Answer(answer) => return Ok(answer),
+        }
     }
 }

@@ -1,22 +1,22 @@
-//! Run: has a job done by the process that has the store mounted, or else by this one.
+//! Runs a job: in the daemon if the store is mounted, otherwise in this process.
 
 use std::path::Path;
 
 use super::perform::perform;
-use super::place::existing;
-use super::progress_bar::{ProgressBar, watched};
+use super::progress_bar::{ProgressBar, with_progress_bar};
 use super::protocol::{Answer, Question, ask};
-use super::{Absent, CommandError, Job, JobResult, StoreLock};
+use super::store_dir::{IfMissing, open_if_exists};
+use super::{CommandError, Job, JobResult, StoreLock};
 use crate::adoption::{self, ImportOptions, ImportReport};
 use crate::dir::Dir;
 use crate::maintenance::Progress;
 use crate::printable::printable;
 use crate::registry::{self, Policy, Recover, Registry};
 
-/// Surveys a plain tree without importing it.
+/// Surveys a plain tree without importing it. Returns the report of the import that would follow.
 ///
 /// # Errors
-/// The failure to read the tree.
+/// The tree cannot be read, or holds no registry.
 pub fn survey(
     plain: &Path,
     root: &str,
@@ -24,7 +24,7 @@ pub fn survey(
     jobs: usize,
 ) -> Result<ImportReport, CommandError> {
     let progress = Progress::default();
-    watched(&progress, || {
+    with_progress_bar(&progress, || {
         let importing = ImportOptions {
             plain,
             root,
@@ -39,23 +39,27 @@ pub fn survey(
     })
 }
 
-/// Has a job done by the process that has the store mounted, or else by this one.
+/// Runs a job on the store at a path: in the daemon if the store is mounted, otherwise in this
+/// process. Shows a progress bar on a terminal.
 ///
 /// # Errors
-/// The failure of the job, whoever does it; [`CommandError::InUse`] if another process has the
-/// store and serves no mount.
+/// The failure of the job, in whichever process; [`CommandError::InUse`] if another process holds
+/// the store and serves no mount.
 pub fn run(store: &Path, job: &Job) -> Result<JobResult, CommandError> {
-    if let Some(dir) = existing(store)? {
-        job.must_lie_elsewhere(&dir, None)?;
-        if let Some(done) = delegate(&dir, job)? {
-            return Ok(done);
+    if let Some(dir) = open_if_exists(store)? {
+        job.refuse_overlap(&dir, None)?;
+        if let Some(result) = delegate(&dir, job)? {
+            return Ok(result);
         }
     }
-    let absent = if job.makes_a_store() {
-        Absent::Make
-    } else {
-        Absent::Refuse
-    };
+    if let Job::Import { .. } = job {
+        check_import(store, job)?;
+    }
+    run_here(store, job)
+}
+
+/// Fails if an import cannot succeed, before a store is created for it.
+fn check_import(store: &Path, job: &Job) -> Result<(), CommandError> {
     if let Job::Import {
         plain,
         root,
@@ -63,54 +67,74 @@ pub fn run(store: &Path, job: &Job) -> Result<JobResult, CommandError> {
         ..
     } = job
     {
-        // Before a store is made for nothing.
         adoption::find(plain, root, *follow_links)?;
-        if let Some(dir) = existing(store)?
-            && registry::is_backup(&dir)?
-        {
-            let text = format!("{} is a backup: restore it first", printable(store));
-            return Err(CommandError::Usage(text));
-        }
     }
-    let lock = StoreLock::take(store, absent)?;
+    if let Some(dir) = open_if_exists(store)?
+        && registry::is_backup(&dir)?
+    {
+        return Err(CommandError::Usage(format!(
+            "{} is a backup, which no import may change: restore it into a store first \
+             (regfs restore)",
+            printable(store)
+        )));
+    }
+    Ok(())
+}
+
+/// Runs a job in this process, which takes the lock of the store.
+fn run_here(store: &Path, job: &Job) -> Result<JobResult, CommandError> {
+    let if_missing = if job.creates_store() {
+        IfMissing::Create
+    } else {
+        IfMissing::Fail
+    };
+    let lock = StoreLock::take(store, if_missing)?;
     if let Job::Fsck { .. } = job {
         registry::check_pages(lock.dir())?;
     }
     if lock.is_read_only()
-        && let Some(reason) = job.writes()
+        && let Some(reason) = job.needs_writing()
     {
-        let store = store.display();
-        let text = format!("{store} is on a read-only filesystem, and {reason}");
-        return Err(CommandError::Usage(text));
+        return Err(CommandError::Usage(format!(
+            "store {} is on a read-only filesystem, and {reason}",
+            printable(store)
+        )));
     }
-    let registry = match lock.registry(Policy::default(), job.recover()) {
-        // A check changes nothing: it goes on in memory with what there is.
-        Err(error) if error.journal_damage().is_some() && matches!(job, Job::Fsck { .. }) => {
-            Registry::open_unwritten(lock.dir(), Policy::default(), Recover::Accept)?
-        }
-        opened => opened?,
-    };
+    let registry = open_registry(&lock, job)?;
     let progress = Progress::default();
-    let done = watched(&progress, || perform(job, lock.dir(), &registry, &progress));
+    let result = with_progress_bar(&progress, || perform(job, lock.dir(), &registry, &progress));
+    // The registry closes before another process can take the lock.
     drop(registry);
     drop(lock);
-    done
+    result
 }
 
-/// Has a job done by the process that serves the store. Returns `None` if there is none.
+/// Opens the registry for a job. fsck without repair changes nothing: if the journal is damaged,
+/// it checks in memory what can be read.
+fn open_registry(lock: &StoreLock, job: &Job) -> Result<Registry, CommandError> {
+    match lock.registry(Policy::default(), job.recover()) {
+        Err(error) if error.journal_damage().is_some() && matches!(job, Job::Fsck { .. }) => {
+            let (policy, recover) = (Policy::default(), Recover::Accept);
+            Ok(Registry::open_unwritten(lock.dir(), policy, recover)?)
+        }
+        opened => Ok(opened?),
+    }
+}
+
+/// Runs a job in the daemon that has the store mounted. Returns `None` if there is none.
 fn delegate(store: &Dir, job: &Job) -> Result<Option<JobResult>, CommandError> {
     let mut bar = ProgressBar::new();
-    let answer = ask(store, &Question::Job(job.clone()), |standing| {
-        bar.show(standing);
+    let answer = ask(store, &Question::Job(job.clone()), |progress| {
+        bar.show(progress);
     })?;
     match answer {
         None => Ok(None),
-        Some(Answer::Done(done)) => Ok(Some(*done)),
+        Some(Answer::Done(result)) => Ok(Some(*result)),
         Some(Answer::Failed(reason)) => Err(CommandError::Failed(reason)),
         Some(Answer::Refused(reason)) => Err(CommandError::Refused(reason)),
-        Some(other) => Err(CommandError::Served {
+        Some(other) => Err(CommandError::Daemon {
             store: store.path().to_owned(),
-            reason: format!("an answer to another question: {other:?}"),
+            reason: format!("it answered another question: {other:?}"),
         }),
     }
 }

@@ -1,4 +1,4 @@
-//! Verdict: whether a manifest would be admitted, and why not.
+//! The verdict on a manifest: admitted, with what it references, or refused, with the reason.
 
 use std::fmt;
 
@@ -7,55 +7,55 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Algorithm;
 use crate::manifest::{Manifest, Refusal};
 
-/// The verdict on a document.
+/// The verdict on a manifest. Its JSON is the output of `regfs check --json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "verdict", rename_all = "lowercase")]
 pub enum Verdict {
-    /// The registry would store it.
+    /// A write through the mount would store the manifest.
     Admitted {
-        /// Its kind, for people.
+        /// Its kind, as in "OCI image manifest".
         kind: String,
         /// The media type with which a registry would serve it.
         media_type: String,
         /// Its digest.
         digest: String,
-        /// Its length in bytes, as stored.
+        /// Its size in bytes, as stored.
         size: usize,
-        /// The blobs and manifests that it names.
+        /// The blobs and manifests that it references.
         references: Vec<NamedReference>,
-        /// Findings that do not refuse it.
+        /// Findings that do not lead to a refusal.
         warnings: Vec<String>,
     },
-    /// The registry would refuse it.
+    /// A write through the mount would fail.
     Refused {
-        /// The rule that it breaks.
+        /// The name of the rule that the manifest breaks.
         rule: String,
-        /// The place in the document, as a JSON pointer.
+        /// Where in the manifest, as a JSON pointer.
         pointer: String,
-        /// The value at that place.
+        /// The value found there.
         value: String,
         /// What was expected.
         expected: String,
-        /// All of this in one sentence.
+        /// The above as one sentence.
         reason: String,
     },
 }
 
-/// A blob or manifest that a manifest names.
+/// A reference of a manifest to a blob or another manifest.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NamedReference {
-    /// The place of the reference, as a JSON pointer.
+    /// Where in the manifest, as a JSON pointer.
     pub pointer: String,
     /// Its digest.
     pub digest: String,
     /// Its media type.
     pub media_type: String,
-    /// Its length in bytes, if the manifest says it.
+    /// Its size in bytes, if the manifest states it.
     pub size: Option<u64>,
 }
 
 impl Verdict {
-    /// Returns the verdict on a document that was validated.
+    /// Returns the verdict for the result of validating `document`.
     pub(super) fn of(document: &[u8], judged: Result<Manifest, Refusal>) -> Self {
         match judged {
             Ok(manifest) => Self::Admitted {
@@ -64,7 +64,7 @@ impl Verdict {
                 digest: manifest.digest(document, Algorithm::Sha256).to_string(),
                 size: manifest.payload(document).len(),
                 warnings: manifest.warnings().to_vec(),
-                references: named(&manifest),
+                references: references(&manifest),
             },
             Err(refusal) => Self::Refused {
                 rule: refusal.rule.name().into(),
@@ -76,13 +76,14 @@ impl Verdict {
         }
     }
 
-    /// Returns `true` if the registry would store the document.
+    /// Returns `true` if the manifest is admitted.
     pub fn is_admitted(&self) -> bool {
         matches!(self, Self::Admitted { .. })
     }
 }
 
-fn named(manifest: &Manifest) -> Vec<NamedReference> {
+/// Returns the references of a manifest.
+fn references(manifest: &Manifest) -> Vec<NamedReference> {
     let references = manifest.references().iter();
     references
         .map(|one| NamedReference {

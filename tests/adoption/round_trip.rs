@@ -204,7 +204,7 @@ fn what_is_no_registry_is_refused() {
     assert!(text.contains("neither blobs nor repositories"), "{text}");
     assert!(!site.store().exists(), "a store was made for nothing");
     let text = site.refused(&["fsck", "nothing"]);
-    assert!(text.contains("is no store"), "{text}");
+    assert!(text.contains("is not a store"), "{text}");
     site.import(&[]);
     let text = site.refused(&["export", "store", "plain"]);
     assert!(text.contains("is not empty"), "{text}");

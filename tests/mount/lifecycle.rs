@@ -102,7 +102,7 @@ fn what_cannot_be_mounted_is_refused_with_the_reason() {
     refused(
         &mut words(&top.join("store"), &top),
         2,
-        "must not lie in each other",
+        "must not contain each other",
     );
     refused(
         words(&store, &top).args(["-o", "cached"]),

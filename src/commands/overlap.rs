@@ -1,8 +1,8 @@
-//! Places: whether something would be written into a store, or into a mount of it.
+//! Overlap: refuses a source or target of a job that lies in the store itself or in its mount.
 //!
-//! Directories are compared by what they are and not by their paths: by device and inode number
-//! up to the root, and by where the kernel's table of mounts says that they stand in their
-//! filesystem, so that neither a symbolic link nor a bind mount hides one in the other.
+//! Directories are compared by identity and not by path: by device and inode number of each
+//! parent up to the root, and by their path in their filesystem as the kernel's table of mounts
+//! has it. So neither a symbolic link nor a bind mount hides one directory in the other.
 
 use std::fs;
 use std::io;
@@ -10,46 +10,49 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
 use super::mounts::{self, MountEntry};
-use super::{CommandError, about};
+use super::{CommandError, with_path};
 use crate::dir::Dir;
 use crate::printable::printable;
 
-/// Most directories on the way up to the root.
+/// The most parent directories that are followed.
 const DEPTH_MAX: usize = 10_000;
 
-/// Fails if `path`, which need not exist yet, lies in the directory of a store, or in a mount of
-/// it that stands at `mountpoint`.
-pub(super) fn must_lie_elsewhere(
+/// Fails if `path`, which need not exist yet, lies in the directory of a store, or in its mount at
+/// `mountpoint`.
+///
+/// # Errors
+/// [`CommandError::Refused`] if it does; a directory or the table of mounts cannot be read.
+pub(super) fn refuse_overlap(
     path: &Path,
     store: &Dir,
     mountpoint: Option<&Path>,
 ) -> Result<(), CommandError> {
     let refused = |what: &str, whose: &Path| {
         Err(CommandError::Refused(format!(
-            "{} lies below {what} {}: choose another place",
+            "{} lies below {what} {}: choose another path",
             printable(path),
             printable(whose)
         )))
     };
-    let at = nearest(path).map_err(about(path))?;
-    let mounts = Mounts(mounts::table(OWN).map_err(about(&mounts::table_path(OWN)))?);
-    let standing = mounts.of(&at).map_err(about(path))?;
+    let at = open_nearest(path).map_err(with_path(path))?;
+    let mounts = MountTable(mounts::table(SELF).map_err(with_path(&mounts::table_path(SELF)))?);
+    let location = mounts.locate(&at).map_err(with_path(path))?;
     if let Some(mountpoint) = mountpoint
         && let Some(device) = mounts.device_at(mountpoint)
-        && standing.device == Some(device)
+        && location.device == Some(device)
     {
         return refused("the store's own mount", mountpoint);
     }
-    let own = mounts.of(store).map_err(about(store.path()))?;
-    let below = is_below(&at, store).map_err(about(path))? || standing.is_below(&own);
+    let own = mounts.locate(store).map_err(with_path(store.path()))?;
+    let below = is_below(&at, store).map_err(with_path(path))? || location.is_below(&own);
     if below {
         return refused("the store", store.path());
     }
     Ok(())
 }
 
-/// The directory at a path, or the nearest above it that exists.
-fn nearest(path: &Path) -> io::Result<Dir> {
+/// Opens the directory at a path, or its nearest parent that exists.
+fn open_nearest(path: &Path) -> io::Result<Dir> {
     let path = std::path::absolute(path)?;
     let mut error = None;
     for one in path.ancestors() {
@@ -61,7 +64,7 @@ fn nearest(path: &Path) -> io::Result<Dir> {
     Err(error.unwrap_or_else(|| io::ErrorKind::NotFound.into()))
 }
 
-/// Returns `true` if a directory is another, or lies in it on the way up to the root.
+/// Returns `true` if `dir` is `other` or lies below it.
 fn is_below(dir: &Dir, other: &Dir) -> io::Result<bool> {
     let wanted = other.identity()?;
     let mut at = dir.clone();
@@ -78,64 +81,56 @@ fn is_below(dir: &Dir, other: &Dir) -> io::Result<bool> {
     Err(rustix::io::Errno::NAMETOOLONG.into())
 }
 
-/// This process, as `/proc` calls it.
-const OWN: &str = "self";
+/// This process, as `/proc` names it.
+const SELF: &str = "self";
 
 /// The mounts that this process sees.
-struct Mounts(Vec<MountEntry>);
+struct MountTable(Vec<MountEntry>);
 
-/// Where a directory stands in its filesystem.
+/// The path of a directory within the filesystem of a device.
 #[derive(Debug)]
-struct Standing {
+struct DevicePath {
+    /// The device number; `None` if this process sees no mount of the filesystem.
     device: Option<String>,
     path: PathBuf,
 }
 
-impl Standing {
+impl DevicePath {
     fn is_below(&self, other: &Self) -> bool {
         self.device.is_some() && self.device == other.device && self.path.starts_with(&other.path)
     }
 }
 
-impl Mounts {
-    /// The device of the filesystem that shows at a mountpoint.
+impl MountTable {
+    /// Returns the device of the topmost mount at a path.
     fn device_at(&self, mountpoint: &Path) -> Option<String> {
         let mut newest = self.0.iter().rev();
         let mount = newest.find(|mount| mount.mountpoint == mountpoint);
         mount.map(|mount| mount.device.clone())
     }
 
-    /// Where an open directory stands.
-    fn of(&self, dir: &Dir) -> io::Result<Standing> {
+    /// Returns the location of an open directory.
+    fn locate(&self, dir: &Dir) -> io::Result<DevicePath> {
         let number = dir.as_fd().as_raw_fd();
         let shown = fs::read_link(format!("/proc/self/fd/{number}"))?;
         let known = fs::read_to_string(format!("/proc/self/fdinfo/{number}"))?;
         let id = known.lines().find_map(|line| line.strip_prefix("mnt_id:"));
         let id = id.and_then(|id| id.trim().parse::<u64>().ok());
         let mount = self.0.iter().find(|mount| Some(mount.id) == id);
-        let place = mount.and_then(|mount| {
+        let location = mount.and_then(|mount| {
             let below = shown.strip_prefix(&mount.mountpoint).ok()?;
             Some((mount.device.clone(), mount.root.join(below)))
         });
-        Ok(match place {
-            Some((device, path)) => Standing {
+        Ok(match location {
+            Some((device, path)) => DevicePath {
                 device: Some(device),
                 path,
             },
-            // A mount of which this process sees no place.
-            None => Standing {
+            None => DevicePath {
                 device: None,
                 path: shown,
             },
         })
-    }
-}
-
-/// Returns the directory of a store, or `None` if it does not exist.
-pub(super) fn existing(store: &Path) -> Result<Option<Dir>, CommandError> {
-    match Dir::open(store) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        opened => opened.map(Some).map_err(about(store)),
     }
 }
 
@@ -146,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_in_a_store_is_known_by_whatever_name_it_has() {
+    fn a_path_in_a_store_is_refused_whatever_its_name() {
         let top = tempfile::tempdir().unwrap();
         let (store, other) = (top.path().join("store"), top.path().join("store-2"));
         fs::create_dir_all(store.join("blobs")).unwrap();
@@ -160,11 +155,11 @@ mod tests {
             "link",
             "link/new/below",
         ] {
-            let refused = must_lie_elsewhere(&top.path().join(path), &store, None);
+            let refused = refuse_overlap(&top.path().join(path), &store, None);
             assert!(matches!(refused, Err(CommandError::Refused(_))), "{path}");
         }
         for path in ["", "new", "store-2", "store-2/new"] {
-            must_lie_elsewhere(&top.path().join(path), &store, None).unwrap();
+            refuse_overlap(&top.path().join(path), &store, None).unwrap();
         }
     }
 }
