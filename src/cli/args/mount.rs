@@ -27,21 +27,21 @@ Mount options (-o), separated by commas; of contradicting options the last one a
                               12h or 7d; 0 for no trash [default: 7d]
 
  Admission of manifests that people write
-  references=require|skip     Whether the repository must hold what the manifest references
-                              [default: require]
+  references=require|skip     require: the repository must hold what the manifest references,
+                              in the size that it states [default: require]
   schema1=refuse|accept       Docker schema 1 manifests; signed ones need valid signatures
                               [default: refuse]
   max_manifest_size=BYTES     The largest manifest, as in 512K or 4M [default and maximum: 4M]
 
  Manifests that registries write
-  audit=off|warn|enforce      Whether they are validated too: not at all, with a warning, or refused
-                              [default: warn]
+  audit=off|warn|enforce      What happens to one that would be refused. off: not validated; warn:
+                              linked, with a warning in the log; enforce: refused [default: warn]
 
  Durability (what fsync does not wait for is durable about 100 ms later, in order)
-  sync=always|data|lazy       What fsync waits for: everything before it; the bytes of uploads and
-                              blobs, not links and tags; nothing [default: always]
-  uploads=durable|fast        fast: fsync of an upload's metadata (start time, hash states) waits
-                              for nothing [default: durable]
+  sync=always|data|lazy       What fsync waits for. always: all earlier changes; data: the bytes of
+                              uploads and blobs, not links and tags; lazy: nothing [default: always]
+  uploads=durable|fast        fast: fsync of upload metadata (start time, hash states) waits for
+                              nothing [default: durable]
   recover=refuse|accept       accept: mount a store whose journal is damaged, without the
                               transactions that it no longer holds [default: refuse]
 
