@@ -1,5 +1,5 @@
-//! Random documents and paths without a mount: no panic, the same verdict twice, no slow input.
-//! `scripts/fuzz SECONDS` runs it for longer, and prints how long inputs took.
+//! Random documents and paths without a mount: no panic, a deterministic verdict, no slow input.
+//! `scripts/fuzz SECONDS` runs this for longer and prints how long inputs took.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -106,7 +106,7 @@ fn mutate(random: &mut Random, bytes: &mut Vec<u8>, corpus: &[Vec<u8>]) {
                 bytes.splice(at..at + len, piece.collect::<Vec<_>>());
             }
             5 => {
-                // Very many of the same, which is what a slow reader is slow at.
+                // Many repetitions of one piece, which quadratic parsers are slow at.
                 let piece = bytes[at..at + len].to_vec();
                 let most = (LARGEST - bytes.len().min(LARGEST)) / piece.len().max(1);
                 let times = if random.below(200) == 0 {
@@ -179,7 +179,7 @@ fn documents_made_at_random_are_judged() {
         times.sorted.push(used().saturating_sub(start));
         if let Ok(manifest) = &verdict {
             admitted += 1;
-            // What is stored of it is admitted as well.
+            // The stored payload is admitted as well.
             let payload = manifest.payload(&document);
             assert!(policy.validate(payload).is_ok());
             assert_eq!(

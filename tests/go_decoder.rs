@@ -1,5 +1,5 @@
-//! What stored manifests name, as we read it and as Go's `encoding/json` does, with which
-//! registries read: the same of thousands of documents made at random.
+//! References of stored manifests, compared with Go's `encoding/json`, which registries use: both
+//! must find the same in thousands of random documents.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -227,7 +227,7 @@ fn ours(bytes: &[u8]) -> Value {
         } else {
             &one.media_type
         };
-        // Whether a manifest may be elsewhere nobody asks.
+        // Not compared: whether a manifest may be in another repository.
         let elsewhere = one.requirement == Requirement::Nothing;
         json!([
             role,

@@ -1,5 +1,5 @@
-//! The image specification's own examples: its JSON schemas' tests and the documents in its
-//! text, held against our verdicts. `scripts/install` puts the specification (v1.1.1) in place.
+//! The examples of the image specification (tests of its JSON schemas, documents in its text),
+//! compared with our verdicts. `scripts/install` downloads the specification (v1.1.1).
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! Backups: consistent, incremental, whole after an interruption, and stores themselves.
+//! Backups: consistent, incremental, complete after an interruption, and usable as stores.
 
 use std::fs;
 use std::path::Path;
@@ -48,7 +48,7 @@ fn a_backup_is_restored_to_the_same_and_brings_only_what_is_new() {
     export(&site, "restored", "back");
     site.must_be_the_same("plain", "back");
     must_be_clean(&site.top().join("restored"));
-    // A backup is a store, into which anybody may look; it stays a backup.
+    // A backup is a store that can be inspected; it stays a backup.
     must_be_clean(&site.top().join("backup"));
     assert_eq!(back_up(&site)["new"], 0);
     fs::create_dir(site.top().join("mnt")).unwrap();
@@ -71,7 +71,7 @@ fn storm(v2: &Path, pusher: usize, stop: &AtomicBool) -> usize {
     fs::create_dir_all(repository.join("_layers")).unwrap();
     fs::create_dir_all(repository.join("_manifests/tags")).unwrap();
     let mut images = 0;
-    // If anything fails everybody ends.
+    // If one thread fails, all end.
     let ends = Ends(stop);
     while !stop.load(Ordering::Relaxed) {
         let bytes = layer(1_000_000 * (pusher + 1) + images, 40_000);
@@ -86,7 +86,7 @@ fn storm(v2: &Path, pusher: usize, stop: &AtomicBool) -> usize {
             &image,
         );
         images += 1;
-        // Some go again while they are copied.
+        // Some are removed while they are copied.
         if images % 5 == 0 {
             let old = images - 5;
             let tag = repository.join(format!("_manifests/tags/t{old}"));
@@ -111,7 +111,7 @@ fn storm(v2: &Path, pusher: usize, stop: &AtomicBool) -> usize {
 fn a_backup_in_the_middle_of_a_storm_is_consistent() {
     let mut site = Site::with(&SMALL);
     site.import(&[]);
-    // What is removed is kept for the backups alone.
+    // Without a trash, removed blobs are kept for running backups only.
     let v2 = site.mount_with("trash=0").join("docker/registry/v2");
     let stop = AtomicBool::new(false);
     let (backups, pushed) = std::thread::scope(|scope| {
@@ -123,16 +123,16 @@ fn a_backup_in_the_middle_of_a_storm_is_consistent() {
             .collect();
         let (mut backups, ends) = (0, Ends(&stop));
         for round in 0..4 {
-            // Not all in the same breath: the storm is to be in another state each time.
+            // With pauses, so that the storm is in another state each time.
             std::thread::park_timeout(std::time::Duration::from_millis(150));
-            // The store itself, as of any moment.
+            // A snapshot of the store at a random time.
             must_be_clean(&site.store());
             let told = back_up(&site);
             assert_eq!(told["missing"], 0, "{told}");
             backups += 1;
             let restored = format!("restored{round}");
             restore(&site, &restored);
-            // Everything that is tagged there has all that it needs.
+            // Every tagged image in it is complete.
             must_be_clean(&site.top().join(&restored));
             let scrubbed = regfs()
                 .arg("scrub")
@@ -288,7 +288,7 @@ fn needed_blobs_in_the_trash_are_a_warning_and_fsck_names_the_way_back() {
     undelete.arg("undelete").arg(site.store()).arg(digest);
     assert!(undelete.status().unwrap().success());
     must_be_clean(&site.store());
-    // It was only gone from the store, so that the backup is whole again too.
+    // It was missing from the store only, so the next backup is complete again.
     let (code, answer) = told(&site);
     assert_eq!((code, &answer["in_trash"]), (0, &serde_json::json!({})));
 }

@@ -1,4 +1,5 @@
-//! A thousand faults of two dozen kinds in one tree: each found, named, mended or set aside.
+//! A thousand faults of two dozen kinds in one tree: each is found, named, and repaired or set
+//! aside.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -244,7 +245,7 @@ impl Image {
                 Odd("unreadable", link, "mended")
             }
             23 => {
-                // A layer that a tagged image needs, gone.
+                // A missing layer of a tagged image.
                 let (digest, _) = self.layer();
                 let config = put_blob(&self.v2, b"{}");
                 put_link(&self.v2.join(self.path("_layers")), &config);
@@ -343,7 +344,7 @@ fn a_thousand_faults_are_found_named_and_mended_or_set_aside() {
     let all = odd_expected + EACH;
     assert_eq!(odd.len(), all, "something else was found");
     assert!(findings(&examination, "damage").is_empty());
-    // What was set aside is there for people to look at.
+    // Files that were set aside can be inspected.
     let quarantine = site.store().join("quarantine");
     let Some(Odd(_, path, _)) = expected
         .iter()
@@ -355,11 +356,11 @@ fn a_thousand_faults_are_found_named_and_mended_or_set_aside() {
     assert_eq!(kept, b"something else");
     let noted = fs::read_to_string(quarantine.join("report.json")).unwrap();
     assert!(noted.contains("tag-without-target"));
-    // Again: the same is odd, and nothing is new.
+    // Again: the same findings, and nothing new.
     let again = import();
     assert_eq!(again["new"], 0);
     assert!(again["odd"] == report["odd"], "something else is odd now");
-    // Every link that is left is whole, and the registry's own collection runs through.
+    // Every remaining link is valid, and the registry's own collection succeeds.
     let mounted = site.mount();
     assert!(collect(&mounted, &configuration));
     for (path, content) in super::store::listing(&mounted.join("docker/registry/v2/repositories")) {

@@ -1,7 +1,8 @@
-//! Formats: stores that earlier programs have written are opened, whole, and go on as the newest.
+//! Formats: stores that earlier versions have written are opened, are complete, and continue in the
+//! newest format.
 //!
-//! `tests/formats/NUMBER.tar.gz` holds stores of index format NUMBER and the sums of the trees
-//! that they hold; `tests/formats/make` made it with the program of that time.
+//! `tests/formats/NUMBER.tar.gz` holds stores of index format NUMBER and the checksums of their
+//! trees; `tests/formats/make` created it with the program of that time.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! ls, du, history and stats: right, and the same whether the store is mounted or not.
+//! ls, du, history and stats: correct, and the same whether the store is mounted or not.
 
 use serde_json::Value;
 
@@ -40,7 +40,7 @@ fn bytes_are_told_by_who_holds_them() {
     let rows = sizes["repositories"].as_array().unwrap();
     assert_eq!(rows.len(), 3);
     for row in rows {
-        // Four layers of its own, two manifests; the configuration is everybody's.
+        // Four layers and two manifests of its own; the configuration is shared by all.
         let (logical, unique) = (
             row["logical"].as_u64().unwrap(),
             row["unique"].as_u64().unwrap(),
@@ -78,7 +78,7 @@ fn the_same_is_told_of_a_store_mounted_or_not() {
         &["stats"],
         &["undelete"],
     ];
-    // Only a mount knows how it is served.
+    // Only a mount has lines about requests.
     let of_store = |(mut value, (good, text)): (Value, (bool, String))| {
         let mount = value
             .as_object_mut()
@@ -135,7 +135,7 @@ fn what_a_tag_was_at_is_told_the_newest_first() {
     let tags = top.join("docker/registry/v2/repositories/library/app0/_manifests/tags");
     let read = |tag: &str| std::fs::read_to_string(tags.join(tag).join("current/link")).unwrap();
     let (old, new) = (read("v0"), read("v1"));
-    // As a registry does it: the index entry, then the link.
+    // As a registry writes: the index entry, then the link.
     let entry = tags.join("v0/index/sha256").join(&new[7..]);
     std::fs::create_dir_all(&entry).unwrap();
     std::fs::write(entry.join("link"), &new).unwrap();

@@ -1,4 +1,4 @@
-//! Imports killed at any moment and begun again: the same comes of it as in one go.
+//! Imports that are killed at any time and started again: the result equals an uninterrupted one.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -28,12 +28,12 @@ fn an_import_that_was_killed_goes_on_to_the_same_end() {
     let mut finished = 0;
     for kill in 0..kills {
         std::fs::remove_dir_all(site.store()).unwrap();
-        // Spread over most of the work: with what is cached by then it takes less time.
+        // Spread over most of the import, which takes less time with warm caches.
         let after = whole * 6 / 10 * (kill + 1) / kills;
         let mut command = regfs();
         command.arg("import").arg(site.plain()).arg(site.store());
         let mut import = command.stdout(Stdio::null()).spawn().unwrap();
-        // The moment of the kill is to be any; this is no wait for anything.
+        // A random time before the kill; this waits for no event.
         std::thread::park_timeout(after.max(Duration::from_millis(1)));
         finished += u32::from(import.try_wait().unwrap().is_some());
         import.kill().unwrap();

@@ -1,5 +1,5 @@
-//! Symbolic links, pipes and devices in a plain tree: data, never a way to somewhere, unless the
-//! caller says that links to parts of the tree are to be followed.
+//! Symbolic links, pipes and devices in a plain tree are data and never followed, except for links
+//! in place of directories of the tree if the caller allows that.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -71,7 +71,7 @@ fn a_tree_that_is_split_by_links_is_imported_through_them_when_that_is_said() {
             assert!(!kept.is_symlink(), "{place}: {path} is a link");
         }
         site.export("back", &[]);
-        // diff goes through the links as well.
+        // diff follows the links too.
         let mut diff = Command::new("diff");
         let output = diff
             .arg("-r")
@@ -95,7 +95,7 @@ fn a_link_that_leads_nowhere_or_back_is_set_aside_and_stops_nothing() {
     for words in [&["--dry-run"][..], &["--follow-links", "--dry-run"]] {
         site.import(words);
     }
-    // A link to a directory of others is one that somebody has to decide about.
+    // A link to another directory needs a decision of the user.
     let text = site.refused(&["import", "plain", "store"]);
     assert!(text.contains("library/out"), "{text}");
     fs::remove_file(repositories.join("library/out")).unwrap();
@@ -123,7 +123,7 @@ fn what_is_no_file_beside_the_tree_is_set_aside_and_named() {
         mknodat(CWD, beside.join(name), kind, Mode::RWXU, device).unwrap();
     };
     node("pipe", FileType::Fifo, 0);
-    // What reads this device never ends.
+    // Reading this device never ends.
     node("zero", FileType::CharacterDevice, rustix::fs::makedev(1, 5));
     let report = site.import(&[]);
     let odd = odd(&report);

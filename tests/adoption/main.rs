@@ -1,4 +1,4 @@
-//! Adoption by the real program: plain trees taken in, mended, checked, and given back.
+//! Adoption with the real program: plain trees imported, repaired, checked and exported.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,

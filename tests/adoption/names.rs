@@ -1,5 +1,5 @@
-//! Names that others chose, in texts: whatever is in them, a terminal, a log or a report only
-//! shows it.
+//! Names that others chose, in texts: a terminal, a log or a report shows them and nothing else
+//! happens.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -59,7 +59,7 @@ fn names_of_a_plain_tree_are_escaped_in_every_report() {
         paths.contains(&&*format!("repositories/{SHOWN}")),
         "{paths:?}"
     );
-    // The things themselves are there by their own names.
+    // The objects exist under their real names.
     let quarantine = site.store().join("quarantine");
     assert!(named(&quarantine.join("tree/repositories")).is_dir());
     assert!(named(&quarantine.join("beside")).is_symlink());
@@ -87,7 +87,7 @@ fn names_of_a_mount_are_escaped_wherever_refusals_are_told() {
     let mounted = site.mount();
     let repository = mounted.join("docker/registry/v2/repositories/app2");
     let dropped = repository.join("_manifests").join(TEXT);
-    // What closes the file is told, but not this.
+    // close returns the error, which `fs::write` ignores.
     fs::write(&dropped, b"no manifest").unwrap();
     let rejected = fs::read(mounted.join(".regfs/rejected")).unwrap();
     let rejected = must_be_printable(&rejected, ".regfs/rejected");

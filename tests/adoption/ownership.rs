@@ -1,4 +1,4 @@
-//! Ownership: owners and modes of a plain tree's directories, through import, mount and export.
+//! Owners and modes of the directories of a plain tree, through import, mount and export.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -74,7 +74,7 @@ fn owners_and_modes_of_a_tree_are_imported_shown_and_exported() {
     let expected: Vec<_> = of(&site.plain())
         .into_iter()
         .map(|(path, uid, gid, mode)| {
-            // Below a repository everything shows its mode.
+            // Everything below a repository shows its mode.
             let team = Path::new("docker/registry/v2/repositories").join(repository(0));
             let below = path.strip_prefix(&team).ok();
             let directory = site.plain().join(&path).is_dir();
@@ -116,14 +116,14 @@ fn a_tree_is_exported_where_nobody_may_give_files_away() {
     give(&site.plain(), (REGISTRY, REGISTRY));
     site.import(&["--copy"]);
     fs::set_permissions(site.top(), fs::Permissions::from_mode(0o755)).unwrap();
-    // Root in a container without that capability.
+    // Root in a container without CAP_CHOWN.
     let mut bound = Command::new("setpriv");
     bound.args(["--bounding-set=-chown", "--inh-caps=-chown"]);
     bound.arg(path()).arg("export").arg(site.store());
     let output = bound.arg(site.top().join("bound")).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     site.must_be_the_same("plain", "bound");
-    // A directory of somebody else's in which everybody may write.
+    // A directory of another user that all users may write.
     let open = site.top().join("open");
     fs::create_dir(&open).unwrap();
     chown(&open, Some(TEAM.0), Some(TEAM.1)).unwrap();
@@ -135,7 +135,7 @@ fn a_tree_is_exported_where_nobody_may_give_files_away() {
         &format!("--regid={STRANGER}"),
         "--clear-groups",
     ]);
-    // The place of the tests may be closed to others.
+    // The directory of the tests may be closed to other users.
     let program = site.top().join("regfs");
     fs::copy(path(), &program).unwrap();
     stranger.arg(&program).arg("export").arg(site.store());
@@ -150,7 +150,7 @@ fn a_tree_is_exported_where_nobody_may_give_files_away() {
 fn a_store_that_was_mounted_before_takes_the_owners_of_a_tree() {
     let mut site = Site::with(&SMALL);
     give(&site.plain(), (REGISTRY, REGISTRY));
-    // The mount makes the directories on the way to the tree.
+    // The mount creates the parent directories of the tree.
     site.mount();
     site.unmount();
     site.import(&["--copy"]);

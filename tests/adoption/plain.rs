@@ -1,4 +1,4 @@
-//! Plain trees as registries write them, made by a generator of any size.
+//! Plain trees as registries write them, generated in any size.
 
 use std::fs;
 use std::io::Write;

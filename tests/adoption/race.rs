@@ -1,4 +1,4 @@
-//! Trees that change while they are imported: whoever can write a plain tree must not lead an
+//! Trees that change during an import: a user who can write the tree must not be able to lead the
 //! import out of it.
 
 use std::fs;
@@ -27,7 +27,7 @@ fn swap(names: &[(PathBuf, PathBuf)], stop: &AtomicBool) -> usize {
                 .and_then(|()| fs::rename(&link, name))
                 .and_then(|()| fs::remove_file(name))
                 .and_then(|()| fs::rename(&aside, name));
-            // Nobody else renames these.
+            // Only this thread renames these.
             done.unwrap();
             turns += 1;
         }
@@ -86,7 +86,7 @@ fn a_swapper_does_not_lead_an_import_out_of_the_tree() {
             for words in [&["--copy"][..], &["--copy", "--verify"]] {
                 let mut command = regfs();
                 command.arg("import").args(words).arg(site.plain());
-                // A tree that changes may be refused; it must only not be left.
+                // A changing tree may be refused; the import must never leave it.
                 let output = command.arg(site.store()).output().unwrap();
                 assert!(output.status.code().is_some(), "{output:?}");
             }
@@ -98,7 +98,7 @@ fn a_swapper_does_not_lead_an_import_out_of_the_tree() {
     });
     println!("{turns} turns during {} imports", 2 * ROUNDS);
     assert!(turns > SWAPPED, "nothing was swapped");
-    // And when it is quiet, everything comes.
+    // Once the tree no longer changes, everything is imported.
     let report = site.import(&["--copy"]);
     assert_eq!(report["odd"].as_array().unwrap().len(), 0, "{report:#}");
 }

@@ -1,4 +1,4 @@
-//! Round trips: what was taken in is given back byte for byte, however it came and however
+//! Round trips: an imported tree is exported byte for byte, however it was transferred and however
 //! often.
 
 use std::fs;
@@ -19,7 +19,7 @@ fn odds_and_ends(site: &Site) {
     put(&upload.join("data"), &layer(1, 100_000));
     put(&upload.join("hashstates/sha256/0"), b"sha\x03 state");
     put(&upload.join("hashstates/sha256/100000"), b"sha\x03 other");
-    // What a deleted manifest and a deleted layer leave.
+    // The remains of a deleted manifest and a deleted layer.
     let gone = Digest::of(Algorithm::Sha256, b"gone").hex();
     for set in [
         "_manifests/revisions",
@@ -34,7 +34,7 @@ fn odds_and_ends(site: &Site) {
     fs::create_dir_all(v2.join("repositories/on/the/way")).unwrap();
     fs::create_dir_all(v2.join("repositories/bare/_layers")).unwrap();
     fs::create_dir_all(v2.join("repositories/Host.example/app/_manifests/tags")).unwrap();
-    // A blob that was pushed by another algorithm, and the signature of an old manifest.
+    // A blob pushed with another algorithm, and the signature of an old manifest.
     let bytes = layer(2, 50_000);
     let blob = put_blob(&v2, &bytes);
     let alias = Digest::of(Algorithm::Sha512, &bytes);
@@ -46,7 +46,7 @@ fn odds_and_ends(site: &Site) {
     put_link(&repository.join("_manifests/revisions"), &revision);
     let signatures = format!("_manifests/revisions/sha256/{}/signatures", revision.hex());
     put_link(&repository.join(signatures), &signature);
-    // What stands beside the layout.
+    // Files beside the layout.
     put(&site.plain().join("scheduler-state.json"), b"{}");
     put(
         &site
@@ -138,7 +138,7 @@ fn an_import_into_a_mounted_store_shows_at_once() {
     let mut site = Site::with(&SMALL);
     let mounted = site.mount();
     let repositories = mounted.join("docker/registry/v2/repositories");
-    // The kernel has cached that nothing is there.
+    // The kernel has cached that the names do not exist.
     assert_eq!(fs::read_dir(&repositories).unwrap().count(), 0);
     let report = site.import(&[]);
     assert!(report["new"].as_u64().unwrap() > 100);

@@ -1,4 +1,4 @@
-//! Scrub, repair and the trash: damaged bytes are found, contained, and can be pushed again.
+//! Scrub, repair and the trash: damaged bytes are found and contained, and can be pushed again.
 
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
@@ -57,14 +57,14 @@ fn a_rotten_blob_is_found_contained_named_and_pushed_again() {
             site.unmount();
         }
         let (code, clean) = scrub(&site, &[]);
-        // The pool of layers, the configuration, and a manifest a tag.
+        // The pool of layers, the configuration, and one manifest for each tag.
         assert_eq!(
             (code, &clean["verified"]),
             (0, &(12 + 1 + 30).into()),
             "{clean}"
         );
         rot(&stored(&site, &digest));
-        // What was read a moment ago is passed over.
+        // Recently verified blobs are skipped.
         assert_eq!(scrub(&site, &[]).1["passed_over"], 43);
         let (code, found) = scrub(&site, &["--age", "0s"]);
         assert_eq!((code, found["damaged"].as_array().unwrap().len()), (5, 1));
@@ -98,7 +98,7 @@ fn a_rotten_blob_is_found_contained_named_and_pushed_again() {
             "{text}"
         );
         assert_eq!(fs::read(&data).unwrap_err().raw_os_error(), Some(2));
-        // As a push does it: the layer again.
+        // Like a push: writes the layer again.
         let layers = top.join("docker/registry/v2/repositories/library/app0/_layers");
         put(&layers.join("layer"), &bytes);
         assert_eq!(fs::read(&data).unwrap(), bytes);
@@ -149,7 +149,7 @@ fn what_is_in_the_trash_can_be_taken_back() {
     site.import(&[]);
     let (digest, bytes) = blob(3);
     fs::remove_file(stored(&site, &digest)).unwrap();
-    // Bytes that were taken out before are what repair looks for.
+    // Repair looks for bytes that were removed before.
     fs::write(
         site.store().join(format!("trash/sha256-{}", digest.hex())),
         &bytes,
@@ -174,7 +174,7 @@ fn what_is_in_the_trash_can_be_taken_back() {
     assert!(repaired.unwrap().status.success());
     assert_eq!(fs::read(stored(&site, &digest)).unwrap(), bytes);
     must_be_clean(&site.store());
-    // The same by name, on a mount, of a blob that its user may not remove.
+    // The same on a mount, with a blob that the user may not remove.
     site.mount_with("delete=guarded");
     let data = site
         .top()
@@ -187,7 +187,7 @@ fn what_is_in_the_trash_can_be_taken_back() {
     let refused = undelete.arg(digest.to_string()).output().unwrap();
     let text = String::from_utf8(refused.stderr).unwrap();
     assert!(text.contains("the trash holds no"), "{text}");
-    // And of one that its user has removed.
+    // And with a blob that the user has removed.
     site.unmount();
     site.mount();
     fs::remove_file(&data).unwrap();

@@ -1,5 +1,5 @@
-//! Who can change a blob after an import or an export: nobody but the store's owner, unless the
-//! caller says so; and nothing large is copied or shared without a word.
+//! Who can change a blob after an import or an export: only the owner of the store, unless the
+//! caller allows more; and nothing large is copied or shared unless the output says so.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown};

@@ -1,4 +1,4 @@
-//! Sites: a plain tree, a store, and what is given back, for one test.
+//! Sites: a plain tree, a store and an exported tree, for one test.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

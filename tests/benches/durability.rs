@@ -1,5 +1,5 @@
-//! Durable link writes, on the mount and on a plain directory of the same filesystem, in the
-//! same run: how many a second, and how long one takes. Run by `scripts/measure durability`.
+//! Durable link writes on the mount and on a plain directory of the same filesystem, in turns: rate
+//! and latency. Run by `scripts/measure links`.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -20,7 +20,7 @@ enum Dialect {
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// Writes one layer link that was not there.
+/// Writes one new layer link.
 fn write_link(root: &Path, dialect: Dialect) -> std::io::Result<()> {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let digest = Digest::of(Algorithm::Sha256, &number.to_be_bytes());
@@ -53,7 +53,7 @@ fn write_link(root: &Path, dialect: Dialect) -> std::io::Result<()> {
     }
 }
 
-/// What came of one run.
+/// The result of one run.
 struct Run {
     a_second: f64,
     median: Duration,

@@ -1,6 +1,6 @@
-//! The floor: a tree held in memory behind fuser, the least that a FUSE filesystem can take for
-//! a walk on the same transport. Not of the product: it copies a directory into memory and shows
-//! it, with the answers and lifetimes that `regfs` gives.
+//! The fastest that a FUSE filesystem can be: a tree in memory behind fuser, over the same
+//! transport. Not part of the product. It copies a directory into memory, and gives the replies and
+//! cache lifetimes that regfs gives.
 //!
 //! `floor SOURCE MOUNTPOINT` serves until it is unmounted. Files above 1 MiB are shown empty.
 
@@ -25,11 +25,11 @@ struct Held {
     name: OsString,
     attributes: FileAttr,
     content: Vec<u8>,
-    /// Its names, by their numbers.
+    /// The numbers of its entries, by name.
     children: Vec<u64>,
 }
 
-/// The tree; a number is a place in `held`, and one more.
+/// The tree; the number of a node is its index in `held` plus one.
 #[derive(Default)]
 struct Memory {
     held: Vec<Held>,
@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     memory.take(Path::new(source), OsString::new())?;
     let mut config = Config::default();
     config.mount_options = vec![MountOption::FSName("floor".into()), MountOption::NoAtime];
-    // As many threads as the mount has: waking one or another costs too.
+    // As many threads as the mount has: switching between them has a cost too.
     config.n_threads = Some(8);
     config.clone_fd = true;
     fuser::mount(memory, mountpoint, &config)?;
@@ -53,7 +53,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 impl Memory {
-    /// Copies a file or directory and all below it; its number.
+    /// Copies a file or a directory with everything below it. Returns its number.
     fn take(&mut self, path: &Path, name: OsString) -> io::Result<u64> {
         let found = fs::symlink_metadata(path)?;
         let (at, mut children) = (self.held.len(), Vec::new());
@@ -89,7 +89,7 @@ impl Memory {
         self.held.get(usize::try_from(ino.0).ok()?.checked_sub(1)?)
     }
 
-    /// The rows of a listing behind an offset, each with the offset behind it.
+    /// Returns the rows of a listing after an offset, each with the offset after it.
     fn rows(&self, ino: INodeNo, offset: u64) -> impl Iterator<Item = (u64, &OsStr, &FileAttr)> {
         let directory = self.get(ino).into_iter();
         let dots = directory.clone().flat_map(|directory| {

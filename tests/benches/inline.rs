@@ -1,5 +1,5 @@
-//! Where small blobs are better kept: each size made durable in the index, and as a file of its
-//! own, one at a time; and read again. Run by `scripts/measure inline`.
+//! Where to store small blobs: writes blobs of each size durably to the index and to files, one at
+//! a time, and reads them back. Run by `scripts/measure inline`.
 //!
 //! usage: inline DIRECTORY [BLOBS]
 
@@ -14,7 +14,7 @@ use regfs::index::{Index, Recover, open_embedded};
 
 type Failed = Box<dyn std::error::Error>;
 
-/// The median, in microseconds.
+/// Returns the median in microseconds.
 fn median(mut times: Vec<Duration>) -> f64 {
     times.sort_unstable();
     times
@@ -59,7 +59,7 @@ fn one(store: &Path, size: usize, blobs: u32) -> Result<(), Failed> {
     let files = LocalBlobs::open(&dir)?;
     let (mut inline, mut as_file, mut read_inline, mut read_file) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    // In turn, so that neither has the quieter disk.
+    // In turns, so that both see the same load of the disk.
     for number in 0..blobs {
         let (content, digest) = bytes(number * 2, size);
         let begun = Instant::now();

@@ -1,5 +1,5 @@
-//! Durable transactions of five puts, by the journal alone: how many a second, and how many share
-//! one flush. Run by `scripts/measure journal`.
+//! Durable transactions of five puts on the journal alone: rate, and transactions per flush. Run
+//! by `scripts/measure journal`.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use regfs::index::{Batch, Recover, Store, WriteOp, open_embedded};
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// Transactions a second, and transactions that share a flush.
+/// Returns transactions per second, and transactions per flush.
 fn in_process(directory: &Path, writers: usize, seconds: f64) -> std::io::Result<(f64, f64)> {
     let failed = |error: regfs::index::StoreError| std::io::Error::other(error);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);

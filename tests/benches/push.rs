@@ -1,5 +1,5 @@
-//! Pushes of small images through a registry, and pulls of them: how many a second, and how long
-//! one takes. Prints one line of JSON. Run by `scripts/measure push`.
+//! Pushes and pulls of small images through a registry: rate and latency. Prints one line of JSON.
+//! Run by `scripts/measure push`.
 
 use support::http;
 
@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use regfs::digest::{Algorithm, Digest};
 
-/// Layers of an image, and bytes of a layer, a little more than is kept in the index.
+/// Layers of an image, and bytes of a layer: a little more than fits in the index.
 const LAYERS: u64 = 5;
 const LAYER_BYTES: usize = 20_000;
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// Bytes that look random, others for every number.
+/// Returns pseudo-random bytes, different for each number.
 fn bytes(number: u64, len: usize) -> Vec<u8> {
     let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     std::iter::repeat_with(|| {
@@ -35,7 +35,7 @@ fn send(port: u16, method: &str, path: &str, kind: &str, body: &[u8]) -> Option<
     (answer.status < 300).then_some(answer)
 }
 
-/// Uploads a blob in one go; its descriptor.
+/// Uploads a blob in one request. Returns its descriptor.
 fn blob(port: u16, repository: &str, kind: &str, body: &[u8]) -> Option<String> {
     let digest = Digest::of(Algorithm::Sha256, body);
     let begun = send(
@@ -61,7 +61,7 @@ fn blob(port: u16, repository: &str, kind: &str, body: &[u8]) -> Option<String> 
     ))
 }
 
-/// Pushes an image of its own; where it is.
+/// Pushes a unique image. Returns its path.
 fn push(port: u16, repository: &str, start: u64) -> Option<String> {
     let number = NEXT.fetch_add(1, Ordering::Relaxed) + start;
     let config = format!(r#"{{"os":"linux","architecture":"amd64","created":"{number}"}}"#);
@@ -105,7 +105,7 @@ fn pull(port: u16, path: &str) -> Option<()> {
     Some(())
 }
 
-/// Has clients do something until the time is up, each as often as it can.
+/// Runs clients in parallel until the time is up, each as often as possible.
 fn measure(
     clients: usize,
     seconds: f64,

@@ -1,7 +1,6 @@
-//! Starting after a crash: how long a store takes to open whose process was killed, with many
-//! links in its index and a full journal in front; and what a link costs. Run by
-//! `scripts/measure start`; with a third word `bytes` what is linked is there too, so that fsck
-//! finds nothing wrong.
+//! Opening a store after a crash: the time to open it with many links in the index and a full
+//! journal, and the bytes per link. Run by `scripts/measure start`. With a third argument `bytes`
+//! the targets of the links exist too, so that fsck finds no faults.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,9 +14,9 @@ use regfs::index::{
 };
 use regfs::name::LinkSet;
 
-/// Links that are made in one transaction.
+/// Links per transaction.
 const AT_ONCE: u32 = 60;
-/// Links of one repository.
+/// Links per repository.
 const REPOSITORY: u32 = 1_000;
 
 fn open(store: &Path) -> Result<Index, IndexError> {
@@ -26,13 +25,13 @@ fn open(store: &Path) -> Result<Index, IndexError> {
     Ok(Index::new(Arc::new(open_embedded(&dir, Recover::Refuse)?)))
 }
 
-/// The digests that links name: each is named by ten repositories.
+/// Returns the digest of a link; ten repositories link each digest.
 fn digest(number: u32, links: u32) -> Digest {
     let blob = number % (links / 10).max(1);
     Digest::of(Algorithm::Sha256, &blob.to_be_bytes())
 }
 
-/// Makes the links, and dies.
+/// Creates the links, and aborts the process, as a crash would.
 fn fill(store: &Path, links: u32, bytes: bool) -> Result<(), IndexError> {
     let index = open(store)?;
     for first in (0..links).step_by(AT_ONCE as usize) {

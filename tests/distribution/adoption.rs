@@ -1,5 +1,5 @@
-//! Trees that real registries have written: taken in, served from the mount, given back byte for
-//! byte, and served from there again.
+//! Trees that real registries have written: imported, served from the mount, exported byte for
+//! byte, and served from the export.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! Backups while registries push: restored elsewhere, every image in them pulls.
+//! Backups while registries push: after a restore every image in them can be pulled.
 
 use std::sync::Mutex;
 
@@ -85,8 +85,8 @@ fn every_image_of_a_backup_in_a_push_storm_pulls() {
         "{images} images in the backup, of {before} before it and {} in all",
         told.len()
     );
-    // Everything that was confirmed before the last backup began is in it; of each pusher at
-    // most one tag was in the making.
+    // The last backup has everything acknowledged before it began; each pusher has at
+    // most one unfinished tag.
     check_told(registry.port, &told[..before]);
     assert!(begun <= PUSHERS, "{begun} tags are at nothing");
     assert!(images >= before && before >= 30, "{before} {images}");

@@ -93,7 +93,7 @@ fn crane_pushes_pulls_copies_lists_and_deletes() {
             layout.to_str().unwrap(),
             &at_registry("team/app:v1"),
         ]);
-        // What it pushes is the layout's own index, written anew.
+        // It pushes the index of the layout, which it rewrites.
         let digest = crane(&["digest", &at_registry("team/app:v1")])
             .trim()
             .to_owned();

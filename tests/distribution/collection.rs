@@ -1,4 +1,5 @@
-//! Collection: what removes blobs finds the mount as a plain disk, in whatever order it removes.
+//! Collection: programs that remove blobs, in whatever order, find the mount to behave as a plain
+//! disk.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -62,7 +63,7 @@ fn blob(root: &Root, bytes: &[u8]) -> PathBuf {
 
 /// Everything of which a collection has to decide.
 fn fill(registry: &Registry, root: &Root) {
-    // Never tagged: without a directory for tags.
+    // Never tagged: it has no directory of tags.
     push(registry, "by/digest", 10, None);
     push(registry, "by/tag", 20, Some("v1"));
     push(registry, "by/tag", 21, None);
@@ -157,7 +158,7 @@ fn harbor_collects_layers_before_their_manifest_and_behind_it() {
         let left = normal::tree(&v2(&root).join("blobs"));
         assert!(!left.iter().any(|row| row.starts_with('f')), "{left:?}");
         drop(registry);
-        // Everything can be had back.
+        // Everything can be restored.
         let undeleted = |arguments: &[&str]| {
             let mut command = regfs();
             command.arg("undelete").arg(root.store()).args(arguments);

@@ -1,5 +1,5 @@
-//! Crashes: the daemon killed in the middle of pushes. What a client was told is there; nothing
-//! half-done is visible.
+//! Crashes: the daemon is killed during pushes. Everything acknowledged to a client is there
+//! afterwards, and nothing incomplete is visible.
 
 use std::fs;
 use std::path::Path;
@@ -131,7 +131,7 @@ fn crash(version: Version) {
                 let (port, told) = (registry.port, &told);
                 scope.spawn(move || push(port, pusher, round, told));
             }
-            // The moment of the cut is to be any; this is no wait for anything.
+            // A random time before the kill; this waits for no event.
             std::thread::park_timeout(Duration::from_millis(300 + round * 137 % 700));
             root.kill();
         });
@@ -204,7 +204,7 @@ fn trouble(trouble: Trouble) {
             Trouble::Unmounted => {
                 let busy = Command::new("umount").arg(root.path()).output().unwrap();
                 assert!(!busy.status.success(), "a mount in use went away");
-                // What is confirmed from here on may lie in the directory below the mount.
+                // Pushes acknowledged from here on may be in the directory below the mount.
                 before.extend(told.lock().unwrap().iter().cloned());
                 run(Command::new("umount").arg("-l").arg(root.path()));
             }

@@ -1,4 +1,4 @@
-//! The same walk on a plain disk and on the mount: the same answers, the same trees.
+//! The same requests on a plain disk and on the mount: the same responses and the same trees.
 
 use std::collections::BTreeSet;
 

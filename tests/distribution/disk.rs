@@ -1,4 +1,4 @@
-//! Disks: filesystems of their own in a file, whose power can be cut.
+//! Disks: filesystems in a file, whose power can be cut.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,5 +1,5 @@
-//! A full disk: what was confirmed stays, reading goes on, and once space is freed writing does
-//! too, without a new mount.
+//! A full disk: acknowledged writes stay, reads continue, and writes work again once space is
+//! freed, without a remount.
 
 use std::process::Command;
 
@@ -73,7 +73,7 @@ fn full(version: Version) {
         .arg(root.path()));
     let left: u64 = df.lines().last().unwrap().trim().parse().unwrap();
     assert!(left < 16_384, "df says {left} KiB are left");
-    // Deleted by the registry, collected by the registry: the mount stays.
+    // Deleted and collected by the registry, without a remount.
     for (path, manifest) in told.drain(..first / 2) {
         let (repository, _) = path.rsplit_once('/').unwrap();
         let path = format!("{repository}/{}", digest(&manifest));

@@ -1,4 +1,4 @@
-//! Images made on the spot: bytes with their digests, and manifests that name them.
+//! Images built by the tests: bytes with their digests, and manifests that reference them.
 
 use regfs::digest::{Algorithm, Digest};
 

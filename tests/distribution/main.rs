@@ -1,4 +1,4 @@
-//! Real registries, real clients: what they do on the mount is what they do on a plain disk.
+//! Real registries and real clients: they behave on the mount as on a plain disk.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,5 @@
-//! The table of manifests, copied into a mount with cp and pulled back through registries, and
-//! images that were pushed with nothing but mkdir and cp, pulled by every client.
+//! The table of manifests, copied into a mount with cp and pulled through registries; and images
+//! that were pushed with mkdir and cp only, pulled by every client.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ fn documents() -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn every_valid_manifest_copied_in_is_pulled_byte_for_byte() {
-    // The files of real programs name layers that are not here.
+    // The manifests of real programs reference layers that the tests do not have.
     let root = Root::mounted_with("references=skip");
     let work = tempfile::tempdir().unwrap();
     for path in ["_layers", "_manifests/tags"] {

@@ -1,4 +1,4 @@
-//! A repository of 100,000 tags: listed right, while more are added, in little memory.
+//! A repository with 100,000 tags: listed correctly while tags are added, with little memory.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -34,7 +34,7 @@ fn a_hundred_thousand_tags_are_listed_while_more_are_added() {
     let manifest = image::manifest(MANIFEST, b"{}", &[]);
     let digest = image::digest(&manifest);
     fs::write(tags.join("first"), &manifest).unwrap();
-    // As a registry writes them: only the current link matters for a listing.
+    // As a registry writes them; a listing needs only the current link.
     let (tags, digest) = (&tags, &digest);
     let tag = move |number: usize| {
         let current = tags.join(format!("t{number:06}")).join("current");

@@ -1,4 +1,4 @@
-//! Normal forms: answers and trees with only what is random by nature taken out.
+//! Normal forms: responses and trees without the parts that are random by nature.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -87,8 +87,8 @@ fn walk(root: &Path, directory: &Path, rows: &mut BTreeSet<String>) {
             content.len() as u64,
             "{shown}"
         );
-        // A pull-through cache notes when; a hash state holds what the registry's own memory
-        // held; both are the registry's business.
+        // A pull-through cache records times; a hash state holds what the registry's memory
+        // held; neither depends on the filesystem.
         let content = if shown.ends_with("scheduler-state.json") {
             continue;
         } else if shown.contains("/hashstates/") || shown.ends_with("/startedat") {

@@ -1,5 +1,5 @@
-//! Power cuts: the filesystem below the store shut down in the middle of pushes and of cp. What
-//! was answered or fsynced is there afterwards; nothing half-done is visible.
+//! Power cuts: the filesystem below the store is shut down during pushes and cp. Afterwards
+//! everything acknowledged or fsynced is there, and nothing incomplete is visible.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -94,7 +94,7 @@ fn round(
             scope.spawn(move || push(port, pusher, number, told));
         }
         scope.spawn(|| drop_manifests(&v2, number, &dropped));
-        // The moment of the cut is to be any; this is no wait for anything.
+        // A random time before the cut; this waits for no event.
         std::thread::park_timeout(Duration::from_millis(200 + number * 97 % 500));
         disk.cut();
     });

@@ -1,4 +1,4 @@
-//! Upload purging: a registry's own clean-up of what was never finished.
+//! Upload purging: a registry's own removal of uploads that were never finished.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -45,7 +45,7 @@ fn purges(version: Version) {
     let uploads: Vec<_> = fs::read_dir(repository.join("_uploads")).unwrap().collect();
     let old = uploads[0].as_ref().unwrap().path();
     fs::write(old.join("startedat"), "2020-01-01T00:00:00Z").unwrap();
-    // A ghost of a cancelled upload, as distribution leaves them: never purged.
+    // The rest of a cancelled upload, as distribution leaves it: never purged.
     let ghost = repository.join("_uploads/01890a5d-ac96-774b-bcce-b302099a8057");
     fs::create_dir_all(ghost.join("hashstates/sha256")).unwrap();
     let young = uploads[1].as_ref().unwrap().path();

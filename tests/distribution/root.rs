@@ -1,4 +1,4 @@
-//! Roots: where a registry keeps its storage, a plain directory or our mount.
+//! Roots: the rootdirectory of a registry, on a plain directory or on a mount.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -91,8 +91,8 @@ impl Root {
         let log = self.directory.path().join("log");
         self.daemon = Some(Daemon::start(&mut command, log));
         let answers = self.path().join("docker/registry/v2");
-        // Not stat or a listing, which the kernel answers for a dead mount from what it
-        // remembers. The directory below has the same path, if a registry once wrote there.
+        // Not stat or a listing, which the kernel answers for a dead mount from its
+        // cache. The directory below the mount has the same path if a registry once wrote there.
         wait("the mount", || {
             rustix::fs::statfs(&answers).is_ok_and(|of| of.f_type == FUSE)
         });

@@ -1,4 +1,4 @@
-//! The script: one walk through everything that a registry does, with every answer kept.
+//! The script: every kind of request that a registry serves, with all responses recorded.
 
 use std::path::PathBuf;
 
@@ -145,7 +145,7 @@ impl<'a> Walk<'a> {
         self.get("/v2/team/app/tags/list");
         let one = image::layer(1, 100_000);
         self.push_blob(repository, &one);
-        // Again, which finds the bytes there.
+        // Again, now that the bytes exist.
         self.push_blob(repository, &one);
         let two = image::layer(2, 300_001);
         let mut location = self.start_upload(repository);
@@ -245,7 +245,7 @@ impl<'a> Walk<'a> {
             self.get_manifest(repository, tag);
             self.get_manifest(repository, &digest(bytes));
         }
-        // The same again; another one under a known tag; by digest alone.
+        // The same again; another manifest under an existing tag; by digest only.
         assert_eq!(self.put_manifest(repository, "v1", MANIFEST, &first), 201);
         assert_eq!(
             self.put_manifest(repository, "latest", MANIFEST, &first),
@@ -303,7 +303,7 @@ impl<'a> Walk<'a> {
             "?n=0",
             "?last=zzz",
         ] {
-            // Up to 2.8 tags come in the order of readdir, which on a plain disk is no order.
+            // Up to 2.8 tags come in readdir order, which is arbitrary on a plain disk.
             let answer = self.get(&format!("/v2/team/app/tags/list{query}"));
             if self.version == Version::V2_8 {
                 let mut tags: Vec<&str> = std::str::from_utf8(&answer.body)
@@ -369,7 +369,7 @@ impl<'a> Walk<'a> {
             let text = normal::answer(&answer, &cache.path(), &ports);
             self.answers.push(format!("GET {path}\n{text}\n"));
         }
-        // What was pulled is stored behind the answer's back.
+        // A pulled blob is stored after the response.
         for bytes in [&layer[..], config] {
             let digest = digest(bytes);
             let hex = digest.trim_start_matches("sha256:");

@@ -1,4 +1,4 @@
-//! Extended attributes as programs that copy files meet them.
+//! Extended attributes as programs that copy files see them.
 
 use std::fs;
 use std::path::Path;
@@ -36,14 +36,14 @@ fn what_is_so_already_can_be_set_and_removed_and_nothing_else_changes() {
     );
     assert_eq!(removexattr(&link, "user.regfs.digest"), Ok(()));
     assert_eq!(attribute(&link, "user.regfs.digest").unwrap(), digest);
-    // What has no value (yet), as a file that is being restored has none.
+    // An attribute without a value (yet), such as on a file that is being restored.
     assert_eq!(set(&link, "user.regfs.verified", "2020"), Ok(()));
     let restored = link.with_file_name(".link.restored");
     fs::write(&restored, &digest).unwrap();
     assert_eq!(set(&restored, "user.regfs.digest", "sha256:other"), Ok(()));
     fs::rename(&restored, &link).unwrap();
     assert_eq!(attribute(&link, "user.regfs.digest").unwrap(), digest);
-    // Everything else as on a filesystem without attributes.
+    // Other attributes: as on a filesystem without any.
     assert_eq!(set(&link, "user.other", "x"), Err(libc::EOPNOTSUPP));
     let plain = mounted.top().join("plain");
     fs::write(&plain, "").unwrap();

@@ -1,4 +1,4 @@
-//! What users of the mount can make grow, and where it ends.
+//! Bounds of everything that users of the mount can make grow.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -44,7 +44,7 @@ impl Opener {
         command
             .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
             .args(["python3", "-c", OPENER, path, &count.to_string()]);
-        // Not one that is somebody's own.
+        // Not a file that belongs to another user.
         command.env("PATH", "/usr/bin:/bin");
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.current_dir(mounted.top()).spawn().unwrap();
@@ -64,7 +64,7 @@ impl Drop for Opener {
 
 #[test]
 fn who_opens_a_file_ten_thousand_times_takes_the_memory_of_one() {
-    // Our own files are for who mounts, and for this group.
+    // .regfs is for the user who mounts and for this group.
     let mounted = Mounted::with(&["-o", "allow_other,control_gid=65534"]);
     mounted.stock();
     for number in 0..600 {
@@ -81,7 +81,7 @@ fn who_opens_a_file_ten_thousand_times_takes_the_memory_of_one() {
     for path in [".regfs/rejected", ".regfs/status", &blob] {
         let before = memory(&mounted);
         let (_opener, said) = Opener::start(&mounted, path, 10_000);
-        // A user has half of what the daemon may have open, at most.
+        // One user may hold at most half of the daemon's open files.
         let (count, _) = said.split_once(' ').unwrap();
         assert!(count.parse::<u32>().unwrap() > 400, "{path}: {said}");
         let more = memory(&mounted).saturating_sub(before);
@@ -149,7 +149,7 @@ fn who_makes_a_hundred_thousand_files_that_wait_is_refused_in_time() {
     assert_eq!(said, "65536 28\n", "ENOSPC where the bound is");
     let more = memory(&mounted).saturating_sub(before);
     assert!(more < 256 << 10, "{more} KiB more");
-    // What does not wait is not refused.
+    // A request that does not wait is not refused.
     fs::write(mounted.repository("_layers/another"), "layer").unwrap();
     fs::remove_file(mounted.repository("_manifests/.7")).unwrap();
     fs::write(mounted.repository("_manifests/.more"), "x").unwrap();

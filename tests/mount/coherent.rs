@@ -1,5 +1,5 @@
-//! What the kernel keeps: after changes from every side, what it shows from memory is what it is
-//! shown when it has forgotten everything.
+//! Coherence of the kernel's caches: after changes from every side, cached answers equal those
+//! after all caches are dropped.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -190,7 +190,7 @@ fn what_the_kernel_keeps_is_what_there_is() {
     for round in 0..changes / STEP {
         for _ in 0..STEP {
             done += usize::from(change(&mounted, &mut numbers).is_ok());
-            // Have it kept.
+            // Make the kernel cache it.
             let kept = shown(&mounted);
             largest = largest.max(kept.len());
         }

@@ -1,4 +1,4 @@
-//! Copies of a plain tree into the mount, by programs that stop at what is there already.
+//! Copies of a plain tree into the mount, by programs that stop at files that exist already.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -88,7 +88,7 @@ fn a_copy_is_whole_in_whatever_order_directories_come() {
 fn programs_copy_a_tree_whose_manifests_come_first() {
     let work = tempfile::tempdir().unwrap();
     let exported = plain(work.path());
-    // Written anew, so that inode numbers and names' hashes have manifests first.
+    // Copied in this order, so that manifests come first by inode number and in readdir order.
     let plain = work.path().join("manifests-first");
     fs::create_dir(&plain).unwrap();
     copy(&exported, &plain, &["_manifests", "_layers", "blobs"]);
@@ -107,7 +107,7 @@ fn programs_copy_a_tree_whose_manifests_come_first() {
     let output = python.arg(mounted.top().join("docker")).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     must_be_whole(&mounted, &plain);
-    // mv finds the target there, which it would have to remove: nothing has changed.
+    // mv finds an existing target, which it would have to remove: nothing changes.
     let mounted = Mounted::new();
     let mut moved = Command::new("mv");
     moved.arg(plain.join("docker")).arg(mounted.top());
@@ -152,7 +152,7 @@ fn a_repository_shows_its_layers_after_the_next_mount_though_nobody_made_them() 
     mounted.unmount();
     mounted.mount(&[]);
     assert_eq!(names(), ["_layers", "_manifests"]);
-    // It stays although more comes.
+    // It stays although more files come.
     fs::create_dir(repository.join("_manifests/tags")).unwrap();
     let other = super::mounted::hex(b"other");
     let revision = repository.join(format!("_manifests/revisions/sha256/{other}"));

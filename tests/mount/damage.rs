@@ -1,4 +1,4 @@
-//! Damage to the store's own files: told, and contained to what is damaged.
+//! Damage to files of the store is reported, and affects only what is damaged.
 
 use std::fs::{self, File};
 
@@ -47,7 +47,7 @@ fn a_blob_that_was_cut_short_or_is_gone_is_an_io_error_and_everything_else_is_se
     fs::create_dir(tag.join("tags")).unwrap_err();
     fs::write(tag.join("tags/v1"), manifest("after damage")).unwrap();
     assert!(tag.join("tags/v1/current/link").exists());
-    // Found on the mounted store, and mended there: what is gone can be stored again.
+    // Found and repaired on the mounted store: lost bytes can be stored again.
     let faults = |expected: &[&str]| {
         let (code, examination) = fsck(&mounted.store());
         let damage = findings(&examination, "damage");
@@ -91,7 +91,7 @@ fn a_torn_journal_is_read_as_far_as_it_is_whole() {
         tags += 1;
     }
     mounted.kill();
-    // Garbage behind what was written, as an interrupted write leaves it.
+    // Garbage after the last record, as an interrupted write leaves it.
     let journal = mounted.store().join("journal");
     for row in fs::read_dir(&journal).unwrap() {
         let path = row.unwrap().path();
@@ -133,7 +133,7 @@ fn a_journal_that_lost_something_is_told_until_that_is_accepted() {
         fs::remove_file(row.unwrap().path()).unwrap();
     }
     let missing = ["journal-segment-missing".to_owned()];
-    // Nothing is changed by asking, however often.
+    // Checking changes nothing, however often.
     for _ in 0..2 {
         let mut mount = regfs();
         mount.arg("mount").arg(mounted.store()).arg(mounted.top());
@@ -150,7 +150,7 @@ fn a_journal_that_lost_something_is_told_until_that_is_accepted() {
     mounted.mount(&["-o", "recover=accept"]);
     let (code, faults) = journal_faults(&mounted.store());
     assert_eq!((code, faults.first()), (5, missing.first()));
-    // It is a store like any other from then on.
+    // From then on it is a normal store.
     mounted.stock();
     mounted.unmount();
     assert_eq!(journal_faults(&mounted.store()), (0, Vec::new()));
@@ -168,7 +168,7 @@ fn fsck_goes_on_with_what_a_damaged_journal_still_holds_and_keeps_the_rest_aside
         let file = File::options().write(true).open(row.unwrap().path());
         file.unwrap().set_len(16_384).unwrap();
     }
-    // All else is checked as well, and nothing is changed by that.
+    // Everything else is checked too, and nothing is changed.
     let before = super::mounted::tree(&journal);
     let (code, examination) = fsck(&mounted.store());
     assert_eq!(code, 5);
@@ -218,7 +218,7 @@ fn a_damaged_index_is_an_error_that_names_it_and_prints_no_back_trace() {
         }
         assert!(fs::read(&path).unwrap() == damaged, "it was changed");
     }
-    // A page of rows that was changed: only reading all of it tells.
+    // A changed page of rows: only a full read finds it.
     let mut damaged = whole.clone();
     let at = whole
         .windows(4)
@@ -243,7 +243,7 @@ fn files_of(store: &std::path::Path) -> Vec<std::path::PathBuf> {
             for row in fs::read_dir(path).unwrap() {
                 let path = row.unwrap().path();
                 let name = path.file_name().unwrap().to_str().unwrap();
-                // Another segment may have been in the making.
+                // The next segment may have been in preparation.
                 let known = ["index.redb", "000000.segment"].contains(&name);
                 if path.is_dir() && !directory.is_empty() {
                     left.push(path);
@@ -260,7 +260,7 @@ fn files_of(store: &std::path::Path) -> Vec<std::path::PathBuf> {
 fn every_file_of_a_store_that_is_zeroed_cut_or_changed_is_named() {
     let mut mounted = Mounted::new();
     mounted.stock();
-    // More than is kept in the journal until it is settled.
+    // Larger than the bytes that the journal logs.
     fs::write(mounted.repository("_layers/large"), vec![1; 100_000]).unwrap();
     let mut file = File::create(mounted.repository("_manifests/tags/v1")).unwrap();
     std::io::Write::write_all(&mut file, manifest("1").as_bytes()).unwrap();
@@ -275,14 +275,14 @@ fn every_file_of_a_store_that_is_zeroed_cut_or_changed_is_named() {
         let mut changed = whole.clone();
         changed[0] ^= 1;
         for damaged in [zeroed, cut, changed] {
-            // A copy, as a check of what is whole puts right what the kill has left.
+            // A copy, since a check of the store would repair what the kill has left.
             let directory = tempfile::tempdir().unwrap();
             let store = directory.path().join("store");
             let mut copy = std::process::Command::new("cp");
             copy.arg("-a").arg(mounted.store()).arg(&store);
             assert!(copy.status().unwrap().success());
             let below = path.strip_prefix(mounted.store()).unwrap();
-            // In place: by the other name that a new blob has until it is settled, too.
+            // In place: a new blob has its staging name too until the next checkpoint.
             fs::write(store.join(below), damaged).unwrap();
             let name = below.file_name().unwrap().to_str().unwrap();
             let mut named = false;

@@ -1,4 +1,4 @@
-//! How registries write: in place (up to 3.0), and by temporary name and rename (since 3.1).
+//! How registries write: in place (up to 3.0), and by temporary file and rename (since 3.1).
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -235,7 +235,7 @@ fn what_was_never_committed_is_dropped_by_a_crash() {
 
 #[test]
 fn an_uploads_notes_are_as_durable_as_was_asked_for() {
-    // Whether a note is in the journal right after its fsync.
+    // Is upload metadata in the journal right after its fsync?
     let noted = |mounted: &Mounted, round: usize| {
         let path = format!("_uploads/01890a5d-ac96-774b-bcce-b302099a{round:04}/startedat");
         let note = format!("2026-01-01T00:00:{round:02}Z");
@@ -250,9 +250,9 @@ fn an_uploads_notes_are_as_durable_as_was_asked_for() {
     assert!((0..10).all(|round| noted(&mounted, round)));
     let mounted = Mounted::with(&["-o", "uploads=fast"]);
     mounted.stock();
-    // A flush that nobody asked for comes now and then, but not each time.
+    // A flush in the background may come, but not each time.
     assert!(!(0..40).all(|round| noted(&mounted, round)));
-    // What is pushed is as durable as ever.
+    // Pushed images are as durable as with the default.
     let link = link_path(&mounted, b"layer");
     put_in_place(&link, format!("sha256:{}", hex(b"layer")).as_bytes()).unwrap();
     let mut mounted = mounted;

@@ -1,4 +1,4 @@
-//! Manifests and layers written by people, with the programs that people use.
+//! Manifests and layers that people write with common programs.
 
 use std::fs::{self, File};
 use std::process::Command;
@@ -113,7 +113,7 @@ fn an_index_needs_its_manifests_first() {
         );
         let path = mounted.repository("_manifests/tags").join(tag);
         if !mounted.repository("_manifests/revisions").exists() {
-            // `fs::write` does not look at what close says; cp does.
+            // `fs::write` ignores the result of close; cp does not.
             let source = mounted.store().with_file_name("index.json");
             fs::write(&source, &document).unwrap();
             let output = Command::new("cp").arg(&source).arg(&path).output().unwrap();
@@ -207,7 +207,7 @@ fn two_writers_of_one_tag_leave_one_of_them() {
                     } else {
                         tag.clone()
                     };
-                    // Who comes too late to make the tag finds a directory.
+                    // A program that is too late to create the tag finds a directory.
                     let _late = fs::write(path, manifest(&format!("{writer}-{round}")));
                     let link = tag.join("current/link");
                     let hex = fs::read_to_string(link).unwrap()[7..].to_owned();
@@ -226,7 +226,7 @@ fn a_name_that_is_used_again_at_once_takes_nothing_of_what_was_stored_under_it()
     let write = |bytes: &[u8]| {
         let mut file = File::create(&path).unwrap();
         std::io::Write::write_all(&mut file, bytes).unwrap();
-        // Closed as far as the program knows, and stored; open as far as the kernel does.
+        // Closed and stored for the program, still open for the kernel.
         file.try_clone().unwrap()
     };
     let kept: Vec<File> = (0..5_u8).map(|seed| write(&vec![seed; 40_000])).collect();

@@ -1,5 +1,5 @@
-//! What comes right after an unmount: nobody has to wait for the daemon by himself, and who
-//! still has the store is named.
+//! After an unmount: any command may follow at once and waits for the daemon, and an error names
+//! the process that still holds the store.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -74,7 +74,7 @@ fn a_lazy_unmount_of_what_is_in_use_is_named_and_ends_with_its_last_file() {
 fn a_copy_of_the_mount_in_another_namespace_is_named() {
     let mut mounted = Mounted::new();
     mounted.stock();
-    // It keeps nothing but this mount: other tests have theirs.
+    // The namespace keeps only this mount, not those of other tests.
     let script = r#"awk '$3 ~ /^fuse/ { print $2 }' /proc/self/mounts |
         while read -r top; do [ "$top" = "$0" ] || umount -l "$top"; done
         echo ready; exec sleep 1000"#;
@@ -133,13 +133,13 @@ fn callers_of_a_dead_mount_whose_connection_lingers_are_let_go_by_the_next_mount
         path == std::path::Path::new("/dev/fuse")
     });
     let number = device.unwrap().file_name().to_str().unwrap().parse();
-    // Somebody has the daemon's end, as a program that it had started would.
+    // Another process holds the daemon's /dev/fuse, as a child of it would.
     let kept = pidfd_getfd(&process, number.unwrap(), PidfdGetfdFlags::empty()).unwrap();
     mounted.kill();
     assert!(is_mounted(&mounted.top()));
     let path = mounted.repository("_layers/not-known-to-the-kernel");
     let waiting = std::thread::spawn(move || fs::metadata(path));
-    // It waits only once the request is sent; whenever that is, it is let go.
+    // Whenever its request is sent, the wait must end.
     mounted.mount(&[]);
     assert!(waiting.join().unwrap().is_err());
     assert!(mounted.repository("_layers/sha256").is_dir());

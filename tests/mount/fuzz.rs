@@ -1,4 +1,4 @@
-//! Random names and contents through the mount: no panic, no hang, no invalid link shown.
+//! Random names and contents through the mount: no panic, no hang, no invalid link visible.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -79,7 +79,7 @@ fn name(numbers: &mut Numbers) -> String {
 }
 
 fn path(numbers: &mut Numbers, top: &Path) -> PathBuf {
-    // Most walks begin where something is to be found.
+    // Most walks begin in a directory that has entries.
     let begun = [
         "",
         "repositories/a",
@@ -147,7 +147,7 @@ fn check(directory: &Path) {
         if path.is_dir() {
             check(&path);
         } else if path.ends_with("link") {
-            // It may be gone since; what is there is whole.
+            // It may have been removed meanwhile; a link that exists is complete.
             let Ok(link) = fs::read_to_string(&path) else {
                 continue;
             };

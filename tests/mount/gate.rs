@@ -1,4 +1,4 @@
-//! The gate on a mount: policies, the audit, schema 1, reasons, attributes, `regfs check`.
+//! Admission on a mount: policies, audit, schema 1, reasons, attributes, `regfs check`.
 
 use std::fs;
 use std::path::Path;
@@ -36,7 +36,7 @@ fn own(mounted: &Mounted, file: &str) -> String {
 #[test]
 fn signed_schema_1_is_stored_as_its_payload_with_its_signatures() {
     let mounted = mounted("schema1=accept");
-    // Three of them sign the same payload, whose signatures gather.
+    // Three of them sign the same payload, so their signatures accumulate.
     for (name, count) in [("es256", 1), ("two", 3), ("compact256", 1), ("rs256", 4)] {
         let document = bytes(&format!("schema1/{name}.json"));
         let tag = mounted.repository(&format!("_manifests/tags/{name}"));
@@ -54,7 +54,7 @@ fn signed_schema_1_is_stored_as_its_payload_with_its_signatures() {
         let kept = fs::read_dir(revision.join("signatures/sha256")).unwrap();
         assert_eq!(kept.count(), count, "{name}");
         assert_eq!(attribute(&tag, "user.regfs.media_type").unwrap(), OLD);
-        // Put together again it is a signed manifest of the same payload.
+        // Reassembled, it is a signed manifest with the same payload.
         let signed = attribute(&revision, "user.regfs.signed").unwrap();
         cp(
             signed.as_bytes(),
@@ -112,7 +112,7 @@ fn trees_that_hold_schema_1_are_copied_in_and_read_whatever_the_policy() {
     let (from, to) = (mounted("schema1=accept"), mounted("schema1=refuse"));
     let document = bytes("schema1/es256.json");
     cp(&document, &from.repository("_manifests/tags/old")).unwrap();
-    // As a registry of that time would have written it: blobs, then links.
+    // As a registry of that time wrote: blobs first, then links.
     for part in ["blobs", "repositories"] {
         let script = format!(
             "cp -r {}/. {}/",
@@ -244,7 +244,7 @@ fn the_audit_tells_admits_or_refuses_what_a_registry_links() {
             push(&mounted, &right, renaming).unwrap();
             assert_eq!(own(&mounted, "rejected"), "", "{audit}");
             let pushed = push(&mounted, &wrong, renaming);
-            // What is missing may come yet.
+            // A missing reference may still be pushed.
             assert!(pushed.is_ok(), "{audit}: {pushed:?}");
             let rejected = own(&mounted, "rejected");
             let error = attribute(&mounted.repository("_manifests"), "user.regfs.error");
@@ -346,7 +346,7 @@ fn links_blobs_and_tags_have_their_facts_as_attributes() {
     let held = mounted.repository(&format!("_layers/sha256/{config}/link"));
     assert_eq!(value(&held, "kind").unwrap(), "config");
     assert_eq!(value(&held, "tags").unwrap(), "v1");
-    // A program that hears of the second kind asks for no other file's.
+    // A program that gets EOPNOTSUPP (95) does not ask for that attribute of other files.
     for (name, error) in [
         ("user.other", 61),
         ("user.regfs.unknown", 61),
@@ -359,7 +359,7 @@ fn links_blobs_and_tags_have_their_facts_as_attributes() {
             "{name}"
         );
     }
-    // None is listed, since what lists attributes copies them; one tells all.
+    // None is listed, since programs that list attributes copy them; user.regfs shows all.
     let listed = Command::new("getfattr").arg("-d").arg(&tag).output();
     assert_eq!(listed.unwrap().stdout, b"");
     let listed = attribute(&tag, "user.regfs").unwrap();
@@ -375,7 +375,7 @@ fn links_blobs_and_tags_have_their_facts_as_attributes() {
     ] {
         assert!(listed.contains(&format!("{name}: ")), "{listed}");
     }
-    // A manifest that is gone names nothing any more.
+    // A deleted manifest references nothing any more.
     let collected = mounted.repository(&format!(
         "_manifests/revisions/sha256/{}",
         hex(about.as_bytes())

@@ -1,4 +1,4 @@
-//! Programs that copy whole trees by way of hidden files and directories: the real ones.
+//! Real programs that copy trees through hidden files and directories.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -104,7 +104,7 @@ fn a_hidden_directory_is_there_for_who_knows_its_name() {
     }
     fs::remove_dir_all(places[0].join(".~tmp~")).unwrap();
     assert!(!places[0].join(".~tmp~").exists());
-    // It goes with what holds it, and with the mount.
+    // It disappears with its directory, and with the mount.
     fs::create_dir_all(mounted.v2("repositories/other/.~tmp~/x")).unwrap();
     fs::remove_dir(mounted.v2("repositories/other")).unwrap();
     fs::create_dir(mounted.v2("repositories/other")).unwrap();
@@ -122,7 +122,7 @@ fn what_waits_in_a_hidden_directory_becomes_what_its_name_says() {
     fs::create_dir(&hidden).unwrap();
     let large: Vec<u8> = (0..5_000_000_u32).map(|at| (at % 249) as u8).collect();
     fs::write(hidden.join("layer.tar"), &large).unwrap();
-    // Nobody has it open any more, and it goes on.
+    // It is closed, and then opened again for appending.
     let mut options = fs::File::options();
     let file = options.append(true).open(hidden.join("layer.tar")).unwrap();
     std::io::Write::write_all(&mut &file, b"the end").unwrap();

@@ -74,9 +74,9 @@ fn a_mount_whose_daemon_was_killed_is_mounted_over() {
         .sync_all()
         .unwrap();
     mounted.kill();
-    // What a registry's health check does must tell.
+    // A registry's health check (stat) must see that the mount is dead.
     let told = errno(fs::metadata(mounted.top()));
-    // The kernel aborts what is under way while it takes the rings away.
+    // The kernel aborts pending requests while it takes the rings down.
     assert!(
         [libc::ENOTCONN, libc::ECONNABORTED, libc::ECANCELED].contains(&told),
         "{told}"

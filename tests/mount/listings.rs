@@ -1,4 +1,4 @@
-//! Listings that go on while others change the directory, in replies of few names.
+//! Listings of a directory that changes meanwhile, in replies of few names.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -64,7 +64,7 @@ fn names_removed_while_a_directory_is_listed_hide_no_others() {
     for number in 0..1_000_u32 {
         fs::create_dir_all(directory.join(hex(&number.to_be_bytes()))).unwrap();
     }
-    // Each name is removed as soon as it is listed, as rm does.
+    // Each name is removed as soon as it is listed, like rm -r.
     let mut removed = 0;
     for row in fs::read_dir(&directory).unwrap() {
         removed += usize::from(fs::remove_dir(row.unwrap().path()).is_ok());
@@ -79,7 +79,7 @@ fn a_tree_removed_while_it_is_listed_is_removed_whole() {
     for number in 0..1_200 {
         tag(&mounted, &format!("v{number}"));
     }
-    // Between two replies many other directories are listed, whose pages are kept instead.
+    // Between two replies many other directories are listed, which evict the page of this one.
     remove(&mounted.repository("_manifests/tags"));
     assert!(!mounted.repository("_manifests/tags").exists());
 }

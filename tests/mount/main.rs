@@ -1,4 +1,4 @@
-//! The mount as the kernel shows it: one file a concern, on a real mount of the real program.
+//! The mount as the kernel shows it, with the real program: one file for each concern.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

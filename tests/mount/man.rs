@@ -1,4 +1,4 @@
-//! Man pages: one for the program and one for each of its words, from the same definition.
+//! Man pages: one for the program and one for each command, from the definition of the arguments.
 
 use std::fs;
 

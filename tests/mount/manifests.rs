@@ -1,5 +1,5 @@
-//! The tables of wrong manifests, copied into a mount: each is refused with its own errno and
-//! reason, and nothing changes.
+//! The tables of invalid manifests, copied into a mount: each is refused with its own errno and
+//! reason, and changes nothing.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -191,7 +191,7 @@ fn what_an_index_names_beside_manifests_is_guarded_checked_and_listed() {
     let (code, said) = fsck(&mounted);
     assert_eq!(code, Some(5), "{said}");
     assert!(said.contains("missing-reference"), "{said}");
-    // Nothing needs the layer once the cache is gone.
+    // Nothing references the layer once the cache manifest is gone.
     fs::remove_dir_all(mounted.repository("_manifests")).unwrap();
     assert_eq!(remove(&mounted, &filled("@l")), Ok(()));
 }

@@ -77,16 +77,16 @@ impl Mounted {
             .arg(self.store())
             .arg(self.top())
             .arg("--foreground");
-        // The same tests, for what an older kernel offers.
+        // Runs the tests with the features of an older kernel.
         if let Ok(options) = std::env::var("REGFS_OPTIONS") {
             command.args(["-o", &options]);
         }
-        // One test has it panic on purpose, many times; each says where all the same.
+        // One test makes the daemon panic many times: print no backtraces, only the place.
         command.args(arguments).env("RUST_BACKTRACE", "0");
         self.daemon = Some(Daemon::start(&mut command, self.log()));
         let top = self.top();
         wait("the mount", || {
-            // In this order: a dead mount is still there, and then for a moment nothing is.
+            // In this order: first a dead mount is still there, then for a short time none.
             rustix::fs::statfs(&top).is_ok() && is_mounted(&top)
         });
     }
@@ -94,7 +94,7 @@ impl Mounted {
     pub(crate) fn unmount(&mut self) {
         if let Some(daemon) = self.daemon.take() {
             let top = self.top();
-            // Between fork and exec the children of tests beside this one hold what is open here.
+            // Between fork and exec, children of other tests hold our open files.
             wait("the mount to be idle", || {
                 let unmounted = Command::new("umount").arg(&top).output().unwrap();
                 unmounted.status.success()

@@ -30,7 +30,7 @@ fn a_store_that_is_renamed_and_replaced_goes_on_as_the_same() {
     push(&first, 1);
     let aside = first.store().with_file_name("aside");
     fs::rename(first.store(), &aside).unwrap();
-    // Without anything at the path it goes on, too.
+    // It also continues while nothing is at the path.
     push(&first, 2);
 
     let second = Mounted::new();
@@ -40,7 +40,7 @@ fn a_store_that_is_renamed_and_replaced_goes_on_as_the_same() {
     push(&first, 3);
     first.unmount();
 
-    // The second still answers: its socket was not taken for the first one's.
+    // The second still answers: the first did not remove its socket.
     let listed = regfs().arg("ls").arg(second.store()).output().unwrap();
     assert!(listed.status.success(), "{listed:?}");
     assert!(second.store().join("socket").exists());

@@ -1,4 +1,4 @@
-//! Inode numbers: one for each file, the same in stat, in listings and after every mount.
+//! Inode numbers: unique, the same in stat and listings, and the same after every remount.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -24,7 +24,7 @@ fn listed(directory: &Path, seen: &mut BTreeMap<PathBuf, u64>) {
         let path = directory.join(&name);
         let metadata = fs::symlink_metadata(&path).unwrap();
         assert_ne!(row.ino(), 0);
-        // What is above the top is of another filesystem.
+        // The parent of the mountpoint is in another filesystem.
         if metadata.dev() == open.metadata().unwrap().dev() {
             assert_eq!(row.ino(), metadata.ino(), "{}", path.display());
         }
@@ -47,7 +47,7 @@ fn fill(mounted: &Mounted) {
     for (name, content) in [("startedat", "2026-01-01T00:00:00Z"), ("data", "bytes")] {
         fs::write(upload.join(name), content).unwrap();
     }
-    // By the protocol of distribution 3.1, and through an open file.
+    // As distribution 3.1 writes, and through an open file.
     let hex = hex(b"layer");
     let other = mounted.v2("repositories/other/_layers/sha256").join(&hex);
     fs::create_dir_all(&other).unwrap();
@@ -67,7 +67,7 @@ fn a_number_is_one_files_alone_and_stays_when_the_mount_does_not() {
     let mut mounted = Mounted::new();
     fill(&mounted);
     let top = mounted.top();
-    // Who closes a file learns no later than this that it is closed.
+    // The daemon learns of a close no later than this.
     mounted.unmount();
     mounted.mount(&[]);
     let before = numbers(&top);
@@ -78,7 +78,7 @@ fn a_number_is_one_files_alone_and_stays_when_the_mount_does_not() {
     mounted.unmount();
     mounted.mount(&[]);
     assert_eq!(numbers(&top), before);
-    // As on any disk, a plain file takes its number along.
+    // As on any disk, a plain file keeps its number when it is renamed.
     let (old, new) = (top.join("plain/notes"), top.join("renamed"));
     fs::rename(&old, &new).unwrap();
     assert_eq!(fs::metadata(&new).unwrap().ino(), before[&old]);

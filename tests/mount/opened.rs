@@ -1,4 +1,4 @@
-//! Files that are open while something happens to them: written, replaced, removed, mapped.
+//! Open files while they are written, replaced, removed or mapped.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -26,7 +26,7 @@ fn a_plain_file_that_is_replaced_stays_for_who_has_it_open() {
     open.read_to_end(&mut content).unwrap();
     assert_eq!((content.len(), content[0]), (4000, b'B'));
     assert_eq!(fs::read_to_string(&old).unwrap(), "new");
-    // Even if the name is a directory's by now.
+    // Even if a directory has the name now.
     fs::remove_file(&old).unwrap();
     fs::create_dir(&old).unwrap();
     assert_eq!(open.metadata().unwrap().len(), 4000);
@@ -42,7 +42,7 @@ fn what_was_removed_has_no_name_left() {
     assert_eq!(file.metadata().unwrap().nlink(), 1);
     fs::remove_file(&plain).unwrap();
     assert_eq!(file.metadata().unwrap().nlink(), 0);
-    // What is done to it by then is done to it.
+    // Changes still apply to the removed file.
     file.set_permissions(fs::Permissions::from_mode(0o600))
         .unwrap();
     assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o600);
@@ -64,7 +64,7 @@ fn who_reads_an_upload_while_it_is_written_reads_what_is_there() {
         let reader = File::open(&path).unwrap();
         let done = std::sync::atomic::AtomicBool::new(false);
         std::thread::scope(|scope| {
-            // Reads behind the end, as somebody who follows it does.
+            // Reads past the end, like tail -f.
             scope.spawn(|| {
                 let ahead = File::open(&path).unwrap();
                 while !done.load(std::sync::atomic::Ordering::Relaxed) {
@@ -109,7 +109,7 @@ fn an_upload_is_as_old_as_its_last_write() {
 
 #[test]
 fn modes_are_those_that_were_asked_for_and_hold_for_others() {
-    // Runs something as somebody else, in one of the other groups that are given.
+    // Runs a closure as another user, with the given supplementary groups.
     fn may(mounted: &Mounted, groups: &str, script: &str) -> bool {
         let mut command = Command::new("setpriv");
         let groups = if groups.is_empty() {
@@ -141,7 +141,7 @@ fn modes_are_those_that_were_asked_for_and_hold_for_others() {
     assert!(may(&mounted, "", "test -r d && ! test -w d && ! test -w ."));
     assert!(may(&mounted, "", "! test -r b && ! test -r g && ! cat g"));
     assert!(may(&mounted, "0", "test -r g && cat g && echo more >> g"));
-    // Whoever may write may say that it was now, and nothing else of times.
+    // A user with write permission may set the times to now, and to nothing else.
     assert!(may(&mounted, "", "touch w && ! touch -d @5 w && ! touch d"));
     assert!(may(&mounted, "", "cd c && ! cd ../a"));
 }
@@ -159,7 +159,7 @@ fn a_file_dropped_by_one_thread_is_finished_by_another() {
         scope.spawn(move || {
             fs::write(path, manifest).unwrap();
             written.send(()).unwrap();
-            // A thread that is gone is nobody's.
+            // The daemon finds no process for a thread that has ended.
             finishing.recv().unwrap();
         });
         writing.recv().unwrap();
@@ -222,7 +222,7 @@ fn a_blob_does_not_change_by_a_mapping_that_outlives_its_file() {
         let mut python = Command::new("python3");
         python.args(["-c", MAPS]).args([&upload, &blob, &copy]);
         let output = python.output().unwrap();
-        // A kernel that maps no file of which every read and write comes to us (before 6.6).
+        // Before Linux 6.6 the kernel cannot map files with direct I/O.
         let refused = output.status.code() == Some(77);
         assert!(
             output.status.success() || refused,

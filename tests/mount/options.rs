@@ -1,5 +1,4 @@
-//! What is said and asked when something is mounted: new stores, hidden files, and the options
-//! that every filesystem has.
+//! Mount options and warnings: new stores, hidden files, and the options that every filesystem has.
 
 use std::fs;
 use std::path::Path;
@@ -40,7 +39,7 @@ fn a_new_store_is_said_to_be_one_and_can_be_refused() {
     assert_eq!(refused.status.code(), Some(2), "{refused:?}");
     assert!(text(&refused.stderr).contains("does not exist"));
     assert!(!store.exists());
-    // An empty directory is where a disk is not mounted yet.
+    // An empty directory: the store's disk may not be mounted yet.
     fs::create_dir(&store).unwrap();
     let refused = mount(&store, &top, "existing");
     assert!(text(&refused.stderr).contains("is empty"), "{refused:?}");

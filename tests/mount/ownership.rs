@@ -1,5 +1,5 @@
-//! Owner, group and mode of the layout: kept for each repository and what is above, enforced
-//! below.
+//! Owner, group and mode of the layout: stored per repository and for the directories above,
+//! enforced below.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -71,12 +71,12 @@ fn a_repository_keeps_owner_and_mode_and_so_does_what_is_above() {
     mounted.unmount();
     mounted.mount(&["-o", "allow_other"]);
     must_be_so(&mounted);
-    // Below, root is believed to have changed everything, and nothing has changed.
+    // Below, chown and chmod by root succeed without effect.
     let path = mounted.repository(&link);
     chown(&path, Some(1), Some(1)).unwrap();
     set(&path, 0o777);
     must_be_so(&mounted);
-    // What is removed is forgotten, and another of its name has nothing of it.
+    // A removed repository is forgotten: a new one of its name has its own owner and mode.
     fs::remove_dir_all(mounted.v2("repositories/team")).unwrap();
     fs::create_dir_all(mounted.repository("")).unwrap();
     assert_eq!(shown(&mounted.repository("")), (0, 0, 0o755));
@@ -100,7 +100,7 @@ fn a_closed_repository_is_closed_to_who_has_been_in_it() {
     wait("the repository to be closed", || {
         denied(STRANGER, || fs::read(&link))
     });
-    // Root looks, and the kernel keeps what it finds.
+    // Root looks it up, and the kernel caches the result.
     fs::read(&link).unwrap();
     fs::read_dir(mounted.repository("")).unwrap().count();
     assert!(denied(STRANGER, || fs::read(&link)));
@@ -116,7 +116,7 @@ fn a_closed_repository_is_closed_to_who_has_been_in_it() {
     });
     set(&mounted.top(), 0o755);
     STRANGER.run(|| fs::metadata(&open).unwrap());
-    // And opened again, it is open.
+    // After the mode is set again, access is allowed.
     set(&mounted.repository(""), 0o755);
     STRANGER.run(|| fs::read(&link).unwrap());
 }
@@ -135,7 +135,7 @@ fn owners_change_the_repository_and_nobody_what_is_below() {
     let chmod = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode));
     REGISTRY.run(|| {
         chmod(&mounted.repository(""), 0o700).unwrap();
-        // As it is already, and otherwise.
+        // To the present value, and to another.
         chmod(&link, 0o600).unwrap();
         assert_eq!(errno(chmod(&link, 0o644)), libc::EPERM);
         assert_eq!(errno(chown(&link, Some(1), None)), libc::EPERM);
@@ -153,7 +153,7 @@ fn owners_change_the_repository_and_nobody_what_is_below() {
 #[test]
 fn a_registry_that_is_not_root_has_what_it_makes() {
     let mounted = Mounted::with(&["-o", "allow_other"]);
-    // As containers of registries do when they start.
+    // As containers of registries do at their start.
     let status = std::process::Command::new("chown")
         .args(["-R", "20010:20010"])
         .arg(mounted.top())

@@ -1,5 +1,5 @@
-//! Blobs and uploads that the kernel reads and writes by itself: in every order of opening,
-//! writing, renaming, removing.
+//! Passthrough: blobs and uploads that the kernel reads and writes directly, in every order of
+//! opening, writing, renaming and removing.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -50,7 +50,7 @@ fn the_mount_says_how_it_is_served_and_uses_what_there_is() {
     } else {
         "/dev/fuse"
     };
-    // Rings take over a moment after the mount is there.
+    // The rings take over shortly after the mount appears.
     let by = format!("requests come by: {by}");
     wait(&by, || status(&mounted).contains(&by));
     let mounted = Mounted::with(&["-o", "uring=off,passthrough=off"]);
@@ -71,7 +71,7 @@ fn an_upload_becomes_a_blob_that_nobody_can_change() {
     assert_eq!(fs::metadata(&path).unwrap().len(), LARGE as u64);
     file.sync_all().unwrap();
     let blob = blob(&mounted, &content);
-    // Who published it still has it open for writing.
+    // The publisher still has it open for writing.
     fs::rename(&path, &blob).unwrap();
     assert_eq!(fs::read(&blob).unwrap(), content);
     let _perhaps_refused = file.write_all_at(b"changed", 0);
@@ -87,8 +87,8 @@ fn what_was_hashed_and_then_changed_is_hashed_again() {
     mounted.stock();
     let (right, mut wrong) = (bytes(2), bytes(2));
     wrong[1000] ^= 1;
-    // Time for whoever hashes behind the writer to have read it: there is nothing to wait on,
-    // and too early is another case that must be right.
+    // Gives the hasher behind the writer time to read it: there is no event to wait for,
+    // and being too early is another case that must work.
     let settle = || std::thread::sleep(std::time::Duration::from_millis(50));
     let (file, path) = upload(&mounted, 1);
     file.write_all_at(&wrong, 0).unwrap();
@@ -108,7 +108,7 @@ fn what_was_hashed_and_then_changed_is_hashed_again() {
     let blob = self::blob(&mounted, &other);
     assert_eq!(errno(fs::rename(&path, &blob)), libc::EBADMSG);
     assert!(!blob.exists() && path.exists());
-    // Cut, and written to its end again.
+    // Truncated, and written to its end again.
     let file = File::options().write(true).open(&path).unwrap();
     file.set_len(5).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().len(), 5);
@@ -125,9 +125,9 @@ fn what_was_hashed_cannot_be_changed_so_that_nobody_sees() {
     let content = bytes(4);
     let (file, path) = upload(&mounted, 1);
     file.write_all_at(&content, 0).unwrap();
-    // As above; whoever hashes looks at least this often.
+    // As above; the hasher looks at least this often.
     std::thread::sleep(std::time::Duration::from_millis(300));
-    // The polynomial of CRC-32C, by which a sum of that kind stays as it is.
+    // The polynomial of CRC-32C: XOR with it preserves a CRC-32C.
     let pattern = (u64::from(0x82f6_3b78_u32) << 1 | 1).to_le_bytes();
     let old = &content[2000..2008];
     let crafted = old.iter().zip(pattern).map(|(old, change)| old ^ change);
@@ -223,7 +223,7 @@ fn thousands_of_blobs_are_open_at_once() {
         assert_eq!(head, number.to_be_bytes());
     }
     drop(open);
-    // Nothing is left behind that would keep a file from being opened in another way.
+    // Nothing is left that prevents opening the file in another mode.
     let pid = mounted.pid();
     wait("the daemon to close its files", || {
         fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count() < OPENED / 10
@@ -260,7 +260,7 @@ fn an_upload_or_its_blob_is_whole_after_a_kill_right_behind_the_rename() {
         fs::rename(&path, &place).unwrap();
         mounted.kill();
         mounted.mount(&[]);
-        // The one or the other, and what comes of an upload has its own bytes.
+        // Either may win, and the published blob has its own bytes.
         if path.exists() {
             assert_eq!(fs::read(&path).unwrap(), bytes);
             assert!(!place.exists());

@@ -1,4 +1,4 @@
-//! Plain files: POSIX files, from which no link leads out of the store.
+//! Plain files: they behave as POSIX defines, and no link leads out of the store.
 
 use std::fs::{self, File, Permissions};
 use std::io::{Seek, SeekFrom, Write};
@@ -258,7 +258,7 @@ fn who_may_not_grant_privileges_takes_them_by_writing() {
         set(0o6777);
         STRANGER.run(|| act().unwrap());
         assert_eq!(mode(), 0o777);
-        // Without the bit to run it, set-group-ID means something else.
+        // Without the execute bit, set-group-ID means mandatory locking.
         set(0o2767);
         STRANGER.run(|| act().unwrap());
         assert_eq!(mode(), 0o2767);
@@ -295,7 +295,7 @@ fn files_have_holes_and_room_is_made_in_them() {
     let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     fallocate(&file, punch, 0, 1 << 20).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().blocks(), 2048);
-    // What is no plain file has data to its end, and no room.
+    // A file of the layout has data up to its end, and no holes.
     mounted.stock();
     let hex = super::mounted::hex(b"layer");
     let link = mounted.repository(&format!("_layers/sha256/{hex}/link"));
@@ -365,7 +365,7 @@ fn modes_of_directories_keep_out_whom_they_say() {
     let private = top.join("private");
     fs::create_dir(&private).unwrap();
     fs::write(private.join("file"), "secret").unwrap();
-    // Everybody may, and the kernel knows all of it by now.
+    // All users may, and the kernel has everything cached by now.
     STRANGER.run(|| {
         fs::read(private.join("file")).unwrap();
         assert_eq!(fs::read_dir(&private).unwrap().count(), 1);
@@ -378,7 +378,7 @@ fn modes_of_directories_keep_out_whom_they_say() {
             let error = STRANGER.run(act).err();
             error.is_some_and(|error| error.raw_os_error() == Some(libc::EACCES))
         });
-        // And it stays so after root has looked.
+        // It stays so after root has looked it up.
         list(&private).unwrap();
         fs::read(private.join("file")).unwrap();
         assert_eq!(errno(STRANGER.run(act)), libc::EACCES, "{what}");
@@ -390,7 +390,7 @@ fn modes_of_directories_keep_out_whom_they_say() {
     denied("stat to be refused", &|| {
         fs::metadata(private.join("file")).map(drop)
     });
-    // What is moved there is as private.
+    // A file that is moved there becomes as private.
     fs::write(top.join("moved"), "").unwrap();
     STRANGER.run(|| fs::metadata(top.join("moved")).unwrap());
     fs::rename(top.join("moved"), private.join("moved")).unwrap();
@@ -444,7 +444,7 @@ fn a_member_whom_the_daemon_cannot_see_makes_files_where_the_group_may() {
     fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
     let top = directory.path().join("mnt");
     fs::create_dir(&top).unwrap();
-    // In a PID namespace of its own, where nobody else has a number.
+    // In a PID namespace of its own, in which other processes have no id.
     let mut daemon = std::process::Command::new("unshare")
         .args(["--pid", "--fork", env!("CARGO_BIN_EXE_regfs"), "mount"])
         .arg(directory.path().join("store"))
@@ -463,7 +463,7 @@ fn a_member_whom_the_daemon_cannot_see_makes_files_where_the_group_may() {
         fs::write(shared.join("file"), "by a member").unwrap();
         fs::create_dir(shared.join("directory")).unwrap();
     });
-    // Of who only reads the kernel tells no group: refused, whatever the truth is.
+    // For a reader the kernel does not send the groups: refused, whatever they are.
     fs::set_permissions(shared.join("file"), Permissions::from_mode(0o060)).unwrap();
     let read = || fs::read(shared.join("file"));
     assert_eq!(errno(MEMBER.run(read)), libc::EACCES);
@@ -491,7 +491,7 @@ fn members_of_a_group_may_what_it_may() {
     MEMBER.run(|| {
         let open = || File::options().write(true).open(&file).unwrap();
         open().write_all(b"by a member").unwrap();
-        // To now is for who may write; to another time for the owner alone.
+        // Users with write permission may set times to now; only the owner may set other times.
         let now = Timestamps {
             last_access: Timespec {
                 tv_sec: 0,
@@ -513,7 +513,7 @@ fn members_of_a_group_may_what_it_may() {
         );
         assert_eq!(given, Err(rustix::io::Errno::PERM));
         fs::write(shared.join("own"), "").unwrap();
-        // Its owner may give it to a group of theirs.
+        // The owner may give it to one of their groups.
         chownat(CWD, shared.join("own"), None, group, AtFlags::empty()).unwrap();
         let other = Some(Gid::from_raw(20_043));
         let moved = chownat(CWD, shared.join("own"), None, other, AtFlags::empty());

@@ -1,4 +1,4 @@
-//! Directories and names as POSIX and the layout have them.
+//! Directories and names as POSIX and the layout define them.
 
 use std::fs::{self, File};
 use std::io;

@@ -1,5 +1,5 @@
-//! What of a store, and of a mount's own files, others may reach; and what of the host a store
-//! of somebody else may lead to.
+//! Privacy: what other users can reach of a store and of `.regfs`, and that a store of another user
+//! cannot lead to files of the host.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
@@ -46,7 +46,7 @@ fn nobody_else_reaches_anything_in_a_store() {
             .parent()
             .is_some_and(|parent| parent.ends_with("staging"))
         {
-            // It may be the other name of a blob for a moment.
+            // It may be the second name of a blob for a short time.
             assert_eq!(mode(path) & 0o177, 0, "{}", path.display());
             continue;
         }
@@ -86,7 +86,7 @@ fn a_store_that_others_could_read_is_closed_at_once_and_its_blobs_by_scrub() {
         assert!(scrub.status.success(), "{scrub:?}");
         assert_eq!(mode(&blob), expected);
     };
-    // Somebody else may need the mode of a file that has other names.
+    // The mode of a file with other names may be needed there.
     let other = work.path().join("other");
     fs::hard_link(&blob, &other).unwrap();
     scrub(0o644);
@@ -107,7 +107,7 @@ fn the_control_files_are_for_who_mounted_and_one_group() {
     let shown = fs::metadata(&status).unwrap();
     assert_eq!((shown.uid(), shown.mode() & 0o7777), (0, 0o400));
     assert_eq!(mode(&mounted.top().join(".regfs")), 0o500);
-    // Not even for whom everything else belongs to.
+    // Not even for the owner of everything else.
     assert!(STRANGER.run(|| fs::read(&status)).is_err());
     mounted.unmount();
     mounted.mount(&["-o", "allow_other,control_gid=20300"]);
@@ -136,7 +136,7 @@ fn what_a_store_of_somebody_else_leads_to_is_neither_read_nor_written() {
         assert!(!refused.status.success(), "{name}: {refused:?}");
         assert_eq!(fs::read_to_string(&victim).unwrap(), "precious", "{name}");
     }
-    // A socket is the daemon's own: what stands in its place goes, and not what it leads to.
+    // The socket belongs to the daemon: a link in its place is replaced, and not its target.
     let mut mounted = Mounted::new();
     mounted.unmount();
     symlink(&victim, mounted.store().join("socket")).unwrap();
@@ -171,7 +171,7 @@ fn what_root_makes_in_the_store_of_a_user_is_that_users() {
         let owner = fs::symlink_metadata(&path).unwrap().uid();
         assert_eq!(owner, STRANGER.uid, "{}", path.display());
     }
-    // What has another name may be a file that only root may write.
+    // A file with a second name may be one that only root may write.
     let (victim, lock) = (mounted.store().join("victim"), mounted.store().join("lock"));
     fs::write(&victim, "precious").unwrap();
     fs::remove_file(&lock).unwrap();

@@ -1,5 +1,4 @@
-//! Stores on a filesystem that is read-only: shown, listed, checked and copied, and left as they
-//! are.
+//! Stores on a read-only filesystem can be mounted, listed, checked and copied, and stay unchanged.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -56,7 +55,7 @@ fn a_store_that_was_killed_is_used_on_a_read_only_filesystem_and_stays_as_it_is(
     file.write_all(manifest("1").as_bytes()).unwrap();
     file.sync_all().unwrap();
     mounted.kill();
-    // What a process leaves that was killed, and which is no file to be read.
+    // The socket that a killed daemon leaves; it is not a readable file.
     fs::remove_file(mounted.store().join("socket")).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let beside = |name: &str| directory.path().join(name);
@@ -80,7 +79,7 @@ fn a_store_that_was_killed_is_used_on_a_read_only_filesystem_and_stays_as_it_is(
     );
     assert_eq!(fs::read(beside(&blob)).unwrap(), vec![7; 40_000]);
     assert!(fs::write(shown.join("_manifests/tags/v2"), manifest("2")).is_err());
-    // Commands read the same store meanwhile.
+    // Commands can read the same store meanwhile.
     let listed = succeeds(regfs().arg("ls").arg(&store.0).arg("team/app"));
     assert!(String::from_utf8_lossy(&listed.stdout).contains("v1"));
     succeeds(Command::new("umount").arg(beside("mnt")));

@@ -1,4 +1,4 @@
-//! Repositories that get another name: what is open, being written or listed below goes with them.
+//! Repositories that are renamed: open files, pending writes and listings below move with them.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -33,7 +33,7 @@ fn below(directory: &std::path::Path) -> Vec<(String, Vec<u8>)> {
 fn a_directory_of_repositories_moves_with_all_that_is_in_it() {
     let (mut mounted, from, to) = filled();
     fs::create_dir_all(from.join("app/deep/er/_layers")).unwrap();
-    // Somebody has looked at everything.
+    // Everything has been looked up and cached.
     let before = below(&from);
     let link = fs::metadata(from.join("app/_manifests/tags/v1/current/link")).unwrap();
     fs::rename(&from, &to).unwrap();
@@ -41,7 +41,7 @@ fn a_directory_of_repositories_moves_with_all_that_is_in_it() {
     assert_eq!(below(&to), before);
     let moved = fs::metadata(to.join("app/_manifests/tags/v1/current/link")).unwrap();
     assert_eq!((moved.ino(), moved.mtime()), (link.ino(), link.mtime()));
-    // Another of the old name is another.
+    // A new repository of the old name is a different one.
     fs::create_dir_all(from.join("app/_layers")).unwrap();
     assert_eq!(fs::read_dir(from.join("app")).unwrap().count(), 1);
     mounted.unmount();
@@ -73,7 +73,7 @@ fn what_is_open_below_goes_on_where_it_is_now() {
     assert_eq!(text, old);
     let rest: Vec<_> = names.map(|row| row.unwrap().file_name()).collect();
     assert_eq!(rest.len(), 2, "{first:?} and {rest:?}");
-    // A drop, an upload, and a file that waits, all begun before.
+    // A drop, an upload and a pending file, all begun before.
     dropped.write_all(b"layer").unwrap();
     drop(dropped);
     let layer = format!("app/_layers/sha256/{}/link", hex(b"a late layer"));
@@ -89,14 +89,14 @@ fn what_is_open_below_goes_on_where_it_is_now() {
         to.join("app/_manifests/tags/v2"),
     )
     .unwrap();
-    // What is written to the old link is the new one's.
+    // Bytes written to the old link go to the new one.
     let new = format!("sha256:{}", hex(newer.as_bytes()));
     rewritten.set_len(0).unwrap();
     rewritten.write_all_at(new.as_bytes(), 0).unwrap();
     rewritten.sync_all().unwrap();
     assert_eq!(fs::read_to_string(to.join(tag)).unwrap(), new);
     assert!(!from.exists());
-    // And so is the reason of a refusal.
+    // So does the reason of a refusal.
     let wrong = to.join("app/_manifests/wrong");
     let mut wrong = File::create(wrong).unwrap();
     wrong.write_all(b"{").unwrap();

@@ -1,4 +1,4 @@
-//! What the kernel asks for: nothing that an earlier answer could have spared.
+//! Requests of the kernel: none that an earlier reply could have made unnecessary.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -58,13 +58,13 @@ fn a_tree_that_was_seen_is_not_asked_for_again() {
     }
     let top = mounted.v2("repositories");
     let (seen, size) = (tree(&top), stat_all(&top));
-    // The kernel marks what it has read as read, once, and asks for its times anew.
+    // The first read makes the kernel update the atime, and ask for the times once more.
     assert_eq!(tree(&top), seen);
     let before = counts(&mounted);
     assert_eq!(stat_all(&top), size);
     assert_eq!(since(&mounted, &before), BTreeMap::new());
     assert_eq!(tree(&top), seen);
-    // Files are opened, which nobody can spare the kernel here, but not read.
+    // Files must be opened, which no reply can avoid here, but they are not read again.
     let asked = since(&mounted, &before);
     let kinds: Vec<&str> = asked.keys().map(String::as_str).collect();
     assert!(

@@ -1,4 +1,4 @@
-//! A disk that takes long: who waits for it, and who does not.
+//! A slow disk: which operations wait for it, and which must not.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -116,7 +116,7 @@ fn who_reads_does_not_wait(arguments: &[&str]) {
     let files = Syncs::files(&mounted, 200);
     let before = longest(&mounted);
     let disk = SlowDisk::under(&mounted);
-    // The thread is the test's own.
+    // The thread belongs to this test.
     let mut processor = CpuSet::new();
     processor.set(0);
     sched_setaffinity(None, &processor).unwrap();
@@ -125,7 +125,7 @@ fn who_reads_does_not_wait(arguments: &[&str]) {
     let took = longest(&mounted);
     assert!(syncs.waiting() > 100, "{} wait", syncs.waiting());
     assert!(took < FLUSH / 4, "{took:?}, and {before:?} on a fast disk");
-    // Nor does who makes something that is durable later.
+    // Nor does a caller wait whose change becomes durable later.
     let begun = Instant::now();
     fs::create_dir(mounted.repository("_layers/sha512")).unwrap();
     assert!(begun.elapsed() < FLUSH / 4, "{:?}", begun.elapsed());

@@ -1,4 +1,4 @@
-//! The kernel's cache: what it shows is what is there, right after every change.
+//! The kernel's cache is never stale: right after every change it shows the new state.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -20,7 +20,7 @@ fn after_a_drop_every_path_is_right_at_once() {
         let hex = hex(document.as_bytes());
         let revision = mounted.repository(&format!("_manifests/revisions/sha256/{hex}/link"));
         let blob = mounted.v2(&format!("blobs/sha256/{}/{hex}/data", &hex[..2]));
-        // The kernel is shown that nothing is there before the drop.
+        // The kernel sees that the name is missing before the drop.
         assert!(!revision.exists() && !blob.exists());
         let before = fs::read_to_string(&link).unwrap_or_default();
         let path = if round == 0 {
@@ -84,7 +84,7 @@ fn who_reads_a_tag_that_somebody_writes_through_sees_digests_only() {
     let digest = |document: &str| format!("sha256:{}", hex(document.as_bytes()));
     let mut before = digest(&manifest("first"));
     for round in 0..50 {
-        // Open, and kept by the kernel, while somebody writes a longer text to the same file.
+        // Open, and cached by the kernel, while another process writes a longer text to the file.
         let mut reader = fs::File::open(&link).unwrap();
         assert_eq!(fs::read_to_string(&link).unwrap(), before);
         let mut writer = fs::File::options()
@@ -141,7 +141,7 @@ fn a_directory_that_a_revision_kept_there_is_gone_with_it() {
         let revision = revision(&repository, round);
         fs::create_dir_all(&revision).unwrap();
         fs::write(revision.join("link"), format!("sha256:{}", content(round))).unwrap();
-        // Nobody made the layers' directory, and a copy may be about to.
+        // The directory of layers was never created, and a copy may be about to create it.
         assert!(!repository.join("_layers").exists());
     }
     mounted.unmount();
@@ -184,7 +184,7 @@ fn a_link_that_nobody_saw_while_it_was_written_is_there_once_it_is() {
         assert!(link.exists());
         fs::remove_file(&link).unwrap();
         assert!(!link.exists());
-        // Written where it is, and removed meanwhile.
+        // Written in place, and removed meanwhile.
         fs::write(&link, format!("sha256:{name}")).unwrap();
         let mut file = fs::File::options().write(true).open(&link).unwrap();
         write!(file, "sha256:{name}").unwrap();
@@ -239,7 +239,7 @@ fn the_first_part_of_a_layer_is_no_layer_once_the_whole_is() {
     };
     let mut file = fs::File::create(mounted.repository("_layers/layer.tar")).unwrap();
     file.write_all(b"part").unwrap();
-    // Somebody else who has it open closes it.
+    // Another process that has it open closes it.
     drop(file.try_clone().unwrap());
     assert!(link(b"part").exists());
     file.write_all(b" and the rest").unwrap();

@@ -1,5 +1,5 @@
-//! A storm: many writers in every dialect and many readers at once. No link is ever seen empty,
-//! torn or of something that was never written; the daemon's memory stays flat.
+//! A storm: many writers in every dialect and many readers at once. No link is ever empty, torn, or
+//! something that was never written; the memory of the daemon stays flat.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -60,13 +60,13 @@ fn write(mounted: &Mounted, writer: u64, round: u64) -> std::io::Result<()> {
     let tag = mounted.repository(&format!("_manifests/tags/t{}", (writer + round) % TAGS));
     let link = tag.join("current/link");
     match writer % 4 {
-        // A person's manifest, which moves the tag.
+        // A manifest written by a person, which moves the tag.
         0 => {
             let mut file = File::create(tag.join(format!("m{writer}.json")))?;
             file.write_all(manifest(&format!("{writer} {}", round % 50)).as_bytes())?;
             file.sync_all()
         }
-        // A registry's, in either dialect: the tag moves between manifests that are there.
+        // As a registry, in either dialect: the tag moves between existing manifests.
         1 => rewrite(&link, &known(writer, round)),
         2 => replace(&link, &known(writer, round)),
         // Layer links that come and go.

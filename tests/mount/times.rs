@@ -1,4 +1,4 @@
-//! Times as programs that copy and back up meet them: they last.
+//! Times as programs that copy and back up see them: they survive.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -59,7 +59,7 @@ fn transferred(from: &Path, to: &Path) -> String {
     let output = rsync.arg(from).arg(to).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let told = String::from_utf8(output.stdout).unwrap();
-    // A dot is a file that stays as it is there, if perhaps with another mode.
+    // A line that begins with a dot: the content is unchanged, but perhaps not the mode.
     let files = told
         .lines()
         .filter(|line| line.starts_with(['>', '<', 'c']) && !line.ends_with('/'));
@@ -252,7 +252,7 @@ fn nothing_changes_its_time_by_being_mounted_again() {
     let before = times(&mounted.v2(""));
     assert!(before.lines().count() > 10);
     mounted.unmount();
-    // The next second, which would be another time.
+    // Wait for the next second, so that a new time would differ.
     let second = |time: std::time::SystemTime| {
         time.duration_since(std::time::UNIX_EPOCH)
             .unwrap()

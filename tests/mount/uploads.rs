@@ -1,5 +1,5 @@
-//! Upload data as files: moved, written by way of a temporary name, mapped. And layers under names
-//! that are digests.
+//! Upload data as files: moved, written under a temporary name, mapped into memory. Layers whose
+//! names are digests.
 
 use std::fs;
 use std::io::Write;
@@ -27,7 +27,7 @@ fn data_moved_onto_that_of_another_upload_replaces_it() {
     fs::rename(&one, &other).unwrap();
     assert!(!one.exists());
     assert_eq!(fs::read(&other).unwrap(), b"of the first");
-    // Both go on as they were for who has them open.
+    // Open handles of both remain valid.
     first.write_all(b", and more").unwrap();
     second.write_all(b", gone").unwrap();
     assert_eq!(fs::read(&other).unwrap(), b"of the first, and more");

@@ -1,4 +1,4 @@
-//! Users: threads that are somebody else than root, and do what they are told.
+//! Users: threads that run as another user than root and execute what a test sends them.
 
 use std::io;
 

@@ -1,11 +1,10 @@
-//! Walks: a thousand random operations of users who are not root, on the mount and on a plain
-//! disk with the same modes, are answered the same.
+//! Walks: a thousand random operations of users who are not root have the same results on the mount
+//! and on a plain disk with the same modes.
 //!
-//! Left out is what the kernel decides before it asks a FUSE filesystem that checks modes
-//! itself: which kind of file stands there (`EISDIR`, `ENOTDIR` before `EACCES`), `O_CREAT` of
-//! what is there in a sticky directory (`fs.protected_regular`), and that a directory that may
-//! not be read is refused at the first read, and one that may not be searched when a name in it
-//! is looked up, and not before.
+//! Excluded is what the kernel decides before it asks a FUSE filesystem that checks modes itself:
+//! the kind of a file (`EISDIR` and `ENOTDIR` before `EACCES`), `O_CREAT` of an existing file in a
+//! sticky directory (`fs.protected_regular`), and that an unreadable directory is refused at the
+//! first read, and an unsearchable one when a name in it is looked up, not earlier.
 
 use std::fmt::Write as _;
 use std::fs::{self, File, Permissions};
@@ -268,7 +267,7 @@ impl Both {
     fn step(&self, user: User, act: &Act) {
         for path in act.paths() {
             let there = self.agree(user, &Act::Stat(path.into()));
-            // Of two paths that are wrong, either may be told.
+            // If two paths are wrong, either error may be returned.
             if matches!(act, Act::Rename(from, _) if from == path) && there.is_err() {
                 return;
             }

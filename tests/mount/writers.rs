@@ -1,4 +1,4 @@
-//! Every program that people write files with, writing manifests and layers: the real ones.
+//! Real programs that write files (cp, editors, rsync and others), writing manifests and layers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -103,7 +103,7 @@ fn every_writer_makes_a_tag_moves_it_and_rewrites_its_link() {
             ("moved", path.join("manifest.json")),
             ("through the link", path.join("current/link")),
         ] {
-            // What a program adds to a file begins with what is in it, which is a digest.
+            // A program that appends to a link starts from its content, a digest.
             if ["tee -a", "vim"].contains(writer) && step == "through the link" {
                 continue;
             }
@@ -111,7 +111,7 @@ fn every_writer_makes_a_tag_moves_it_and_rewrites_its_link() {
             fs::write(&from, &document).unwrap();
             run(script, &from, &to);
             is_at(&mounted, writer, &tag, &document);
-            // For who wrote it the name lingers; for everybody else it is gone.
+            // The writer still sees the name for a while; all others do not.
             assert!(to == path || step == "through the link" || !to.exists());
         }
     }
@@ -123,7 +123,7 @@ fn every_writer_stores_a_layer() {
     let (mounted, _work, from) = prepared();
     for (writer, script) in WRITERS {
         if writer == "vim" {
-            // It ends lines of its own, of which a layer may have none.
+            // The editor appends a newline, which would change a layer.
             continue;
         }
         let layer = format!("the layer of {writer}");
@@ -293,12 +293,12 @@ fn two_writers_at_once_on_one_tag_are_both_told_the_truth() {
                     let document = manifest(&format!("{writer}, {round}"));
                     fs::write(&from, &document).unwrap();
                     run(r#"cp "$FROM" "$TO""#, &from, link);
-                    // It was told that its manifest is stored: so it is, and in the tag's history.
+                    // The program was told that its manifest is stored: the tag's history has it.
                     let hex = hex(document.as_bytes());
                     let index = format!("_manifests/tags/v1/index/sha256/{hex}/link");
                     let kept = fs::read_to_string(mounted.repository(&index)).unwrap();
                     assert_eq!(kept, format!("sha256:{hex}"));
-                    // And the tag is at one of them as a whole.
+                    // The tag names one of them.
                     let now = fs::read_to_string(link).unwrap();
                     let revision = now.replace(':', "/");
                     let path = format!("_manifests/revisions/{revision}/link");

@@ -1,5 +1,5 @@
-//! Faults: the n-th write fails, for every n. What was acknowledged is there after a crash;
-//! nothing half-done is; every fact's bytes are what it says.
+//! Faults: the n-th write fails, for every n. After a crash everything acknowledged is there,
+//! nothing incomplete is visible, and the bytes of every fact match its digest.
 
 use std::sync::Arc;
 
@@ -193,7 +193,7 @@ fn move_and_remove(registry: &Registry, done: &mut Acknowledged) -> Result<(), E
     registry
         .directories()
         .remove(&Node::Upload(name.clone(), upload()))?;
-    // From here on the link may be gone, or not.
+    // From here on the link may exist or not.
     done.links.retain(|(set, _)| *set != index);
     registry.links().remove_current(&name, &other)?;
     registry.links().remove(&name, &index, &one)?;
@@ -283,7 +283,7 @@ fn fail(arm: impl Fn(&index::MemoryStore, &blobs::MemoryBlobs, u64), n: u64) -> 
     bytes.crash();
     let registry = open();
     check(&registry, &done, &sha256(&UPLOADED));
-    // Whatever had been done by then, everything can be done from here.
+    // Every operation can be repeated, however far it came.
     let mut again = Acknowledged::default();
     match live(&registry, &mut again) {
         Ok(()) => {}
@@ -304,7 +304,7 @@ fn any_failed_write_of_facts_loses_nothing_acknowledged() {
 
 #[test]
 fn any_failed_write_of_bytes_loses_nothing_acknowledged() {
-    // Some failures are none: staged bytes that nobody needs may stay.
+    // Some faults are not reported: staged bytes that nothing needs may stay.
     let faults = (1..60)
         .filter(|n| fail(|_, bytes, n| bytes.fail_after(n), *n))
         .count();

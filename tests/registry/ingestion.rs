@@ -1,5 +1,5 @@
-//! Ingestions cut off: whichever write is the last that is done, the manifest is stored as a
-//! whole or not at all, and can be stored then.
+//! Interrupted ingestions: whichever write is the last, the manifest is stored as a whole or not at
+//! all, and can be stored afterwards.
 
 use std::sync::Arc;
 
@@ -96,7 +96,7 @@ impl Machine {
     }
 
     fn end(&self, end: End) {
-        // Facts that were not synced do not outlive a kill either: they are in memory.
+        // Unsynced facts are only in memory: a kill loses them too.
         self.facts.crash();
         match end {
             End::Killed => self.bytes.heal(),
@@ -216,7 +216,7 @@ fn an_ingestion_cut_off_at_any_write_is_whole_or_nothing() {
             for end in [End::Killed, End::PowerCut] {
                 let failing = (1..1_000).take_while(|n| cut(document, part, *n, end));
                 let failing = failing.count();
-                // What is small is written with the facts.
+                // Small blobs are written in the transaction of the facts.
                 let files = document.0.len() > INLINE_BYTES_MAX;
                 let expected = matches!(part, Part::Facts) || files;
                 assert_eq!(failing > 1, expected, "{part:?} {end:?}: {failing} writes");
@@ -241,11 +241,11 @@ fn what_every_valid_manifest_names_is_known() {
             .unwrap();
         let known: Vec<_> = known
             .into_iter()
-            // What an index names is told as a blob where it is one here.
+            // A reference of an index counts as a blob if it is one in this repository.
             .map(|(role, digest)| (if role == "blob" { "manifest" } else { role }, digest))
             .map(|(role, digest)| format!("{role} {digest}"))
             .collect();
-        // What nobody here can compute is no digest that could be known.
+        // A digest of an unsupported algorithm cannot be recorded.
         let expected = row[1]
             .split_whitespace()
             .filter(|one| !one.contains(":blake3:"));
@@ -280,7 +280,7 @@ fn what_a_manifest_names_is_forgotten_with_it() {
         assert!(registry.queries().references(digest).unwrap().is_empty());
         assert_eq!(registry.queries().media_type(digest).unwrap(), None);
     }
-    // Nothing needs the layer any more.
+    // Nothing references the layer any more.
     assert_eq!(registry.queries().kind(&layer).unwrap(), Some("blob"));
     registry.remove_blob(&layer).unwrap();
 }

@@ -1,6 +1,6 @@
-//! Failing I/O, for real: the n-th system call that writes fails, for every n, by an injection
-//! into a process that goes through everything on real files. What was acknowledged is there
-//! afterwards, nothing is half there, and everything can be done again.
+//! Failing I/O on real files: the n-th writing system call of a process fails, for every n, by
+//! fault injection. Afterwards everything acknowledged is there, nothing incomplete is visible, and
+//! every operation can be repeated.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -79,7 +79,7 @@ fn child() {
         Ok(registry) => {
             if let Err(error) = live(&registry, &mut done) {
                 eprintln!("failed: {error}");
-                // What was acknowledged can be read, whatever else has failed.
+                // Acknowledged data can be read, whatever else has failed.
                 check(&registry, &done, &uploaded());
             }
         }

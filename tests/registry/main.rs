@@ -1,5 +1,5 @@
-//! The registry and the tree without a kernel: faults at every I/O, and random operations
-//! against a plain directory.
+//! The registry and the tree without a kernel: a fault at every I/O, and random operations compared
+//! with a plain directory.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

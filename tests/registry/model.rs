@@ -1,5 +1,5 @@
-//! The model is a plain directory: the same random operations on the tree and on a disk end
-//! the same, each and all.
+//! The model is a plain directory: after the same random operations the tree and the directory must
+//! be equal, and each operation must have had the same result.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -213,7 +213,7 @@ impl Mount {
         let place = self.find(path)?.place;
         let mut names: Vec<String> = Vec::new();
         loop {
-            // Small pages, so that taking up the listing again is tried as well.
+            // Small pages, so that listings are resumed too.
             let last = names.last().map(OsStr::new);
             let page = self.tree().list(&place, last, 2)?;
             let bare = self.tree().list_names(&place, last, 2)?;
@@ -413,7 +413,7 @@ proptest! {
         let files = files();
         for (operation, file, up) in operations {
             let (file, content) = &files[file];
-            // Only directories are made and removed as such, only files written and unlinked.
+            // mkdir and rmdir only on directories, write and unlink only on files.
             let (up, directory) = match operation {
                 Act::Make | Act::MakeAll | Act::Remove | Act::List => (up + 1, true),
                 Act::Unlink | Act::Write | Act::WriteByRename | Act::Read | Act::Relocate | Act::Reopen => (0, false),
@@ -423,7 +423,7 @@ proptest! {
                 continue;
             }
             let path = format!("{BASE}/{below}");
-            // Bytes that were written again are no other upload: a plain file is cut first.
+            // Rewriting an upload makes no new one: a plain file is truncated first.
             let [here, there] = act(&mut mount, disk.path(), operation, &path, content);
             prop_assert_eq!(here, there, "{:?} {}", operation, path);
         }

@@ -1,23 +1,23 @@
-//! Daemons: the program serving a mount, in a process of its own. It does not outlive its test,
-//! and what it logged is shown if the test fails.
+//! Daemons: the program serving a mount in a process of its own. It is killed at the end of its
+//! test, and its log is printed if the test fails.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How much of a log is shown, in bytes.
+/// How many bytes of the log's end are printed.
 const SHOWN: usize = 8192;
 
-/// A daemon that was started.
+/// A running daemon.
 pub struct Daemon {
     process: Child,
     log: PathBuf,
 }
 
 impl Daemon {
-    /// Starts one in the foreground; what it logs is added to this file. Nothing of the test's
-    /// own is left open in it: who reads that to its end would wait for the daemon's.
+    /// Starts a daemon in the foreground, which appends its log to this file. It inherits no other
+    /// file of the test: a reader of such a file would wait for the daemon to end.
     pub fn start(command: &mut Command, log: PathBuf) -> Self {
         let file = File::options().create(true).append(true).open(&log);
         command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -25,12 +25,12 @@ impl Daemon {
         Self { process, log }
     }
 
-    /// The number of its process.
+    /// Returns the process id.
     pub fn pid(&self) -> u32 {
         self.process.id()
     }
 
-    /// Waits until it has ended by itself, as it must without a failure.
+    /// Waits until the daemon has ended by itself; it must succeed.
     pub fn ended(mut self) {
         let deadline = Instant::now() + Duration::from_mins(1);
         while self.process.try_wait().unwrap().is_none() {
@@ -40,7 +40,7 @@ impl Daemon {
         assert!(self.process.wait().unwrap().success());
     }
 
-    /// Ends it as no program can prepare for.
+    /// Kills the daemon (SIGKILL).
     pub fn kill(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();

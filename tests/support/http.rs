@@ -1,11 +1,11 @@
-//! HTTP/1.1 as bare as possible, so that answers are seen as they are.
+//! A minimal HTTP/1.1 client that shows responses unchanged.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// An answer.
+/// A response.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
@@ -23,7 +23,7 @@ impl Answer {
     }
 }
 
-/// Sends one request and reads the whole answer; nothing if the server is not there.
+/// Sends one request and reads the whole response. Returns `None` if no server answers.
 pub fn request(
     port: u16,
     method: &str,
@@ -43,7 +43,7 @@ pub fn request(
         body.len()
     );
     stream.write_all(head.as_bytes()).ok()?;
-    // A server may answer and close before it has read everything.
+    // A server may respond and close before it has read the whole body.
     let _refused = stream.write_all(body);
     let mut bytes = Vec::new();
     let _reset = stream.read_to_end(&mut bytes);

@@ -1,8 +1,8 @@
-//! What tests share: the program and its daemons, stores looked at, disks that are soon full,
-//! HTTP, tools that `scripts/install` puts in place, and the tables of documents.
+//! Shared by tests: the program and its daemons, checks of a store, small disks, HTTP, tools that
+//! `scripts/install` installs, and the tables of documents.
 //!
-//! A crate of its own, so that unit tests, suites and benchmarks use it alike. It knows nothing of
-//! the library: only the program.
+//! A crate of its own, so that unit tests, suites and benchmarks can use it. It does not know the
+//! library, only the program.
 
 pub mod daemon;
 pub mod http;

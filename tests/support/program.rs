@@ -1,12 +1,12 @@
-//! The program, as cargo has built it beside the tests.
+//! The program that cargo has built together with the tests.
 
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Where it is: beside the directory in which the test itself is.
+/// Returns the path of the program: beside the directory of the test binary.
 ///
 /// # Panics
-/// If it was not built.
+/// The program was not built.
 pub fn path() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let built = test.ancestors().nth(2).unwrap().join("regfs");
@@ -14,7 +14,7 @@ pub fn path() -> PathBuf {
     built
 }
 
-/// A command of it.
+/// Returns a command that runs the program.
 pub fn regfs() -> Command {
     Command::new(path())
 }

@@ -1,11 +1,11 @@
-//! Small disks: filesystems in memory that are soon full.
+//! Small disks: filesystems in memory that fill up quickly.
 
 use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
 
-/// A filesystem with room for so many bytes, mounted.
+/// A mounted filesystem of a given size in bytes.
 pub struct SmallDisk(TempDir);
 
 impl SmallDisk {
@@ -21,7 +21,7 @@ impl SmallDisk {
         self.0.path()
     }
 
-    /// Bytes that are free.
+    /// Returns the free bytes.
     pub fn free(&self) -> u64 {
         let space = rustix::fs::statvfs(self.path()).unwrap();
         space.f_bavail * space.f_frsize

@@ -1,10 +1,10 @@
-//! Stores looked at by fsck: after every test nothing may contradict itself.
+//! Checks of a store by fsck: after every test a store must be consistent.
 
 use std::path::Path;
 
 use crate::program::regfs;
 
-/// What fsck says of a store, mounted or not: its exit code, and its JSON.
+/// Runs fsck on a store, mounted or not. Returns its exit code and its JSON.
 pub fn fsck(store: &Path) -> (i32, serde_json::Value) {
     let mut command = regfs();
     let output = command.args(["fsck", "--json"]).arg(store).output();
@@ -18,7 +18,7 @@ pub fn fsck(store: &Path) -> (i32, serde_json::Value) {
     (code, serde_json::from_slice(&output.stdout).unwrap())
 }
 
-/// The findings of this severity.
+/// Returns the findings of this severity.
 pub fn findings(examination: &serde_json::Value, severity: &str) -> Vec<String> {
     let findings = examination["findings"].as_array().unwrap().iter();
     findings
@@ -27,20 +27,20 @@ pub fn findings(examination: &serde_json::Value, severity: &str) -> Vec<String> 
         .collect()
 }
 
-/// Fails if a store contradicts itself.
+/// Fails if fsck finds damage in a store.
 pub fn must_be_sound(store: &Path) {
     let (_, examination) = fsck(store);
     let damage = findings(&examination, "damage");
     assert!(damage.is_empty(), "{}: {damage:#?}", store.display());
 }
 
-/// Fails if anything is wrong with a store; what registries leave behind is not.
+/// Fails if fsck finds more than notes, which registries cause too.
 pub fn must_be_clean(store: &Path) {
     let (code, examination) = fsck(store);
     assert_eq!(code, 0, "{}: {examination:#}", store.display());
 }
 
-/// Every path below a directory, with the content of files that are not large.
+/// Returns every path below a directory, with the content of files that are not large.
 pub fn listing(directory: &Path) -> Vec<(String, Vec<u8>)> {
     fn add(top: &Path, directory: &Path, rows: &mut Vec<(String, Vec<u8>)>) {
         for row in std::fs::read_dir(directory).unwrap() {

@@ -1,10 +1,10 @@
-//! The tables of documents below `tests/manifests`, with their marks filled in. Shared by the
+//! The tables of documents in `tests/manifests`, with their placeholders filled in. Shared by the
 //! tests of the manifest module and those of the mount.
 
 use std::fs;
 use std::path::PathBuf;
 
-/// What a mark stands for.
+/// Returns the text that a placeholder stands for.
 const MARKS: [(&str, &str); 15] = [
     // Descriptors: the configuration `{}`, the layer `layer`, and the manifest over both.
     (
@@ -16,7 +16,7 @@ const MARKS: [(&str, &str); 15] = [
         r#"{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"@l","size":5}"#,
     ),
     ("@N", r#"{"mediaType":"@M","digest":"@n","size":392}"#),
-    // Digests: of those three, and of what no repository holds.
+    // Digests: of those three, and of blobs that no repository holds.
     (
         "@c",
         "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
@@ -50,24 +50,24 @@ const MARKS: [(&str, &str); 15] = [
     ("@Z", "application/vnd.docker.image.rootfs.diff.tar.gzip"),
 ];
 
-/// The manifest that `@n` is the digest of.
+/// Returns the manifest whose digest is `@n`.
 pub const STOCK: &str = r#"{"schemaVersion":2,"mediaType":"@M","config":@C,"layers":[@L]}"#;
 
-/// A text with its marks filled in.
+/// Returns a text with its placeholders filled in.
 pub fn filled(text: &str) -> String {
     MARKS.iter().fold(text.to_owned(), |text, (mark, with)| {
         text.replace(mark, with)
     })
 }
 
-/// The bytes of a file of these tables.
+/// Returns the bytes of a file of these tables.
 pub fn bytes(name: &str) -> Vec<u8> {
     let top = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let path = top.join("../manifests").join(name);
     fs::read(path).unwrap()
 }
 
-/// The rows of a table, each as its columns.
+/// Returns the rows of a table, each as its columns.
 pub fn table(name: &str) -> Vec<Vec<String>> {
     let text = String::from_utf8(bytes(name)).unwrap();
     let rows = text

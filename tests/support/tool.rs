@@ -1,8 +1,8 @@
-//! What `scripts/install` has put in place for the tests: registries, clients, a specification.
+//! Tools that `scripts/install` installs for the tests: registries, clients, a specification.
 
 use std::path::PathBuf;
 
-/// Where something that it installs is.
+/// Returns the path of a tool that `scripts/install` installs.
 pub fn tool(name: &str) -> PathBuf {
     let directory = std::env::var_os("REGFS_TOOLS")
         .map_or_else(|| PathBuf::from("/var/cache/regfs-tools"), PathBuf::from);

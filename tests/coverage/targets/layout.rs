@@ -1,4 +1,4 @@
-//! Any path is a node of the layout, and then shown as the same path, or nothing.
+//! Any path is either no node of the layout, or a node that is displayed as the same path.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

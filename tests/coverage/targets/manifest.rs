@@ -1,5 +1,5 @@
-//! Any bytes are judged and understood; what is stored of an admitted document is admitted too,
-//! and understood as it was judged.
+//! Any bytes can be validated and read for references. The stored payload of an admitted document
+//! is admitted too, with the same references.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
