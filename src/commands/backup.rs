@@ -45,7 +45,7 @@ pub(super) fn backup(
 pub fn restore(
     backup: &Path,
     store: &Path,
-    way: Option<TransferMode>,
+    transfer: Option<TransferMode>,
 ) -> Result<RestoreReport, CommandError> {
     let progress = Progress::default();
     with_progress_bar(&progress, || {
@@ -60,7 +60,7 @@ pub fn restore(
         super::overlap::refuse_overlap(store, &from, None)?;
         let from = StoreLock::take_open(from, false)?;
         let to = StoreLock::take(store, IfMissing::Create)?;
-        let restored = maintenance::restore(from.dir(), to.dir(), way, &progress)?;
+        let restored = maintenance::restore(from.dir(), to.dir(), transfer, &progress)?;
         copy_files(from.dir(), to.dir())?;
         Ok(restored)
     })

@@ -93,7 +93,7 @@ impl ControlServer {
     }
 }
 
-/// A socket in a store that listens, for its owner alone from the first moment on.
+/// Creates the listening socket in a store. From its creation on only its owner has access.
 fn listener(store: &Dir) -> io::Result<UnixListener> {
     let flags = SocketFlags::CLOEXEC;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;

@@ -35,7 +35,8 @@ Mount options (-o), separated by commas; of contradicting options the last one a
 
  Manifests that registries write
   audit=off|warn|enforce      What happens to one that would be refused. off: not validated; warn:
-                              linked, with a warning in the log; enforce: refused [default: warn]
+                              linked, with a warning in the log; enforce: refused, except that
+                              missing references may still be pushed [default: warn]
 
  Durability (what fsync does not wait for is durable about 100 ms later, in order)
   sync=always|data|lazy       What fsync waits for. always: all earlier changes; data: the bytes of
