@@ -143,6 +143,7 @@ fn when_a_blob_was_read_is_an_attribute() {
     assert!(buffer[..len].ends_with(b"Z"));
 }
 
+/// `regfs undelete` brings a blob back from the trash.
 #[test]
 fn what_is_in_the_trash_can_be_taken_back() {
     let mut site = Site::with(&SMALL);

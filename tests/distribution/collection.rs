@@ -127,6 +127,7 @@ fn vacuum(path: &Path) {
     fs::remove_dir_all(path).unwrap();
 }
 
+/// Harbor's garbage collection, which removes layers before the manifest that names them, works.
 #[test]
 fn harbor_collects_layers_before_their_manifest_and_behind_it() {
     for manifest_first in [false, true] {

@@ -158,6 +158,7 @@ fn what_registry_2_8_confirmed_survives_a_killed_daemon() {
     crash(Version::V2_8);
 }
 
+/// What a registry confirmed survives the killing of the daemon.
 #[test]
 fn what_registry_3_1_confirmed_survives_a_killed_daemon() {
     crash(Version::V3_1);

@@ -109,6 +109,8 @@ fn registry_2_8_goes_on_after_its_disk_was_full() {
     full(Version::V2_8);
 }
 
+/// A full disk refuses new bytes and loses nothing confirmed, and writing goes on when space is
+/// freed, without a new mount.
 #[test]
 fn registry_3_1_goes_on_after_its_disk_was_full() {
     full(Version::V3_1);

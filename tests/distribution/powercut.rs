@@ -137,6 +137,7 @@ fn cuts(kind: &str) {
     assert!(images > 0 && drops > 0, "nothing was ever acknowledged");
 }
 
+/// What a registry confirmed survives a power cut.
 #[test]
 fn what_was_acknowledged_survives_power_cuts_on_ext4() {
     cuts("ext4");

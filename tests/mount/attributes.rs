@@ -14,6 +14,8 @@ fn run(program: &str, arguments: &[&str], paths: [&Path; 2]) {
     assert!(output.status.success(), "{program}: {output:?}");
 }
 
+/// An attribute may be set to the value that it has; another value is refused with `EPERM`, and
+/// attributes of other names with `EOPNOTSUPP`.
 #[test]
 fn what_is_so_already_can_be_set_and_removed_and_nothing_else_changes() {
     let mounted = Mounted::new();
@@ -52,6 +54,7 @@ fn what_is_so_already_can_be_set_and_removed_and_nothing_else_changes() {
     }
 }
 
+/// Programs that copy attributes (`rsync -X`, `tar --xattrs`) succeed in both directions.
 #[test]
 fn programs_that_copy_attributes_end_well_in_both_directions() {
     let mounted = Mounted::new();

@@ -136,6 +136,7 @@ except OSError as error: why = error.errno
 print(made, why, flush=True)
 ";
 
+/// At most 65,536 hidden and temporary names wait at once; more are refused with `ENOSPC`.
 #[test]
 fn who_makes_a_hundred_thousand_files_that_wait_is_refused_in_time() {
     let mounted = Mounted::with(&["-o", "allow_other"]);

@@ -180,6 +180,7 @@ fn shown(mounted: &Mounted) -> Vec<(String, Vec<u8>, u64)> {
     rows.chain(missing).collect()
 }
 
+/// What the kernel caches of names, attributes and listings is what a fresh lookup would show.
 #[test]
 fn what_the_kernel_keeps_is_what_there_is() {
     let changes = std::env::var("REGFS_CHANGES").ok();

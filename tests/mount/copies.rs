@@ -65,6 +65,7 @@ fn must_be_whole(mounted: &Mounted, plain: &Path) {
     assert!(checked.status.success(), "{checked:?}");
 }
 
+/// A copy of a plain tree into the mount is whole in whatever order its directories come.
 #[test]
 fn a_copy_is_whole_in_whatever_order_directories_come() {
     let work = tempfile::tempdir().unwrap();
@@ -133,6 +134,7 @@ fn programs_copy_a_tree_whose_manifests_come_first() {
     must_be_whole(&mounted, &exported);
 }
 
+/// A repository that holds a manifest shows `_layers` after the next mount, even if nobody made it.
 #[test]
 fn a_repository_shows_its_layers_after_the_next_mount_though_nobody_made_them() {
     let mut mounted = Mounted::new();

@@ -11,6 +11,7 @@ fn layer(seed: u8) -> Vec<u8> {
     vec![seed; 40_000]
 }
 
+/// A blob whose file is cut short or gone is an I/O error (`EIO`), and everything else is served.
 #[test]
 fn a_blob_that_was_cut_short_or_is_gone_is_an_io_error_and_everything_else_is_served() {
     let mut mounted = Mounted::new();

@@ -53,6 +53,7 @@ fn link_path(mounted: &Mounted, content: &[u8]) -> std::path::PathBuf {
     mounted.repository(&format!("_layers/sha256/{}/link", hex(content)))
 }
 
+/// A link written in place, or by a temporary name and a rename, has the written content at once.
 #[test]
 fn a_link_is_what_was_written_and_right_at_once() {
     for put in DIALECTS {
@@ -67,6 +68,8 @@ fn a_link_is_what_was_written_and_right_at_once() {
     }
 }
 
+/// A reader of a tag that moves gets the old digest or the new one, and never an empty or partial
+/// link.
 #[test]
 fn a_tag_moves_from_one_manifest_to_another_and_never_shows_nothing() {
     for put in DIALECTS {
@@ -94,6 +97,10 @@ fn a_tag_moves_from_one_manifest_to_another_and_never_shows_nothing() {
     }
 }
 
+/// Content that is no digest, or a digest followed by a newline, is refused with `EINVAL` and never
+/// shown.
+///
+/// A link below a sha256 directory names the digest of that directory, or is refused with `EINVAL`.
 #[test]
 fn content_that_is_no_digest_is_refused_and_never_shown() {
     for put in DIALECTS {
@@ -116,6 +123,8 @@ fn content_that_is_no_digest_is_refused_and_never_shown() {
     }
 }
 
+/// A link below a directory of another algorithm may name a sha256 digest, as distribution writes
+/// it.
 #[test]
 fn an_alias_links_another_digest() {
     for put in DIALECTS {
@@ -128,6 +137,8 @@ fn an_alias_links_another_digest() {
     }
 }
 
+/// A file written as `blobs/<alg>/<2 hex>/<hex>/data` becomes a blob with the bytes of its digest,
+/// and otherwise is refused with `EBADMSG`.
 #[test]
 fn a_manifest_is_published_in_place_only_with_its_own_bytes() {
     for put in DIALECTS {
@@ -143,6 +154,10 @@ fn a_manifest_is_published_in_place_only_with_its_own_bytes() {
     }
 }
 
+/// An upload survives an unmount and is resumed at the end of its data.
+///
+/// The rename of upload data to `blobs/<alg>/<2 hex>/<hex>/data` publishes a blob if the bytes hash
+/// to `<hex>`, and otherwise fails with `EBADMSG` and leaves the upload.
 #[test]
 fn an_upload_grows_is_resumed_and_becomes_a_blob() {
     let mut mounted = Mounted::new();
@@ -189,6 +204,7 @@ fn an_upload_grows_is_resumed_and_becomes_a_blob() {
     );
 }
 
+/// A file that is renamed while it is open keeps its inode number.
 #[test]
 fn a_file_renamed_while_open_stays_the_same_file() {
     let mounted = Mounted::new();
@@ -205,6 +221,7 @@ fn a_file_renamed_while_open_stays_the_same_file() {
     assert_eq!(fs::read(&path).unwrap().len(), 71);
 }
 
+/// A blob that is removed while it is open stays readable through that descriptor.
 #[test]
 fn what_is_removed_while_open_stays_readable() {
     let mounted = Mounted::new();
@@ -221,6 +238,7 @@ fn what_is_removed_while_open_stays_readable() {
     assert_eq!(file.metadata().unwrap().len(), 4);
 }
 
+/// Nobody sees a new link before it is fsynced, closed or renamed.
 #[test]
 fn what_was_never_committed_is_dropped_by_a_crash() {
     let mounted = Mounted::new();
@@ -233,6 +251,7 @@ fn what_was_never_committed_is_dropped_by_a_crash() {
     assert!(path.exists());
 }
 
+/// `fsync` of upload metadata makes it durable, except with `-o uploads=fast`.
 #[test]
 fn an_uploads_notes_are_as_durable_as_was_asked_for() {
     // Is upload metadata in the journal right after its fsync?

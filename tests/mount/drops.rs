@@ -27,6 +27,8 @@ fn names(mounted: &Mounted, path: &str) -> Vec<String> {
     names
 }
 
+/// A manifest copied into `_manifests`, or onto a tag, a tag's directory, a tag's current link or a
+/// revision, is stored byte for byte and linked, and its own name is gone.
 #[test]
 fn cp_stores_a_manifest_in_every_form() {
     let mounted = Mounted::new();
@@ -74,6 +76,7 @@ fn cp_stores_a_manifest_in_every_form() {
     assert_eq!(media_type, "application/vnd.oci.image.manifest.v1+json");
 }
 
+/// Writing the same manifest again changes nothing.
 #[test]
 fn the_same_again_changes_nothing() {
     let mounted = Mounted::new();
@@ -90,6 +93,7 @@ fn the_same_again_changes_nothing() {
     assert_eq!(super::mounted::tree(&mounted.v2("")), before);
 }
 
+/// An index is refused with `ENOENT` until its repository has the manifests that it names.
 #[test]
 fn an_index_needs_its_manifests_first() {
     let mounted = Mounted::new();
@@ -126,6 +130,7 @@ fn an_index_needs_its_manifests_first() {
     }
 }
 
+/// A file copied into `_layers` is stored as a blob and linked, whatever its size.
 #[test]
 fn a_layer_is_stored_and_linked() {
     let mounted = Mounted::new();

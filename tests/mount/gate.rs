@@ -33,6 +33,8 @@ fn own(mounted: &Mounted, file: &str) -> String {
     fs::read_to_string(mounted.top().join(".regfs").join(file)).unwrap()
 }
 
+/// A signed schema 1 manifest is stored as its payload with its signatures, and `user.regfs.signed`
+/// gives the signed document back.
 #[test]
 fn signed_schema_1_is_stored_as_its_payload_with_its_signatures() {
     let mounted = mounted("schema1=accept");
@@ -81,6 +83,7 @@ fn signed_schema_1_is_stored_as_its_payload_with_its_signatures() {
     assert!(!mounted.v2("repositories/team").exists());
 }
 
+/// A schema 1 manifest is refused, except with `-o schema1=accept`.
 #[test]
 fn schema_1_follows_its_table_where_it_is_accepted_and_is_refused_elsewhere() {
     let (accepting, refusing) = (mounted("schema1=accept"), mounted("ro,rw"));
@@ -142,6 +145,8 @@ fn trees_that_hold_schema_1_are_copied_in_and_read_whatever_the_policy() {
     );
 }
 
+/// With `-o references=skip` a manifest is admitted even if the repository does not have what it
+/// names.
 #[test]
 fn references_may_be_left_unchecked() {
     let mounted = mounted("references=skip");
@@ -171,6 +176,7 @@ fn references_may_be_left_unchecked() {
     assert_eq!(own(&mounted, "rejected"), "");
 }
 
+/// With `-o max_manifest_size=BYTES` a larger manifest is refused with `EFBIG`.
 #[test]
 fn a_manifest_may_be_limited_in_size() {
     let mounted = mounted("max_manifest_size=1K");
@@ -184,6 +190,7 @@ fn a_manifest_may_be_limited_in_size() {
     assert!(refused.unwrap_err().contains("File too large"));
 }
 
+/// The empty configuration `{}` that artifacts share needs no copy.
 #[test]
 fn an_artifact_needs_no_file_for_the_empty_configuration() {
     let mounted = Mounted::new();
@@ -230,6 +237,11 @@ fn push(mounted: &Mounted, document: &str, renaming: bool) -> std::io::Result<()
     write(&revision, "link", &format!("sha256:{name}"))
 }
 
+/// A manifest of a registry that breaks a rule is linked silently with `-o audit=off`, linked and
+/// reported with `audit=warn`, and refused with `audit=enforce`.
+///
+/// Missing references of a registry's manifest are reported and never refused, because they may
+/// come later.
 #[test]
 fn the_audit_tells_admits_or_refuses_what_a_registry_links() {
     let wrong = table("missing.txt")[0][2].clone();
@@ -280,6 +292,8 @@ fn the_audit_tells_admits_or_refuses_what_a_registry_links() {
     }
 }
 
+/// A reason is kept with time, process and user, in `user.regfs.error` of `_manifests` and in
+/// `.regfs/rejected`.
 #[test]
 fn a_refusal_says_who_where_which_rule_and_why() {
     let mounted = mounted("rw");
@@ -304,6 +318,9 @@ fn a_refusal_says_who_where_which_rule_and_why() {
     assert_eq!(rest, format!("pid {pid} uid 0 {said}"));
 }
 
+/// A manifest that is removed from its last repository names nothing any more.
+///
+/// Tags, links and blobs have their facts as attributes, and none of these is listed.
 #[test]
 fn links_blobs_and_tags_have_their_facts_as_attributes() {
     let mounted = mounted("rw");
@@ -391,6 +408,8 @@ fn check(arguments: &[&str]) -> Output {
     regfs().arg("check").args(arguments).output().unwrap()
 }
 
+/// `regfs check` says what a drop would come to, on a mounted store or another: exit code 0 if
+/// admitted, 4 if refused.
 #[test]
 fn check_says_what_a_drop_would_come_to_mounted_or_not() {
     let mut mounted = mounted("rw");

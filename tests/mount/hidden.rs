@@ -68,6 +68,7 @@ fn rsync_copies_a_plain_tree_in_each_of_its_ways() {
     }
 }
 
+/// A hidden directory is reachable by its name, is in no listing, and is gone with the mount.
 #[test]
 fn a_hidden_directory_is_there_for_who_knows_its_name() {
     let mut mounted = Mounted::new();
@@ -114,6 +115,7 @@ fn a_hidden_directory_is_there_for_who_knows_its_name() {
     assert!(!mounted.repository("_layers/.~tmp~").exists());
 }
 
+/// A file that waits in a hidden directory becomes, when it is renamed, what its new name says.
 #[test]
 fn what_waits_in_a_hidden_directory_becomes_what_its_name_says() {
     let mounted = Mounted::new();

@@ -123,6 +123,7 @@ fn what_cannot_be_mounted_is_refused_with_the_reason() {
     refused(words(&missing, &top).arg("--foreground"), 1, "No such file");
 }
 
+/// A mount with `-o ro` shows everything and answers changes with `EROFS`.
 #[test]
 fn read_only_shows_everything_and_changes_nothing() {
     let mut mounted = Mounted::new();
@@ -140,6 +141,7 @@ fn read_only_shows_everything_and_changes_nothing() {
     );
 }
 
+/// The option `--root` moves the registry root, or puts `v2` at the top of the mount.
 #[test]
 fn the_root_may_be_elsewhere() {
     for (root, path) in [("", "v2"), ("storage", "storage/v2")] {
@@ -191,6 +193,8 @@ fn an_ordinary_user_may_mount() {
     wait("the daemon to end", || !process.exists());
 }
 
+/// The option `allow_other` lets other users in as far as modes allow, and `uid` and `gid` name the
+/// owner of everything that was given to nobody else.
 #[test]
 fn others_see_what_they_may_and_everything_belongs_to_one() {
     let mounted = Mounted::with(&["-o", "allow_other,uid=1234,gid=1235"]);
@@ -221,6 +225,7 @@ fn others_see_what_they_may_and_everything_belongs_to_one() {
     assert!(run("1234", "mkdir sha512"));
 }
 
+/// A panic in one request is `EIO` of that request alone.
 #[test]
 fn a_panic_in_a_request_is_that_requests_alone() {
     let mounted = Mounted::new();

@@ -56,6 +56,7 @@ fn remove(path: &Path) {
     fs::remove_dir(path).unwrap();
 }
 
+/// Removing names while a directory is read hides no other name from the listing.
 #[test]
 fn names_removed_while_a_directory_is_listed_hide_no_others() {
     let mounted = Mounted::new();
@@ -105,6 +106,7 @@ fn a_name_removed_before_it_was_listed_is_not_there_again() {
     }
 }
 
+/// Whoever lists a directory sees each name that is there all the time exactly once.
 #[test]
 fn two_who_list_at_once_see_what_is_there_all_the_time_once() {
     let mounted = Mounted::new();

@@ -10,6 +10,8 @@ use std::process::Command;
 use super::mounted::{Mounted, attribute, hex, regfs, tree};
 use super::table::{STOCK, filled, table};
 
+/// A manifest that is refused changes nothing, and its reason names the rule and the place in the
+/// document.
 #[test]
 fn every_wrong_manifest_is_refused_with_its_reason_and_nothing_changes() {
     let mounted = Mounted::new();
@@ -52,6 +54,7 @@ fn every_wrong_manifest_is_refused_with_its_reason_and_nothing_changes() {
     assert!(rejected.lines().count() >= rows.len());
 }
 
+/// Every valid manifest is stored byte for byte, with its media type.
 #[test]
 fn every_right_manifest_is_stored_byte_for_byte() {
     let mounted = Mounted::new();
@@ -77,6 +80,7 @@ fn every_right_manifest_is_stored_byte_for_byte() {
     }
 }
 
+/// A manifest of more than 4 MiB is refused with `EFBIG`.
 #[test]
 fn more_than_a_manifest_may_have_is_too_large() {
     let mounted = Mounted::new();
@@ -128,6 +132,8 @@ fn fsck(mounted: &Mounted) -> (Option<i32>, String) {
     )
 }
 
+/// What a stored manifest references is known, guarded and checked, even if it would not be
+/// admitted.
 #[test]
 fn what_a_manifest_names_is_known_guarded_and_checked_though_it_would_not_be_admitted() {
     for row in table("understood.txt") {

@@ -62,6 +62,8 @@ fn fill(mounted: &Mounted) {
     fs::write(mounted.top().join("plain/notes"), "notes").unwrap();
 }
 
+/// An inode number belongs to one file, is the same in `stat` and in listings, and is the same
+/// after every mount.
 #[test]
 fn a_number_is_one_files_alone_and_stays_when_the_mount_does_not() {
     let mut mounted = Mounted::new();
@@ -115,6 +117,8 @@ fn of_very_many_names_each_is_listed_with_its_number() {
     assert_eq!(distinct.len(), seen.len());
 }
 
+/// A file that is removed while it is open is another file than the one that gets its name
+/// afterwards.
 #[test]
 fn what_is_removed_while_open_is_another_file_than_what_comes_after_it() {
     let mounted = Mounted::new();

@@ -54,6 +54,7 @@ fn what_was_removed_has_no_name_left() {
     assert_eq!(file.metadata().unwrap().nlink(), 0);
 }
 
+/// Whoever reads an upload while it is written reads what has been written.
 #[test]
 fn who_reads_an_upload_while_it_is_written_reads_what_is_there() {
     const PART: usize = 8;
@@ -168,6 +169,7 @@ fn a_file_dropped_by_one_thread_is_finished_by_another() {
     });
 }
 
+/// A blob that is opened for writing reads as it is until something is written.
 #[test]
 fn a_blob_opened_to_be_written_reads_as_it_is() {
     let mounted = Mounted::new();

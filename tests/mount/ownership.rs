@@ -29,6 +29,10 @@ fn denied<T>(user: User, act: impl Fn() -> std::io::Result<T> + Sync) -> bool {
     user.run(act) == Err(Some(libc::EACCES))
 }
 
+/// A repository, `blobs` and each directory above keep owner, group and mode, and everything below
+/// shows them.
+///
+/// `chown` and `chmod` by root below a repository succeed without effect.
 #[test]
 fn a_repository_keeps_owner_and_mode_and_so_does_what_is_above() {
     let mut mounted = Mounted::with(&["-o", "allow_other"]);
@@ -82,6 +86,8 @@ fn a_repository_keeps_owner_and_mode_and_so_does_what_is_above() {
     assert_eq!(shown(&mounted.repository("")), (0, 0, 0o755));
 }
 
+/// A repository that is closed to a user is closed at once, even to a user who has read in it
+/// before.
 #[test]
 fn a_closed_repository_is_closed_to_who_has_been_in_it() {
     let mounted = Mounted::with(&["-o", "allow_other"]);
@@ -121,6 +127,8 @@ fn a_closed_repository_is_closed_to_who_has_been_in_it() {
     STRANGER.run(|| fs::read(&link).unwrap());
 }
 
+/// The owner of a repository changes its mode; `chown` and `chmod` of what is below fail with
+/// `EPERM` for everybody but root.
 #[test]
 fn owners_change_the_repository_and_nobody_what_is_below() {
     let mounted = Mounted::with(&["-o", "allow_other"]);

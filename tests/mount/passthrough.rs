@@ -59,6 +59,7 @@ fn the_mount_says_how_it_is_served_and_uses_what_there_is() {
     assert!(status.contains("read and written by: us"), "{status}");
 }
 
+/// A published blob cannot be changed, not even through a descriptor that was opened before.
 #[test]
 fn an_upload_becomes_a_blob_that_nobody_can_change() {
     let mounted = Mounted::new();
@@ -196,6 +197,7 @@ fn what_is_open_stays_readable_after_its_removal() {
     assert_eq!(read, content);
 }
 
+/// Thousands of blobs may be open at once.
 #[test]
 fn thousands_of_blobs_are_open_at_once() {
     const BLOBS: u32 = 100;

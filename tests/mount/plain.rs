@@ -67,6 +67,7 @@ fn mounted_over(give: impl FnOnce(&Path)) -> Mounted {
     mounted
 }
 
+/// A symbolic link in an older store is shown as what it is and never followed by the daemon.
 #[test]
 fn what_an_older_store_holds_is_shown_as_what_it_is_and_never_followed() {
     let canary = Canary::new();
@@ -147,6 +148,7 @@ fn a_link_renamed_over_a_file_leads_nobody_out() {
     canary.must_live();
 }
 
+/// Symbolic links, hard links, FIFOs, sockets and devices cannot be made: `EPERM`.
 #[test]
 fn links_and_special_files_cannot_be_made() {
     let mounted = Mounted::new();
@@ -166,6 +168,7 @@ fn links_and_special_files_cannot_be_made() {
     }
 }
 
+/// Plain files keep owner, mode and times, and their time of change moves.
 #[test]
 fn owners_modes_and_times_are_kept_and_the_time_of_change_moves() {
     let mut mounted = Mounted::with(&["-o", "allow_other"]);
@@ -268,6 +271,7 @@ fn who_may_not_grant_privileges_takes_them_by_writing() {
     }
 }
 
+/// Plain files may have holes, and `fallocate` makes room in them.
 #[test]
 fn files_have_holes_and_room_is_made_in_them() {
     let mounted = Mounted::new();
@@ -324,6 +328,7 @@ fn files_are_cut_and_appended_to_at_once() {
     assert_eq!(fs::read(&path).unwrap(), b"one other");
 }
 
+/// Plain files may be exchanged (`RENAME_EXCHANGE`), and `RENAME_NOREPLACE` is kept.
 #[test]
 fn files_change_places_or_do_not_replace() {
     let mounted = Mounted::new();

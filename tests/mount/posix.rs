@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::mounted::{Mounted, attribute, errno, hex};
 
+/// A directory stays until it is removed, whether anything is in it or not, also across mounts.
 #[test]
 fn directories_are_kept_until_they_are_removed() {
     let mut mounted = Mounted::new();
@@ -32,6 +33,12 @@ fn directories_are_kept_until_they_are_removed() {
     assert!(!mounted.repository("_uploads").exists());
 }
 
+/// Directories answer with the errors of a plain disk: `EEXIST`, `ENOENT`, `ENOTDIR`, `EISDIR` and
+/// `ENOTEMPTY`.
+///
+/// Removing a link leaves its directory.
+///
+/// `blobs` cannot be removed: `rmdir` fails with `EPERM`.
 #[test]
 fn directories_answer_as_on_a_plain_disk() {
     let mounted = Mounted::new();
@@ -78,6 +85,7 @@ fn directories_answer_as_on_a_plain_disk() {
     );
 }
 
+/// A name that the layout does not have is absent on lookup and cannot be made.
 #[test]
 fn names_outside_the_layout_are_absent_and_cannot_be_made() {
     let mounted = Mounted::new();
@@ -119,6 +127,11 @@ fn names_outside_the_layout_are_absent_and_cannot_be_made() {
     );
 }
 
+/// A blob is removed even if a manifest names it, as on a plain disk, and its bytes go to
+/// `STORE/trash`.
+///
+/// With `-o delete=guarded` a blob that a manifest names cannot be removed: `unlink` fails with
+/// `EPERM`, and `user.regfs.error` of the blob says which manifest needs it.
 #[test]
 fn a_blob_that_a_manifest_needs_is_removed_unless_guarded() {
     let mounted = Mounted::with(&["-o", "delete=guarded"]);
@@ -172,6 +185,9 @@ fn removal_races_with_creation_and_neither_hangs_nor_lies() {
     assert!(!repository.exists());
 }
 
+/// `v2` cannot be removed, and no directory above it can be renamed: both fail with `EPERM`.
+///
+/// Files outside the registry root are plain files, and stay across mounts.
 #[test]
 fn files_outside_the_root_are_plain_files_and_stay() {
     let mut mounted = Mounted::new();
@@ -206,6 +222,7 @@ fn files_outside_the_root_are_plain_files_and_stay() {
     fs::remove_dir_all(&locks).unwrap();
 }
 
+/// `chown -R` and `chmod -R`, which containers run at their start, succeed.
 #[test]
 fn what_containers_do_at_start_succeeds() {
     let mounted = Mounted::new();

@@ -94,6 +94,7 @@ fn a_store_that_others_could_read_is_closed_at_once_and_its_blobs_by_scrub() {
     scrub(0o400);
 }
 
+/// `.regfs` is readable by the user who mounted, and by the group of `-o control_gid`.
 #[test]
 fn the_control_files_are_for_who_mounted_and_one_group() {
     let friend = User {

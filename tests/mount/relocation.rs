@@ -29,6 +29,7 @@ fn below(directory: &std::path::Path) -> Vec<(String, Vec<u8>)> {
         .collect()
 }
 
+/// A repository, or a directory of repositories, is renamed in one step with everything in it.
 #[test]
 fn a_directory_of_repositories_moves_with_all_that_is_in_it() {
     let (mut mounted, from, to) = filled();
@@ -49,6 +50,7 @@ fn a_directory_of_repositories_moves_with_all_that_is_in_it() {
     assert_eq!(below(&to), before);
 }
 
+/// Files that are open below a renamed repository go on under its new name.
 #[test]
 fn what_is_open_below_goes_on_where_it_is_now() {
     let (mounted, from, to) = filled();
@@ -129,6 +131,8 @@ fn a_listing_that_is_being_read_goes_on_in_what_was_moved() {
     drop(mounted);
 }
 
+/// A rename to a name that no repository can have is refused with `EINVAL` or `ENAMETOOLONG`, one
+/// onto a directory that is not empty with `ENOTEMPTY`.
 #[test]
 fn what_cannot_be_named_so_is_refused_and_nothing_changed() {
     let (mounted, from, to) = filled();
@@ -157,6 +161,7 @@ fn what_cannot_be_named_so_is_refused_and_nothing_changed() {
     assert!(!from.exists());
 }
 
+/// More than 190 repositories are not renamed at once: `EXDEV`.
 #[test]
 fn what_is_too_much_at_once_is_to_be_copied() {
     let (mounted, from, to) = filled();

@@ -47,6 +47,8 @@ fn stat_all(directory: &Path) -> u64 {
     .sum()
 }
 
+/// Names, attributes, listings and links that were read and have not changed come from the kernel's
+/// cache.
 #[test]
 fn a_tree_that_was_seen_is_not_asked_for_again() {
     let _kept = keep();

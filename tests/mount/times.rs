@@ -93,6 +93,8 @@ fn the_start_of_an_upload_keeps_its_time_while_the_upload_changes() {
     assert_eq!(young(&start).len(), 1);
 }
 
+/// `rsync -a`, `cp -a` and `tar` keep times to the second, so that a second `rsync -a` transfers
+/// nothing.
 #[test]
 fn what_copies_times_has_them_kept_and_settles() {
     let work = tempfile::tempdir().unwrap();
@@ -130,6 +132,7 @@ fn what_copies_times_has_them_kept_and_settles() {
     }
 }
 
+/// The time that is set of a link lasts, across mounts, until something is written to it.
 #[test]
 fn a_time_that_was_set_lasts_until_something_is_written() {
     let mut mounted = Mounted::new();
@@ -174,6 +177,7 @@ fn changed(root: &Path) -> BTreeSet<String> {
     rows.map(str::to_owned).collect()
 }
 
+/// A directory has the time of the last change of its entries, also after the next mount.
 #[test]
 fn a_directory_has_the_time_of_the_last_change_of_its_entries() {
     let one = "1".repeat(64);
@@ -238,6 +242,7 @@ fn a_directory_has_the_time_of_the_last_change_of_its_entries() {
     assert!(checked.status.success(), "{checked:?}");
 }
 
+/// Mounting again changes no time.
 #[test]
 fn nothing_changes_its_time_by_being_mounted_again() {
     let mut mounted = Mounted::new();

@@ -16,6 +16,7 @@ fn directory(mounted: &Mounted, id: u8) -> PathBuf {
     path.parent().unwrap().to_owned()
 }
 
+/// Upload data moved onto the data of another upload replaces it.
 #[test]
 fn data_moved_onto_that_of_another_upload_replaces_it() {
     let mut mounted = Mounted::new();
@@ -72,6 +73,7 @@ m.close()
 os.close(fd)
 ";
 
+/// Upload data may be mapped, and written through the mapping.
 #[test]
 fn data_is_mapped_and_written_so_however_the_mount_is_served() {
     for options in [
@@ -95,6 +97,8 @@ fn data_is_mapped_and_written_so_however_the_mount_is_served() {
     }
 }
 
+/// A file in `_layers` whose name is a digest, `HEX` or `sha256:HEX`, must have that digest, or is
+/// refused with `EBADMSG`.
 #[test]
 fn a_file_whose_name_is_a_digest_must_have_it() {
     let mounted = Mounted::new();

@@ -429,6 +429,7 @@ fn layout_act(random: &mut Random, disk: &Path) -> Option<Act> {
     })
 }
 
+/// Users who are not root get the answers of a plain disk, on plain files and in repositories.
 #[test]
 fn users_get_the_answers_of_a_plain_disk_on_repositories_with_modes_of_their_own() {
     let mut random = Random::new();

@@ -92,6 +92,8 @@ fn prepared() -> (Mounted, tempfile::TempDir, PathBuf) {
     (mounted, work, from)
 }
 
+/// Any program may write manifests, whether it writes in place, by a temporary name or piece by
+/// piece.
 #[test]
 fn every_writer_makes_a_tag_moves_it_and_rewrites_its_link() {
     let (mounted, _work, from) = prepared();
@@ -156,6 +158,7 @@ fn processes_that_share_a_file_store_one_layer() {
     assert_eq!(count(), before + 1, "what was written half-way is a layer");
 }
 
+/// An editor may change a tag in place.
 #[test]
 fn an_editor_changes_a_tag_in_place() {
     let (mounted, _work, from) = prepared();
@@ -278,6 +281,8 @@ fn go_programs_write_manifests_and_are_told_of_wrong_ones() {
     );
 }
 
+/// Of several writers of one tag each is told the truth: what was acknowledged is in the tag's
+/// history.
 #[test]
 fn two_writers_at_once_on_one_tag_are_both_told_the_truth() {
     let (mounted, work, _) = prepared();

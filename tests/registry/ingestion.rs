@@ -208,6 +208,7 @@ fn cut(document: &(Vec<u8>, Digest, Vec<Digest>, usize), part: Part, n: u64, end
     failed
 }
 
+/// A dropped manifest is stored whole or not at all, wherever a failure stops it.
 #[test]
 fn an_ingestion_cut_off_at_any_write_is_whole_or_nothing() {
     let mut cuts = 0;

@@ -144,6 +144,7 @@ fn fail_each(errno: &str) {
     assert!(failures > 0, "no failure was ever seen");
 }
 
+/// What was acknowledged survives, whichever write or flush of the disk fails.
 #[test]
 fn whichever_call_fails_with_an_io_error_nothing_acknowledged_is_lost() {
     fail_each("EIO");
