@@ -88,6 +88,3 @@ pub mod name;
 pub mod printable;
 pub mod registry;
 pub mod tree;
-
-#[cfg(test)]
-use support::small_disk;

@@ -204,60 +204,9 @@ mod tests {
     use super::*;
     use crate::blobs::Vouched;
     use crate::digest::Algorithm;
-    use crate::small_disk::SmallDisk;
 
     fn opened(directory: &Path) -> LocalBlobs {
         LocalBlobs::open(&Dir::open(directory).unwrap()).unwrap()
-    }
-
-    /// Blobs on a disk of one mebibyte, and a draft.
-    fn soon_full() -> (SmallDisk, LocalBlobs, Arc<dyn Draft>) {
-        let disk = SmallDisk::new(1 << 20);
-        let blobs = opened(disk.path());
-        let draft = blobs.draft(1, DraftState::New).unwrap();
-        (disk, blobs, draft)
-    }
-
-    #[test]
-    fn a_write_that_fails_half_way_leaves_a_blob_of_its_length() {
-        let (_disk, blobs, draft) = soon_full();
-        let part = vec![7; 600_000];
-        draft.write_at(0, &part).unwrap();
-        // Only some of these bytes fit.
-        draft.write_at(600_000, &part).unwrap_err();
-        assert!(draft.len() > 600_000);
-        draft.truncate(600_000).unwrap();
-        let digest = Digest::of(Algorithm::Sha256, &part);
-        let published = draft.publish(&digest, Vouched::default());
-        assert_eq!(
-            blobs.open(Area::Live, &digest).unwrap().len(),
-            published.unwrap().len
-        );
-    }
-
-    #[test]
-    fn a_write_that_fails_half_way_below_what_was_hashed_makes_the_hash_stale() {
-        let (_disk, _blobs, draft) = soon_full();
-        draft.truncate(4 << 20).unwrap();
-        let zeros = Digest::of(Algorithm::Sha256, &vec![0; 4 << 20]);
-        assert_eq!(draft.digest(Algorithm::Sha256).unwrap(), zeros);
-        draft.write_at(0, &vec![7; 4 << 20]).unwrap_err();
-        let published = draft.publish(&zeros, Vouched::default());
-        assert!(matches!(published, Err(BlobsError::Mismatch { .. })));
-    }
-
-    #[test]
-    fn a_copy_that_could_not_be_made_takes_no_room() {
-        let (disk, _blobs, draft) = soon_full();
-        let bytes = vec![7; 700_000];
-        draft.write_at(0, &bytes).unwrap();
-        let before = disk.free();
-        let shared = draft.share().unwrap();
-        let digest = Digest::of(Algorithm::Sha256, &bytes);
-        let published = draft.publish(&digest, Vouched::default());
-        published.unwrap_err();
-        drop(shared);
-        assert_eq!(disk.free(), before);
     }
 
     #[test]

@@ -105,8 +105,7 @@ mod tests {
     use crate::digest::{Algorithm, Digest};
     use crate::maintenance::trash::undelete;
     use crate::maintenance::{RemovedBlob, Restored, list_trash};
-    use crate::registry::{Bytes, INLINE_BYTES_MAX, Policy, Recover};
-    use crate::small_disk::SmallDisk;
+    use crate::registry::{Bytes, INLINE_BYTES_MAX, Policy};
 
     fn trash(registry: &Registry) -> Vec<RemovedBlob> {
         list_trash(registry).unwrap().blobs
@@ -171,40 +170,5 @@ mod tests {
         drop(snapshot);
         expire_trash(&registry, later).unwrap();
         assert!(trash(&registry).is_empty());
-    }
-
-    #[test]
-    fn the_oldest_goes_before_a_disk_is_full() {
-        let disk = SmallDisk::new(64 << 20);
-        let store = crate::dir::Dir::open(disk.path()).unwrap();
-        let store = store.ensure_dir("store", rustix::fs::Mode::RWXU).unwrap();
-        let registry = Registry::open(&store, Policy::default(), Recover::Refuse).unwrap();
-        let registry = Arc::new(registry);
-        let layers: Vec<_> = (1..=9).map(layer).collect();
-        for one in &layers {
-            removed(&registry, one);
-        }
-        assert_eq!(trash(&registry).len(), 9);
-        let available = registry.blobs().filesystem().space().unwrap().available;
-        let some = 3 * layers[0].0.len() as u64;
-        registry.room().make(available + some).unwrap();
-        let left = trash(&registry);
-        assert!((3..=6).contains(&left.len()), "{} are left", left.len());
-        assert!(left.iter().any(|one| one.digest == layers[8].1));
-        assert!(!left.iter().any(|one| one.digest == layers[0].1));
-        // What is filled behind our back is told by looking.
-        let expiry = Expiry::start(Arc::clone(&registry)).unwrap();
-        let free = registry.blobs().filesystem().space().unwrap().available;
-        let hog = disk.path().join("hog");
-        let filled = free - wanted(64 << 20) / 2;
-        let hog = std::fs::File::create(&hog).unwrap();
-        rustix::fs::fallocate(&hog, rustix::fs::FallocateFlags::empty(), 0, filled).unwrap();
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !trash(&registry).is_empty() {
-            assert!(Instant::now() < deadline, "the trash is still there");
-            std::thread::park_timeout(Duration::from_millis(20));
-        }
-        drop(expiry);
-        assert_eq!(Arc::strong_count(&registry), 1);
     }
 }

@@ -63,7 +63,7 @@ impl Room<'_> {
     }
 
     /// Removes what is oldest in the trash until this many bytes are available, or it is empty.
-    pub(crate) fn make(self, wanted: u64) -> Result<(), Error> {
+    pub fn make(self, wanted: u64) -> Result<(), Error> {
         let _alone = self.0.making_room.lock();
         let lacks = || Ok::<_, Error>(self.0.blobs.filesystem().space()?.available < wanted);
         if !lacks()? {

@@ -1,5 +1,5 @@
-//! The registry and the tree without a kernel: a fault at every I/O, and random operations compared
-//! with a plain directory.
+//! The registry and the tree without a kernel: faults at every I/O, random operations against a
+//! plain directory, and small disks, which need root.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,5 +11,6 @@ mod faults;
 mod ingestion;
 mod io;
 mod model;
+mod small_disks;
 
-use support::table;
+use support::{small_disk, table};

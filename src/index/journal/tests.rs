@@ -17,7 +17,6 @@ use super::*;
 use crate::index::store::WriteOp;
 use crate::index::store::contract::{change, put};
 use crate::index::{MemoryStore, Redb, store};
-use crate::small_disk::SmallDisk;
 
 type JournalModel = BTreeMap<Vec<u8>, Vec<u8>>;
 /// Keys with their new values, in batches, in groups.
@@ -535,45 +534,6 @@ fn wait(mut holds: impl FnMut() -> bool) {
         assert!(std::time::Instant::now() < until, "it did not come to hold");
         std::thread::sleep(Duration::from_millis(10));
     }
-}
-
-/// A disk of this size, the path of a journal on it, and a base store.
-fn soon_full(bytes: usize) -> (SmallDisk, PathBuf, Arc<dyn Store>) {
-    let disk = SmallDisk::new(bytes);
-    let path = disk.path().join("journal");
-    (disk, path, memory())
-}
-
-#[test]
-fn a_segment_that_could_not_be_created_takes_no_space() {
-    let (disk, path, base) = soon_full(14 << 20);
-    let journal = open(Arc::clone(&base), &path).unwrap();
-    let before = disk.free();
-    change(&journal, vec![put(b"a", b"1")]);
-    journal.sync().unwrap();
-    // A spare segment is created when the content of the first is applied.
-    wait(|| base.get(b"a").unwrap().is_some());
-    wait(|| disk.free() + 4096 >= before);
-    drop(journal);
-    // As if the process had been killed while it created one.
-    fs::write(path.join("000009.new"), vec![0; 1 << 20]).unwrap();
-    drop(open(base, &path).unwrap());
-    assert!(disk.free() + 4096 >= before);
-}
-
-#[test]
-fn a_journal_of_one_segment_continues_once_it_is_applied() {
-    let (disk, path, base) = soon_full(9 << 20);
-    let journal = open(Arc::clone(&base), &path).unwrap();
-    // The rest of the disk is taken by another file.
-    let _full = fs::write(disk.path().join("else"), vec![1; 2 << 20]);
-    for number in 1..=40 {
-        change(&journal, vec![put(&[number], &vec![7; 300_000])]);
-        wait(|| journal.sync().is_ok());
-    }
-    drop(journal);
-    let journal = open(base, &path).unwrap();
-    assert_eq!(all(&journal).len(), 40);
 }
 
 /// A store that panics on a commit, as an engine may on damaged pages.
