@@ -35,6 +35,7 @@ fn export(site: &Site, store: &str, target: &str) {
     assert!(output.status.success(), "{output:?}");
 }
 
+/// A backup is restored to the same content, and a second backup copies only what is new.
 #[test]
 fn a_backup_is_restored_to_the_same_and_brings_only_what_is_new() {
     let site = Site::with(&SMALL);
@@ -107,6 +108,7 @@ fn storm(v2: &Path, pusher: usize, stop: &AtomicBool) -> usize {
     images
 }
 
+/// A backup during pushes is consistent: it holds every blob that its facts name.
 #[test]
 fn a_backup_in_the_middle_of_a_storm_is_consistent() {
     let mut site = Site::with(&SMALL);

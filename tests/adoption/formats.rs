@@ -34,6 +34,7 @@ fn sums(tree: &Path) -> String {
     files.map(line).collect()
 }
 
+/// A store of every earlier format version is opened with all that it holds, closed well or killed.
 #[test]
 fn a_store_of_every_earlier_format_is_opened_whole_closed_well_or_killed() {
     let archives = archives();

@@ -65,6 +65,7 @@ fn bytes_are_told_by_who_holds_them() {
     );
 }
 
+/// Listings, sizes and totals are the same of a mounted store and of one that is not.
 #[test]
 fn the_same_is_told_of_a_store_mounted_or_not() {
     let mut site = Site::with(&SMALL);

@@ -18,6 +18,7 @@ const SHAPE: Shape = Shape {
     layer_bytes: 20_000,
 };
 
+/// An import that was killed is resumed by the same command, with the same result.
 #[test]
 fn an_import_that_was_killed_goes_on_to_the_same_end() {
     let kills = std::env::var("REGFS_IMPORT_KILLS").map_or(KILLS, |text| text.parse().unwrap());

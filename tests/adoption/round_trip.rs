@@ -56,6 +56,7 @@ fn odds_and_ends(site: &Site) {
     );
 }
 
+/// An imported tree is exported byte for byte.
 #[test]
 fn what_was_imported_is_exported_byte_for_byte() {
     for (way, back) in [("--hardlink", "--hardlink"), ("--copy", "--copy")] {
@@ -91,6 +92,7 @@ fn times_are_kept() {
     assert_eq!(written.modified().unwrap(), when);
 }
 
+/// A second import brings the difference, and a third one nothing.
 #[test]
 fn a_second_import_brings_the_difference_and_a_third_nothing() {
     let site = Site::with(&SMALL);
@@ -114,6 +116,7 @@ fn a_second_import_brings_the_difference_and_a_third_nothing() {
     must_be_sound(&site.store());
 }
 
+/// An import does not move a tag back that was moved in the store.
 #[test]
 fn a_tag_that_was_moved_in_the_store_is_not_moved_back() {
     let mut site = Site::with(&SMALL);

@@ -41,6 +41,8 @@ fn scrub(site: &Site, words: &[&str]) -> (i32, Value) {
     (output.status.code().unwrap(), value)
 }
 
+/// A corrupt blob is found by `regfs scrub`, named with its tags, and can be pushed again after
+/// `regfs fsck --repair`.
 #[test]
 fn a_rotten_blob_is_found_contained_named_and_pushed_again() {
     for mounted in [false, true] {

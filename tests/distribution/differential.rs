@@ -54,16 +54,19 @@ fn compare(version: Version) {
     );
 }
 
+/// Distribution 2.8 gives the same answers and leaves the same tree as on a plain disk.
 #[test]
 fn distribution_2_8_behaves_as_on_a_plain_disk() {
     compare(Version::V2_8);
 }
 
+/// Distribution 3.0 gives the same answers and leaves the same tree as on a plain disk.
 #[test]
 fn distribution_3_0_behaves_as_on_a_plain_disk() {
     compare(Version::V3_0);
 }
 
+/// Distribution 3.1 gives the same answers and leaves the same tree as on a plain disk.
 #[test]
 fn distribution_3_1_behaves_as_on_a_plain_disk() {
     compare(Version::V3_1);

@@ -121,6 +121,7 @@ fn journal_faults(store: &std::path::Path) -> (i32, Vec<String>) {
     (code, faults.collect())
 }
 
+/// A journal that lost commits is refused with an error until the loss is accepted.
 #[test]
 fn a_journal_that_lost_something_is_told_until_that_is_accepted() {
     let mut mounted = Mounted::new();

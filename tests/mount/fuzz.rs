@@ -160,6 +160,7 @@ fn check(directory: &Path) {
     }
 }
 
+/// Whatever is tried at random through the mount, it goes on and shows no invalid link.
 #[test]
 fn whatever_is_tried_the_mount_goes_on_and_shows_no_invalid_link() {
     let seconds = std::env::var("REGFS_FUZZ_SECONDS").map_or(SECONDS, |text| text.parse().unwrap());

@@ -19,6 +19,8 @@ fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// Only one process has a store at a time; another one is refused with exit code 3 and the process
+/// that has it.
 #[test]
 fn in_the_background_it_returns_when_the_mount_answers() {
     let work = tempfile::tempdir().unwrap();
