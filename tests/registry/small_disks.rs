@@ -2,7 +2,7 @@
 //! test mounts a filesystem in memory, for which it needs root.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -84,7 +84,7 @@ fn journal_soon_full(bytes: usize) -> (SmallDisk, PathBuf, Arc<dyn Store>) {
     (disk, path, Arc::new(MemoryStore::default()))
 }
 
-fn journal(base: &Arc<dyn Store>, path: &PathBuf) -> Journal {
+fn journal(base: &Arc<dyn Store>, path: &Path) -> Journal {
     let directory = Dir::open(path).unwrap();
     Journal::open(Arc::clone(base), &directory, Recover::Refuse).unwrap()
 }
