@@ -31,7 +31,7 @@ pub fn line(text: &str) -> String {
     shown
 }
 
-/// Escapes finished lines as [`line`] does; newlines and tabs are left alone.
+/// Escapes finished lines as [`line()`] does; newlines and tabs are left alone.
 pub fn lines(text: &str) -> String {
     let mut shown = String::new();
     let _ok = write_escaped(&mut shown, text, |one| {

@@ -2,7 +2,7 @@
 //! widest document costs a reader no more than skipping it.
 //!
 //! Numbers, strings and names are interpreted as Go's `encoding/json` does, since registries read
-//! them with it. [`scan`] checks the grammar.
+//! them with it. [`mod@scan`] checks the grammar.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -28,7 +28,7 @@ pub(super) enum JsonType {
 }
 
 impl<'a> Json<'a> {
-    /// The value of a document that [`scan`] has accepted.
+    /// The value of a document that [`scan()`] has accepted.
     pub(super) fn of(document: &'a [u8]) -> Self {
         Cursor(document).value()
     }
