@@ -73,7 +73,7 @@ pub use change::{ChangeKind, TreeChange};
 pub use compact_place::CompactPlace;
 pub use control_file::ControlFile;
 pub use control_files::StatusSource;
-pub use entry::{DirEntry, DirEntryPlus, Resolved};
+pub use entry::{ListingEntry, ListingName, Resolved};
 pub use error::TreeError;
 pub use handle::{Caching, Handle, PassthroughFile};
 pub use ownership::Descendant;

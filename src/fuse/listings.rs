@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use super::access::{Caller, READ};
 use super::coherence::Coherent;
 use super::service::{Service, logged};
-use crate::tree::{DirEntry, DirEntryPlus, FileKind, Permissions, Place, Resolved, TreeError};
+use crate::tree::{FileKind, ListingEntry, ListingName, Permissions, Place, Resolved, TreeError};
 
 mod pages;
 
@@ -41,9 +41,9 @@ pub(super) enum ListedRow<'a> {
     /// `.` or `..`, with its inode number.
     Dots(u64, &'static str),
     /// A name with its attributes.
-    Shown(&'a DirEntryPlus),
+    Shown(&'a ListingEntry),
     /// A name with its kind and inode number only.
-    Bare(&'a DirEntry),
+    Bare(&'a ListingName),
 }
 
 impl ListedRow<'_> {
@@ -218,13 +218,13 @@ impl Service {
 
     /// Returns a row of an outdated page with its current attributes, which the kernel will
     /// cache, or `None` if the file is gone.
-    fn current(&self, listed: &DirEntryPlus) -> Result<Option<DirEntryPlus>, Errno> {
+    fn current(&self, listed: &ListingEntry) -> Result<Option<ListingEntry>, Errno> {
         let found = listed.found.clone();
         let attributes = match self.tree.attributes(&found.place) {
             Err(TreeError::NotFound) => return Ok(None),
             attributes => attributes.map_err(|error| logged(&error))?,
         };
-        Ok(Some(DirEntryPlus {
+        Ok(Some(ListingEntry {
             name: listed.name.clone(),
             found: Resolved {
                 attributes,

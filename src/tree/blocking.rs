@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use rustix::io::{ReadWriteFlags, preadv2};
 
 use super::commit::is_document;
-use super::handle::OpenFile;
+use super::handle::HandleTarget;
 use super::pending_content::PendingContent;
 use super::pending_file::PendingFile;
 use super::pending_table::PendingEntry;
@@ -94,8 +94,8 @@ impl Tree {
         buffer: &mut [u8],
     ) -> Option<usize> {
         let file = match &handle.open {
-            OpenFile::Blob(reading, _) => reading.file()?,
-            OpenFile::Plain(file) => file,
+            HandleTarget::Blob(reading, _) => reading.file()?,
+            HandleTarget::Plain(file) => file,
             _ => return None,
         };
         let room = buffer.len();
@@ -113,8 +113,8 @@ impl Tree {
     /// does not.
     pub fn release_may_block(&self, handle: &Handle) -> bool {
         match &handle.open {
-            OpenFile::Blob(reading, _) => reading.file().is_some_and(is_gone),
-            OpenFile::Upload(staging, _) => staging.file().is_some_and(is_gone),
+            HandleTarget::Blob(reading, _) => reading.file().is_some_and(is_gone),
+            HandleTarget::Upload(staging, _) => staging.file().is_some_and(is_gone),
             _ => self.may_block(handle),
         }
     }
@@ -141,9 +141,9 @@ impl Tree {
     /// for its fact to become durable.
     pub fn may_block(&self, handle: &Handle) -> bool {
         match &handle.open {
-            OpenFile::Control(..) | OpenFile::Rendered(..) => false,
-            OpenFile::Pending(pending, _) => !pending.is_fact(),
-            OpenFile::Blob(..) | OpenFile::Upload(..) | OpenFile::Plain(..) => true,
+            HandleTarget::Control(..) | HandleTarget::Rendered(..) => false,
+            HandleTarget::Pending(pending, _) => !pending.is_fact(),
+            HandleTarget::Blob(..) | HandleTarget::Upload(..) | HandleTarget::Plain(..) => true,
         }
     }
 

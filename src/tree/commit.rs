@@ -1,7 +1,7 @@
 //! Commits: the content of a pending file becomes a fact as a whole, or is refused with a reason.
 
 use super::change::{self, TreeChange};
-use super::handle::{Handle, OpenFile};
+use super::handle::{Handle, HandleTarget};
 use super::pending_content::PendingContent;
 use super::pending_file::{PendingFile, PendingState};
 use super::write_intent::WriteIntent;
@@ -23,19 +23,19 @@ impl Tree {
     pub fn flush(&self, handle: &Handle) -> Result<Vec<TreeChange>, TreeError> {
         match &handle.open {
             // Shells close a new file once before they write to it.
-            OpenFile::Pending(pending, _) if pending.is_unwritten_layer() => Ok(Vec::new()),
-            OpenFile::Pending(pending, _) => self.commit(pending),
-            OpenFile::Control(..)
-            | OpenFile::Rendered(..)
-            | OpenFile::Blob(..)
-            | OpenFile::Upload(..)
-            | OpenFile::Plain(..) => Ok(Vec::new()),
+            HandleTarget::Pending(pending, _) if pending.is_unwritten_layer() => Ok(Vec::new()),
+            HandleTarget::Pending(pending, _) => self.commit(pending),
+            HandleTarget::Control(..)
+            | HandleTarget::Rendered(..)
+            | HandleTarget::Blob(..)
+            | HandleTarget::Upload(..)
+            | HandleTarget::Plain(..) => Ok(Vec::new()),
         }
     }
 
     /// Returns `true` if [`Tree::flush`] of an open file has no effect and cannot fail.
     pub fn flush_is_noop(&self, handle: &Handle) -> bool {
-        !matches!(handle.open, OpenFile::Pending(..))
+        !matches!(handle.open, HandleTarget::Pending(..))
     }
 
     /// fsync(2), first half: as [`Tree::flush`], and the file's own bytes become durable. Returns
@@ -48,7 +48,7 @@ impl Tree {
         let changes = self.flush(handle)?;
         let mut position = None;
         match &handle.open {
-            OpenFile::Pending(pending, _) => {
+            HandleTarget::Pending(pending, _) => {
                 let state = pending.lock();
                 if state.intent == WriteIntent::AwaitRename
                     || self.is_relaxed_metadata(&state.intent)
@@ -57,14 +57,14 @@ impl Tree {
                 }
                 position = state.position;
             }
-            OpenFile::Upload(staging, _) if self.registry.policy().sync != Sync::Lazy => {
+            HandleTarget::Upload(staging, _) if self.registry.policy().sync != Sync::Lazy => {
                 self.registry.uploads().sync(staging)?;
             }
-            OpenFile::Plain(file) => plain_files::sync(file)?,
-            OpenFile::Control(..)
-            | OpenFile::Rendered(..)
-            | OpenFile::Blob(..)
-            | OpenFile::Upload(..) => {}
+            HandleTarget::Plain(file) => plain_files::sync(file)?,
+            HandleTarget::Control(..)
+            | HandleTarget::Rendered(..)
+            | HandleTarget::Blob(..)
+            | HandleTarget::Upload(..) => {}
         }
         Ok((changes, !self.is_durable(position)))
     }
@@ -73,7 +73,7 @@ impl Tree {
     /// refused before, and otherwise dropped; errors were recorded and are not returned. Returns
     /// the changes.
     pub fn release(&self, handle: &Handle) -> Vec<TreeChange> {
-        let OpenFile::Pending(pending, _) = &handle.open else {
+        let HandleTarget::Pending(pending, _) = &handle.open else {
             return Vec::new();
         };
         if pending.awaits_rename() {

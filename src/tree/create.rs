@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::sync::Arc;
 
-use super::handle::{Handle, OpenFile};
+use super::handle::{Handle, HandleTarget};
 use super::pending_name::PendingParent;
 use super::write_intent::{self, WriteIntent};
 use super::{
@@ -43,7 +43,7 @@ impl Tree {
                 let path = path.join(name);
                 let file = self.plain.create_file(&path, new)?;
                 let found = self.resolve(Place::Plain(path))?;
-                Ok((found, Handle::new(OpenFile::Plain(file), Access::Write)))
+                Ok((found, Handle::new(HandleTarget::Plain(file), Access::Write)))
             }
             Place::Node(node) => self.create_below(node, name, writer),
             Place::Hidden(id) => self.create_pending(
@@ -70,7 +70,7 @@ impl Tree {
         if let WriteIntent::File(Node::UploadData(repository, id)) = &intent {
             let staging = self.registry.uploads().create_data(repository, id)?;
             let found = self.resolve(Place::Node(Node::UploadData(repository.clone(), *id)))?;
-            let open = OpenFile::Upload(staging, found.attributes.clone());
+            let open = HandleTarget::Upload(staging, found.attributes.clone());
             return Ok((found, Handle::new(open, Access::Write)));
         }
         self.create_pending(PendingParent::Node(parent.clone()), name, intent, writer)
@@ -98,7 +98,7 @@ impl Tree {
         };
         Ok((
             found,
-            Handle::new(OpenFile::Pending(pending, None), Access::Write),
+            Handle::new(HandleTarget::Pending(pending, None), Access::Write),
         ))
     }
 

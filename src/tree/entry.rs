@@ -19,7 +19,7 @@ pub struct Resolved {
 
 /// An entry of a listing with its attributes, as readdirplus needs it.
 #[derive(Clone, Debug)]
-pub struct DirEntryPlus {
+pub struct ListingEntry {
     /// The name.
     pub name: OsString,
     /// What the name refers to.
@@ -28,7 +28,7 @@ pub struct DirEntryPlus {
 
 /// An entry of a listing without attributes, as readdir needs it.
 #[derive(Clone, Debug)]
-pub struct DirEntry {
+pub struct ListingName {
     /// The name.
     pub name: OsString,
     /// The kind of file that it refers to.
@@ -37,8 +37,8 @@ pub struct DirEntry {
     pub number: u64,
 }
 
-impl From<DirEntryPlus> for DirEntry {
-    fn from(DirEntryPlus { name, found }: DirEntryPlus) -> Self {
+impl From<ListingEntry> for ListingName {
+    fn from(ListingEntry { name, found }: ListingEntry) -> Self {
         let (kind, number) = (found.attributes.kind, found.attributes.number);
         Self { name, kind, number }
     }

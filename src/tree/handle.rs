@@ -48,13 +48,13 @@ impl PassthroughFile {
 /// An open file.
 #[derive(Debug)]
 pub struct Handle {
-    pub(super) open: OpenFile,
+    pub(super) open: HandleTarget,
     access: Access,
 }
 
 /// What an open file reads and writes.
 #[derive(Debug)]
-pub(super) enum OpenFile {
+pub(super) enum HandleTarget {
     /// A control file: the number of the text that it had when it was opened, and its attributes
     /// then.
     Control(ControlFile, u64, Attributes),
@@ -73,7 +73,7 @@ pub(super) enum OpenFile {
 }
 
 impl Handle {
-    pub(super) fn new(open: OpenFile, access: Access) -> Arc<Self> {
+    pub(super) fn new(open: HandleTarget, access: Access) -> Arc<Self> {
         Arc::new(Self { open, access })
     }
 

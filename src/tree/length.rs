@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::handle::{Handle, OpenFile, unwritten_blob};
+use super::handle::{Handle, HandleTarget, unwritten_blob};
 use super::{Access, Place, Tree, TreeChange, TreeError, Writer, plain_metadata};
 
 impl Tree {
@@ -13,7 +13,7 @@ impl Tree {
     pub fn truncate(&self, handle: &Handle, len: u64) -> Result<(), TreeError> {
         handle.require_write()?;
         match &handle.open {
-            OpenFile::Pending(pending, place) => {
+            HandleTarget::Pending(pending, place) => {
                 self.require_not_longer(place.as_ref(), len)?;
                 let same = |digest| {
                     self.registry
@@ -27,9 +27,9 @@ impl Tree {
                 self.restage(pending)?;
                 pending.truncate(&self.registry, len)
             }
-            OpenFile::Upload(staging, _) => Ok(staging.truncate(len)?),
-            OpenFile::Plain(file) => file.set_len(len).map_err(plain_metadata::about_open),
-            OpenFile::Control(..) | OpenFile::Rendered(..) | OpenFile::Blob(..) => {
+            HandleTarget::Upload(staging, _) => Ok(staging.truncate(len)?),
+            HandleTarget::Plain(file) => file.set_len(len).map_err(plain_metadata::about_open),
+            HandleTarget::Control(..) | HandleTarget::Rendered(..) | HandleTarget::Blob(..) => {
                 Err(TreeError::NotOpen("writing"))
             }
         }
@@ -49,18 +49,18 @@ impl Tree {
         caller: Writer,
     ) -> Result<bool, TreeError> {
         let own = |handle: &&Arc<Handle>| match &handle.open {
-            OpenFile::Pending(pending, _) => {
+            HandleTarget::Pending(pending, _) => {
                 handle.access() == Access::Write && pending.lock().writer.pid == caller.pid
             }
-            OpenFile::Control(..)
-            | OpenFile::Rendered(..)
-            | OpenFile::Blob(..)
-            | OpenFile::Upload(..)
-            | OpenFile::Plain(..) => false,
+            HandleTarget::Control(..)
+            | HandleTarget::Rendered(..)
+            | HandleTarget::Blob(..)
+            | HandleTarget::Upload(..)
+            | HandleTarget::Plain(..) => false,
         };
         let mut truncated = false;
         for handle in handles.iter().filter(own) {
-            if let OpenFile::Pending(pending, _) = &handle.open
+            if let HandleTarget::Pending(pending, _) = &handle.open
                 && pending.is_unwritten()
             {
                 pending.truncate(&self.registry, len)?;

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use super::control_file::ControlFile;
 use super::{
-    Attributes, DirEntry, DirEntryPlus, FileKind, Place, Resolved, Tree, TreeError, Writer,
+    Attributes, FileKind, ListingEntry, ListingName, Place, Resolved, Tree, TreeError, Writer,
     inode_number,
 };
 use crate::digest::Algorithm;
@@ -31,7 +31,7 @@ impl Tree {
         directory: &Place,
         last: Option<&OsStr>,
         limit: usize,
-    ) -> Result<Vec<DirEntryPlus>, TreeError> {
+    ) -> Result<Vec<ListingEntry>, TreeError> {
         match directory {
             Place::Plain(path) => {
                 let names = self.plain.list(path)?;
@@ -40,7 +40,7 @@ impl Tree {
                     .filter(|name| last.is_none_or(|last| &**name > last));
                 let rows = behind.filter_map(|name| {
                     let found = self.lookup(directory, &name, Writer::default()).ok()?;
-                    Some(DirEntryPlus { name, found })
+                    Some(ListingEntry { name, found })
                 });
                 Ok(rows.take(limit).collect())
             }
@@ -56,7 +56,7 @@ impl Tree {
                     files.filter(|file| last.is_none_or(|last| OsStr::new(file.name()) > last));
                 let rows = behind.take(limit).map(|file| {
                     let found = self.resolve(Place::Control(file))?;
-                    Ok(DirEntryPlus {
+                    Ok(ListingEntry {
                         name: file.name().into(),
                         found,
                     })
@@ -74,13 +74,13 @@ impl Tree {
         id: u64,
         last: Option<&OsStr>,
         limit: usize,
-    ) -> Result<Vec<DirEntryPlus>, TreeError> {
+    ) -> Result<Vec<ListingEntry>, TreeError> {
         self.attributes(&Place::Hidden(id))?;
         let rows = self.pending_files.list(id, last, limit).into_iter();
         let listed = rows.filter_map(|(name, entry)| match self.resolve(entry.place()) {
             // It was removed meanwhile.
             Err(TreeError::NotFound) => None,
-            found => Some(found.map(|found| DirEntryPlus { name, found })),
+            found => Some(found.map(|found| ListingEntry { name, found })),
         });
         listed.collect()
     }
@@ -94,10 +94,10 @@ impl Tree {
         directory: &Place,
         last: Option<&OsStr>,
         limit: usize,
-    ) -> Result<Vec<DirEntry>, TreeError> {
+    ) -> Result<Vec<ListingName>, TreeError> {
         let Place::Node(node) = directory else {
             let rows = self.list(directory, last, limit)?;
-            return Ok(rows.into_iter().map(DirEntry::from).collect());
+            return Ok(rows.into_iter().map(ListingName::from).collect());
         };
         self.list_node(
             node,
@@ -158,7 +158,7 @@ impl Tree {
 
     /// Returns the entry of a child. A child that comes with its time exists, so that it is not
     /// looked up again.
-    fn listed(&self, (child, time): Child, within: Option<u32>) -> Result<DirEntryPlus, TreeError> {
+    fn listed(&self, (child, time): Child, within: Option<u32>) -> Result<ListingEntry, TreeError> {
         let name = child.name().into();
         let found = match time {
             None => self.resolve(Place::Node(child))?,
@@ -174,14 +174,14 @@ impl Tree {
                 cacheable: true,
             },
         };
-        Ok(DirEntryPlus { name, found })
+        Ok(ListingEntry { name, found })
     }
 
     /// Returns the entry of a child without attributes.
-    fn named(&self, (child, time): Child, within: Option<u32>) -> Result<DirEntry, TreeError> {
+    fn named(&self, (child, time): Child, within: Option<u32>) -> Result<ListingName, TreeError> {
         match time {
-            None => self.listed((child, time), within).map(DirEntry::from),
-            Some(_) => Ok(DirEntry {
+            None => self.listed((child, time), within).map(ListingName::from),
+            Some(_) => Ok(ListingName {
                 name: child.name().into(),
                 kind: FileKind::Directory,
                 number: inode_number::node(&child, within),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::handle::{Caching, Handle, OpenFile, PassthroughFile};
+use super::handle::{Caching, Handle, HandleTarget, PassthroughFile};
 use super::pending_file::PendingFile;
 use super::{
     Access, Attributes, Change, Place, Tree, TreeError, Writer, inode_number, node, plain_metadata,
@@ -26,8 +26,10 @@ impl Tree {
             self.require_writable()?;
         }
         let open = match place {
-            Place::Plain(path) => OpenFile::Plain(self.plain.open_file(path, access)?),
-            Place::Pending(id) => OpenFile::Pending(self.open_pending(*id, access, writer)?, None),
+            Place::Plain(path) => HandleTarget::Plain(self.plain.open_file(path, access)?),
+            Place::Pending(id) => {
+                HandleTarget::Pending(self.open_pending(*id, access, writer)?, None)
+            }
             Place::Control(_) if access == Access::Write => {
                 return Err(TreeError::NotPermitted(
                     "only the daemon writes control files",
@@ -35,17 +37,17 @@ impl Tree {
             }
             Place::Control(file) => {
                 let (number, attributes) = self.open_control(*file);
-                OpenFile::Control(*file, number, attributes)
+                HandleTarget::Control(*file, number, attributes)
             }
             Place::Hidden(_) => return Err(TreeError::IsDirectory),
             Place::Node(node) if node.is_directory() => return Err(TreeError::IsDirectory),
             Place::Node(Node::UploadData(repository, id)) => {
                 let staging = self.registry.uploads().data(repository, id)?;
-                OpenFile::Upload(staging, self.attributes(place)?)
+                HandleTarget::Upload(staging, self.attributes(place)?)
             }
             Place::Node(node) if access == Access::Write => self.rewrite(node, writer)?,
             Place::Node(Node::BlobData(digest)) => {
-                OpenFile::Blob(self.registry.read_blob(digest)?, self.attributes(place)?)
+                HandleTarget::Blob(self.registry.read_blob(digest)?, self.attributes(place)?)
             }
             Place::Node(node) => self.render(node)?,
         };
@@ -53,7 +55,7 @@ impl Tree {
     }
 
     /// Opens a small file of the layout for reading.
-    fn render(&self, node: &Node) -> Result<OpenFile, TreeError> {
+    fn render(&self, node: &Node) -> Result<HandleTarget, TreeError> {
         let queries = &mut self.registry.queries();
         let (content, modified) = node::content(queries, node)?;
         let number = inode_number::node(node, inode_number::within(queries, node)?);
@@ -62,7 +64,7 @@ impl Tree {
             permissions: self.node_permissions(node)?,
             ..Attributes::file(number, len, self.time_or_default(modified))
         };
-        Ok(OpenFile::Rendered(node.clone(), content, attributes))
+        Ok(HandleTarget::Rendered(node.clone(), content, attributes))
     }
 
     /// Opens a pending file. If its content has become a fact already, a writer gets a new pending
@@ -86,7 +88,7 @@ impl Tree {
     /// Opens a file of the layout for writing: a pending file that begins with the current
     /// content. A blob can only be replaced by the same bytes, so that its pending file begins
     /// empty.
-    fn rewrite(&self, node: &Node, writer: Writer) -> Result<OpenFile, TreeError> {
+    fn rewrite(&self, node: &Node, writer: Writer) -> Result<HandleTarget, TreeError> {
         let content = match node {
             Node::BlobData(digest) => {
                 self.registry.queries().blob(digest)?;
@@ -95,7 +97,10 @@ impl Tree {
             _ => node::content(&mut self.registry.queries(), node)?.0,
         };
         let pending = self.pending_files.rewrite(node, content, writer);
-        Ok(OpenFile::Pending(pending, Some(Place::Node(node.clone()))))
+        Ok(HandleTarget::Pending(
+            pending,
+            Some(Place::Node(node.clone())),
+        ))
     }
 
     /// chmod(2), chown(2) and utimes(2) of an open file whose name is gone. `admit` gets the
@@ -111,12 +116,12 @@ impl Tree {
     ) -> Result<(), TreeError> {
         self.require_writable()?;
         match &handle.open {
-            OpenFile::Plain(file) => plain_metadata::change_opened(file, admit),
-            OpenFile::Control(..)
-            | OpenFile::Rendered(..)
-            | OpenFile::Blob(..)
-            | OpenFile::Pending(..)
-            | OpenFile::Upload(..) => admit(&self.handle_attributes(handle)?).map(drop),
+            HandleTarget::Plain(file) => plain_metadata::change_opened(file, admit),
+            HandleTarget::Control(..)
+            | HandleTarget::Rendered(..)
+            | HandleTarget::Blob(..)
+            | HandleTarget::Pending(..)
+            | HandleTarget::Upload(..) => admit(&self.handle_attributes(handle)?).map(drop),
         }
     }
 
@@ -128,21 +133,21 @@ impl Tree {
     /// [`TreeError::Plain`] if the host cannot stat a plain file.
     pub fn handle_attributes(&self, handle: &Handle) -> Result<Attributes, TreeError> {
         match &handle.open {
-            OpenFile::Control(_, _, attributes)
-            | OpenFile::Rendered(_, _, attributes)
-            | OpenFile::Blob(_, attributes) => Ok(attributes.clone()),
-            OpenFile::Pending(pending, place) => {
+            HandleTarget::Control(_, _, attributes)
+            | HandleTarget::Rendered(_, _, attributes)
+            | HandleTarget::Blob(_, attributes) => Ok(attributes.clone()),
+            HandleTarget::Pending(pending, place) => {
                 match place.as_ref().map(|place| self.attributes(place)) {
                     Some(Ok(attributes)) => Ok(attributes),
                     Some(Err(_)) | None => Ok(pending.attributes()),
                 }
             }
-            OpenFile::Upload(staging, attributes) => Ok(Attributes {
+            HandleTarget::Upload(staging, attributes) => Ok(Attributes {
                 size: staging.len(),
                 modified: staging.modified().unwrap_or(attributes.modified),
                 ..attributes.clone()
             }),
-            OpenFile::Plain(file) => plain_metadata::shown(file),
+            HandleTarget::Plain(file) => plain_metadata::shown(file),
         }
     }
 
@@ -151,13 +156,13 @@ impl Tree {
     /// become another place.
     pub fn creation_number(&self, handle: &Handle) -> Option<u64> {
         match &handle.open {
-            OpenFile::Pending(pending, None) => Some(inode_number::pending(pending.id())),
-            OpenFile::Control(..)
-            | OpenFile::Rendered(..)
-            | OpenFile::Blob(..)
-            | OpenFile::Pending(_, Some(_))
-            | OpenFile::Upload(..)
-            | OpenFile::Plain(..) => None,
+            HandleTarget::Pending(pending, None) => Some(inode_number::pending(pending.id())),
+            HandleTarget::Control(..)
+            | HandleTarget::Rendered(..)
+            | HandleTarget::Blob(..)
+            | HandleTarget::Pending(_, Some(_))
+            | HandleTarget::Upload(..)
+            | HandleTarget::Plain(..) => None,
         }
     }
 
@@ -165,27 +170,31 @@ impl Tree {
     /// there is no such file.
     pub fn passthrough_file(&self, handle: &Handle) -> Option<PassthroughFile> {
         match &handle.open {
-            OpenFile::Blob(reading, _) if reading.file().is_some() => {
+            HandleTarget::Blob(reading, _) if reading.file().is_some() => {
                 Some(PassthroughFile::Blob(reading.clone()))
             }
-            OpenFile::Upload(staging, _) => staging.share().map(PassthroughFile::Upload),
-            OpenFile::Control(..)
-            | OpenFile::Rendered(..)
-            | OpenFile::Blob(..)
-            | OpenFile::Pending(..)
-            | OpenFile::Plain(..) => None,
+            HandleTarget::Upload(staging, _) => staging.share().map(PassthroughFile::Upload),
+            HandleTarget::Control(..)
+            | HandleTarget::Rendered(..)
+            | HandleTarget::Blob(..)
+            | HandleTarget::Pending(..)
+            | HandleTarget::Plain(..) => None,
         }
     }
 
     /// Returns how the kernel may cache the content of an open file.
     pub fn caching(&self, handle: &Handle) -> Caching {
         match &handle.open {
-            OpenFile::Rendered(..) | OpenFile::Blob(..) => Caching::Keep,
-            OpenFile::Pending(_, Some(_)) if handle.access() == Access::Write => Caching::Writing,
+            HandleTarget::Rendered(..) | HandleTarget::Blob(..) => Caching::Keep,
+            HandleTarget::Pending(_, Some(_)) if handle.access() == Access::Write => {
+                Caching::Writing
+            }
             // The kernel drops cached pages before a write and not after it: a concurrent reader
             // of an upload would cache bytes that the write is about to replace.
-            OpenFile::Control(..) | OpenFile::Pending(..) | OpenFile::Upload(..) => Caching::Direct,
-            OpenFile::Plain(..) => Caching::Fresh,
+            HandleTarget::Control(..) | HandleTarget::Pending(..) | HandleTarget::Upload(..) => {
+                Caching::Direct
+            }
+            HandleTarget::Plain(..) => Caching::Fresh,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::FileExt;
 
-use super::handle::{Handle, OpenFile, unwritten_blob};
+use super::handle::{Handle, HandleTarget, unwritten_blob};
 use super::pending_content::PendingContent;
 use super::pending_file::PendingFile;
 use super::{Place, Tree, TreeError, node, plain_metadata};
@@ -22,21 +22,23 @@ impl Tree {
         buffer: &mut [u8],
     ) -> Result<usize, TreeError> {
         Ok(match &handle.open {
-            OpenFile::Control(file, number, _) => {
+            HandleTarget::Control(file, number, _) => {
                 read_held(&self.control_text(*file, *number), offset, buffer)
             }
-            OpenFile::Rendered(node, opened, _) => {
+            HandleTarget::Rendered(node, opened, _) => {
                 let now = node::content(&mut self.registry.queries(), node);
                 let bytes = now.as_ref().map_or(opened, |(content, _)| content);
                 read_held(bytes, offset, buffer)
             }
-            OpenFile::Pending(pending, place) => match unwritten_blob(pending, place.as_ref()) {
-                Some(digest) => self.registry.read_blob(digest)?.read_at(offset, buffer)?,
-                None => pending.read_at(offset, buffer)?,
-            },
-            OpenFile::Blob(reading, _) => reading.read_at(offset, buffer)?,
-            OpenFile::Upload(staging, _) => staging.read_at(offset, buffer)?,
-            OpenFile::Plain(file) => {
+            HandleTarget::Pending(pending, place) => {
+                match unwritten_blob(pending, place.as_ref()) {
+                    Some(digest) => self.registry.read_blob(digest)?.read_at(offset, buffer)?,
+                    None => pending.read_at(offset, buffer)?,
+                }
+            }
+            HandleTarget::Blob(reading, _) => reading.read_at(offset, buffer)?,
+            HandleTarget::Upload(staging, _) => staging.read_at(offset, buffer)?,
+            HandleTarget::Plain(file) => {
                 let read = file.read_at(buffer, offset);
                 read.map_err(plain_metadata::about_open)?
             }
@@ -53,7 +55,7 @@ impl Tree {
     pub fn write(&self, handle: &Handle, offset: u64, bytes: &[u8]) -> Result<(), TreeError> {
         handle.require_write()?;
         match &handle.open {
-            OpenFile::Pending(pending, place) => {
+            HandleTarget::Pending(pending, place) => {
                 let end = offset.saturating_add(bytes.len() as u64);
                 self.require_not_longer(place.as_ref(), end)?;
                 self.restage(pending)?;
@@ -62,17 +64,17 @@ impl Tree {
                     .require_behind(offset, bytes.len() as u64)?;
                 pending.write_at(&self.registry, offset, bytes)
             }
-            OpenFile::Upload(staging, _) => {
+            HandleTarget::Upload(staging, _) => {
                 self.registry
                     .room()
                     .require_behind(offset, bytes.len() as u64)?;
                 Ok(staging.write_at(offset, bytes)?)
             }
-            OpenFile::Plain(file) => {
+            HandleTarget::Plain(file) => {
                 let written = file.write_all_at(bytes, offset);
                 written.map_err(plain_metadata::about_open)
             }
-            OpenFile::Control(..) | OpenFile::Rendered(..) | OpenFile::Blob(..) => {
+            HandleTarget::Control(..) | HandleTarget::Rendered(..) | HandleTarget::Blob(..) => {
                 Err(TreeError::NotOpen("writing"))
             }
         }

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::sync::Arc;
 
-use super::handle::OpenFile;
+use super::handle::HandleTarget;
 use super::{Handle, Place, Relocation, Tree, TreeError};
 use crate::layout::Node;
 use crate::name::{Namespace, REPOSITORY_BYTES_MAX};
@@ -41,18 +41,18 @@ impl Tree {
     /// Returns an open file as it is after a rename; `None` if the rename does not concern it.
     pub fn relocated(&self, handle: &Handle, relocation: &Relocation) -> Option<Arc<Handle>> {
         let open = match &handle.open {
-            OpenFile::Rendered(node, content, attributes) => {
+            HandleTarget::Rendered(node, content, attributes) => {
                 let node = relocation.node(node)?;
-                OpenFile::Rendered(node, content.clone(), attributes.clone())
+                HandleTarget::Rendered(node, content.clone(), attributes.clone())
             }
-            OpenFile::Pending(pending, Some(place)) => {
-                OpenFile::Pending(Arc::clone(pending), Some(relocation.place(place)?))
+            HandleTarget::Pending(pending, Some(place)) => {
+                HandleTarget::Pending(Arc::clone(pending), Some(relocation.place(place)?))
             }
-            OpenFile::Pending(_, None)
-            | OpenFile::Control(..)
-            | OpenFile::Blob(..)
-            | OpenFile::Upload(..)
-            | OpenFile::Plain(..) => return None,
+            HandleTarget::Pending(_, None)
+            | HandleTarget::Control(..)
+            | HandleTarget::Blob(..)
+            | HandleTarget::Upload(..)
+            | HandleTarget::Plain(..) => return None,
         };
         Some(Handle::new(open, handle.access()))
     }

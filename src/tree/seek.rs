@@ -3,7 +3,7 @@
 use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
 use rustix::io::Errno;
 
-use super::handle::{Handle, OpenFile};
+use super::handle::{Handle, HandleTarget};
 use super::{Tree, TreeError, plain_metadata};
 
 /// What lseek(2) searches for.
@@ -33,7 +33,7 @@ impl Tree {
     /// [`TreeError::NothingBehind`] if there is none; [`TreeError::Plain`] with the error of the
     /// host.
     pub fn seek(&self, handle: &Handle, offset: u64, wanted: Seek) -> Result<u64, TreeError> {
-        let OpenFile::Plain(file) = &handle.open else {
+        let HandleTarget::Plain(file) = &handle.open else {
             let size = self.handle_attributes(handle)?.size;
             return match wanted {
                 _ if offset >= size => Err(TreeError::NothingBehind),
@@ -63,7 +63,7 @@ impl Tree {
         len: u64,
     ) -> Result<(), TreeError> {
         handle.require_write()?;
-        let OpenFile::Plain(file) = &handle.open else {
+        let HandleTarget::Plain(file) = &handle.open else {
             return Err(TreeError::NotSupported);
         };
         let flags = FallocateFlags::from_bits(flags).ok_or(Errno::OPNOTSUPP);
@@ -78,7 +78,7 @@ impl Tree {
     /// [`TreeError::Plain`] with the error of the host.
     pub fn drop_privileges(&self, handle: &Handle) -> Result<(), TreeError> {
         match &handle.open {
-            OpenFile::Plain(file) => plain_metadata::drop_privileges(file),
+            HandleTarget::Plain(file) => plain_metadata::drop_privileges(file),
             _ => Ok(()),
         }
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::ListedRow;
-use crate::tree::{DirEntry, DirEntryPlus};
+use crate::tree::{ListingEntry, ListingName};
 
 /// Names read at once, with attributes and without.
 const NAMES_SHOWN: usize = 128;
@@ -115,9 +115,9 @@ impl ListingPage {
 #[derive(Debug)]
 pub(super) enum PageNames {
     /// With their attributes.
-    Shown(Vec<DirEntryPlus>),
+    Shown(Vec<ListingEntry>),
     /// With kind and number only.
-    Bare(Vec<DirEntry>),
+    Bare(Vec<ListingName>),
 }
 
 impl PageNames {
