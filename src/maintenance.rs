@@ -1,6 +1,6 @@
 //! Maintenance: work on a whole store, which takes long and reports its progress.
 //!
-//! It goes by [snapshots](crate::registry::Snapshot), so that the registry goes on meanwhile. It
+//! It reads [snapshots](crate::registry::Snapshot), so that the registry continues meanwhile. It
 //! knows nothing of the command line: commands print the reports that it returns.
 
 mod backup;
@@ -14,10 +14,10 @@ mod trash;
 
 pub use backup::{BackupReport, RestoreReport, back_up, prepare, restore};
 pub use expiry::{Expiry, expire_trash};
-pub use fsck::{Fault, FsckFinding, FsckReport, Severity, check, repair_all};
+pub use fsck::{FsckFinding, FsckReport, Severity, StoreFault, check, repair_all};
 pub use inventory::{
     ImageReport, Inventory, ReferencedBlob, RepositoryUsage, TagEntry, TagVersion, Totals,
 };
-pub use progress::{Progress, Standing};
+pub use progress::{Progress, ProgressSnapshot};
 pub use scrub::{CorruptBlob, ScrubOptions, ScrubReport, scrub};
 pub use trash::{RemovedBlob, Restored, TrashReport, list_trash, undelete, undelete_all};

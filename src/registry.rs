@@ -47,7 +47,7 @@ pub use crate::blobs::DiskSpace;
 pub use crate::blobs::{Shareable, StoredBlob, TransferMode, other_writers, read_held, transfer};
 pub use crate::index::Recover;
 pub use admission::Admission;
-pub use adopt::{Adopted, Adopter, Found};
+pub use adopt::{Adopted, Adopter, FoundFile};
 pub use blob::LockedBlob;
 pub use directory::DirectoryTree;
 pub use error::Error;
@@ -56,7 +56,7 @@ pub use link::Links;
 pub(crate) use open::{BACKUP_MARK, holds};
 pub use open::{FILES, StoreState, check_pages, is_backup, state};
 pub use open_blob::OpenBlob;
-pub use ownership::{Owner, Ownership};
+pub use ownership::{Ownership, OwnershipScope};
 pub use policy::{Audit, Policy, ReferenceCheck, Removal, Schema1, Sync, UploadDurability};
 pub use publish::{Bytes, INLINE_BYTES_MAX};
 pub use queries::Queries;
@@ -87,7 +87,7 @@ pub struct Registry {
     reclaimable: checkpoint::Reclaimable,
     checkpoints: checkpoint::Checkpoints,
     snapshots: Mutex<snapshot::OpenSnapshots>,
-    recent: directory::Recent,
+    recent: directory::RecentRepositories,
     /// Held by who takes something out of the trash for room.
     making_room: Mutex<()>,
     /// Whose turn it is of those who adopt facts.
@@ -128,7 +128,7 @@ impl Registry {
             reclaimable: checkpoint::Reclaimable::default(),
             checkpoints: checkpoint::Checkpoints::default(),
             snapshots: Mutex::default(),
-            recent: directory::Recent::default(),
+            recent: directory::RecentRepositories::default(),
             making_room: Mutex::default(),
             adopting: Mutex::default(),
             owned,

@@ -12,7 +12,7 @@ use super::private_directory::PrivateDirectory;
 use super::unmanaged::{copy_files, copy_path_access};
 use crate::dir::Dir;
 use crate::layout;
-use crate::registry::{FILES, Owner, Ownership};
+use crate::registry::{FILES, Ownership, OwnershipScope};
 use crate::tree::Permissions;
 
 mod options;
@@ -75,12 +75,12 @@ fn finish_target(
     target: &Dir,
     private: PrivateDirectory,
     tree: &Dir,
-    ownerships: &HashMap<Owner, Ownership>,
+    ownerships: &HashMap<OwnershipScope, Ownership>,
 ) -> Result<(), AdoptionError> {
     if !ownerships.is_empty() && private.is_closed() {
         ownership::apply(ownerships, tree, options.progress)?;
     }
-    let top = ownerships.get(&Owner::Mountpoint).copied();
+    let top = ownerships.get(&OwnershipScope::Mountpoint).copied();
     let opened = private.open(top.map(Permissions::from));
     opened.map_err(about(target.path()))?;
     let synced = rustix::fs::syncfs(target);

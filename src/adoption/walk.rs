@@ -145,7 +145,7 @@ mod tests {
             let results: Vec<_> = threads.into_iter().map(|one| one.join().unwrap()).collect();
             results.iter().any(Result::is_err)
         });
-        (done.into_inner(), failed, progress.standing().done)
+        (done.into_inner(), failed, progress.snapshot().done)
     }
 
     #[test]

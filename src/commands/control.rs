@@ -23,7 +23,7 @@ use super::protocol::{Answer, Line, MountStatus, Question, SOCKET, TIMEOUT, send
 use super::{CommandError, Job, check, mounts, with_path};
 use crate::dir::Dir;
 use crate::fuse::Mounted;
-use crate::maintenance::{Progress, Standing};
+use crate::maintenance::{Progress, ProgressSnapshot};
 use crate::registry::Registry;
 
 /// The most connections that wait to be accepted.
@@ -196,13 +196,13 @@ fn run_job(stream: &UnixStream, served: &ServedStore, ending: &AtomicBool, job: 
         return failed(&error);
     }
     let progress = Progress::default();
-    let report = |snapshot: &Standing| {
+    let report = |snapshot: &ProgressSnapshot| {
         let sent = send(stream, &Line::Progress(snapshot.clone()));
         if sent.is_err() || ending.load(Ordering::Acquire) {
             progress.stop();
         }
     };
-    let result = progress.watched(report, || {
+    let result = progress.report_while(report, || {
         let run = || perform(job, &served.store, &served.registry, &progress);
         catch_unwind(AssertUnwindSafe(run))
     });

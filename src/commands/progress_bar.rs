@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 
 use super::CommandError;
-use crate::maintenance::{Progress, Standing};
+use crate::maintenance::{Progress, ProgressSnapshot};
 
 /// The width of the bar in columns, without the text beside it.
 const WIDTH: usize = 30;
@@ -25,7 +25,7 @@ impl ProgressBar {
     }
 
     /// Shows the progress of the job.
-    pub(super) fn show(&mut self, progress: &Standing) {
+    pub(super) fn show(&mut self, progress: &ProgressSnapshot) {
         if self.terminal {
             self.shown = true;
             let mut out = std::io::stderr();
@@ -50,11 +50,11 @@ pub(super) fn with_progress_bar<T>(
     job: impl FnOnce() -> Result<T, CommandError>,
 ) -> Result<T, CommandError> {
     let mut bar = ProgressBar::new();
-    progress.watched(move |snapshot| bar.show(snapshot), job)
+    progress.report_while(move |snapshot| bar.show(snapshot), job)
 }
 
 /// Returns the line to show, as in `###... 50 % 1000 blobs (100/s), 10 s left`.
-fn line(progress: &Standing) -> String {
+fn line(progress: &ProgressSnapshot) -> String {
     let full = (0..WIDTH).map(|column| {
         let at = f64::from(u32::try_from(column).unwrap_or_default());
         let width = f64::from(u32::try_from(WIDTH).unwrap_or(1));
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_line_shows_share_count_rate_and_time_left() {
-        let progress = Standing {
+        let progress = ProgressSnapshot {
             done: 0.5,
             items: 1_000,
             what: "blobs".into(),

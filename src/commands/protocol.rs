@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CommandError, Job, JobResult, Verdict, with_path};
 use crate::dir::Dir;
-use crate::maintenance::Standing;
+use crate::maintenance::ProgressSnapshot;
 
 /// The name of the socket in the store.
 pub(super) const SOCKET: &str = "socket";
@@ -61,8 +61,8 @@ pub(super) enum Answer {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Line {
     /// The progress of the job.
-    #[serde(rename = "Standing")]
-    Progress(Standing),
+    #[serde(rename = "ProgressSnapshot")]
+    Progress(ProgressSnapshot),
     /// The answer; the last line.
     Answer(Answer),
 }
@@ -104,7 +104,7 @@ fn connect(store: &Dir) -> io::Result<UnixStream> {
 pub(super) fn ask(
     store: &Dir,
     question: &Question,
-    on_progress: impl FnMut(&Standing),
+    on_progress: impl FnMut(&ProgressSnapshot),
 ) -> Result<Option<Answer>, CommandError> {
     let stream = match connect(store) {
         Ok(stream) => stream,
@@ -143,7 +143,7 @@ pub(super) fn ask(
 fn exchange(
     stream: &UnixStream,
     question: &Question,
-    mut on_progress: impl FnMut(&Standing),
+    mut on_progress: impl FnMut(&ProgressSnapshot),
 ) -> io::Result<Answer> {
     stream.set_read_timeout(Some(TIMEOUT))?;
     send(stream, question)?;

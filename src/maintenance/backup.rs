@@ -1,10 +1,9 @@
-//! Backup: the facts of one moment and every blob they name, in a directory that is a store
-//! itself.
+//! Backup: the facts of a snapshot and every blob they name, in a directory that is a store itself.
 //!
-//! Blobs never change, so that a second backup into the same directory brings only what is new;
-//! what is not needed any more goes last. Facts are written anew, under another name, and take
-//! the place of the old ones in one step: a backup that was interrupted leaves the one before.
-//! Uploads that are under way are not in a backup: nobody could go on with them.
+//! Blobs never change, so that a second backup into the same directory copies only new blobs; blobs
+//! that are no longer needed are removed last. The index is written under another name and replaces
+//! the old one in one step: an interrupted backup leaves the previous one intact. Unfinished
+//! uploads are not in a backup, since nobody could resume them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,7 +15,7 @@ use std::path::Path;
 use rustix::fs::{MemfdFlags, Mode, OFlags, RenameFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 
-use super::{Fault, FsckReport, Progress, Severity};
+use super::{FsckReport, Progress, Severity, StoreFault};
 use crate::blobs::{
     Area, Blobs, BlobsError, ImportSource, LocalBlobs, StoredBlob, TransferMode, other_writers,
 };
@@ -26,15 +25,15 @@ use crate::index::{INDEX_FILE, IndexError, JOURNAL_DIRECTORY, detach_journal};
 use crate::layout::Node;
 use crate::registry::{BACKUP_MARK, Error, Registry, Snapshot, Value, holds, is_backup};
 
-/// What it says to who looks.
-const TEXT: &str = "A backup of a regfs store. It may be looked into, mounted with -o ro, and \
-                    restored; the next backup into it replaces what it holds.\n";
+/// The content of the mark, for people.
+const TEXT: &str = "A backup of a regfs store. It can be listed, mounted with -o ro, and \
+                    restored; the next backup into this directory replaces it.\n";
 /// Blobs that are removed at once.
 const LISTED_AT_ONCE: usize = 10_000;
-/// A copy of an index that has not its name yet.
+/// The name of the index while it is being copied.
 const INDEX_COPY: &str = "index.copy";
 
-/// What a backup copied and removed, and what is wrong with the store that it is of.
+/// What a backup copied and removed, and the faults of its store.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct BackupReport {
     /// Blobs in the backup that are files.
@@ -49,10 +48,10 @@ pub struct BackupReport {
     pub missing: u64,
     /// Blobs that were left out because their bytes do not have their digest.
     pub damaged: u64,
-    /// Faults of the store that the trash cannot mend.
-    pub faults: BTreeMap<Fault, u64>,
-    /// Faults that restoring blobs from the trash would mend.
-    pub in_trash: BTreeMap<Fault, u64>,
+    /// Faults of the store that the trash cannot repair.
+    pub faults: BTreeMap<StoreFault, u64>,
+    /// Faults that restoring blobs from the trash would repair.
+    pub in_trash: BTreeMap<StoreFault, u64>,
     /// How long it took, in seconds.
     pub seconds: f64,
 }
@@ -88,8 +87,8 @@ impl fmt::Display for BackupReport {
         if self.is_of_a_damaged_store() {
             write!(
                 f,
-                "; THE STORE IS DAMAGED, and so is this backup: {} blobs are missing, {} left out \
-                 since they are damaged",
+                "; THE STORE IS DAMAGED, and so is this backup: {} blobs are missing, {} damaged \
+                 blobs are left out",
                 self.missing, self.damaged
             )?;
             if !self.faults.is_empty() {
@@ -110,21 +109,21 @@ impl fmt::Display for BackupReport {
 }
 
 /// Returns faults and their counts, for people.
-fn listed(faults: &BTreeMap<Fault, u64>) -> String {
+fn listed(faults: &BTreeMap<StoreFault, u64>) -> String {
     let counts = faults
         .iter()
         .map(|(fault, count)| format!("{fault}: {count}"));
     counts.collect::<Vec<_>>().join(", ")
 }
 
-/// What a restored store was made of.
+/// What a restored store consists of.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct RestoreReport {
     /// Blobs that are files.
     pub blobs: u64,
-    /// Those that were copied; the others share their bytes with the backup.
+    /// Blobs that were copied; the others share their bytes with the backup.
     pub copied: u64,
-    /// Their bytes.
+    /// The bytes of the copied blobs.
     pub copied_bytes: u64,
 }
 
@@ -139,12 +138,17 @@ impl fmt::Display for RestoreReport {
     }
 }
 
+/// Returns a function that adds a path to an I/O error.
 fn about(path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.display().to_string();
     move |error| Error::Blobs(BlobsError::System { path, error })
 }
 
-/// Makes a directory a place for backups, if it is new, empty, or one already.
+/// Makes a directory ready for backups: it must not exist, be empty, or be a backup already.
+/// Returns it.
+///
+/// # Errors
+/// [`Error::Store`] for a directory that holds something else; the failure to create or mark it.
 pub fn prepare(target: &Path) -> Result<Dir, Error> {
     let made = fs::DirBuilder::new().mode(0o700).create(target);
     match made {
@@ -168,7 +172,7 @@ pub fn prepare(target: &Path) -> Result<Dir, Error> {
     Ok(dir)
 }
 
-/// Returns `true` if nothing is in a directory but the lock that its holder has made.
+/// Returns `true` if a directory contains nothing but the lock file of the caller.
 fn is_unused(dir: &Dir) -> Result<bool, Error> {
     for row in dir.entries().map_err(about(dir.path()))? {
         if row.map_err(about(dir.path()))?.name != "lock" {
@@ -179,11 +183,11 @@ fn is_unused(dir: &Dir) -> Result<bool, Error> {
 }
 
 /// Backs a registry up into a directory that was [prepared](prepare) and whose lock the caller
-/// holds. `progress` counts the blobs that were looked at.
+/// holds. `progress` counts the blobs.
 ///
 /// # Errors
-/// [`Error::Stopped`] once `progress` is stopped; the failure of a read or write. The backup that was
-/// there before is still whole then.
+/// [`Error::Stopped`] once `progress` is stopped; the failure of a read or write. The previous
+/// backup is still intact then.
 pub fn back_up(
     registry: &Registry,
     target: &Dir,
@@ -214,7 +218,7 @@ pub fn back_up(
     Ok(report)
 }
 
-/// Copies a blob whose bytes are a file, unless the backup has it.
+/// Copies a blob that is a file, unless the backup has it.
 fn back_up_blob(
     snapshot: &Snapshot<'_>,
     copies: &LocalBlobs,
@@ -265,15 +269,15 @@ fn back_up_blob(
     Ok(())
 }
 
-/// Returns a file in memory that holds these bytes, for a blob that has no file: opening a store
-/// read-only after a crash keeps recovered bytes in memory.
+/// Returns a file in memory with these bytes, for a blob that has no file: after a crash, opening a
+/// store read-only keeps recovered bytes in memory.
 fn memory_file(bytes: &[u8]) -> io::Result<File> {
     let mut file = File::from(memfd_create("blob", MemfdFlags::CLOEXEC)?);
     file.write_all(bytes)?;
     Ok(file)
 }
 
-/// Removes blobs that the newest facts do not name.
+/// Removes blobs that the snapshot does not name.
 fn prune(
     copies: &LocalBlobs,
     snapshot: &Snapshot<'_>,
@@ -296,8 +300,8 @@ fn prune(
     }
 }
 
-/// Makes a new store from a backup. Blobs come by `way`, or by the cheapest way that leaves only
-/// the store's owner able to write them. `progress` counts the blobs.
+/// Makes a new store from a backup. Blobs are transferred by `way`, or by the cheapest way after
+/// which only the store's owner can write them. `progress` counts the blobs.
 ///
 /// # Errors
 /// [`Error::Store`] if there is no backup or the store is not empty; [`Error::Stopped`] once
@@ -319,36 +323,47 @@ pub fn restore(
     if !is_unused(store)? {
         return Err(refused(
             store,
-            "it is not empty: a backup makes a new store",
+            "it is not empty: a backup is restored into a new store",
         ));
     }
     let (from, to) = (LocalBlobs::open(backup)?, LocalBlobs::open(store)?);
-    let (mut last, mut done) = (None, RestoreReport::default());
+    let report = restore_blobs(&from, &to, way, progress)?;
+    to.sync()?;
+    // The index is copied last, since it makes the directory a store.
+    copy_index(backup, store)?;
+    to.sync()?;
+    Ok(report)
+}
+
+fn restore_blobs(
+    from: &LocalBlobs,
+    to: &LocalBlobs,
+    way: Option<TransferMode>,
+    progress: &Progress,
+) -> Result<RestoreReport, Error> {
+    let (mut last, mut report) = (None, RestoreReport::default());
     loop {
         let page = from.list(Area::Live, last.as_ref(), LISTED_AT_ONCE)?;
-        let Some(end) = page.last() else { break };
+        let Some(end) = page.last() else {
+            return Ok(report);
+        };
         last = Some(end.digest);
         for StoredBlob { digest, len, .. } in page {
             progress.count()?;
             let content = from.open(Area::Live, &digest)?;
             let file = content.file().ok_or(BlobsError::Missing(digest))?;
-            let way = way.map_or_else(|| cheapest(&to, file), Ok)?;
+            let way = way.map_or_else(|| cheapest(to, file), Ok)?;
             if to.import(Area::Live, &digest, ImportSource::File(file, way))? == TransferMode::Copy
             {
-                done.copied += 1;
-                done.copied_bytes += len;
+                report.copied += 1;
+                report.copied_bytes += len;
             }
-            done.blobs += 1;
+            report.blobs += 1;
         }
     }
-    to.sync()?;
-    // The index last: before it is there this is no store.
-    copy_index(backup, store)?;
-    to.sync()?;
-    Ok(done)
 }
 
-/// The cheapest way in which a file becomes a blob that nobody else can write.
+/// Returns the cheapest way to make a file a blob that only the store's owner can write.
 fn cheapest(blobs: &LocalBlobs, file: &File) -> Result<TransferMode, Error> {
     let shareable = blobs.filesystem().shareable(file)?;
     let others = || {
@@ -363,7 +378,7 @@ fn cheapest(blobs: &LocalBlobs, file: &File) -> Result<TransferMode, Error> {
     })
 }
 
-/// Copies an index; what has its name is durable.
+/// Copies an index durably. It gets its name only when it is complete.
 fn copy_index(backup: &Dir, store: &Dir) -> Result<(), Error> {
     let (index, new) = (
         FilePath::new(store, INDEX_FILE),
@@ -378,7 +393,7 @@ fn copy_index(backup: &Dir, store: &Dir) -> Result<(), Error> {
         Ok(())
     };
     copy().map_err(about(&store.shown(INDEX_COPY)))?;
-    // Who looked into the backup has left it a journal, which does not come with it.
+    // A command that opened the backup has left a journal there, which is not copied.
     detach_journal(store, INDEX_COPY).map_err(IndexError::from)?;
     let renamed = new.rename(&index, RenameFlags::empty());
     renamed.map_err(about(&store.shown(INDEX_FILE)))

@@ -1,7 +1,7 @@
-//! Expiry: what is in the trash goes when its time is over, and the oldest before the disk is
-//! full.
+//! Expiry: removes blobs from the trash when their time is over, and the oldest ones before the
+//! disk is full.
 //!
-//! It knows the trash alone: a blob comes back only by `trash.rs`, or by being pushed again.
+//! It only empties the trash: `trash.rs` or a push restores blobs.
 
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -11,24 +11,25 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::blobs::Area;
 use crate::registry::{Error, Registry, reserve};
 
-/// How often the space is looked at: what the kernel writes by itself asks nobody for room.
+/// How often free space is checked. The kernel writes passed-through files itself, without asking
+/// the daemon for room.
 const TICK: Duration = Duration::from_secs(1);
-/// How long it is at most until the trash is looked at again.
+/// Longest time between two passes over the trash.
 const PAUSE_MAX: Duration = Duration::from_hours(1);
-/// What is to stay free while something is in the trash: what a disk writes in a second or two.
+/// Most bytes to keep free while something is in the trash: what a disk writes in a second or two.
 const FREE_MAX: u64 = 2 << 30;
-/// The part of the filesystem that is to stay free, if that is less.
+/// At most one part in this many of the filesystem is kept free.
 const FREE_PART: u64 = 20;
 
-/// What is to stay free of a filesystem of this size.
+/// Returns the bytes to keep free on a filesystem of `total` bytes.
 fn wanted(total: u64) -> u64 {
     FREE_MAX
         .min(total / FREE_PART)
         .max(reserve(total).saturating_mul(2))
 }
 
-/// Removes blobs from the trash that were there for as long as the policy says. Returns how long
-/// it takes at most until the next one is due.
+/// Removes blobs that were in the trash for as long as the policy says. Returns the longest time
+/// until the next blob expires.
 ///
 /// # Errors
 /// The failure to read the trash, or to remove a blob.
@@ -39,30 +40,33 @@ pub fn expire_trash(registry: &Registry, now: SystemTime) -> Result<Duration, Er
         // A clock that was set back must not empty the trash.
         let age = now.duration_since(one.since).unwrap_or_default();
         match limit.checked_sub(age) {
-            None | Some(Duration::ZERO) => registry.room().forget_retired(&one)?,
+            None | Some(Duration::ZERO) => registry.room().remove_from_trash(&one)?,
             Some(left) => pause = pause.min(left.max(TICK)),
         }
     }
     Ok(pause)
 }
 
-/// A thread that looks after the trash until this is dropped.
+/// A thread that empties the trash of a registry until this is dropped.
 #[derive(Debug)]
 pub struct Expiry {
-    /// Dropping it wakes the thread, which ends then.
+    /// Dropping it ends the thread.
     end: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Expiry {
-    /// Begins to look after the trash of a registry.
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The failure to start a thread.
     pub fn start(registry: Arc<Registry>) -> std::io::Result<Self> {
         let (end, ended) = channel();
-        let look = move || {
+        let run = move || {
             let mut next = Instant::now();
             loop {
-                if let Err(error) = look_after_trash(&registry, &mut next) {
-                    log::warn!("what is in the trash stays for now: {error}");
+                if let Err(error) = maintain_trash(&registry, &mut next) {
+                    log::warn!("the trash cannot be emptied for now: {error}");
                 }
                 if ended.recv_timeout(TICK) != Err(RecvTimeoutError::Timeout) {
                     return;
@@ -72,7 +76,7 @@ impl Expiry {
         let thread = std::thread::Builder::new().name("expiry".into());
         Ok(Self {
             end: Some(end),
-            thread: Some(thread.spawn(look)?),
+            thread: Some(thread.spawn(run)?),
         })
     }
 }
@@ -81,14 +85,15 @@ impl Drop for Expiry {
     fn drop(&mut self) {
         drop(self.end.take());
         if let Some(thread) = self.thread.take() {
-            // One that panicked has left the trash as it is.
+            // A thread that panicked has left the trash in a consistent state.
             let _ended = thread.join();
         }
     }
 }
 
-/// Expires the trash if it is time to, and frees space. `next` is when the trash is expired next.
-fn look_after_trash(registry: &Registry, next: &mut Instant) -> Result<(), Error> {
+/// Expires the trash if `next` has come, and frees space. Updates `next` to the time of the next
+/// pass.
+fn maintain_trash(registry: &Registry, next: &mut Instant) -> Result<(), Error> {
     if Instant::now() >= *next {
         *next = Instant::now() + TICK.max(PAUSE_MAX / 60);
         let pause = expire_trash(registry, SystemTime::now())?;
@@ -96,7 +101,7 @@ fn look_after_trash(registry: &Registry, next: &mut Instant) -> Result<(), Error
     }
     registry
         .room()
-        .make(wanted(registry.blobs().filesystem().space()?.total))
+        .free_up(wanted(registry.blobs().filesystem().space()?.total))
 }
 
 #[cfg(test)]
@@ -123,13 +128,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_removed_comes_back_for_its_time_whatever_its_size() {
+    fn removed_blobs_of_any_size_can_be_restored_until_they_expire() {
         let (registry, _bytes) = Registry::in_memory();
         let small = (vec![7], Digest::of(Algorithm::Sha256, &[7]));
         for blob in [small, layer(1)] {
             removed(&registry, &blob);
             assert!(registry.read_blob(&blob.1).is_err());
-            assert_eq!(undelete(&registry, &blob.1).unwrap(), Restored::Back);
+            assert_eq!(undelete(&registry, &blob.1).unwrap(), Restored::Stored);
             assert!(!registry.read_blob(&blob.1).unwrap().is_empty());
             registry.remove_blob(&blob.1).unwrap();
         }
@@ -144,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_that_policy_does_not_keep() {
+    fn without_a_trash_nothing_stays() {
         let registry = Registry::in_memory_with(Policy {
             trash: Duration::ZERO,
             ..Policy::default()
@@ -155,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn blobs_that_a_snapshot_names_stay_until_it_ends() {
+    fn blobs_that_a_snapshot_names_stay_until_it_is_closed() {
         let (registry, _bytes) = Registry::in_memory();
         let (before, after) = (layer(1), layer(2));
         registry.publish(Bytes::Held(&after.0), &after.1).unwrap();

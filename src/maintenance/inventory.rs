@@ -1,4 +1,4 @@
-//! The inventory: what a store holds and how much, counted in the index alone.
+//! The inventory: what a store holds and how much, counted in the index.
 
 use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
@@ -113,7 +113,7 @@ pub struct Totals {
     pub trash_bytes: u64,
 }
 
-/// What every digest is to the inventory.
+/// The size and the number of holders of each digest.
 #[derive(Default)]
 struct Weights(HashMap<DigestId, Weight>);
 
@@ -132,7 +132,7 @@ impl Weights {
         self.0.entry(id).or_default().holders += 1;
     }
 
-    /// Bytes of a digest, and whether only one repository holds it.
+    /// Returns the length of a digest in bytes, and `true` if only one repository holds it.
     fn of(&self, id: DigestId) -> (u64, bool) {
         let weight = self.0.get(&id);
         weight.map_or((0, false), |weight| (weight.size, weight.holders == 1))
@@ -169,7 +169,7 @@ impl<'a> Inventory<'a> {
         Ok(self.registry.queries().kind(digest)?.map(str::to_owned))
     }
 
-    /// Every repository, with its number.
+    /// Returns every repository that holds something of its own, with its id.
     fn holders(&self) -> Result<Vec<(RepositoryId, RepositoryName)>, Error> {
         let mut last = None;
         let mut found = Vec::new();
@@ -179,7 +179,7 @@ impl<'a> Inventory<'a> {
                 return Ok(found);
             };
             last = Some(end.clone());
-            // A directory on the way to others holds nothing.
+            // A directory above others that was not made as a repository holds nothing.
             let named = page.into_iter().filter_map(|(name, one)| {
                 let made = one.directories != crate::index::RepositoryDirectories::default();
                 Some((one.id, name.repository().filter(|_| made)?))
@@ -188,7 +188,7 @@ impl<'a> Inventory<'a> {
         }
     }
 
-    /// What a repository holds: its layers, its manifests, and the blobs of both.
+    /// Returns the layers and the manifests of a repository, counted, and the digests of both.
     fn held(&self, id: RepositoryId) -> Result<(u64, u64, HashSet<DigestId>), Error> {
         let (mut layers, mut revisions, mut held) = (0, 0, HashSet::new());
         self.index().each_link(id, &LinkSet::Layers, |_, target| {
@@ -203,6 +203,23 @@ impl<'a> Inventory<'a> {
         Ok((layers, revisions, held))
     }
 
+    /// Returns the size of every blob, and how many of these repositories hold it.
+    fn weights(&self, holders: &[(RepositoryId, RepositoryName)]) -> Result<Weights, Error> {
+        let mut weights = Weights::default();
+        self.index().each_blob(|_, blob| {
+            if blob.present {
+                weights.weigh(blob.id, blob.size);
+            }
+            Ok::<_, Error>(())
+        })?;
+        for (id, _) in holders {
+            for held in self.held(*id)?.2 {
+                weights.hold(held);
+            }
+        }
+        Ok(weights)
+    }
+
     /// Returns every repository, or one, with how much it holds. Either way it reads what all
     /// repositories hold, to know which bytes are unique.
     ///
@@ -212,19 +229,8 @@ impl<'a> Inventory<'a> {
         &self,
         only: Option<&RepositoryName>,
     ) -> Result<Vec<RepositoryUsage>, Error> {
-        let mut weights = Weights::default();
-        self.index().each_blob(|_, blob| {
-            if blob.present {
-                weights.weigh(blob.id, blob.size);
-            }
-            Ok::<_, Error>(())
-        })?;
         let holders = self.holders()?;
-        for (id, _) in &holders {
-            for held in self.held(*id)?.2 {
-                weights.hold(held);
-            }
-        }
+        let weights = self.weights(&holders)?;
         let wanted = |name: &RepositoryName| only.is_none_or(|only| only == name);
         let mut found = Vec::new();
         for (id, name) in holders.into_iter().filter(|(_, name)| wanted(name)) {

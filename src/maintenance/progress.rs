@@ -1,4 +1,4 @@
-//! Progress: how much of a long work is done, for those who watch.
+//! Progress: how much of a long job is done, for those who watch it, and the request to stop it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -9,35 +9,36 @@ use serde::{Deserialize, Serialize};
 
 use crate::registry::Error;
 
-/// How often who watches is told.
-const TOLD: Duration = Duration::from_millis(200);
+/// How often a watcher gets the progress.
+const REPORTED_EVERY: Duration = Duration::from_millis(200);
 
-/// How far a work has come. Each part of it is a share of the whole, which its own parts divide
-/// among themselves.
+/// The progress of a job. Each part of the job is a share of the whole, from 0 to 1, which the part
+/// divides among its own parts.
 #[derive(Debug)]
 pub struct Progress {
     began: Instant,
-    state: Mutex<State>,
+    state: Mutex<ProgressState>,
     stopped: AtomicBool,
 }
 
+/// The progress so far.
 #[derive(Debug, Default)]
-struct State {
+struct ProgressState {
     done: f64,
     items: u64,
     what: &'static str,
 }
 
-/// How far it is at one moment.
+/// The progress at one time.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Standing {
-    /// The part that is done, from 0 to 1.
+pub struct ProgressSnapshot {
+    /// The share of the job that is done, from 0 to 1.
     pub done: f64,
-    /// Items that were passed.
+    /// Items that were processed.
     pub items: u64,
-    /// What is being done.
+    /// The name of the current part.
     pub what: String,
-    /// Seconds since it began.
+    /// Seconds since the job began.
     pub seconds: f64,
 }
 
@@ -52,12 +53,12 @@ impl Default for Progress {
 }
 
 impl Progress {
-    /// Begins with what is called so.
+    /// Begins a part of the job; `what` is its name, for people.
     pub fn begin(&self, what: &'static str) {
         self.state.lock().what = what;
     }
 
-    /// A share is done, in which there were so many items.
+    /// Adds a share of the job that is done, and the items in it.
     pub fn add(&self, share: f64, items: u64) {
         let mut state = self.state.lock();
         state.done += share;
@@ -67,7 +68,7 @@ impl Progress {
     /// Adds one item.
     ///
     /// # Errors
-    /// [`Error::Stopped`] once the work is to end early.
+    /// [`Error::Stopped`] once the job was asked to stop.
     pub fn count(&self) -> Result<(), Error> {
         self.add(0.0, 1);
         if self.is_stopped() {
@@ -76,39 +77,40 @@ impl Progress {
         Ok(())
     }
 
-    /// Nobody waits for it any more.
+    /// Asks the job to stop early: nobody waits for its result any more.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it is to end early.
+    /// Returns `true` if the job was asked to stop early.
     pub fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
     }
 
-    /// Does a work, and tells meanwhile how far it is.
-    pub fn watched<T>(
+    /// Runs a job, and meanwhile calls `report` with the progress every 200 ms, on a thread of its
+    /// own. Returns the result of the job.
+    pub fn report_while<T>(
         &self,
-        mut tell: impl FnMut(&Standing) + Send,
-        work: impl FnOnce() -> T,
+        mut report: impl FnMut(&ProgressSnapshot) + Send,
+        job: impl FnOnce() -> T,
     ) -> T {
         std::thread::scope(|scope| {
             let (ended, ending) = channel::<()>();
             scope.spawn(move || {
-                while let Err(RecvTimeoutError::Timeout) = ending.recv_timeout(TOLD) {
-                    tell(&self.standing());
+                while let Err(RecvTimeoutError::Timeout) = ending.recv_timeout(REPORTED_EVERY) {
+                    report(&self.snapshot());
                 }
             });
-            let done = work();
+            let result = job();
             drop(ended);
-            done
+            result
         })
     }
 
-    /// How far it is now.
-    pub fn standing(&self) -> Standing {
+    /// Returns the progress now.
+    pub fn snapshot(&self) -> ProgressSnapshot {
         let state = self.state.lock();
-        Standing {
+        ProgressSnapshot {
             done: state.done.clamp(0.0, 1.0),
             items: state.items,
             what: state.what.to_owned(),
@@ -117,8 +119,8 @@ impl Progress {
     }
 }
 
-impl Standing {
-    /// Items a second so far.
+impl ProgressSnapshot {
+    /// Returns the items per second so far.
     pub fn rate(&self) -> f64 {
         if self.seconds > 0.0 {
             let items = u32::try_from(self.items).unwrap_or(u32::MAX);
@@ -128,7 +130,8 @@ impl Standing {
         }
     }
 
-    /// Seconds that are left, if it goes on as so far; nothing while that cannot be told.
+    /// Returns the seconds left if the job continues at the same speed; `None` before a thousandth
+    /// of it is done.
     pub fn seconds_left(&self) -> Option<f64> {
         (self.done > 0.001).then(|| self.seconds / self.done * (1.0 - self.done))
     }
@@ -142,12 +145,12 @@ mod tests {
     fn shares_add_up_to_the_whole() {
         let progress = Progress::default();
         progress.begin("blobs");
-        assert_eq!(progress.standing().seconds_left(), None);
+        assert_eq!(progress.snapshot().seconds_left(), None);
         for _ in 0..4 {
             progress.add(0.25, 10);
         }
-        let standing = progress.standing();
-        assert_eq!((standing.items, &*standing.what), (40, "blobs"));
-        assert!(standing.done > 0.99 && standing.seconds_left().unwrap() < 0.1);
+        let snapshot = progress.snapshot();
+        assert_eq!((snapshot.items, &*snapshot.what), (40, "blobs"));
+        assert!(snapshot.done > 0.99 && snapshot.seconds_left().unwrap() < 0.1);
     }
 }

@@ -1,4 +1,4 @@
-//! Reread: a blob read from the disk once more, to see whether its bytes still have its digest.
+//! Reread: reads a blob from the disk again, and compares its bytes with its digest.
 
 use std::fs::{File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -20,7 +20,7 @@ pub(super) enum OnDisk {
     Missing,
 }
 
-/// Reads a blob from the disk. `on_read` is told the length of each part that was read.
+/// Reads a blob from the disk. `on_read` gets the length of each part that was read, in bytes.
 ///
 /// # Errors
 /// The failure to read the index, or to open the file. A file that cannot be read is

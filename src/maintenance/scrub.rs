@@ -1,7 +1,7 @@
-//! Scrub: every blob read again, and those whose bytes do not have their digest marked.
+//! Scrub: reads every blob again, and marks those whose bytes do not have their digest.
 //!
 //! The index records when each blob was read, so that a scrub that was stopped resumes. A marked
-//! blob is not served; repair moves it into the trash, and a push stores it again.
+//! blob is not served; repair moves it to the trash, and a push stores it again.
 
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
@@ -13,7 +13,7 @@ use super::reread::{OnDisk, reread};
 use crate::digest::Digest;
 use crate::registry::{Error, Registry, seconds};
 
-/// Length in bytes above which the reading of a blob is recorded by itself.
+/// Length in bytes above which the reading of a blob is recorded in a transaction of its own.
 const RECORDED_ALONE: u64 = 1 << 20;
 /// Blobs whose reading is recorded in one transaction.
 const RECORDED_AT_ONCE: usize = 100;
@@ -29,14 +29,14 @@ pub struct CorruptBlob {
     pub needed_by: Vec<String>,
 }
 
-/// What a scrub read and found.
+/// The result of a scrub.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ScrubReport {
     /// Blobs that were read and are right.
     pub verified: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Blobs that were passed over because they were read within [`ScrubOptions::age`].
+    /// Blobs that were skipped because they were read within [`ScrubOptions::age`].
     pub passed_over: u64,
     /// Blobs whose bytes are wrong or missing.
     pub damaged: Vec<CorruptBlob>,
@@ -72,23 +72,23 @@ impl fmt::Display for ScrubReport {
         if !self.damaged.is_empty() {
             write!(
                 f,
-                "\nregfs fsck --repair moves them into the trash, so that they can be pushed again"
+                "\nregfs fsck --repair moves them to the trash, so that they can be pushed again"
             )?;
         }
         Ok(())
     }
 }
 
-/// How fast a scrub reads, and what it passes over.
+/// How fast a scrub reads, and which blobs it skips.
 #[derive(Clone, Copy, Debug)]
 pub struct ScrubOptions {
-    /// Most bytes a second; `None` for no limit.
+    /// Most bytes per second; `None` for no limit.
     pub rate: Option<u64>,
-    /// Blobs that were read within this time are passed over.
+    /// Blobs that were read within this time are skipped.
     pub age: Duration,
 }
 
-/// Keeps to a rate.
+/// Limits reading to a rate.
 struct Pace {
     rate: Option<u64>,
     began: Instant,
@@ -105,7 +105,7 @@ impl Pace {
         }
     }
 
-    /// Waits until so many bytes more may have been read.
+    /// Waits until this many further bytes may have been read.
     fn read(&mut self, bytes: u64) {
         self.bytes += bytes;
         let Some(rate) = self.rate else { return };
@@ -134,7 +134,7 @@ pub fn scrub(
     for (digest, size) in due {
         let on_disk = match reread(registry, &digest, |bytes| pace.read(bytes))? {
             OnDisk::Right(size) => OnDisk::Right(size),
-            OnDisk::Wrong(_) | OnDisk::Missing => condemn(registry, &digest)?,
+            OnDisk::Wrong(_) | OnDisk::Missing => confirm_damage(registry, &digest)?,
         };
         match on_disk {
             OnDisk::Right(size) => {
@@ -149,7 +149,7 @@ pub fn scrub(
         if verified.len() >= RECORDED_AT_ONCE || size > RECORDED_ALONE {
             registry.mark_verified(&std::mem::take(&mut verified), false)?;
         }
-        progress.add(part(size.max(1), all), 1);
+        progress.add(share(size.max(1), all), 1);
         if progress.is_stopped() {
             break;
         }
@@ -161,7 +161,7 @@ pub fn scrub(
     Ok(report)
 }
 
-/// Returns the blobs that are to be read, with their lengths in bytes.
+/// Returns the blobs to be read, with their lengths in bytes.
 fn due(
     registry: &Registry,
     options: &ScrubOptions,
@@ -189,7 +189,7 @@ fn due(
 
 /// Reads a blob once more while nobody can push or remove it, and marks it as damaged unless its
 /// bytes are right.
-fn condemn(registry: &Registry, digest: &Digest) -> Result<OnDisk, Error> {
+fn confirm_damage(registry: &Registry, digest: &Digest) -> Result<OnDisk, Error> {
     let _locked = registry.lock_blob(digest);
     let on_disk = reread(registry, digest, |_| {})?;
     if !matches!(on_disk, OnDisk::Right(_)) {
@@ -208,9 +208,9 @@ fn corrupt(registry: &Registry, digest: &Digest, size: Option<u64>) -> Result<Co
     })
 }
 
-/// A part of the whole.
-#[expect(clippy::cast_precision_loss, reason = "it is for people to look at")]
-fn part(some: u64, all: u64) -> f64 {
+/// Returns the share of `some` in `all`.
+#[expect(clippy::cast_precision_loss, reason = "only for display")]
+fn share(some: u64, all: u64) -> f64 {
     some as f64 / all.max(1) as f64
 }
 
@@ -219,14 +219,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pace_is_kept() {
+    fn a_pace_limits_the_rate() {
         let began = Instant::now();
         let mut pace = Pace::of(Some(1_000_000));
         for _ in 0..10 {
             pace.read(5_000);
         }
         assert!(began.elapsed() >= Duration::from_millis(50));
-        let mut unhurried = Pace::of(None);
-        unhurried.read(u64::MAX);
+        let mut unlimited = Pace::of(None);
+        unlimited.read(u64::MAX);
     }
 }

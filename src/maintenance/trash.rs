@@ -28,7 +28,7 @@ pub struct RemovedBlob {
     pub since: Timestamp,
     /// The tags that cannot be pulled without it, as `repository:tag`.
     pub needed_by: Vec<String>,
-    /// The result of restoring it, for people; `None` if nobody asked for that.
+    /// The result of restoring it, for people; `None` if that was not requested.
     pub outcome: Option<String>,
 }
 
@@ -36,18 +36,19 @@ pub struct RemovedBlob {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Restored {
     /// The blob is stored again.
-    Back,
+    Stored,
     /// The blob was stored already.
-    There,
+    AlreadyStored,
     /// The bytes do not have the digest: they stay in the trash.
     Damaged,
 }
 
 impl Restored {
+    /// Returns the result, for people.
     fn name(self) -> &'static str {
         match self {
-            Self::Back => "restored",
-            Self::There => "stored already",
+            Self::Stored => "restored",
+            Self::AlreadyStored => "stored already",
             Self::Damaged => "damaged: it stays in the trash",
         }
     }
@@ -80,8 +81,8 @@ pub fn list_trash(registry: &Registry) -> Result<TrashReport, Error> {
 pub fn undelete_all(registry: &Registry, wanted: &[Digest]) -> Result<TrashReport, Error> {
     let mut report = list_trash(registry)?;
     report.blobs.retain(|one| wanted.contains(&one.digest));
-    let found = |digest: &&Digest| !report.blobs.iter().any(|one| one.digest == **digest);
-    if let Some(digest) = wanted.iter().find(found) {
+    let is_absent = |digest: &&Digest| !report.blobs.iter().any(|one| one.digest == **digest);
+    if let Some(digest) = wanted.iter().find(is_absent) {
         return Err(Error::NotInTrash { digest: *digest });
     }
     for one in &mut report.blobs {
@@ -98,7 +99,7 @@ pub fn undelete_all(registry: &Registry, wanted: &[Digest]) -> Result<TrashRepor
 pub fn undelete(registry: &Registry, digest: &Digest) -> Result<Restored, Error> {
     let blob = registry.lock_blob(digest);
     if blob.record()?.is_some() {
-        return Ok(Restored::There);
+        return Ok(Restored::AlreadyStored);
     }
     let content = registry.blobs().open(Area::Trash, digest)?;
     if hash(content.as_ref(), digest)? != *digest {
@@ -106,7 +107,7 @@ pub fn undelete(registry: &Registry, digest: &Digest) -> Result<Restored, Error>
     }
     blob.restore()?;
     blob.add(content.len())?;
-    Ok(Restored::Back)
+    Ok(Restored::Stored)
 }
 
 impl fmt::Display for TrashReport {

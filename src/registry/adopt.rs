@@ -1,19 +1,21 @@
-//! Adoption: facts and bytes that another storage kept, taken over in bulk.
+//! Adoption: facts and blobs of another storage, added in bulk.
 //!
-//! Many facts go into one transaction; what is known already is left as it is, so that the same
-//! may be adopted again. Nothing is judged: what is wrong with it fsck says afterwards.
-//! Manifests are read, so that what they name is known.
+//! Many facts share one transaction. Facts that exist already stay as they are, so that an
+//! adoption can be repeated. Manifests are read to record their references, but nothing is
+//! validated: fsck reports what is wrong with an adopted storage.
 
 use std::ffi::OsString;
 use std::os::unix::fs::FileExt;
 
 use super::ownership::enable_ownership;
 use super::references::{record_manifest, record_references, references, stored_manifest};
-use super::{Error, Fact, INLINE_BYTES_MAX, Owner, Ownership, Registry, TransferMode, Value};
+use super::{
+    Error, Fact, INLINE_BYTES_MAX, Ownership, OwnershipScope, Registry, TransferMode, Value,
+};
 use crate::blobs::{Area, BlobsError, ImportSource, claim};
 use crate::digest::Digest;
 use crate::dir::Dir;
-use crate::index::EDGES_AT_ONCE;
+use crate::index::{EDGES_AT_ONCE, Transaction};
 use crate::layout::Node;
 use crate::manifest::{ManifestSummary, parse_lenient};
 use crate::name::{LinkSet, RepositoryName, UploadId};
@@ -22,38 +24,38 @@ use crate::printable::printable;
 mod fact;
 mod found;
 
-use fact::{adopt, has, has_ownership, own};
-pub use found::Found;
+use fact::{has_ownership, is_present, put, set_ownership};
+pub use found::FoundFile;
 
-/// Operations of the index that go into one transaction, by our own estimate; the index takes
-/// more.
+/// Most operations of the index in one transaction, by the estimate of
+/// [`PendingAdoption::cost`]; the index accepts more.
 const OPERATIONS: usize = 600;
-/// Bytes of small blobs that go into one transaction.
+/// Most bytes of small blobs in one transaction.
 const BYTES: usize = 512 << 10;
-/// Files that are made durable at once.
+/// Most files that are made durable at once.
 const FILES: usize = 256;
 
-/// What became of a blob.
+/// The result of adopting a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Adopted {
-    /// It is taken over, of this length.
+    /// The blob was added; its length in bytes.
     New(u64),
-    /// It was there, of this length.
-    Known(u64),
-    /// Its bytes are not what its name says but this.
-    Wrong(Digest),
+    /// The blob was stored already; its length in bytes.
+    AlreadyStored(u64),
+    /// The bytes have this digest instead of the expected one. Nothing was added.
+    Mismatch(Digest),
 }
 
-/// A file whose blob waits to become a fact, and whose name elsewhere goes then.
-struct Moved {
+/// A file that was moved into the store and whose old name is removed once its fact is durable.
+struct MovedFile {
     digest: Digest,
     directory: Dir,
     name: OsString,
     inode: (u64, u64),
 }
 
-/// Something that waits for the next transaction.
-enum Pending {
+/// An addition that is waiting for the next transaction.
+enum PendingAdoption {
     Fact(Fact),
     /// A small blob.
     Inline {
@@ -61,15 +63,15 @@ enum Pending {
         bytes: Vec<u8>,
         created: u32,
     },
-    /// What a manifest names.
+    /// The references of a manifest.
     Manifest {
         digest: Digest,
         manifest: Box<ManifestSummary>,
     },
 }
 
-impl Pending {
-    /// Operations of the index that it takes at most, and bytes.
+impl PendingAdoption {
+    /// Returns the most operations of the index that it takes, and its bytes.
     fn cost(&self) -> (usize, usize) {
         match self {
             Self::Fact((_, Value::Directory | Value::Ownership(_))) => (12, 0),
@@ -79,24 +81,49 @@ impl Pending {
         }
     }
 
-    /// The blob of which the file was taken.
-    fn file(&self) -> Option<Digest> {
+    /// Returns the digest of a blob whose file is in the store already.
+    fn stored_file(&self) -> Option<Digest> {
         match self {
             Self::Fact((Node::BlobData(digest), _)) => Some(*digest),
             Self::Fact(_) | Self::Inline { .. } | Self::Manifest { .. } => None,
         }
     }
+
+    /// Adds it, unless it is present. Returns the number of new facts.
+    fn apply(&self, tx: &mut Transaction<'_>) -> Result<u64, Error> {
+        match self {
+            Self::Fact(fact) if is_present(tx, fact)? => Ok(0),
+            Self::Fact(fact) => {
+                put(tx, fact)?;
+                Ok(1)
+            }
+            Self::Inline {
+                digest,
+                bytes,
+                created,
+            } => {
+                tx.put_inline(digest, bytes, *created)?;
+                Ok(1)
+            }
+            Self::Manifest { digest, manifest } => {
+                tx.put_edges(digest, 0, &references(manifest))?;
+                record_manifest(tx, digest, manifest)?;
+                Ok(0)
+            }
+        }
+    }
 }
 
-/// Takes over facts and blobs; what was not [flushed](Adopter::flush) is not there.
+/// Adds facts and blobs in batches. Additions that were not [flushed](Adopter::flush) are lost.
 pub struct Adopter<'a> {
     registry: &'a Registry,
-    pending: Vec<Pending>,
+    pending: Vec<PendingAdoption>,
+    /// The sums of the [costs](PendingAdoption::cost) of what is pending.
     operations: usize,
     bytes: usize,
+    /// Files that were added to the store and that no fact names yet.
     files: usize,
-    /// Files whose blobs wait, to be removed.
-    moved: Vec<Moved>,
+    moved_files: Vec<MovedFile>,
     new: u64,
 }
 
@@ -109,7 +136,7 @@ impl std::fmt::Debug for Adopter<'_> {
 }
 
 /// Returns the length of a stored blob in bytes.
-fn known(registry: &Registry, digest: &Digest) -> Result<Option<u64>, Error> {
+fn stored_len(registry: &Registry, digest: &Digest) -> Result<Option<u64>, Error> {
     let blob = registry.index.view().blob(digest)?;
     Ok(blob.filter(|blob| blob.present).map(|blob| blob.size))
 }
@@ -123,86 +150,106 @@ impl<'a> Adopter<'a> {
             operations: 0,
             bytes: 0,
             files: 0,
-            moved: Vec::new(),
+            moved_files: Vec::new(),
             new: 0,
         }
     }
 }
 
 impl Adopter<'_> {
-    /// Takes over a fact, if it is not there. The directories that lead to it are made.
-    /// Blobs come by [`Adopter::blob`], an upload's bytes by [`Adopter::upload`].
-    pub fn fact(&mut self, fact: Fact) -> Result<(), Error> {
+    /// Adds a fact, unless it is present, and makes the directories above it. Blobs are added by
+    /// [`Adopter::adopt_blob`], and the bytes of an upload by [`Adopter::adopt_upload`].
+    ///
+    /// # Errors
+    /// [`Error::Misplaced`] if the layout has no such value at the path; the failure of a flush.
+    pub fn adopt_fact(&mut self, fact: Fact) -> Result<(), Error> {
         match &fact {
             (Node::Link(_, LinkSet::Revisions, _), Value::Link { target, .. }) => {
-                self.manifest(target)?;
+                self.adopt_manifest(target)?;
             }
             (_, Value::Ownership(_)) => enable_ownership(self.registry),
             _ => {}
         }
-        self.push(Pending::Fact(fact))
+        self.push(PendingAdoption::Fact(fact))
     }
 
     /// Sets owner and mode of the top of the mount, unless they were set.
-    pub fn mountpoint(&mut self, ownership: Ownership) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// The failure of the index.
+    pub fn adopt_mountpoint(&mut self, ownership: Ownership) -> Result<(), Error> {
         enable_ownership(self.registry);
-        self.new += self.registry.index.transact(|facts| {
-            if has_ownership(facts, &Owner::Mountpoint)? {
+        self.new += self.registry.index.transact(|tx| {
+            if has_ownership(tx, &OwnershipScope::Mountpoint)? {
                 return Ok(0);
             }
-            own(facts, &Owner::Mountpoint, ownership)?;
+            set_ownership(tx, &OwnershipScope::Mountpoint, ownership)?;
             Ok::<_, Error>(1)
         })?;
         Ok(())
     }
 
-    /// Takes over a file as a blob since its time. Small ones are always verified, since they are
-    /// read; others if `verify` says so. Also says in which way the bytes came.
-    pub fn blob(
+    /// Adds a file as a blob that was stored when the file was last modified, unless the blob is
+    /// stored. Files of at most [`INLINE_BYTES_MAX`] bytes are always verified, since they are
+    /// read anyway; others if `verify` is `true`. Returns the result, and how the bytes of a new
+    /// blob that is a file were transferred.
+    ///
+    /// # Errors
+    /// The failure to read the file or to write the store.
+    pub fn adopt_blob(
         &mut self,
-        found: Found,
+        found: FoundFile,
         digest: &Digest,
         way: TransferMode,
         verify: bool,
     ) -> Result<(Adopted, Option<TransferMode>), Error> {
-        if let Some(size) = known(self.registry, digest)? {
-            return Ok((Adopted::Known(size), None));
+        if let Some(size) = stored_len(self.registry, digest)? {
+            return Ok((Adopted::AlreadyStored(size), None));
         }
-        let (size, created, digest) = (found.len(), found.modified, *digest);
-        if size <= INLINE_BYTES_MAX as u64 {
-            let bytes = found.bytes().map_err(found.about())?;
-            let actual = Digest::of(digest.algorithm(), &bytes);
-            if actual != digest {
-                return Ok((Adopted::Wrong(actual), None));
-            }
-            let size = bytes.len() as u64;
-            self.push(Pending::Inline {
-                digest,
-                bytes,
-                created,
-            })?;
-            return Ok((Adopted::New(size), None));
+        if found.len() <= INLINE_BYTES_MAX as u64 {
+            return Ok((self.adopt_inline(&found, digest)?, None));
         }
         if verify {
-            let actual = found.hash(&digest).map_err(found.about())?;
-            if actual != digest {
-                return Ok((Adopted::Wrong(actual), None));
+            let actual = found.hash(digest).map_err(found.about())?;
+            if actual != *digest {
+                return Ok((Adopted::Mismatch(actual), None));
             }
         }
-        let held = self.registry.lock(&digest);
-        // Somebody may have pushed it meanwhile.
-        if let Some(size) = known(self.registry, &digest)? {
-            return Ok((Adopted::Known(size), None));
+        self.adopt_file(found, *digest, way)
+    }
+
+    fn adopt_inline(&mut self, found: &FoundFile, digest: &Digest) -> Result<Adopted, Error> {
+        let bytes = found.bytes().map_err(found.about())?;
+        let actual = Digest::of(digest.algorithm(), &bytes);
+        if actual != *digest {
+            return Ok(Adopted::Mismatch(actual));
         }
-        let taken = self.registry.blobs.import(
-            Area::Live,
-            &digest,
-            ImportSource::File(&found.file, way),
-        )?;
-        drop(held);
+        let size = bytes.len() as u64;
+        self.push(PendingAdoption::Inline {
+            digest: *digest,
+            bytes,
+            created: found.modified,
+        })?;
+        Ok(Adopted::New(size))
+    }
+
+    fn adopt_file(
+        &mut self,
+        found: FoundFile,
+        digest: Digest,
+        way: TransferMode,
+    ) -> Result<(Adopted, Option<TransferMode>), Error> {
+        let (size, created) = (found.len(), found.modified);
+        let lock = self.registry.lock(&digest);
+        // A registry may have pushed the blob meanwhile.
+        if let Some(size) = stored_len(self.registry, &digest)? {
+            return Ok((Adopted::AlreadyStored(size), None));
+        }
+        let source = ImportSource::File(&found.file, way);
+        let transferred = self.registry.blobs.import(Area::Live, &digest, source)?;
+        drop(lock);
         if way == TransferMode::Move {
-            // The name elsewhere goes when the fact is durable, and not before.
-            self.moved.push(Moved {
+            self.moved_files.push(MovedFile {
                 digest,
                 directory: found.directory,
                 name: found.name,
@@ -211,45 +258,42 @@ impl Adopter<'_> {
         }
         self.files += 1;
         let blob = (Node::BlobData(digest), Value::Blob { size, created });
-        self.push(Pending::Fact(blob))?;
-        Ok((Adopted::New(size), Some(taken)))
+        self.push(PendingAdoption::Fact(blob))?;
+        Ok((Adopted::New(size), Some(transferred)))
     }
 
-    /// Takes over the bytes of an upload; whether they are not what is there.
-    pub fn upload(
+    /// Adds the bytes of an upload, durably. Returns `false` without adding them if the store has
+    /// at least as many bytes of this upload: its registry may have continued it here.
+    ///
+    /// # Errors
+    /// The failure to read the file or to write the store.
+    pub fn adopt_upload(
         &mut self,
         name: &RepositoryName,
         id: &UploadId,
-        found: &Found,
+        found: &FoundFile,
     ) -> Result<bool, Error> {
-        let system = found.about();
-        let len = found.len();
         match self.registry.uploads().data(name, id) {
-            // Its registry may have gone on with it here.
-            Ok(known) if known.len() >= len => return Ok(false),
+            Ok(known) if known.len() >= found.len() => return Ok(false),
             Ok(_) | Err(Error::Missing) => {}
             Err(error) => return Err(error),
         }
         let directory = Node::Upload(name.clone(), *id);
-        self.push(Pending::Fact((directory, Value::Directory)))?;
+        self.push(PendingAdoption::Fact((directory, Value::Directory)))?;
         self.flush()?;
         let staging = self.registry.uploads().create_data(name, id)?;
         staging.truncate(0)?;
-        let (mut buffer, mut offset) = (vec![0; 1 << 20], 0);
-        loop {
-            let read = found.file.read_at(&mut buffer, offset).map_err(&system)?;
-            if read == 0 {
-                self.registry.uploads().sync(&staging)?;
-                self.registry.sync()?;
-                return Ok(true);
-            }
-            staging.write_at(offset, buffer.get(..read).unwrap_or_default())?;
-            offset += read as u64;
-        }
+        staging.fill(|offset, buffer| {
+            let read = found.file.read_at(buffer, offset);
+            Ok(read.map_err(found.about())?)
+        })?;
+        self.registry.uploads().sync(&staging)?;
+        self.registry.sync()?;
+        Ok(true)
     }
 
-    /// Learns what a manifest names, if its bytes are there.
-    fn manifest(&mut self, digest: &Digest) -> Result<(), Error> {
+    /// Adds the references of a manifest, if its bytes are stored and its references are not.
+    fn adopt_manifest(&mut self, digest: &Digest) -> Result<(), Error> {
         let registry = self.registry;
         if registry.queries().media_type(digest)?.is_some() {
             return Ok(());
@@ -262,91 +306,92 @@ impl Adopter<'_> {
             record_references(&registry.index, digest, &manifest)?;
             return registry
                 .index
-                .transact(|facts| record_manifest(facts, digest, &manifest));
+                .transact(|tx| record_manifest(tx, digest, &manifest));
         }
         let (digest, manifest) = (*digest, Box::new(manifest));
-        self.push(Pending::Manifest { digest, manifest })
+        self.push(PendingAdoption::Manifest { digest, manifest })
     }
 
-    fn push(&mut self, one: Pending) -> Result<(), Error> {
-        let (operations, bytes) = one.cost();
+    /// Adds to the next transaction, and flushes before if that is full.
+    fn push(&mut self, pending: PendingAdoption) -> Result<(), Error> {
+        let (operations, bytes) = pending.cost();
         let full = self.operations + operations > OPERATIONS || self.bytes + bytes > BYTES;
         if full || self.files > FILES {
             self.flush()?;
         }
         self.operations += operations;
         self.bytes += bytes;
-        self.pending.push(one);
+        self.pending.push(pending);
         Ok(())
     }
 
-    /// How many facts were not there, of those that were [flushed](Adopter::flush).
+    /// Returns the number of facts that were new, of those that were [flushed](Adopter::flush).
     pub fn new_facts(&self) -> u64 {
         self.new
     }
 
-    /// Makes what waits facts: bytes first.
+    /// Makes the pending bytes durable and then commits the pending facts. Removes the old names
+    /// of moved files once their facts are durable.
+    ///
+    /// # Errors
+    /// The failure to write the store, or to remove an old name.
     pub fn flush(&mut self) -> Result<(), Error> {
         if self.files > 0 {
             self.registry.blobs.sync()?;
         }
-        let mut pending = std::mem::take(&mut self.pending);
-        let moved = std::mem::take(&mut self.moved);
+        let pending = std::mem::take(&mut self.pending);
+        let moved_files = std::mem::take(&mut self.moved_files);
         (self.operations, self.bytes, self.files) = (0, 0, 0);
         if pending.is_empty() {
             return Ok(());
         }
-        let taken: Vec<Digest> = pending.iter().filter_map(Pending::file).collect();
-        let held = self.registry.lock_all(&taken);
-        // Somebody may have pushed and removed the same meanwhile, and its bytes with it.
-        let open = |digest| self.registry.blobs.open(Area::Live, &digest);
-        let gone = |digest| matches!(open(digest), Err(BlobsError::Missing(_)));
-        pending.retain(|one| !one.file().is_some_and(gone));
-        // One at a time: what nobody else changes meanwhile need not be looked at twice.
-        let turn = self.registry.adopting.lock();
-        let nothing_goes = self.registry.reference_lock.read();
-        self.new += self.registry.index.transact(|facts| {
+        self.commit(pending)?;
+        if !moved_files.is_empty() {
+            self.registry.sync_always()?;
+        }
+        let mut moved_files = moved_files.iter();
+        moved_files.try_for_each(|moved| self.remove_old_name(moved))
+    }
+
+    fn commit(&mut self, mut pending: Vec<PendingAdoption>) -> Result<(), Error> {
+        let registry = self.registry;
+        let files: Vec<Digest> = pending
+            .iter()
+            .filter_map(PendingAdoption::stored_file)
+            .collect();
+        let _locks = registry.lock_all(&files);
+        // A registry may have pushed and removed the same blob meanwhile, and with it the file.
+        let is_lost = |digest: Digest| {
+            matches!(
+                registry.blobs.open(Area::Live, &digest),
+                Err(BlobsError::Missing(_))
+            )
+        };
+        pending.retain(|one| !one.stored_file().is_some_and(is_lost));
+        // One transaction at a time: a conflict would make the transaction run again.
+        let _alone = registry.adopting.lock();
+        let _no_removal = registry.reference_lock.read();
+        self.new += registry.index.transact(|tx| {
             let mut new = 0;
             for one in &pending {
-                match one {
-                    Pending::Fact(fact) if has(facts, fact)? => {}
-                    Pending::Fact(fact) => {
-                        new += 1;
-                        adopt(facts, fact)?;
-                    }
-                    Pending::Inline {
-                        digest,
-                        bytes,
-                        created,
-                    } => {
-                        new += 1;
-                        facts.put_inline(digest, bytes, *created)?;
-                    }
-                    Pending::Manifest { digest, manifest } => {
-                        facts.put_edges(digest, 0, &references(manifest))?;
-                        record_manifest(facts, digest, manifest)?;
-                    }
-                }
+                new += one.apply(tx)?;
             }
             Ok::<_, Error>(new)
         })?;
-        drop((nothing_goes, turn, held));
-        if !moved.is_empty() {
-            self.registry.sync_always()?;
-        }
-        moved.into_iter().try_for_each(|one| self.end_move(&one))
+        Ok(())
     }
 
-    /// Removes the name that a blob had elsewhere, and makes its file the store's own.
-    fn end_move(&self, moved: &Moved) -> Result<(), Error> {
+    /// Removes the old name of a moved file, and gives the file the owner and mode of a blob.
+    fn remove_old_name(&self, moved: &MovedFile) -> Result<(), Error> {
+        let (directory, name) = (&moved.directory, &moved.name);
         let about = |error| BlobsError::System {
-            path: printable(moved.directory.shown(&moved.name)),
+            path: printable(directory.shown(name)),
             error,
         };
-        let there = moved.directory.metadata(&moved.name).map_err(about)?;
-        // Somebody may have put another file there.
-        if (there.st_dev, there.st_ino) == moved.inode {
-            moved.directory.remove_file(&moved.name).map_err(about)?;
+        let metadata = directory.metadata(name).map_err(about)?;
+        // Another file may have taken the name.
+        if (metadata.st_dev, metadata.st_ino) == moved.inode {
+            directory.remove_file(name).map_err(about)?;
         }
         let content = self.registry.blobs.open(Area::Live, &moved.digest)?;
         if let Some(file) = content.file() {

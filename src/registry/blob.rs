@@ -1,4 +1,4 @@
-//! Blobs: which digests are stored, and the removal of one unless a manifest needs it.
+//! Blobs: the records of stored blobs, and the removal of a blob unless a manifest needs it.
 
 use parking_lot::{MutexGuard, RwLockWriteGuard};
 
@@ -8,7 +8,7 @@ use crate::blobs::{Area, ImportSource};
 use crate::digest::Digest;
 use crate::index::{Blob, EdgeRole};
 
-/// One digest, locked: nobody else publishes or removes its bytes until this is dropped.
+/// A locked digest: no other thread publishes or removes its bytes until this is dropped.
 pub struct LockedBlob<'a> {
     registry: &'a Registry,
     digest: Digest,
@@ -41,18 +41,18 @@ impl Registry {
     /// # Errors
     /// [`Error::Missing`] if the blob is not stored.
     pub fn set_blob_time(&self, digest: &Digest, when: u32) -> Result<(), Error> {
-        self.index.transact(|facts| {
-            let blob = facts.blob(digest)?.filter(|blob| blob.present);
+        self.index.transact(|tx| {
+            let blob = tx.blob(digest)?.filter(|blob| blob.present);
             let blob = blob.ok_or(Error::Missing)?;
             if blob.created != when {
-                facts.set_blob_created(digest, &blob, when);
+                tx.set_blob_created(digest, &blob, when);
             }
             Ok(())
         })
     }
 
-    /// Records that these blobs were read now, and whether their bytes were found damaged. A blob
-    /// that was removed since is passed over.
+    /// Records that these blobs were read now, and whether their bytes are damaged. Blobs that were
+    /// removed meanwhile are skipped.
     pub(crate) fn mark_verified(&self, read: &[Digest], damaged: bool) -> Result<(), Error> {
         self.index.transact(|tx| {
             for digest in read {
@@ -72,8 +72,8 @@ impl LockedBlob<'_> {
         Ok(blob.filter(|blob| blob.present))
     }
 
-    /// Records that the blob is stored, with `size` bytes in a file that was read and is right.
-    /// Makes the file durable first.
+    /// Records that the blob is stored, with `size` bytes in a file that was read and has the
+    /// digest. Makes the file durable first.
     pub(crate) fn add(&self, size: u64) -> Result<(), Error> {
         self.registry.blobs.sync()?;
         self.registry.index.transact(|tx| {
@@ -83,14 +83,13 @@ impl LockedBlob<'_> {
         self.index_references()
     }
 
-    /// Records the references of this blob if it is a manifest that is linked and whose
-    /// references are not recorded yet.
+    /// Records the references of this blob, if it is a linked manifest without recorded references.
     pub(crate) fn index_references(&self) -> Result<(), Error> {
         index_references(self.registry, &self.digest)
     }
 
-    /// Records that the blob is not stored, and waits until that is durable; the caller may
-    /// remove the bytes then.
+    /// Records that the blob is not stored, and waits until that is durable. The caller may remove
+    /// the bytes then.
     pub(crate) fn forget(&self) -> Result<(), Error> {
         self.withdraw(self.registry.reference_lock.write())
     }
@@ -105,7 +104,7 @@ impl LockedBlob<'_> {
         Ok(self.registry.blobs.move_to(Area::Live, &self.digest)?)
     }
 
-    /// Makes the blob's name durable, if its publication is still pending: before the index
+    /// Makes the blob's name durable if its publication is still pending. Needed before the index
     /// forgets a blob whose bytes stay.
     pub(crate) fn checkpoint(&self) -> Result<(), Error> {
         self.registry.sync_if_pending(&self.digest)
@@ -123,7 +122,7 @@ impl LockedBlob<'_> {
                 manifest,
             });
         }
-        if registry.policy.keeps_removed() {
+        if registry.policy.has_trash() {
             if blob.inline {
                 self.retire_inline()?;
             } else {
@@ -211,7 +210,7 @@ mod tests {
     use crate::registry::{Bytes, Destination, Policy};
 
     #[test]
-    fn no_layer_goes_while_a_manifest_comes_that_names_it() {
+    fn no_layer_is_removed_while_a_manifest_is_stored_that_references_it() {
         let registry = Registry::in_memory_with(Policy {
             removal: Removal::Guarded,
             ..Policy::default()
@@ -229,7 +228,7 @@ mod tests {
         };
         let config = store(b"{}");
         let start = Barrier::new(2);
-        let (mut came, mut went) = (0, 0);
+        let (mut ingests, mut removals) = (0, 0);
         for round in 0..2_000_u32 {
             let layer = store(&round.to_be_bytes());
             let document = format!(
@@ -242,12 +241,12 @@ mod tests {
                 });
                 start.wait();
                 let ingested = registry.ingest(&name, document.as_bytes(), &Destination::default());
-                // At once: a crash may come at any moment.
+                // Checked at once, since a crash may come at any time.
                 let there = registry.queries().has_blob(&layer).unwrap();
                 assert!(there || ingested.is_err(), "round {round}");
                 (removing.join().unwrap(), ingested)
             });
-            // One of them, and not both.
+            // Exactly one of them succeeds.
             assert_ne!(
                 removed.is_ok(),
                 ingested.is_ok(),
@@ -257,10 +256,10 @@ mod tests {
                 registry.queries().has_blob(&layer).unwrap(),
                 ingested.is_ok()
             );
-            came += u32::from(ingested.is_ok());
-            went += u32::from(removed.is_ok());
+            ingests += u32::from(ingested.is_ok());
+            removals += u32::from(removed.is_ok());
         }
-        assert_eq!(came + went, 2_000);
+        assert_eq!(ingests + removals, 2_000);
         assert_eq!(Digest::of(Algorithm::Sha256, b"{}"), config);
     }
 }

@@ -1,33 +1,42 @@
-//! Directories: those that registries make, look for and remove.
+//! Directories: those that registries make, look up and remove.
 //!
-//! A directory exists if it was made and not removed, or if a fact lies below it. Registries
-//! tell repositories by them (distribution up to 2.8 by the layers', 3.x by the manifests'
-//! directory), and collection destroys the content of a repository that lacks one; therefore a
-//! repository that holds a revision has both, made or not, but for the time in which it is
-//! [recent](Recent).
+//! A directory exists if it was made and not removed, or if a fact is below it. Registries
+//! recognize a repository by one of its directories (distribution up to 2.8 by that for layers,
+//! 3.x by that for manifests), and collection destroys the content of a repository that lacks it.
+//! A repository that holds a revision therefore has both, made or not, except while it is
+//! [recent](RecentRepositories).
 //!
-//! It is not a tree of its own: each directory is a flag or a row of the record it belongs to.
+//! There is no table of directories: each is a flag or a row of the record that it belongs to.
 
 use super::{Error, Registry};
-use crate::index::{Repository, RepositoryDirectories, TagRecord, Transaction, Upload};
+use crate::index::{
+    Repository, RepositoryDirectories, RepositoryId, TagDirectories, TagRecord, Transaction, Upload,
+};
 use crate::layout::Node;
 use crate::name::{LinkSet, RepositoryName, Tag, UploadId};
 
-mod change;
-mod changed;
 mod existence;
+mod flags;
+mod make;
 mod recent;
+mod remove;
 mod rename;
+mod times;
 
-pub(super) use change::mark;
-use change::{make, remove};
-use changed::set_time;
-pub(super) use changed::{any_below, forget, last_change, set_started, started};
-pub(super) use changed::{emptied, goes, link_came, tag_came, tag_moves};
-pub(super) use existence::{exists, made};
-pub(super) use recent::Recent;
+pub(super) use existence::{content_time, exists, was_made};
+pub(super) use flags::flagged_directories;
+use make::make;
+pub(super) use make::mark;
+pub(super) use recent::RecentRepositories;
+use remove::remove;
+use times::set_time;
+pub(super) use times::{
+    forget_time, has_times_below, last_change, put_started_time, record_entry_removed,
+    record_link_added, record_removed, record_tag_added, record_tag_moved, started_time,
+};
 
-/// The directories of the layout, for those who make, change and remove them.
+/// The directories of the layout: making, renaming, removing them, and setting their time, owner
+/// and mode.
 #[derive(Clone, Copy, Debug)]
 pub struct DirectoryTree<'a>(pub(super) &'a Registry);
 
@@ -42,23 +51,23 @@ impl DirectoryTree<'_> {
     /// Makes a directory; its parent must exist.
     ///
     /// # Errors
-    /// [`Error::Exists`], or [`Error::Missing`] if the parent does not exist.
+    /// [`Error::Exists`] if it exists; [`Error::Missing`] if the parent does not exist.
     pub fn make(self, directory: &Node) -> Result<(), Error> {
         let registry = self.0;
-        let implies = registry.index.transact(|tx| {
-            let implies = begins_to_imply(tx, directory)?;
-            if withholds(registry, tx, directory)? {
+        let implies_layers = registry.index.transact(|tx| {
+            let implies_layers = starts_to_imply_layers(tx, directory)?;
+            if is_hidden(registry, tx, directory)? {
                 make(tx, directory)?;
             } else {
                 make_in(tx, directory)?;
             }
-            Ok::<_, Error>(implies)
+            Ok::<_, Error>(implies_layers)
         })?;
         if let Some(name) = directory.repository() {
-            if implies {
-                registry.recent.begin(name);
+            if implies_layers {
+                registry.recent.add(name);
             } else {
-                registry.recent.go_on(name);
+                registry.recent.touch(name);
             }
         }
         Ok(())
@@ -67,10 +76,10 @@ impl DirectoryTree<'_> {
     /// Removes an empty directory.
     ///
     /// # Errors
-    /// [`Error::Missing`], or [`Error::NotEmpty`].
+    /// [`Error::Missing`] if it does not exist; [`Error::NotEmpty`] if something is in it.
     pub fn remove(self, directory: &Node) -> Result<(), Error> {
         self.0.index.transact(|tx| {
-            if exists(tx, directory)?.is_none() {
+            if !exists(tx, directory)? {
                 return Err(Error::Missing);
             }
             remove(tx, directory)
@@ -86,9 +95,9 @@ impl DirectoryTree<'_> {
     }
 }
 
-/// Returns `true` if a directory that exists without having been made is not shown yet, because
-/// its repository is [recent](Recent).
-pub(super) fn withholds(
+/// Returns `true` if a directory for layers exists without having been made, but is not shown yet
+/// because its repository is [recent](RecentRepositories).
+pub(super) fn is_hidden(
     registry: &Registry,
     tx: &mut Transaction<'_>,
     directory: &Node,
@@ -96,82 +105,102 @@ pub(super) fn withholds(
     let Node::Links(name, set @ LinkSet::Layers) = directory else {
         return Ok(false);
     };
-    if !registry.recent.is(name) || made(tx, directory)? {
+    if !registry.recent.contains(name) || was_made(tx, directory)? {
         return Ok(false);
     }
     let id = repository(tx, name)?.id;
     Ok(!tx.has_links(id, set, None)?)
 }
 
-/// Makes a directory in one that exists.
-pub(super) fn make_in(facts: &mut Transaction<'_>, directory: &Node) -> Result<(), Error> {
-    if exists(facts, directory)?.is_some() {
+/// Makes a directory that does not exist, in one that exists.
+///
+/// # Errors
+/// [`Error::Exists`] if it exists; [`Error::Missing`] if the parent does not exist.
+pub(super) fn make_in(tx: &mut Transaction<'_>, directory: &Node) -> Result<(), Error> {
+    if exists(tx, directory)? {
         return Err(Error::Exists);
     }
     if let Some(parent) = directory.parent()
-        && exists(facts, &parent)?.is_none()
+        && !exists(tx, &parent)?
     {
         return Err(Error::Missing);
     }
-    make(facts, directory)
+    make(tx, directory)
 }
 
-/// Whether a directory is that of the first revision in a repository without one for layers.
-fn begins_to_imply(facts: &mut Transaction<'_>, directory: &Node) -> Result<bool, Error> {
+/// Returns `true` if a directory is that of the first revision of a repository in which nobody has
+/// made a directory for layers.
+fn starts_to_imply_layers(tx: &mut Transaction<'_>, directory: &Node) -> Result<bool, Error> {
     let Node::LinkDirectory(name, set @ LinkSet::Revisions, _) = directory else {
         return Ok(false);
     };
-    let found = repository(facts, name)?;
+    let found = repository(tx, name)?;
     Ok(!found.directories.contains(RepositoryDirectories::LAYERS)
-        && !facts.has_links(found.id, set, None)?)
+        && !tx.has_links(found.id, set, None)?)
 }
 
-/// Makes a directory and all that lead to it, as far as they were not made.
-pub(super) fn ensure(facts: &mut Transaction<'_>, directory: &Node) -> Result<(), Error> {
-    if made(facts, directory)? {
+/// Makes a directory and its parents, as far as they were not made.
+pub(super) fn ensure(tx: &mut Transaction<'_>, directory: &Node) -> Result<(), Error> {
+    if was_made(tx, directory)? {
         return Ok(());
     }
     if let Some(parent) = directory.parent() {
-        ensure(facts, &parent)?;
+        ensure(tx, &parent)?;
     }
-    make(facts, directory)
+    make(tx, directory)
 }
 
-/// The flag of a repository's record that stands for a directory.
-pub(super) fn flag(set: &LinkSet) -> Option<RepositoryDirectories> {
-    match set {
-        LinkSet::Layers => Some(RepositoryDirectories::LAYERS),
-        LinkSet::Revisions => Some(RepositoryDirectories::REVISIONS),
-        LinkSet::TagIndex(_) | LinkSet::Signatures(_) => None,
-    }
-}
-
-/// The repository's record, if its directory exists as more than the way to another.
+/// Returns a repository's record.
+///
+/// # Errors
+/// [`Error::Missing`] if there is none: the repository does not exist, or only because another
+/// repository is below it.
 pub(super) fn repository(
-    facts: &mut Transaction<'_>,
+    tx: &mut Transaction<'_>,
     name: &RepositoryName,
 ) -> Result<Repository, Error> {
-    facts.repository(name.namespace())?.ok_or(Error::Missing)
+    tx.repository(name.namespace())?.ok_or(Error::Missing)
 }
 
-/// The record of an upload.
+/// Returns the records of a repository and of an upload in it.
+///
+/// # Errors
+/// [`Error::Missing`] if one of them does not exist.
 pub(super) fn upload(
-    facts: &mut Transaction<'_>,
+    tx: &mut Transaction<'_>,
     name: &RepositoryName,
     id: &UploadId,
 ) -> Result<(Repository, Upload), Error> {
-    let repository = repository(facts, name)?;
-    let upload = facts.upload(repository.id, id)?.ok_or(Error::Missing)?;
+    let repository = repository(tx, name)?;
+    let upload = tx.upload(repository.id, id)?.ok_or(Error::Missing)?;
     Ok((repository, upload))
 }
 
-/// The record of a tag.
+/// Returns the records of a repository and of a tag in it.
+///
+/// # Errors
+/// [`Error::Missing`] if one of them does not exist.
 pub(super) fn tag(
-    facts: &mut Transaction<'_>,
+    tx: &mut Transaction<'_>,
     name: &RepositoryName,
     tag: &Tag,
 ) -> Result<(Repository, TagRecord), Error> {
-    let repository = repository(facts, name)?;
-    let record = facts.tag(repository.id, tag)?.ok_or(Error::Missing)?;
+    let repository = repository(tx, name)?;
+    let record = tx.tag(repository.id, tag)?.ok_or(Error::Missing)?;
     Ok((repository, record))
+}
+
+/// Writes which directories of a tag were made.
+fn put_tag_directories(
+    tx: &mut Transaction<'_>,
+    repository: RepositoryId,
+    label: &Tag,
+    record: TagRecord,
+    directories: TagDirectories,
+) -> Result<(), Error> {
+    let record = TagRecord {
+        directories,
+        ..record
+    };
+    Ok(tx.put_tag(repository, label, &record)?)
 }

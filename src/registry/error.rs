@@ -1,6 +1,6 @@
-//! Why the registry did not do what it was asked to.
+//! Errors of the registry.
 //!
-//! Not errno: how a refusal looks to a program is decided in one place, by the kernel's side.
+//! They are not errnos: `fuse/errno.rs` decides which errno a program sees.
 
 use crate::blobs::BlobsError;
 use crate::digest::Digest;
@@ -8,138 +8,140 @@ use crate::index::{IndexError, JournalDamage, StoreError};
 use crate::manifest::Refusal;
 use crate::name::RepositoryName;
 
-/// Why the registry did not do what it was asked to.
+/// Why the registry refused or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The fact or directory that was named, or the one that must hold it, does not exist.
+    /// The fact or directory, or the one that must contain it, does not exist.
     #[error("does not exist")]
     Missing,
-    /// What should be made exists.
+    /// The directory to be made exists.
     #[error("exists already")]
     Exists,
-    /// A directory to be removed still holds something.
+    /// The directory to be removed is not empty.
     #[error("is not empty")]
     NotEmpty,
-    /// What is renamed, or something below it, would have too long a name.
-    #[error("{name} is longer than a repository's name can be: at most {max} bytes")]
+    /// A rename would give a repository too long a name.
+    #[error("{name} is too long for the name of a repository: at most {max} bytes")]
     NameTooLong {
         /// The name.
         name: String,
-        /// Bytes that it may have.
+        /// Largest length in bytes.
         max: usize,
     },
-    /// What is renamed, or something below it, would have no repository's name.
-    #[error("{name} is no repository's name: expected lower-case components joined by /")]
+    /// A rename would give a repository a name that no repository can have.
+    #[error("{name} is not the name of a repository: expected lower-case components joined by /")]
     NoName {
         /// The name.
         name: String,
     },
-    /// More is below than can be renamed at once.
-    #[error("below {name} are more than {max} repositories: move them one by one")]
+    /// A rename would affect more repositories than one transaction can rename.
+    #[error("more than {max} repositories are below {name}: rename them one by one")]
     TooManyBelow {
-        /// What was to be renamed.
+        /// The directory to be renamed.
         name: String,
-        /// Repositories that can be.
+        /// Most repositories that one rename may affect.
         max: usize,
     },
-    /// A value of another kind than what the layout has at a path.
-    #[error("{path} holds something else")]
+    /// The layout has no such value at the path.
+    #[error("{path} cannot have a value of this kind")]
     Misplaced {
         /// The path, below `v2`.
         path: String,
     },
-    /// A manifest is not admitted.
+    /// A manifest was not admitted.
     #[error("manifest refused for {repository}: {refusal}")]
     Refused {
-        /// Where it should have gone.
+        /// The repository in which it was to be stored.
         repository: RepositoryName,
-        /// The rule, the place in the document, the value, and what was expected.
+        /// The rule, the place in the document, the value, and the expected value.
         refusal: Box<Refusal>,
     },
-    /// Bytes that a manifest still needs would be lost.
+    /// A manifest still needs the blob to be removed.
     #[error(
         "blob {digest} is needed by manifest {manifest}: delete the manifest first, or mount without -o delete=guarded"
     )]
     Referenced {
-        /// The bytes.
+        /// The blob.
         digest: Digest,
-        /// A manifest that some repository holds, and that names them.
+        /// A manifest that references it and that some repository holds.
         manifest: Digest,
     },
-    /// The filesystem is full, but for what keeps the store manageable.
+    /// Only the reserve is free on the store's filesystem.
     #[error(
-        "the store's filesystem has {available} bytes left, below its reserve of {reserve}: free space; nothing needs to be mounted again"
+        "the store's filesystem has {available} bytes left, less than the reserve of {reserve}: free some space, no remount is needed"
     )]
     Full {
-        /// Bytes that are left.
+        /// Free bytes.
         available: u64,
-        /// Bytes that are kept.
+        /// Bytes that are kept free.
         reserve: u64,
     },
-    /// A blob's file is not what was published.
-    #[error("blob {digest} is damaged: {actual} bytes are left of {expected}: run regfs scrub")]
+    /// A blob's file has another length than the published bytes.
+    #[error(
+        "blob {digest} is damaged: its file has {actual} bytes instead of {expected}: run regfs scrub"
+    )]
     Damaged {
         /// The blob.
         digest: Digest,
-        /// Bytes that it has.
+        /// Length in bytes of the file.
         actual: u64,
-        /// Bytes that it had.
+        /// Length in bytes of the published bytes.
         expected: u64,
     },
-    /// A blob's bytes are not what its name says.
+    /// A blob's bytes do not have its digest.
     #[error(
-        "blob {digest} is damaged: its bytes are others: regfs fsck --repair takes them out, so that it can be pushed again"
+        "blob {digest} is damaged: its bytes do not have this digest: regfs fsck --repair moves it to the trash, so that it can be pushed again"
     )]
     Corrupt {
         /// The blob.
         digest: Digest,
     },
-    /// The trash does not hold a blob that should be restored.
-    #[error("the trash holds no {digest}")]
+    /// The trash does not have the blob to be restored.
+    #[error("the trash has no blob {digest}")]
     NotInTrash {
         /// The blob.
         digest: Digest,
     },
-    /// A long operation was stopped.
+    /// A long operation was interrupted.
     #[error("interrupted; run the same command again to resume")]
     Stopped,
-    /// Something small (a start time, a hash state) is larger than it may be.
-    #[error("{bytes} bytes are too many: at most {max}")]
+    /// Upload metadata (a start time or a hash state) is longer than its limit.
+    #[error("{bytes} bytes are too long: at most {max}")]
     TooLarge {
-        /// What came.
+        /// Its length in bytes.
         bytes: usize,
-        /// What may come.
+        /// The limit in bytes.
         max: usize,
     },
-    /// A link's content is no digest.
-    #[error("link content {content:?} is no digest: expected alg:hex without a newline")]
+    /// The content of a link is not a digest.
+    #[error("link content {content:?} is not a digest: expected alg:hex without a newline")]
     Malformed {
         /// The content, shortened.
         content: String,
     },
-    /// The directory cannot be, or become, a store.
+    /// The directory is not a store and cannot become one.
     #[error("store {path}: {reason}")]
     Store {
         /// The directory.
         path: String,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
-    /// The index did not answer, or could not be written.
+    /// The index cannot be read or written.
     #[error(transparent)]
     Index(#[from] IndexError),
-    /// Bytes could not be read, written or verified.
+    /// Bytes cannot be read, written or verified.
     #[error(transparent)]
     Blobs(#[from] BlobsError),
 }
 
 impl Error {
-    /// Whether the bytes of a blob are not where they should be.
+    /// Returns `true` if the bytes of a blob are missing.
     pub fn is_missing_blob(&self) -> bool {
         matches!(self, Self::Blobs(BlobsError::Missing(_)))
     }
 
-    /// What is wrong with the journal, if it is that.
+    /// Returns the damage of the journal, if that is the error.
     pub fn journal_damage(&self) -> Option<&JournalDamage> {
         match self {
             Self::Index(IndexError::Store(StoreError::Journal(damage))) => Some(damage),

@@ -1,10 +1,10 @@
 //! Ingestion: a manifest that a person copies into the tree, stored as a whole or not at all.
 //!
-//! [`Admission`](super::Admission) validates the bytes; then blob, revision link, tag index and
-//! current tag become facts in one transaction. A refusal changes nothing, and says which rule
-//! was broken, where in the document, and what was expected.
+//! [`Admission`](super::Admission) validates the bytes; then one transaction adds the blob, the
+//! revision link, and the tag's index entry and current link. A refusal changes nothing, and names
+//! the broken rule, the place in the document, and the expected value.
 
-use super::directory::{mark, repository, tag_came, tag_moves};
+use super::directory::{mark, record_tag_added, record_tag_moved, repository};
 use super::link::link;
 use super::references::{record_manifest, record_references};
 use super::{Bytes, Error, Registry, now};
@@ -13,36 +13,42 @@ use crate::index::{RepositoryDirectories, RepositoryId, TagDirectories, Transact
 use crate::manifest::{Manifest, ManifestRule, Refusal};
 use crate::name::{LinkSet, RepositoryName, Tag};
 
-/// Where a manifest goes, besides its repository.
+/// Where a manifest is stored, besides its repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Destination {
-    /// The tag that it gets.
+    /// The tag that it gets, if any.
     pub tag: Option<Tag>,
-    /// The digest that it must have.
+    /// The digest that it must have, if any.
     pub digest: Option<Digest>,
 }
 
-/// A manifest that is stored now, or was before.
+/// A stored manifest.
 #[derive(Clone, Debug)]
 pub struct Ingested {
     /// Its digest.
     pub digest: Digest,
-    /// What it is.
+    /// The validated manifest.
     pub manifest: Manifest,
-    /// What was stored and linked with it, and itself.
+    /// The links of the manifest, of its signatures, and of the empty configuration that it may
+    /// name: whether they are new or not.
     pub links: Vec<(LinkSet, Digest)>,
 }
 
-/// Bytes that become a blob together with a manifest.
-struct Part<'a> {
+/// A blob that is stored together with a manifest.
+struct NewBlob<'a> {
     bytes: &'a [u8],
     digest: Digest,
-    /// The set of the repository in which it is linked.
+    /// The link set of the repository in which it is linked.
     set: LinkSet,
 }
 
 impl Registry {
-    /// Stores a manifest in a repository that exists. The same again changes nothing.
+    /// Stores a manifest in a repository that exists. Storing it again changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if the repository does not exist; [`Error::Refused`] if the manifest
+    /// breaks a rule, has not the digest of `destination`, or references something that the
+    /// repository does not hold; the failure to write the store.
     pub fn ingest(
         &self,
         name: &RepositoryName,
@@ -53,37 +59,32 @@ impl Registry {
             repository: name.clone(),
             refusal: Box::new(refusal),
         };
-        let manifest = self
-            .admission()
-            .validate(Some(name), document)?
-            .map_err(refused)?;
+        let validated = self.admission().validate(Some(name), document)?;
+        let manifest = validated.map_err(refused)?;
         let digest = digest(document, &manifest, destination).map_err(refused)?;
-        let parts = parts(document, &manifest, digest);
-        let digests: Vec<Digest> = parts.iter().map(|part| part.digest).collect();
-        let held = self.lock_all(&digests);
-        let new = |part: &&Part<'_>| part.set != LinkSet::Layers || !self.holds(name, part);
-        let new: Vec<&Part<'_>> = parts.iter().filter(new).collect();
+        let blobs = blobs(document, &manifest, digest);
+        let digests: Vec<Digest> = blobs.iter().map(|blob| blob.digest).collect();
+        let locks = self.lock_all(&digests);
+        let is_new = |blob: &&NewBlob<'_>| blob.set != LinkSet::Layers || !self.holds(name, blob);
+        let new: Vec<&NewBlob<'_>> = blobs.iter().filter(is_new).collect();
         record_references(&self.index, &digest, manifest.summary())?;
         let bytes = new
             .iter()
-            .map(|part| (Bytes::Held(part.bytes), part.digest));
-        let bytes: Vec<_> = bytes.collect();
-        self.publish_held(&bytes, |facts| {
-            let id = repository(facts, name)?.id;
-            // Once more: none of the bytes goes from here on.
+            .map(|blob| (Bytes::Held(blob.bytes), blob.digest));
+        self.publish_locked(&bytes.collect::<Vec<_>>(), |tx| {
+            let id = repository(tx, name)?.id;
+            // Checked again, because no blob can be removed from here on.
             let view = &mut self.index.view();
             let found = self.admission().check(view, id, manifest.references())?;
             found.map_err(refused)?;
-            for part in &new {
-                if part.set != LinkSet::Revisions {
-                    link_part(facts, name, id, part)?;
-                }
+            for blob in new.iter().filter(|blob| blob.set != LinkSet::Revisions) {
+                link_blob(tx, name, id, blob)?;
             }
-            link_manifest(facts, name, &digest, destination.tag.as_ref())?;
-            record_manifest(facts, &digest, manifest.summary())
+            link_manifest(tx, name, &digest, destination.tag.as_ref())?;
+            record_manifest(tx, &digest, manifest.summary())
         })?;
-        drop(held);
-        let links = parts.iter().map(|part| (part.set.clone(), part.digest));
+        drop(locks);
+        let links = blobs.iter().map(|blob| (blob.set.clone(), blob.digest));
         Ok(Ingested {
             digest,
             links: links.collect(),
@@ -91,14 +92,14 @@ impl Registry {
         })
     }
 
-    /// Whether a repository holds a part already.
-    fn holds(&self, name: &RepositoryName, part: &Part<'_>) -> bool {
-        let present = self.queries().blob(&part.digest).is_ok();
-        present && self.queries().link(name, &part.set, &part.digest).is_ok()
+    /// Returns `true` if a blob is stored and linked in a repository.
+    fn holds(&self, name: &RepositoryName, blob: &NewBlob<'_>) -> bool {
+        let present = self.queries().blob(&blob.digest).is_ok();
+        present && self.queries().link(name, &blob.set, &blob.digest).is_ok()
     }
 }
 
-/// The digest of a manifest, which must be the one that its path says.
+/// Returns the digest of a manifest, or a refusal if it differs from the digest of the path.
 fn digest(
     document: &[u8],
     manifest: &Manifest,
@@ -117,21 +118,23 @@ fn digest(
     }
 }
 
-/// What is stored for a manifest: its signatures, the empty configuration that it may name,
-/// and itself.
-fn parts<'a>(document: &'a [u8], manifest: &'a Manifest, digest: Digest) -> Vec<Part<'a>> {
-    let signatures = manifest.signatures().iter().map(|bytes| Part {
+/// Returns the blobs that are stored for a manifest: its signatures, the empty configuration that
+/// it may name, and itself.
+fn blobs<'a>(document: &'a [u8], manifest: &'a Manifest, digest: Digest) -> Vec<NewBlob<'a>> {
+    let signatures = manifest.signatures().iter().map(|bytes| NewBlob {
         bytes,
         digest: Digest::of(Algorithm::Sha256, bytes),
         set: LinkSet::Signatures(digest),
     });
     let mut references = manifest.references().iter();
-    let empty = references.find(|one| one.is_empty_object()).map(|_| Part {
-        bytes: b"{}",
-        digest: Digest::of(Algorithm::Sha256, b"{}"),
-        set: LinkSet::Layers,
-    });
-    let itself = Part {
+    let empty = references
+        .find(|one| one.is_empty_object())
+        .map(|_| NewBlob {
+            bytes: b"{}",
+            digest: Digest::of(Algorithm::Sha256, b"{}"),
+            set: LinkSet::Layers,
+        });
+    let itself = NewBlob {
         bytes: manifest.payload(document),
         digest,
         set: LinkSet::Revisions,
@@ -139,27 +142,27 @@ fn parts<'a>(document: &'a [u8], manifest: &'a Manifest, digest: Digest) -> Vec<
     signatures.chain(empty).chain([itself]).collect()
 }
 
-/// Links a signature, or the empty configuration, and makes the directories that lead to it.
-fn link_part(
-    facts: &mut Transaction<'_>,
+/// Links a signature or the empty configuration, and makes the directories above it.
+fn link_blob(
+    tx: &mut Transaction<'_>,
     name: &RepositoryName,
     id: RepositoryId,
-    part: &Part<'_>,
+    blob: &NewBlob<'_>,
 ) -> Result<(), Error> {
-    let algorithm = part.digest.algorithm();
-    if let LinkSet::Signatures(revision) = &part.set {
-        facts.put_signatures_directory(id, revision, None)?;
-        facts.put_signatures_directory(id, revision, Some(algorithm))?;
+    let algorithm = blob.digest.algorithm();
+    if let LinkSet::Signatures(revision) = &blob.set {
+        tx.put_signatures_directory(id, revision, None)?;
+        tx.put_signatures_directory(id, revision, Some(algorithm))?;
     } else {
         let layers = RepositoryDirectories::LAYERS;
-        mark(facts, name, layers.with(layers.of(algorithm)))?;
+        mark(tx, name, layers.with(layers.of(algorithm)))?;
     }
-    link(facts, id, &part.set, &part.digest)
+    link(tx, id, &blob.set, &blob.digest)
 }
 
-/// Writes the links of a manifest, and makes the directories that lead to them.
+/// Writes the links of a manifest, and makes the directories above them.
 fn link_manifest(
-    facts: &mut Transaction<'_>,
+    tx: &mut Transaction<'_>,
     name: &RepositoryName,
     digest: &Digest,
     tag: Option<&Tag>,
@@ -171,31 +174,31 @@ fn link_manifest(
     if tag.is_some() {
         directories = directories.with(RepositoryDirectories::TAGS);
     }
-    mark(facts, name, directories)?;
-    let id = repository(facts, name)?.id;
-    link(facts, id, &LinkSet::Revisions, digest)?;
+    mark(tx, name, directories)?;
+    let id = repository(tx, name)?.id;
+    link(tx, id, &LinkSet::Revisions, digest)?;
     match tag {
         None => Ok(()),
-        Some(tag) => link_tag(facts, id, tag, digest),
+        Some(tag) => link_tag(tx, id, tag, digest),
     }
 }
 
-/// Moves a tag to a manifest.
+/// Makes a tag name a manifest.
 fn link_tag(
-    facts: &mut Transaction<'_>,
+    tx: &mut Transaction<'_>,
     repository: RepositoryId,
     tag: &Tag,
     digest: &Digest,
 ) -> Result<(), Error> {
-    let known = facts.tag(repository, tag)?;
+    let known = tx.tag(repository, tag)?;
     match known.map(|known| known.current) {
-        None => tag_came(facts, repository),
+        None => record_tag_added(tx, repository),
         Some(Some((old, pushed))) if old != *digest => {
-            tag_moves(facts, repository, tag, pushed)?;
+            record_tag_moved(tx, repository, tag, pushed)?;
         }
         Some(_) => {}
     }
-    link(facts, repository, &LinkSet::TagIndex(tag.clone()), digest)?;
+    link(tx, repository, &LinkSet::TagIndex(tag.clone()), digest)?;
     let mut record = known.unwrap_or_default();
     let before = record;
     record.directories = record
@@ -207,7 +210,7 @@ fn link_tag(
         record.current = Some((*digest, now()));
     }
     if record != before {
-        facts.put_tag(repository, tag, &record)?;
+        tx.put_tag(repository, tag, &record)?;
     }
     Ok(())
 }

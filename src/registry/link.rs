@@ -1,11 +1,12 @@
 //! Links: layers, revisions, tag indexes and current tags, written and removed.
 //!
-//! A link that a registry writes is taken as it is, even if what it names is not there (yet):
-//! pull-through caches write tags before manifests, and collection leaves layer links without
-//! bytes. Manifests that people drop are judged by `ingest`; those that a registry links are
-//! audited.
+//! A link that a registry writes is accepted even if its target is not stored (yet): pull-through
+//! caches write tags before manifests, and collection leaves layer links without bytes. `ingest`
+//! validates the manifests that people copy into the tree; those that registries link are audited.
 
-use super::directory::{emptied, goes, link_came, repository, tag, tag_moves};
+use super::directory::{
+    record_entry_removed, record_link_added, record_removed, record_tag_moved, repository, tag,
+};
 use super::references::{record_manifest, record_references};
 use super::{Error, Registry, now};
 use crate::digest::Digest;
@@ -14,7 +15,7 @@ use crate::layout::Node;
 use crate::manifest::{ManifestSummary, Refusal};
 use crate::name::{LinkSet, RepositoryName, Tag};
 
-/// The links of repositories, for those who change them.
+/// The links of repositories: writing and removing them, and setting their times.
 #[derive(Clone, Copy, Debug)]
 pub struct Links<'a>(&'a Registry);
 
@@ -26,9 +27,13 @@ impl Registry {
 }
 
 impl Links<'_> {
-    /// Makes the link of `digest` name `target`. Its directory must exist; the same again
-    /// changes nothing. Of a manifest that is linked though a rule would refuse it, the audit
-    /// gives its finding, or refuses it.
+    /// Makes the link of `digest` name `target`. The link's directory must exist. Writing the same
+    /// link again changes nothing. Returns the finding of the audit if a revision's manifest breaks
+    /// a rule.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if the repository or the directory does not exist; [`Error::Refused`] if
+    /// the policy enforces the audit and the manifest breaks a rule.
     pub fn set(
         self,
         name: &RepositoryName,
@@ -38,11 +43,11 @@ impl Links<'_> {
     ) -> Result<Option<Refusal>, Error> {
         let known = self.0.queries().link(name, set, digest);
         let same = known.is_ok_and(|(known, _)| known == *target);
-        let learned = *set != LinkSet::Revisions || self.0.queries().media_type(target)?.is_some();
-        if same && learned {
+        let recorded = *set != LinkSet::Revisions || self.0.queries().media_type(target)?.is_some();
+        if same && recorded {
             return Ok(None);
         }
-        self.0.recent.go_on(name);
+        self.0.recent.touch(name);
         if *set != LinkSet::Revisions {
             self.put_link(name, set, digest, target, None)?;
             return Ok(None);
@@ -65,69 +70,79 @@ impl Links<'_> {
         target: &Digest,
         manifest: Option<&ManifestSummary>,
     ) -> Result<(), Error> {
-        let _nothing_goes = self.0.reference_lock.read();
-        self.0.index.transact(|facts| {
-            let id = repository(facts, name)?.id;
-            facts.link(id, set, digest)?.ok_or(Error::Missing)?;
+        let _no_removal = self.0.reference_lock.read();
+        self.0.index.transact(|tx| {
+            let id = repository(tx, name)?.id;
+            tx.link(id, set, digest)?.ok_or(Error::Missing)?;
             if let Some(manifest) = manifest {
-                record_manifest(facts, target, manifest)?;
+                record_manifest(tx, target, manifest)?;
             }
             let link = Link::Linked {
                 target: *target,
                 pushed: now(),
             };
-            Ok(facts.put_link(id, set, digest, &link)?)
+            Ok(tx.put_link(id, set, digest, &link)?)
         })
     }
 
     /// Removes a link; its directory stays, as on a plain disk.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if there is no such link.
     pub fn remove(
         self,
         name: &RepositoryName,
         set: &LinkSet,
         digest: &Digest,
     ) -> Result<(), Error> {
-        self.0.index.transact(|facts| {
-            let repository = repository(facts, name)?;
-            match facts.link(repository.id, set, digest)? {
+        self.0.index.transact(|tx| {
+            let repository = repository(tx, name)?;
+            match tx.link(repository.id, set, digest)? {
                 None | Some(Link::Directory) => Err(Error::Missing),
                 Some(Link::Linked { .. }) => {
-                    facts.put_link(repository.id, set, digest, &Link::Directory)?;
+                    tx.put_link(repository.id, set, digest, &Link::Directory)?;
                     let directory = Node::LinkDirectory(name.clone(), set.clone(), *digest);
-                    emptied(facts, &directory)
+                    record_entry_removed(tx, &directory)
                 }
             }
         })
     }
 
-    /// Points a tag at a manifest. The tag's directory must exist; the same again changes nothing.
+    /// Makes a tag name a manifest. The tag's directory must exist. Writing the same again changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if the repository or the tag's directory does not exist.
     pub fn set_current(
         self,
         name: &RepositoryName,
         label: &Tag,
         target: &Digest,
     ) -> Result<(), Error> {
-        self.0.recent.go_on(name);
-        self.0.index.transact(|facts| {
-            let (repository, record) = tag(facts, name, label)?;
+        self.0.recent.touch(name);
+        self.0.index.transact(|tx| {
+            let (repository, record) = tag(tx, name, label)?;
             if record.current.is_some_and(|(old, _)| old == *target) {
                 return Ok(());
             }
             if let Some((_, pushed)) = record.current {
-                tag_moves(facts, repository.id, label, pushed)?;
+                record_tag_moved(tx, repository.id, label, pushed)?;
             }
             let record = TagRecord {
                 current: Some((*target, now())),
                 ..record
             };
-            Ok(facts.put_tag(repository.id, label, &record)?)
+            Ok(tx.put_tag(repository.id, label, &record)?)
         })
     }
 
     /// Removes a tag's current link; its directory stays, as on a plain disk.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if the tag has no current link.
     pub fn remove_current(self, name: &RepositoryName, label: &Tag) -> Result<(), Error> {
-        self.0.index.transact(|facts| {
-            let (repository, record) = tag(facts, name, label)?;
+        self.0.index.transact(|tx| {
+            let (repository, record) = tag(tx, name, label)?;
             if record.current.is_none() {
                 return Err(Error::Missing);
             }
@@ -136,23 +151,29 @@ impl Links<'_> {
                 current: None,
                 directories,
             };
-            facts.put_tag(repository.id, label, &record)?;
-            emptied(facts, &Node::Current(name.clone(), label.clone()))
+            tx.put_tag(repository.id, label, &record)?;
+            record_entry_removed(tx, &Node::Current(name.clone(), label.clone()))
         })
     }
 
-    /// Takes a layer out of a repository as if it had never been stored there. Its bytes stay
-    /// until they are collected.
-    pub fn withdraw_layer(self, name: &RepositoryName, digest: &Digest) -> Result<(), Error> {
-        self.0.index.transact(|facts| {
-            let id = repository(facts, name)?.id;
+    /// Removes a layer's link and its directory, as if the layer had never been stored in the
+    /// repository. The blob stays until it is collected.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if the repository does not exist.
+    pub fn unlink_layer(self, name: &RepositoryName, digest: &Digest) -> Result<(), Error> {
+        self.0.index.transact(|tx| {
+            let id = repository(tx, name)?.id;
             let directory = Node::LinkDirectory(name.clone(), LinkSet::Layers, *digest);
-            goes(facts, &directory)?;
-            Ok(facts.remove_link(id, &LinkSet::Layers, digest)?)
+            record_removed(tx, &directory)?;
+            Ok(tx.remove_link(id, &LinkSet::Layers, digest)?)
         })
     }
 
-    /// Sets since when a link is there.
+    /// Sets when a link was written, in seconds since 1970.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if there is no such link.
     pub fn set_time(
         self,
         name: &RepositoryName,
@@ -160,9 +181,9 @@ impl Links<'_> {
         digest: &Digest,
         when: u32,
     ) -> Result<(), Error> {
-        self.0.index.transact(|facts| {
-            let id = repository(facts, name)?.id;
-            match facts.link(id, set, digest)? {
+        self.0.index.transact(|tx| {
+            let id = repository(tx, name)?.id;
+            match tx.link(id, set, digest)? {
                 None | Some(Link::Directory) => Err(Error::Missing),
                 Some(Link::Linked { pushed, .. }) if pushed == when => Ok(()),
                 Some(Link::Linked { target, .. }) => {
@@ -170,21 +191,24 @@ impl Links<'_> {
                         target,
                         pushed: when,
                     };
-                    Ok(facts.put_link(id, set, digest, &link)?)
+                    Ok(tx.put_link(id, set, digest, &link)?)
                 }
             }
         })
     }
 
-    /// Sets since when a tag is at its manifest.
+    /// Sets when a tag got its manifest, in seconds since 1970.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if the tag has no current link.
     pub fn set_current_time(
         self,
         name: &RepositoryName,
         label: &Tag,
         when: u32,
     ) -> Result<(), Error> {
-        self.0.index.transact(|facts| {
-            let (repository, record) = tag(facts, name, label)?;
+        self.0.index.transact(|tx| {
+            let (repository, record) = tag(tx, name, label)?;
             let (target, pushed) = record.current.ok_or(Error::Missing)?;
             if pushed == when {
                 return Ok(());
@@ -193,33 +217,33 @@ impl Links<'_> {
                 current: Some((target, when)),
                 ..record
             };
-            Ok(facts.put_tag(repository.id, label, &record)?)
+            Ok(tx.put_tag(repository.id, label, &record)?)
         })
     }
 }
 
 /// Links a digest to itself, unless it is linked so already.
 pub(super) fn link(
-    facts: &mut Transaction<'_>,
+    tx: &mut Transaction<'_>,
     repository: RepositoryId,
     set: &LinkSet,
     digest: &Digest,
 ) -> Result<(), Error> {
-    let known = facts.link(repository, set, digest)?;
+    let known = tx.link(repository, set, digest)?;
     if matches!(known, Some(Link::Linked { target, .. }) if target == *digest) {
         return Ok(());
     }
-    // A new tag's index has the time of the tag.
+    // The index directory of a new tag has the tag's time.
     let has_time = match set {
-        LinkSet::TagIndex(tag) => facts.tag(repository, tag)?.is_some(),
+        LinkSet::TagIndex(tag) => tx.tag(repository, tag)?.is_some(),
         LinkSet::Layers | LinkSet::Revisions | LinkSet::Signatures(_) => true,
     };
     if known.is_none() && has_time {
-        link_came(facts, repository, set, digest);
+        record_link_added(tx, repository, set, digest);
     }
     let link = Link::Linked {
         target: *digest,
         pushed: now(),
     };
-    Ok(facts.put_link(repository, set, digest, &link)?)
+    Ok(tx.put_link(repository, set, digest, &link)?)
 }

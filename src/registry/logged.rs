@@ -70,7 +70,7 @@ mod tests {
     use crate::dir::Dir;
     use crate::layout::Node;
     use crate::name::{LinkSet, RepositoryName, UploadId};
-    use crate::registry::{Adopter, Found};
+    use crate::registry::{Adopter, FoundFile};
     use crate::registry::{Bytes, Policy};
     use crate::{blobs, index};
 
@@ -299,8 +299,8 @@ mod tests {
             let mut adopter = Adopter::new(&registry);
             let way = crate::blobs::TransferMode::Move;
             let top = Dir::open(directory.path()).unwrap();
-            let found = Found::open(&top, "data".as_ref()).unwrap();
-            adopter.blob(found, &digest, way, false).unwrap();
+            let found = FoundFile::open(&top, "data".as_ref()).unwrap();
+            adopter.adopt_blob(found, &digest, way, false).unwrap();
             if flushed {
                 adopter.flush().unwrap();
             }

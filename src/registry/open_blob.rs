@@ -185,12 +185,12 @@ fn read_in(
         });
     }
     if let Source::Inline(bytes) = &reading.0
-        && !verified.holds(blob.id)
+        && !verified.contains(blob.id)
     {
         if Digest::of(digest.algorithm(), bytes) != *digest {
             return Err(Error::Corrupt { digest: *digest });
         }
-        verified.remember(blob.id);
+        verified.insert(blob.id);
     }
     Ok(reading)
 }

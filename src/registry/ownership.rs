@@ -1,8 +1,8 @@
-//! Ownership: to whom directories belong and who may do what with them, where somebody set that.
+//! Ownership: owner, group and mode of directories, where they were set.
 //!
-//! Owner, group and mode are kept once for each repository and directory on the way to one, for
-//! the blobs, and for each directory from the mountpoint down to the repositories; what is below
-//! them has theirs. It checks nobody's permission.
+//! They are stored once for each repository and each directory above repositories, for the
+//! directory of blobs, and for each directory from the mountpoint down to the repositories;
+//! everything below these shows the same. Permissions are checked elsewhere.
 
 use std::sync::atomic::Ordering;
 
@@ -13,24 +13,24 @@ use crate::index::{OwnedDirectory, RepositoryDirectories, Transaction};
 use crate::layout::Node;
 use crate::name::Namespace;
 
-/// A directory that keeps to whom it belongs.
+/// A directory that has an owner and mode of its own, shown by everything below it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Owner {
+pub enum OwnershipScope {
     /// The top of the mount.
     Mountpoint,
-    /// One of the layout: of those that are always there, of repositories, or on the way to one.
+    /// A directory of the layout: one that always exists, a repository, or a directory above one.
     Layout(Node),
 }
 
-impl From<Node> for Owner {
+impl From<Node> for OwnershipScope {
     fn from(node: Node) -> Self {
         Self::Layout(node)
     }
 }
 
-impl Owner {
-    /// The directory of which a node shows owner and mode: itself, or one above.
-    pub fn shown_by(node: &Node) -> Self {
+impl OwnershipScope {
+    /// Returns the directory whose owner and mode a node shows: itself, or one above it.
+    pub fn governing(node: &Node) -> Self {
         match (node, node.namespace()) {
             (Node::Root | Node::Repositories, _) => node.clone().into(),
             (_, Some(namespace)) => Node::Namespace(namespace.clone()).into(),
@@ -38,34 +38,35 @@ impl Owner {
         }
     }
 
-    /// The directory that a node is, if it keeps owner and mode itself.
-    pub fn kept_by(node: &Node) -> Option<Self> {
-        let keeps = node.is_fixed() || matches!(node, Node::Namespace(_));
-        keeps.then(|| node.clone().into())
+    /// Returns the node as a scope, if it has an owner and mode of its own.
+    pub fn of(node: &Node) -> Option<Self> {
+        let has_own = node.is_fixed() || matches!(node, Node::Namespace(_));
+        has_own.then(|| node.clone().into())
     }
 }
 
-/// The directory as the index has it; nothing of a repository that is not there, or is there for
-/// others below it alone, and of other directories, which keep nothing.
-pub(super) fn owned(
-    facts: &mut Transaction<'_>,
-    of: &Owner,
+/// Returns the key of a scope in the index. Returns `None` for a repository without a record (it
+/// does not exist, or only because another is below it), and for directories that have no owner and
+/// mode of their own.
+pub(super) fn ownership_key(
+    tx: &mut Transaction<'_>,
+    of: &OwnershipScope,
 ) -> Result<Option<OwnedDirectory>, Error> {
     Ok(match of {
-        Owner::Mountpoint => Some(OwnedDirectory::Mountpoint),
-        Owner::Layout(Node::Root) => Some(OwnedDirectory::Root),
-        Owner::Layout(Node::Blobs) => Some(OwnedDirectory::Blobs),
-        Owner::Layout(Node::Repositories) => Some(OwnedDirectory::Repositories),
-        Owner::Layout(Node::Namespace(name)) => {
-            let found = facts.repository(name)?;
+        OwnershipScope::Mountpoint => Some(OwnedDirectory::Mountpoint),
+        OwnershipScope::Layout(Node::Root) => Some(OwnedDirectory::Root),
+        OwnershipScope::Layout(Node::Blobs) => Some(OwnedDirectory::Blobs),
+        OwnershipScope::Layout(Node::Repositories) => Some(OwnedDirectory::Repositories),
+        OwnershipScope::Layout(Node::Namespace(name)) => {
+            let found = tx.repository(name)?;
             found.map(|found| OwnedDirectory::Repository(found.id))
         }
-        Owner::Layout(_) => None,
+        OwnershipScope::Layout(_) => None,
     })
 }
 
-/// Has owners and modes looked up from now on. Call this before one is set, so that no reader
-/// misses it.
+/// Makes readers look up owners and modes from now on. Must be called before one is set, so that no
+/// reader misses it.
 pub(super) fn enable_ownership(registry: &Registry) {
     registry.owned.store(true, Ordering::Relaxed);
 }
@@ -76,31 +77,39 @@ impl DirectoryTree<'_> {
         self.0.owned.load(Ordering::Relaxed)
     }
 
-    /// Sets to whom a directory belongs. A repository that was not made but is there for what is
-    /// below it stays from then on, as one that was made.
-    pub fn set_ownership(self, of: &Owner, ownership: Ownership) -> Result<(), Error> {
+    /// Sets owner and mode of a directory. A repository that exists only because another is below
+    /// it is made by this, and stays.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if the directory does not exist.
+    pub fn set_ownership(self, of: &OwnershipScope, ownership: Ownership) -> Result<(), Error> {
         enable_ownership(self.0);
-        self.0.index.transact(|facts| {
-            if let (Owner::Layout(Node::Namespace(name)), None) = (of, owned(facts, of)?) {
-                if !facts.has_namespaces(Some(name))? {
+        self.0.index.transact(|tx| {
+            if let (OwnershipScope::Layout(Node::Namespace(name)), None) =
+                (of, ownership_key(tx, of)?)
+            {
+                if !tx.has_namespaces(Some(name))? {
                     return Err(Error::Missing);
                 }
-                facts.put_repository(name, RepositoryDirectories::default())?;
+                tx.put_repository(name, RepositoryDirectories::default())?;
             }
-            let owned = owned(facts, of)?.ok_or(Error::Missing)?;
-            facts.put_ownership(owned, ownership);
+            let key = ownership_key(tx, of)?.ok_or(Error::Missing)?;
+            tx.put_ownership(key, ownership);
             Ok(())
         })
     }
 
-    /// Makes a repository, or a directory on the way to one, that belongs to somebody.
-    pub fn make_owned(self, name: &Namespace, ownership: Ownership) -> Result<(), Error> {
+    /// Makes a repository, or a directory above repositories, with an owner and mode.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] if it exists; [`Error::Missing`] if the parent does not exist.
+    pub fn make_with_ownership(self, name: &Namespace, ownership: Ownership) -> Result<(), Error> {
         enable_ownership(self.0);
-        self.0.index.transact(|facts| {
-            make_in(facts, &Node::Namespace(name.clone()))?;
-            let of = Owner::from(Node::Namespace(name.clone()));
-            let owned = owned(facts, &of)?.ok_or(Error::Missing)?;
-            facts.put_ownership(owned, ownership);
+        self.0.index.transact(|tx| {
+            make_in(tx, &Node::Namespace(name.clone()))?;
+            let of = OwnershipScope::from(Node::Namespace(name.clone()));
+            let key = ownership_key(tx, &of)?.ok_or(Error::Missing)?;
+            tx.put_ownership(key, ownership);
             Ok(())
         })
     }
@@ -112,33 +121,44 @@ mod tests {
     use crate::index::FlawKind;
     use crate::registry::Registry;
 
-    const SOMEBODY: Ownership = Ownership {
+    const TEST_OWNERSHIP: Ownership = Ownership {
         uid: Some(7),
         gid: None,
         mode: 0o2750,
     };
 
     #[test]
-    fn what_was_set_is_kept_until_its_repository_is_removed() {
+    fn ownership_lasts_until_its_repository_is_removed() {
         let (registry, _bytes) = Registry::in_memory();
         let name: Namespace = "team".parse().unwrap();
-        let of = Owner::from(Node::Namespace(name.clone()));
+        let of = OwnershipScope::from(Node::Namespace(name.clone()));
         assert!(!registry.directories().has_ownership());
-        let missing = registry.directories().set_ownership(&of, SOMEBODY);
+        let missing = registry.directories().set_ownership(&of, TEST_OWNERSHIP);
         assert!(matches!(missing, Err(Error::Missing)));
-        registry.directories().make_owned(&name, SOMEBODY).unwrap();
+        registry
+            .directories()
+            .make_with_ownership(&name, TEST_OWNERSHIP)
+            .unwrap();
         assert!(matches!(
-            registry.directories().make_owned(&name, SOMEBODY),
+            registry
+                .directories()
+                .make_with_ownership(&name, TEST_OWNERSHIP),
             Err(Error::Exists)
         ));
         for of in [
-            Owner::Mountpoint,
+            OwnershipScope::Mountpoint,
             Node::Root.into(),
             Node::Blobs.into(),
             of.clone(),
         ] {
-            registry.directories().set_ownership(&of, SOMEBODY).unwrap();
-            assert_eq!(registry.queries().ownership(&of).unwrap(), Some(SOMEBODY));
+            registry
+                .directories()
+                .set_ownership(&of, TEST_OWNERSHIP)
+                .unwrap();
+            assert_eq!(
+                registry.queries().ownership(&of).unwrap(),
+                Some(TEST_OWNERSHIP)
+            );
         }
         assert_eq!(
             registry
@@ -158,16 +178,19 @@ mod tests {
     }
 
     #[test]
-    fn owners_of_repositories_that_are_not_there_are_found() {
+    fn verification_finds_the_ownership_of_missing_repositories() {
         let (registry, _bytes) = Registry::in_memory();
         let name: Namespace = "team".parse().unwrap();
-        registry.directories().make_owned(&name, SOMEBODY).unwrap();
+        registry
+            .directories()
+            .make_with_ownership(&name, TEST_OWNERSHIP)
+            .unwrap();
         let repository = registry.index.view().repository(&name).unwrap();
         let owned = OwnedDirectory::Repository(repository.unwrap().id);
         let directory = Node::Namespace(name.clone());
         registry.directories().remove(&directory).unwrap();
-        let left = registry.index.transact(|facts| {
-            facts.put_ownership(owned, SOMEBODY);
+        let left = registry.index.transact(|tx| {
+            tx.put_ownership(owned, TEST_OWNERSHIP);
             Ok::<_, Error>(())
         });
         left.unwrap();

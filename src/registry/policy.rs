@@ -1,97 +1,97 @@
-//! Policy: what is admitted and what is refused, as far as whoever mounts may choose.
+//! Policy: what the mount options decide about admission, removal and durability.
 
 use std::time::Duration;
 
 use crate::manifest::{self, MANIFEST_BYTES_MAX, Manifest, ParseOptions, Refusal};
 
-/// Whether bytes that a manifest still names may be removed.
+/// Whether a blob that a manifest references may be removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Removal {
-    /// No: refused, so that nobody loses an image by `rm`. Registries' own collections and
-    /// caches, which remove layers before the manifests that name them, fail then.
+    /// No: removal is refused, so that nobody loses an image by `rm`. The collections and caches of
+    /// registries, which remove layers before the manifests that reference them, fail then.
     Guarded,
     /// Yes, as on a plain directory.
     #[default]
     Permissive,
 }
 
-/// Whether what a dropped manifest references must be in its repository.
+/// Whether the repository must hold what a copied manifest references.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReferenceCheck {
-    /// Yes, and of the size that the manifest says.
+    /// Yes, and with the size that the manifest gives.
     #[default]
     Require,
-    /// No, as distribution does it with its validation turned off.
+    /// No, as distribution does when its validation is turned off.
     Skip,
 }
 
-/// Whether schema 1 manifests may be made.
+/// Whether schema 1 manifests are admitted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Schema1 {
-    /// No; those that exist are served.
+    /// No; those that are stored already are served.
     #[default]
     Refuse,
-    /// Yes, signed ones only with good signatures.
+    /// Yes; signed ones only if their signatures are valid.
     Accept,
 }
 
-/// What happens to a manifest that a registry links though the rules would refuse it.
+/// What happens when a registry links a manifest that breaks a rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Audit {
-    /// Nobody looks.
+    /// Manifests are not audited.
     Off,
-    /// It is linked, and the finding told.
+    /// The manifest is linked, and the finding is logged.
     #[default]
     Warn,
-    /// It is refused, as a dropped one would be.
+    /// The manifest is refused, as a copied one would be.
     Enforce,
 }
 
-/// What fsync waits for. Whatever it does not wait for is durable about 100 ms later, always as
-/// a prefix of what was done: less is lost in a crash, never something in the middle.
+/// What fsync waits for. What it does not wait for is durable about 100 ms later, always as a
+/// prefix of the changes: a crash loses the newest changes, never one in the middle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sync {
-    /// Everything that was done before it.
+    /// All earlier changes.
     #[default]
     Always,
-    /// The bytes of uploads and blobs, but not the facts: links and tags that were written in
-    /// the last moment before a power cut may be gone.
+    /// The bytes of uploads and blobs, but not the facts: a power cut may lose the newest links and
+    /// tags.
     Data,
     /// Nothing.
     Lazy,
 }
 
-/// What fsync of an upload's notes (start time, hash states, and the directories they are in)
-/// promises. A registry makes dozens of them for every image, and needs none after a crash but
-/// to go on with an upload in the middle.
+/// What fsync of an upload's metadata (start time, hash states, and their directories) promises. A
+/// registry calls it dozens of times for every image, and needs the metadata after a crash only to
+/// resume an unfinished upload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UploadDurability {
-    /// What fsync promises everywhere.
+    /// The same as every other fsync.
     #[default]
     Durable,
-    /// Nothing: after a power cut an upload may have to begin anew. What was pushed is as
-    /// durable as ever.
+    /// Nothing: after a power cut an unfinished upload may have to start again. Pushed images are
+    /// as durable as before.
     Fast,
 }
 
-/// What is admitted and what is refused.
+/// What the mount options decide about admission, removal and durability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Whether bytes that a manifest still names may be removed.
+    /// Whether a blob that a manifest references may be removed.
     pub removal: Removal,
-    /// How long the bytes of removed blobs are kept in the trash; not at all if this is zero.
+    /// How long removed blobs stay in the trash; zero if there is no trash.
     pub trash: Duration,
-    /// Whether what a dropped manifest references must be there.
+    /// Whether the repository must hold what a copied manifest references.
     pub references: ReferenceCheck,
-    /// Whether schema 1 manifests may be made.
+    /// Whether schema 1 manifests are admitted.
     pub schema1: Schema1,
-    /// What happens to manifests of a registry that the rules would refuse.
+    /// What happens when a registry links a manifest that breaks a rule.
     pub audit: Audit,
     /// What fsync waits for.
     pub sync: Sync,
-    /// What fsync of an upload's notes promises.
+    /// What fsync of an upload's metadata promises.
     pub uploads: UploadDurability,
-    /// Largest manifest that may be dropped, in bytes.
+    /// Largest manifest that is admitted, in bytes.
     pub manifest_bytes_max: usize,
 }
 
@@ -111,11 +111,11 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Most that `manifest_bytes_max` may be: distribution takes no more.
+    /// Largest value of `manifest_bytes_max`: the limit of distribution.
     pub const MANIFEST_BYTES_MOST: usize = MANIFEST_BYTES_MAX;
 
-    /// Whether the bytes of removed blobs are kept for a while.
-    pub(super) fn keeps_removed(&self) -> bool {
+    /// Returns `true` if removed blobs stay in the trash for a while.
+    pub(super) fn has_trash(&self) -> bool {
         !self.trash.is_zero()
     }
 

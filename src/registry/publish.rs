@@ -59,7 +59,7 @@ impl Bytes<'_> {
 }
 
 /// A blob whose bytes are where they will stay, as soon as a fact names them.
-enum Ready {
+enum PreparedBlob {
     /// They come with the fact.
     Inline(Vec<u8>),
     /// They are among the blobs; until what was this draft is settled there, a crash may put it
@@ -90,16 +90,16 @@ impl Registry {
     ) -> Result<(), Error> {
         let staging = self.uploads().data(name, id)?;
         let number = staging.draft().id();
-        self.publish_with(Bytes::Staged(&staging), digest, |facts| {
-            let (repository, record) = upload(facts, name, id)?;
+        self.publish_with(Bytes::Staged(&staging), digest, |tx| {
+            let (repository, record) = upload(tx, name, id)?;
             let record = Upload {
                 has_data: false,
                 ..record
             };
-            if facts.pending_publication(digest)? != Some(number) {
-                facts.remove_logged_bytes(number)?;
+            if tx.pending_publication(digest)? != Some(number) {
+                tx.remove_logged_bytes(number)?;
             }
-            Ok(facts.put_upload(repository.id, id, &record)?)
+            Ok(tx.put_upload(repository.id, id, &record)?)
         })?;
         self.open_uploads.close(number);
         self.reclaim_when_durable(number);
@@ -113,60 +113,60 @@ impl Registry {
         digest: &Digest,
         also: impl FnMut(&mut Transaction<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let held = self.lock(digest);
-        self.publish_held(&[(bytes, *digest)], also)?;
+        let lock = self.lock(digest);
+        self.publish_locked(&[(bytes, *digest)], also)?;
         index_references(self, digest)?;
-        drop(held);
+        drop(lock);
         Ok(())
     }
 
     /// The same for several blobs at once, whose shards the caller holds.
-    pub(super) fn publish_held(
+    pub(super) fn publish_locked(
         &self,
         parts: &[(Bytes<'_>, Digest)],
         mut also: impl FnMut(&mut Transaction<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let mut ready = Vec::new();
+        let mut prepared = Vec::new();
         let mut publish = || {
             for (bytes, digest) in parts {
-                ready.push((*digest, self.make_ready(bytes, digest)?));
+                prepared.push((*digest, self.prepare(bytes, digest)?));
             }
-            let _nothing_goes = self.reference_lock.read();
-            self.index.transact(|facts| {
-                for (digest, bytes) in &ready {
+            let _no_removal = self.reference_lock.read();
+            self.index.transact(|tx| {
+                for (digest, bytes) in &prepared {
                     match bytes {
-                        Ready::Inline(bytes) => facts.put_inline(digest, bytes, now())?,
-                        Ready::File {
+                        PreparedBlob::Inline(bytes) => tx.put_inline(digest, bytes, now())?,
+                        PreparedBlob::File {
                             published, draft, ..
                         } => {
-                            facts.put_blob(digest, published.len, now())?;
+                            tx.put_blob(digest, published.len, now())?;
                             if published.survives != Survives::ByDigest {
-                                facts.put_pending_publication(digest, draft.id());
+                                tx.put_pending_publication(digest, draft.id());
                             }
                             if published.survives == Survives::ByNumber {
-                                facts.remove_logged_bytes(draft.id())?;
+                                tx.remove_logged_bytes(draft.id())?;
                             }
                         }
-                        Ready::Known => {}
+                        PreparedBlob::Known => {}
                     }
                 }
-                also(facts)
+                also(tx)
             })
         };
         let published = publish();
         if published.is_err() {
-            self.withdraw(&ready);
+            self.roll_back(&prepared);
         }
-        let unsettled = ready.iter().filter(|(_, bytes)| match bytes {
-            Ready::File { published, .. } => published.survives == Survives::ByNumber,
-            Ready::Inline(_) | Ready::Known => false,
+        let unsettled = prepared.iter().filter(|(_, bytes)| match bytes {
+            PreparedBlob::File { published, .. } => published.survives == Survives::ByNumber,
+            PreparedBlob::Inline(_) | PreparedBlob::Known => false,
         });
         self.add_pending(unsettled.count());
         published
     }
 
     /// Verifies bytes and puts them where they will stay.
-    fn make_ready(&self, bytes: &Bytes<'_>, digest: &Digest) -> Result<Ready, Error> {
+    fn prepare(&self, bytes: &Bytes<'_>, digest: &Digest) -> Result<PreparedBlob, Error> {
         let known = self.index.view().blob(digest)?;
         if known.is_some_and(|blob| blob.present && blob.damaged && !blob.inline) {
             // What is in the way is worth nothing.
@@ -186,9 +186,9 @@ impl Registry {
                 }));
             }
             return Ok(if known {
-                Ready::Known
+                PreparedBlob::Known
             } else {
-                Ready::Inline(content)
+                PreparedBlob::Inline(content)
             });
         }
         match bytes {
@@ -209,14 +209,14 @@ impl Registry {
         staging: Option<StagedUpload>,
         digest: &Digest,
         known: bool,
-    ) -> Result<Ready, Error> {
+    ) -> Result<PreparedBlob, Error> {
         let logged = self.log(draft.as_ref())?;
         let published = draft.publish(digest, Vouched { logged, known })?;
         // One that is known may have lost its file, which this has brought back.
         if known && published.survives == Survives::ByDigest {
-            return Ok(Ready::Known);
+            return Ok(PreparedBlob::Known);
         }
-        Ok(Ready::File {
+        Ok(PreparedBlob::File {
             published,
             draft: Arc::clone(draft),
             _discards: staging,
@@ -225,14 +225,16 @@ impl Registry {
 
     /// Stages bytes again that no fact names, or removes them. What cannot be removed now fsck
     /// finds.
-    fn withdraw(&self, ready: &[(Digest, Ready)]) {
+    fn roll_back(&self, ready: &[(Digest, PreparedBlob)]) {
         for (digest, bytes) in ready {
             let withdrawn = match bytes {
-                Ready::File { published, .. } if published.survives == Survives::ByDigest => {
+                PreparedBlob::File { published, .. }
+                    if published.survives == Survives::ByDigest =>
+                {
                     self.blobs.remove(Area::Live, digest, None)
                 }
-                Ready::File { draft, .. } => draft.unpublish(digest),
-                Ready::Inline(_) | Ready::Known => continue,
+                PreparedBlob::File { draft, .. } => draft.unpublish(digest),
+                PreparedBlob::Inline(_) | PreparedBlob::Known => continue,
             };
             match withdrawn {
                 Ok(()) | Err(BlobsError::Missing(_)) => {}
@@ -258,11 +260,11 @@ impl Registry {
             .queries()
             .link(name, &LinkSet::Layers, &digest)
             .is_err();
-        self.publish_with(bytes, &digest, |facts| {
+        self.publish_with(bytes, &digest, |tx| {
             let layers = RepositoryDirectories::LAYERS;
-            mark(facts, name, layers.with(layers.of(digest.algorithm())))?;
-            let id = repository(facts, name)?.id;
-            link(facts, id, &LinkSet::Layers, &digest)
+            mark(tx, name, layers.with(layers.of(digest.algorithm())))?;
+            let id = repository(tx, name)?.id;
+            link(tx, id, &LinkSet::Layers, &digest)
         })?;
         Ok((digest, new))
     }

@@ -38,7 +38,7 @@ impl Room<'_> {
     }
 
     /// Refuses to write on where only the reserve is left; looks once in a mebibyte.
-    pub fn require_behind(self, offset: u64, len: u64) -> Result<(), Error> {
+    pub fn require_for_write(self, offset: u64, len: u64) -> Result<(), Error> {
         const LOOK: u64 = 1 << 20;
         if offset / LOOK == offset.saturating_add(len) / LOOK {
             return Ok(());
@@ -52,7 +52,7 @@ impl Room<'_> {
         let mut space = self.0.blobs.filesystem().space()?;
         let reserve = reserve(space.total);
         if space.available < reserve {
-            self.make(reserve.saturating_mul(2))?;
+            self.free_up(reserve.saturating_mul(2))?;
             space = self.0.blobs.filesystem().space()?;
         }
         if space.available < reserve {
@@ -63,7 +63,7 @@ impl Room<'_> {
     }
 
     /// Removes what is oldest in the trash until this many bytes are available, or it is empty.
-    pub fn make(self, wanted: u64) -> Result<(), Error> {
+    pub fn free_up(self, wanted: u64) -> Result<(), Error> {
         let _alone = self.0.making_room.lock();
         let lacks = || Ok::<_, Error>(self.0.blobs.filesystem().space()?.available < wanted);
         if !lacks()? {
@@ -72,7 +72,7 @@ impl Room<'_> {
         let mut retired = self.0.blobs.list(Area::Trash, None, usize::MAX)?;
         retired.sort_unstable_by_key(|one| one.since);
         for one in retired {
-            self.forget_retired(&one)?;
+            self.remove_from_trash(&one)?;
             if !lacks()? {
                 break;
             }
@@ -82,7 +82,7 @@ impl Room<'_> {
 
     /// Removes a blob from the trash, unless an open snapshot may name it, or it went there
     /// again meanwhile.
-    pub(crate) fn forget_retired(self, one: &StoredBlob) -> Result<(), Error> {
+    pub(crate) fn remove_from_trash(self, one: &StoredBlob) -> Result<(), Error> {
         let _held = self.0.lock(&one.digest);
         let snapshots = self.0.snapshots.lock();
         if snapshots.since.is_none_or(|since| one.since < since) {

@@ -1,11 +1,12 @@
-//! A moment: all facts as they were when it began, and every blob that they name.
+//! Snapshots: all facts as they were when the snapshot was taken, and every blob that they name.
 //!
-//! While one is held, blobs that are removed are kept aside; the registry goes on meanwhile.
+//! While a snapshot is open, removed blobs stay readable in the trash; the registry continues
+//! meanwhile.
 
 use std::time::SystemTime;
 
-use super::ownership::owned;
-use super::{Error, Fact, OpenBlob, Owner, Ownership, Registry, Value};
+use super::ownership::ownership_key;
+use super::{Error, Fact, OpenBlob, Ownership, OwnershipScope, Registry, Value};
 use crate::blobs::Area;
 use crate::digest::{Algorithm, Digest};
 use crate::index::Index;
@@ -14,21 +15,23 @@ use crate::name::{LinkSet, Namespace, RepositoryName, UploadId};
 
 mod repository;
 
-use repository::{One, directories};
+use repository::{RepositorySnapshot, made_directories};
 
 /// Rows that are read at once.
 const PAGE: usize = 1_000;
 
-/// How many moments are held, and what was removed meanwhile.
+/// The open snapshots, and the blobs that were removed meanwhile.
 #[derive(Debug, Default)]
 pub(super) struct OpenSnapshots {
-    pub(super) held: usize,
-    /// Since when at least one is held: what was removed before, none of them names.
+    /// The number of open snapshots.
+    pub(super) count: usize,
+    /// When the oldest of them was taken; no snapshot names a blob that was removed before.
     pub(super) since: Option<SystemTime>,
+    /// Blobs in the trash only for the snapshots: they are removed with the last one.
     pub(super) removed: Vec<Digest>,
 }
 
-/// Everything as of one moment.
+/// All facts as of one point in time.
 #[derive(Debug)]
 pub struct Snapshot<'a> {
     registry: &'a Registry,
@@ -36,12 +39,15 @@ pub struct Snapshot<'a> {
 }
 
 impl Registry {
-    /// Holds this moment.
+    /// Takes a snapshot. It is closed when it is dropped.
+    ///
+    /// # Errors
+    /// The failure of the index.
     pub fn snapshot(&self) -> Result<Snapshot<'_>, Error> {
-        // Counted first: what is removed from here on is kept.
+        // Counted first, so that blobs removed from here on stay readable.
         {
             let mut snapshots = self.snapshots.lock();
-            snapshots.held += 1;
+            snapshots.count += 1;
             snapshots.since.get_or_insert_with(SystemTime::now);
         }
         match self.index.snapshot() {
@@ -56,18 +62,18 @@ impl Registry {
         }
     }
 
-    /// Removes the bytes of a blob that no fact names any more: into the trash, or for good, now
-    /// or when no moment needs them.
+    /// Removes the bytes of a blob that no fact names any more: moves them to the trash, or removes
+    /// them for good, at once or when the last open snapshot is closed.
     pub(super) fn remove_bytes(&self, digest: &Digest) -> Result<(), Error> {
-        if self.policy.keeps_removed() {
+        if self.policy.has_trash() {
             return self.retire(digest);
         }
         let mut snapshots = self.snapshots.lock();
-        if snapshots.held == 0 {
+        if snapshots.count == 0 {
             drop(snapshots);
             return Ok(self.blobs.remove(Area::Live, digest, None)?);
         }
-        // What is in the trash to stay does.
+        // A blob that is in the trash for its own sake stays there.
         let stays =
             !snapshots.removed.contains(digest) && self.blobs.open(Area::Trash, digest).is_ok();
         self.blobs.move_to(Area::Trash, digest)?;
@@ -77,7 +83,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Moves the bytes of a blob into the trash, where they stay when no moment needs them.
+    /// Moves the bytes of a blob to the trash, where they stay after the last snapshot is closed.
     pub(super) fn retire(&self, digest: &Digest) -> Result<(), Error> {
         self.snapshots.lock().removed.retain(|one| one != digest);
         Ok(self.blobs.move_to(Area::Trash, digest)?)
@@ -85,8 +91,8 @@ impl Registry {
 
     fn end_snapshot(&self) {
         let mut snapshots = self.snapshots.lock();
-        snapshots.held -= 1;
-        if snapshots.held > 0 {
+        snapshots.count -= 1;
+        if snapshots.count > 0 {
             return;
         }
         snapshots.since = None;
@@ -105,18 +111,21 @@ impl Drop for Snapshot<'_> {
 }
 
 impl Snapshot<'_> {
-    /// The facts themselves.
+    /// Returns the index as of the snapshot.
     pub(crate) fn index(&self) -> &Index {
         &self.index
     }
 
-    /// Owner and mode of the top of the mount, if they were set.
-    pub fn mountpoint(&self) -> Result<Option<Ownership>, Error> {
-        self.ownership_of(&Owner::Mountpoint)
+    /// Returns owner and mode of the top of the mount, if they were set.
+    pub fn mountpoint_ownership(&self) -> Result<Option<Ownership>, Error> {
+        self.ownership_of(&OwnershipScope::Mountpoint)
     }
 
-    /// Visits the owners and modes that were set of the directories that are always there.
-    pub fn fixed<E: From<Error>>(
+    /// Visits owner and mode of the directories that always exist, where they were set.
+    ///
+    /// # Errors
+    /// The first error of `visit`, or the failure of the index.
+    pub fn fixed_directories<E: From<Error>>(
         &self,
         mut visit: impl FnMut(Fact) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -137,21 +146,24 @@ impl Snapshot<'_> {
         }
     }
 
-    fn ownership_of(&self, of: &Owner) -> Result<Option<Ownership>, Error> {
+    fn ownership_of(&self, of: &OwnershipScope) -> Result<Option<Ownership>, Error> {
         let view = &mut self.index.view();
-        Ok(match owned(view, of)? {
-            Some(owned) => view.ownership(owned)?,
+        Ok(match ownership_key(view, of)? {
+            Some(key) => view.ownership(key)?,
             None => None,
         })
     }
 
-    /// Visits every directory of blobs, and every blob.
+    /// Visits every directory of blobs that was made or holds something, and every blob.
+    ///
+    /// # Errors
+    /// The first error of `visit`, or the failure of the index.
     pub fn blobs<E: From<Error>>(
         &self,
         mut visit: impl FnMut(Fact) -> Result<(), E>,
     ) -> Result<(), E> {
         for algorithm in Algorithm::ALL {
-            if self.kept(algorithm)? {
+            if self.algorithm_was_made(algorithm)? {
                 visit((Node::BlobAlgorithm(algorithm), Value::Directory))?;
             }
             for shard in self.index.blob_shards(algorithm).map_err(Error::from)? {
@@ -162,7 +174,7 @@ impl Snapshot<'_> {
         Ok(())
     }
 
-    fn kept(&self, algorithm: Algorithm) -> Result<bool, Error> {
+    fn algorithm_was_made(&self, algorithm: Algorithm) -> Result<bool, Error> {
         Ok(self.index.view().has_blob_algorithm(algorithm)?)
     }
 
@@ -191,7 +203,10 @@ impl Snapshot<'_> {
         }
     }
 
-    /// Visits the names of all repositories and of the directories on the way to them.
+    /// Visits the names of all repositories and of the directories above them that were made.
+    ///
+    /// # Errors
+    /// The first error of `visit`, or the failure of the index.
     pub fn repositories<E: From<Error>>(
         &self,
         mut visit: impl FnMut(Namespace) -> Result<(), E>,
@@ -210,7 +225,10 @@ impl Snapshot<'_> {
         }
     }
 
-    /// Visits every fact of a repository, or of a directory on the way to one.
+    /// Visits every fact of a repository, or of a directory above repositories.
+    ///
+    /// # Errors
+    /// The first error of `visit`, or the failure of the index.
     pub fn repository<E: From<Error>>(
         &self,
         name: &Namespace,
@@ -222,32 +240,42 @@ impl Snapshot<'_> {
         let (Some(found), Some(name)) = (found, name.repository()) else {
             return Ok(());
         };
-        for directory in directories(&name, found.directories) {
+        for directory in made_directories(&name, found.directories) {
             visit((directory, Value::Directory))?;
         }
-        let one = One {
+        let repository = RepositorySnapshot {
             index: &self.index,
             name,
             found,
         };
-        one.links(&LinkSet::Layers, visit)?;
-        one.links(&LinkSet::Revisions, visit)?;
-        one.signatures(visit)?;
-        one.tags(visit)?;
-        one.uploads(visit)
+        repository.links(&LinkSet::Layers, visit)?;
+        repository.links(&LinkSet::Revisions, visit)?;
+        repository.signatures(visit)?;
+        repository.tags(visit)?;
+        repository.uploads(visit)
     }
 
-    /// Bytes of a blob of that moment, which must not be many.
+    /// Returns all bytes of a blob as of the snapshot. The caller checks that they are few.
+    ///
+    /// # Errors
+    /// The same as of [`Snapshot::open`], and the failure of a read.
     pub fn read(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
         self.open(digest)?.read_all()
     }
 
-    /// A blob of that moment, open for reading.
+    /// Opens a blob as of the snapshot for reading.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if the snapshot does not have the blob; [`Error::is_damaged_blob`] or
+    /// [`Error::is_missing_blob`] if its bytes are wrong or lost.
     pub fn open(&self, digest: &Digest) -> Result<OpenBlob, Error> {
         self.registry.read_as_of(&self.index, digest)
     }
 
-    /// The bytes of an upload as they are now.
+    /// Returns the bytes of an upload as they are now.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if the upload has none.
     pub fn upload_data(
         &self,
         name: &RepositoryName,
@@ -266,7 +294,7 @@ mod tests {
     use crate::registry::{Bytes, Policy};
 
     #[test]
-    fn what_is_in_the_trash_to_stay_stays_when_a_moment_ends() {
+    fn a_blob_removed_for_its_own_sake_stays_in_the_trash_when_a_snapshot_is_closed() {
         let registry = Registry::in_memory_with(Policy {
             trash: Duration::ZERO,
             ..Policy::default()
@@ -287,7 +315,7 @@ mod tests {
         assert_eq!(in_trash(), 1);
         drop(snapshot);
         assert_eq!(in_trash(), 0);
-        // First for the moment alone, then to stay.
+        // First only for the snapshot, then for its own sake.
         push();
         let snapshot = registry.snapshot().unwrap();
         registry.remove_blob(&digest).unwrap();
@@ -298,7 +326,7 @@ mod tests {
         drop(blob);
         drop(snapshot);
         assert_eq!(in_trash(), 1);
-        // First to stay, then for a moment.
+        // First for its own sake, then for a snapshot.
         push();
         let snapshot = registry.snapshot().unwrap();
         registry.remove_blob(&digest).unwrap();

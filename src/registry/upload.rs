@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::directory::{forget, repository, set_started, started, upload};
+use super::directory::{forget_time, put_started_time, repository, started_time, upload};
 use super::{Bytes, Error, Registry, StagedUpload, now};
 use crate::blobs::{BlobsError, Draft, DraftState};
 use crate::digest::Algorithm;
@@ -185,7 +185,7 @@ impl Uploads<'_> {
         let bytes = note(bytes)?;
         self.change(name, id, |facts, record| {
             record.started_at = Some(bytes.clone());
-            forget(facts, &Node::StartedAt(name.clone(), *id))
+            forget_time(facts, &Node::StartedAt(name.clone(), *id))
         })
         .map(drop)
     }
@@ -194,7 +194,7 @@ impl Uploads<'_> {
     pub fn remove_started_at(self, name: &RepositoryName, id: &UploadId) -> Result<(), Error> {
         self.change(name, id, |facts, record| {
             record.started_at.take().ok_or(Error::Missing)?;
-            forget(facts, &Node::StartedAt(name.clone(), *id))
+            forget_time(facts, &Node::StartedAt(name.clone(), *id))
         })
         .map(drop)
     }
@@ -253,11 +253,11 @@ impl Uploads<'_> {
                 return Err(Error::Missing);
             }
             let start = Node::StartedAt(name.clone(), *id);
-            let known = started(facts, &start)?.unwrap_or(record.updated);
+            let known = started_time(facts, &start)?.unwrap_or(record.updated);
             if known == when {
                 return Ok(());
             }
-            set_started(facts, &start, when)
+            put_started_time(facts, &start, when)
         })
     }
 

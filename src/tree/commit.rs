@@ -169,7 +169,7 @@ impl Tree {
         let mut changes = vec![TreeChange::added(blob), TreeChange::added(link(stored.0))];
         match state.stored.replace(stored) {
             Some((before, true)) if before != stored.0 => {
-                self.registry.links().withdraw_layer(repository, &before)?;
+                self.registry.links().unlink_layer(repository, &before)?;
                 changes.push(TreeChange::removed(link(before)));
             }
             Some(_) | None => {}

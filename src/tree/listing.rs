@@ -114,7 +114,7 @@ impl Tree {
     /// The error of the index.
     pub fn is_listing_cacheable(&self, directory: &Place) -> Result<bool, TreeError> {
         match directory {
-            Place::Node(node) => Ok(!self.registry.queries().may_come_to_list(node)?),
+            Place::Node(node) => Ok(!self.registry.queries().has_hidden_directory(node)?),
             _ => Ok(true),
         }
     }

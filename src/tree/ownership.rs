@@ -11,7 +11,7 @@ use super::stat::{Attributes, Change, FileKind, Permissions};
 use super::{Place, Tree, TreeError, Writer};
 use crate::layout::Node;
 use crate::name::Namespace;
-use crate::registry::{Owner, Ownership};
+use crate::registry::{Ownership, OwnershipScope};
 
 /// A name below a directory whose owner or mode has changed.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl From<Permissions> for Ownership {
 }
 
 impl Tree {
-    fn owner(&self, of: impl FnOnce() -> Owner) -> Result<Permissions, TreeError> {
+    fn owner(&self, of: impl FnOnce() -> OwnershipScope) -> Result<Permissions, TreeError> {
         // Most stores have none stored, which is known without a query.
         if !self.registry.directories().has_ownership() {
             return Ok(Permissions::DIRECTORY);
@@ -61,12 +61,12 @@ impl Tree {
 
     /// Returns owner and mode of the top of the mount.
     pub(super) fn top_permissions(&self) -> Result<Permissions, TreeError> {
-        self.owner(|| Owner::Mountpoint)
+        self.owner(|| OwnershipScope::Mountpoint)
     }
 
     /// Returns owner and mode of a node, without checking that it exists.
     pub(super) fn node_permissions(&self, node: &Node) -> Result<Permissions, TreeError> {
-        let directory = self.owner(|| Owner::shown_by(node))?;
+        let directory = self.owner(|| OwnershipScope::governing(node))?;
         Ok(if node.is_directory() {
             directory
         } else {
@@ -116,7 +116,8 @@ impl Tree {
             };
             for row in &page {
                 let place = &row.found.place;
-                let shows = matches!(place, Place::Node(node) if Owner::kept_by(node).is_none());
+                let shows =
+                    matches!(place, Place::Node(node) if OwnershipScope::of(node).is_none());
                 visit(Descendant {
                     parent: directory,
                     name: &row.name,
@@ -151,12 +152,12 @@ impl Tree {
         Ok(self
             .registry
             .directories()
-            .make_owned(namespace, new.into())?)
+            .make_with_ownership(namespace, new.into())?)
     }
 
     /// chmod(2) and chown(2) of the top of the mount.
     pub(super) fn set_top_owner(&self, now: Permissions, change: Change) -> Result<(), TreeError> {
-        self.store_owner(&Owner::Mountpoint, now, change)
+        self.store_owner(&OwnershipScope::Mountpoint, now, change)
     }
 
     /// chmod(2) and chown(2) of a node. They are stored for a repository and the directories above
@@ -170,7 +171,7 @@ impl Tree {
         writer: Writer,
     ) -> Result<(), TreeError> {
         let now = now.permissions;
-        if let Some(owner) = Owner::kept_by(node) {
+        if let Some(owner) = OwnershipScope::of(node) {
             return self.store_owner(&owner, now, change);
         }
         let same =
@@ -183,7 +184,12 @@ impl Tree {
         ))
     }
 
-    fn store_owner(&self, of: &Owner, now: Permissions, change: Change) -> Result<(), TreeError> {
+    fn store_owner(
+        &self,
+        of: &OwnershipScope,
+        now: Permissions,
+        change: Change,
+    ) -> Result<(), TreeError> {
         // As with plain files, the daemon's own user is stored as the mount's own.
         let given = |new: Option<u32>, old, own| match new {
             Some(new) => Some(new).filter(|new| *new != own),

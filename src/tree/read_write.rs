@@ -61,13 +61,13 @@ impl Tree {
                 self.restage(pending)?;
                 self.registry
                     .room()
-                    .require_behind(offset, bytes.len() as u64)?;
+                    .require_for_write(offset, bytes.len() as u64)?;
                 pending.write_at(&self.registry, offset, bytes)
             }
             HandleTarget::Upload(staging, _) => {
                 self.registry
                     .room()
-                    .require_behind(offset, bytes.len() as u64)?;
+                    .require_for_write(offset, bytes.len() as u64)?;
                 Ok(staging.write_at(offset, bytes)?)
             }
             HandleTarget::Plain(file) => {

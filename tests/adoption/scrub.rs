@@ -96,7 +96,7 @@ fn a_rotten_blob_is_found_contained_named_and_pushed_again() {
         let repair = repair.args(["fsck", "--repair"]).arg(site.store());
         let text = String::from_utf8(repair.output().unwrap().stdout).unwrap();
         assert!(
-            text.contains("[repair: take it out") && text.contains("[repaired]"),
+            text.contains("[repair: move it to the trash") && text.contains("[repaired]"),
             "{text}"
         );
         assert_eq!(fs::read(&data).unwrap_err().raw_os_error(), Some(2));
@@ -189,8 +189,8 @@ fn what_is_in_the_trash_can_be_taken_back() {
     undelete.args(["undelete"]).arg(site.store());
     let refused = undelete.arg(digest.to_string()).output().unwrap();
     let text = String::from_utf8(refused.stderr).unwrap();
-    assert!(text.contains("the trash holds no"), "{text}");
-    // And with a blob that the user has removed.
+    assert!(text.contains("the trash has no blob"), "{text}");
+    // And of one that its user has removed.
     site.unmount();
     site.mount();
     fs::remove_file(&data).unwrap();

@@ -192,7 +192,7 @@ fn the_oldest_in_the_trash_goes_before_a_disk_is_full() {
     let trash = || list_trash(&registry).unwrap().blobs;
     assert_eq!(trash().len(), 9);
     let some = 3 * layers[0].0.len() as u64;
-    registry.room().make(disk.free() + some).unwrap();
+    registry.room().free_up(disk.free() + some).unwrap();
     let left = trash();
     assert!((3..=6).contains(&left.len()), "{} are left", left.len());
     assert!(left.iter().any(|one| one.digest == layers[8].1));

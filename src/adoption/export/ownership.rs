@@ -13,13 +13,13 @@ use crate::adoption::error::{AdoptionError, about, require_running};
 use crate::dir::Dir;
 use crate::layout::Node;
 use crate::maintenance::Progress;
-use crate::registry::{Owner, Ownership};
+use crate::registry::{Ownership, OwnershipScope};
 use crate::tree::Permissions;
 
 /// Applies owners and modes to the top of the layout and everything below it. Owners are set only
 /// by root, as tar and cp do; modes always.
 pub(super) fn apply(
-    ownerships: &HashMap<Owner, Ownership>,
+    ownerships: &HashMap<OwnershipScope, Ownership>,
     tree: &Dir,
     progress: &Progress,
 ) -> Result<(), AdoptionError> {
@@ -31,12 +31,12 @@ pub(super) fn apply(
 }
 
 struct OwnershipWriter<'a> {
-    ownerships: &'a HashMap<Owner, Ownership>,
+    ownerships: &'a HashMap<OwnershipScope, Ownership>,
     progress: &'a Progress,
 }
 
 impl OwnershipWriter<'_> {
-    fn permissions(&self, owner: &Owner) -> Option<Permissions> {
+    fn permissions(&self, owner: &OwnershipScope) -> Option<Permissions> {
         self.ownerships.get(owner).copied().map(Permissions::from)
     }
 
@@ -44,7 +44,7 @@ impl OwnershipWriter<'_> {
     /// accessible afterwards.
     fn directory(&self, dir: &Dir, node: &Node) -> Result<(), AdoptionError> {
         require_running(self.progress)?;
-        let permissions = self.permissions(&Owner::shown_by(node));
+        let permissions = self.permissions(&OwnershipScope::governing(node));
         for row in dir.entries().map_err(about(dir.path()))? {
             let row = row.map_err(about(dir.path()))?;
             let child = row.name.to_str().and_then(|name| node.child(name));

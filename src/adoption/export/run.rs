@@ -21,7 +21,7 @@ use crate::dir::Dir;
 use crate::layout::Node;
 use crate::name::{Namespace, RepositoryName, UploadId};
 use crate::registry::{
-    Error, Fact, Owner, Ownership, Snapshot, TransferMode, Value, time, transfer,
+    Error, Fact, Ownership, OwnershipScope, Snapshot, TransferMode, Value, time, transfer,
 };
 
 /// The number of bytes of an upload that are copied at once.
@@ -42,7 +42,7 @@ pub(super) struct ExportRun<'a> {
     damaged: AtomicU64,
     /// Owners and modes that were set. They are applied once everything is written, since they
     /// may forbid writing.
-    ownerships: Mutex<HashMap<Owner, Ownership>>,
+    ownerships: Mutex<HashMap<OwnershipScope, Ownership>>,
 }
 
 impl<'a> ExportRun<'a> {
@@ -67,7 +67,7 @@ impl<'a> ExportRun<'a> {
     }
 
     /// Returns the tree, the ownerships to apply to it, and the counts.
-    pub(super) fn finish(self) -> (Dir, HashMap<Owner, Ownership>, ExportReport) {
+    pub(super) fn finish(self) -> (Dir, HashMap<OwnershipScope, Ownership>, ExportReport) {
         let transfers = self.transfers.into_inner();
         let report = ExportReport {
             blobs: self.blobs.into_inner(),
@@ -85,10 +85,12 @@ impl<'a> ExportRun<'a> {
 
     /// Writes the directories that every tree has, and notes their owners.
     pub(super) fn tops(&self) -> Result<(), AdoptionError> {
-        if let Some(ownership) = self.snapshot.mountpoint()? {
-            self.ownerships.lock().insert(Owner::Mountpoint, ownership);
+        if let Some(ownership) = self.snapshot.mountpoint_ownership()? {
+            self.ownerships
+                .lock()
+                .insert(OwnershipScope::Mountpoint, ownership);
         }
-        self.snapshot.fixed(|fact| self.write(fact))?;
+        self.snapshot.fixed_directories(|fact| self.write(fact))?;
         for part in [Node::Blobs, Node::Repositories] {
             self.directory(&part)?;
         }

@@ -18,7 +18,7 @@ use crate::digest::{Algorithm, Digest};
 use crate::layout::Node;
 use crate::name::{LinkSet, RepositoryName, Tag, UploadId};
 use crate::printable::printable;
-use crate::registry::{Adopted, Found, INLINE_BYTES_MAX, NOTE_BYTES_MAX, TransferMode, Value};
+use crate::registry::{Adopted, FoundFile, INLINE_BYTES_MAX, NOTE_BYTES_MAX, TransferMode, Value};
 
 impl ImportWorker<'_> {
     /// Counts a repository, tag or upload by its directory.
@@ -97,9 +97,9 @@ impl ImportWorker<'_> {
         let Some(adopter) = &mut self.adopter else {
             return Ok(());
         };
-        match Found::open(&at.dir, name) {
+        match FoundFile::open(&at.dir, name) {
             Ok(file) => {
-                if adopter.upload(repository, id, &file)? {
+                if adopter.adopt_upload(repository, id, &file)? {
                     increment(&self.run.counters.new);
                 }
             }
@@ -132,7 +132,7 @@ impl ImportWorker<'_> {
         name: &OsStr,
         digest: &Digest,
     ) -> Result<(), AdoptionError> {
-        let file = match Found::open(&at.dir, name) {
+        let file = match FoundFile::open(&at.dir, name) {
             Ok(file) => file,
             Err(error) => {
                 self.unreadable(&at.path.join(name), &error);
@@ -162,7 +162,7 @@ impl ImportWorker<'_> {
         let Some(adopter) = &mut self.adopter else {
             return Ok(());
         };
-        let (outcome, used) = adopter.blob(file, digest, mode, verify)?;
+        let (outcome, used) = adopter.adopt_blob(file, digest, mode, verify)?;
         if let Some(used) = used {
             let shown = if mode == TransferMode::Move {
                 mode
@@ -178,13 +178,13 @@ impl ImportWorker<'_> {
     /// Quarantines a blob that the store did not take.
     fn check_blob(&self, at: &OpenDirectory, name: &OsStr, size: u64, outcome: &Adopted) {
         match outcome {
-            Adopted::Known(known) if *known != size => {
+            Adopted::AlreadyStored(known) if *known != size => {
                 let detail = format!("{size} bytes here, {known} in the store");
                 let kind = FindingKind::BlobSize;
                 self.run.quarantine(kind, at, name, &detail);
             }
-            Adopted::New(_) | Adopted::Known(_) => {}
-            Adopted::Wrong(actual) => {
+            Adopted::New(_) | Adopted::AlreadyStored(_) => {}
+            Adopted::Mismatch(actual) => {
                 let kind = if size == 0 {
                     FindingKind::EmptyBlob
                 } else {

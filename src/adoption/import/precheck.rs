@@ -17,7 +17,7 @@ use crate::digest::Digest;
 use crate::layout::Node;
 use crate::name::LinkSet;
 use crate::printable::printable;
-use crate::registry::{Found, INLINE_BYTES_MAX, Registry};
+use crate::registry::{FoundFile, INLINE_BYTES_MAX, Registry};
 
 /// The number of links that an error names.
 const LINKS_SHOWN: usize = 20;
@@ -140,7 +140,7 @@ impl Precheck<'_> {
         name: &OsStr,
         digest: &Digest,
     ) -> Result<(), AdoptionError> {
-        let Ok(file) = Found::open(&at.dir, name) else {
+        let Ok(file) = FoundFile::open(&at.dir, name) else {
             return Ok(());
         };
         if file.len() <= INLINE_BYTES_MAX as u64 || self.registry.queries().has_blob(digest)? {

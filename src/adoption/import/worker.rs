@@ -16,7 +16,7 @@ use crate::adoption::read::OpenDirectory;
 use crate::dir::Dir;
 use crate::layout::Node;
 use crate::name::LinkSet;
-use crate::registry::{Adopter, Fact, Owner, Ownership, Value};
+use crate::registry::{Adopter, Fact, Ownership, OwnershipScope, Value};
 
 /// The number of names of one directory that a task imports; the rest of a larger directory
 /// becomes tasks of its own.
@@ -104,7 +104,7 @@ impl<'a> ImportWorker<'a> {
 
     /// Imports an open directory.
     fn directory(&mut self, at: &Arc<OpenDirectory>, node: &Node) -> Result<(), AdoptionError> {
-        if Owner::kept_by(node).is_some() {
+        if OwnershipScope::of(node).is_some() {
             self.ownership(&at.dir, node)?;
         }
         let mut names = match at.list() {
@@ -181,7 +181,7 @@ impl<'a> ImportWorker<'a> {
         ownership: Ownership,
     ) -> Result<(), AdoptionError> {
         match &mut self.adopter {
-            Some(adopter) => Ok(adopter.mountpoint(ownership)?),
+            Some(adopter) => Ok(adopter.adopt_mountpoint(ownership)?),
             None => Ok(()),
         }
     }
@@ -197,7 +197,7 @@ impl<'a> ImportWorker<'a> {
     /// Stores a fact, except in a dry run.
     pub(super) fn store(&mut self, fact: Fact) -> Result<(), AdoptionError> {
         match &mut self.adopter {
-            Some(adopter) => Ok(adopter.fact(fact)?),
+            Some(adopter) => Ok(adopter.adopt_fact(fact)?),
             None => Ok(()),
         }
     }

@@ -18,7 +18,29 @@ pub enum JournalFaultKind {
     ForeignJournal,
 }
 
-/// One fault of a journal.
+impl JournalFaultKind {
+    /// Every kind, in the order in which reports list them.
+    pub const ALL: [Self; 5] = [
+        Self::SegmentMissing,
+        Self::SegmentDamaged,
+        Self::CommitMissing,
+        Self::EndsEarly,
+        Self::ForeignJournal,
+    ];
+
+    /// Returns the stable name that fsck reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SegmentMissing => "journal-segment-missing",
+            Self::SegmentDamaged => "journal-segment-damaged",
+            Self::CommitMissing => "journal-commit-missing",
+            Self::EndsEarly => "journal-ends-early",
+            Self::ForeignJournal => "journal-of-another-time",
+        }
+    }
+}
+
+/// One thing that is wrong with a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalFault {
     /// Its kind.

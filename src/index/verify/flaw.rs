@@ -27,6 +27,58 @@ pub enum FlawKind {
     BytesWithoutBlob,
 }
 
+impl FlawKind {
+    /// Every kind, in the order in which reports list them.
+    pub const ALL: [Self; 11] = [
+        Self::RecordDamaged,
+        Self::DigestWithoutNumber,
+        Self::NumberWithoutDigest,
+        Self::RepositoryWithoutNumber,
+        Self::NumberWithoutRepository,
+        Self::RowWithoutRepository,
+        Self::LinkOutOfPlace,
+        Self::ReverseMissing,
+        Self::ReverseStale,
+        Self::HashStateWithoutUpload,
+        Self::BytesWithoutBlob,
+    ];
+
+    /// Returns the stable name that fsck reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RecordDamaged => "record-damaged",
+            Self::DigestWithoutNumber => "digest-without-number",
+            Self::NumberWithoutDigest => "number-without-digest",
+            Self::RepositoryWithoutNumber => "repository-without-number",
+            Self::NumberWithoutRepository => "number-without-repository",
+            Self::RowWithoutRepository => "row-without-repository",
+            Self::LinkOutOfPlace => "link-out-of-place",
+            Self::ReverseMissing => "reverse-missing",
+            Self::ReverseStale => "reverse-stale",
+            Self::HashStateWithoutUpload => "hash-state-without-upload",
+            Self::BytesWithoutBlob => "bytes-without-blob",
+        }
+    }
+
+    /// Returns the description of a row with this flaw, for people.
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::RecordDamaged => "the row cannot be decoded",
+            Self::DigestWithoutNumber | Self::RepositoryWithoutNumber => {
+                "its id belongs to another name, or to none"
+            }
+            Self::NumberWithoutDigest => "no digest has this id",
+            Self::NumberWithoutRepository => "no repository has this id",
+            Self::RowWithoutRepository => "its repository does not exist",
+            Self::LinkOutOfPlace => "its key does not match its digest, or its target is unknown",
+            Self::ReverseMissing => "a fact has no reverse row",
+            Self::ReverseStale => "no fact belongs to this reverse row",
+            Self::HashStateWithoutUpload => "its upload does not exist",
+            Self::BytesWithoutBlob => "the content belongs to no small blob",
+        }
+    }
+}
+
 /// A row with a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flaw {

@@ -1,7 +1,7 @@
-//! Blobs: facts against files, and small blobs against their names.
+//! Checking blobs: facts against files, and small blobs against their digests.
 
-use super::bytes::Files;
-use super::{Check, Fault, FsckFinding, LISTED_MAX, RepairAction};
+use super::blob_files::BlobFiles;
+use super::{FsckFinding, FsckRun, LISTED_MAX, RepairAction, StoreFault};
 use crate::blobs::Area;
 use crate::digest::Digest;
 use crate::index::DigestId;
@@ -9,132 +9,145 @@ use crate::manifest::{Requirement, parse_lenient};
 use crate::name::RepositoryName;
 use crate::registry::{Error, stored_manifest};
 
-impl Check<'_> {
-    /// Blobs against their files.
-    pub(super) fn blobs(&mut self) -> Result<(), Error> {
+/// The description of bytes that do not have their digest.
+const WRONG_BYTES: &str = "its bytes do not have its digest";
+
+/// The differences between the blobs of the index and the files.
+#[derive(Default)]
+struct FileDifferences {
+    /// Files that no fact names.
+    extra: Vec<Digest>,
+    /// Blobs without a file.
+    missing: Vec<Digest>,
+    /// Blobs whose file has another length: with that of the file and that of the index.
+    wrong_len: Vec<(Digest, u64, u64)>,
+    /// Blobs that are marked as damaged.
+    damaged: Vec<Digest>,
+}
+
+impl FsckRun<'_> {
+    /// Checks blobs that are files.
+    pub(super) fn check_files(&mut self) -> Result<(), Error> {
+        let differences = self.compare_files()?;
+        for digest in &differences.missing {
+            self.check_missing(digest)?;
+        }
+        for (digest, len, size) in &differences.wrong_len {
+            let detail = format!("its file has {len} bytes instead of {size}");
+            let action = RepairAction::MoveToTrash(*digest);
+            self.add_blob_finding(StoreFault::BlobSize, digest, detail, action)?;
+        }
+        for digest in &differences.damaged {
+            let action = RepairAction::MoveToTrash(*digest);
+            self.add_blob_finding(StoreFault::BlobDamaged, digest, WRONG_BYTES, action)?;
+        }
+        for digest in &differences.extra {
+            self.check_extra(digest)?;
+        }
+        Ok(())
+    }
+
+    /// Compares the blobs of the snapshot with the files, both in the order of digests.
+    fn compare_files(&mut self) -> Result<FileDifferences, Error> {
         let index = self.snapshot.index();
-        let mut files = Files::of(self.registry.blobs());
-        let (mut extra, mut missing, mut short) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut damaged, mut digests) = (Vec::new(), 0);
+        let mut files = BlobFiles::of(self.registry.blobs());
+        let (mut differences, mut digests) = (FileDifferences::default(), 0);
         index.each_blob(|digest, blob| {
             digests += 1;
             if !blob.present || blob.inline {
                 return Ok::<_, Error>(());
             }
             if blob.damaged {
-                damaged.push(digest);
+                differences.damaged.push(digest);
             }
             while let Some((file, _)) = files.peek()?.filter(|(file, _)| *file < digest) {
-                extra.push(file);
-                files.next();
+                differences.extra.push(file);
+                files.advance();
             }
             match files.peek()?.filter(|(file, _)| *file == digest) {
                 Some((_, len)) => {
-                    files.next();
+                    files.advance();
                     if len != blob.size {
-                        short.push((digest, len, blob.size));
+                        differences.wrong_len.push((digest, len, blob.size));
                     }
                 }
-                None => missing.push(digest),
+                None => differences.missing.push(digest),
             }
             Ok(())
         })?;
         while let Some((file, _)) = files.peek()? {
-            extra.push(file);
-            files.next();
+            differences.extra.push(file);
+            files.advance();
         }
         self.report.digests = digests;
-        for digest in missing {
-            self.missing(&digest)?;
-        }
-        for (digest, len, size) in short {
-            let detail = format!("{len} bytes, where {size} were published");
-            self.about(
-                Fault::BlobSize,
-                &digest,
-                detail,
-                RepairAction::TakeOut(digest),
-            )?;
-        }
-        for digest in damaged {
-            let detail = "its bytes are not what its name says".to_owned();
-            self.about(
-                Fault::BlobDamaged,
-                &digest,
-                detail,
-                RepairAction::TakeOut(digest),
-            )?;
-        }
-        for digest in extra {
-            self.extra(&digest)?;
-        }
-        Ok(())
+        Ok(differences)
     }
 
-    /// A blob whose file was not there: is it still so?
-    fn missing(&mut self, digest: &Digest) -> Result<(), Error> {
+    /// Adds a finding if a blob without a file still has none.
+    fn check_missing(&mut self, digest: &Digest) -> Result<(), Error> {
         let locked = self.registry.lock_blob(digest);
-        let there = locked.record()?.is_some_and(|blob| !blob.inline);
-        let gone = there && self.registry.blobs().open(Area::Live, digest).is_err();
+        let stored = locked.record()?.is_some_and(|blob| !blob.inline);
+        let missing = stored && self.registry.blobs().open(Area::Live, digest).is_err();
         drop(locked);
-        if !gone {
+        if !missing {
             return Ok(());
         }
-        let detail = "its file is gone".to_owned();
-        self.about(
-            Fault::BlobMissing,
+        let action = RepairAction::RestoreOrForget(*digest);
+        self.add_blob_finding(
+            StoreFault::BlobMissing,
             digest,
-            detail,
-            RepairAction::Missing(*digest),
+            "its file is missing",
+            action,
         )
     }
 
-    /// A file that no fact named: is it still so?
-    fn extra(&mut self, digest: &Digest) -> Result<(), Error> {
+    /// Adds a finding if a file that no fact names is still there, and still without a fact.
+    fn check_extra(&mut self, digest: &Digest) -> Result<(), Error> {
         let locked = self.registry.lock_blob(digest);
         let named = locked.record()?.is_some_and(|blob| !blob.inline);
-        let there = self.registry.blobs().open(Area::Live, digest).is_ok();
+        let exists = self.registry.blobs().open(Area::Live, digest).is_ok();
         drop(locked);
-        if named || !there {
+        if named || !exists {
             return Ok(());
         }
-        let detail = "a file that no fact names".to_owned();
-        self.about(
-            Fault::BlobWithoutFact,
+        let action = RepairAction::AdoptFile(*digest);
+        self.add_blob_finding(
+            StoreFault::BlobWithoutFact,
             digest,
-            detail,
-            RepairAction::Adopt(*digest),
+            "no fact names its file",
+            action,
         )
     }
 
-    /// Small blobs, whose bytes are read.
-    pub(super) fn inline(&mut self) -> Result<(), Error> {
+    /// Reads and checks blobs that are stored in the index.
+    pub(super) fn check_inline(&mut self) -> Result<(), Error> {
         let index = self.snapshot.index();
         let mut wrong = Vec::new();
         for id in self.census.without_bytes() {
-            wrong.push((index.digest(id)?, "its bytes are gone"));
+            wrong.push((index.digest(id)?, "its bytes are missing"));
         }
         for id in self.census.with_bytes() {
             let digest = index.digest(id)?;
             let bytes = index.view().inline(&digest)?.unwrap_or_default();
             if Digest::of(digest.algorithm(), &bytes) != digest {
-                wrong.push((digest, "its bytes are not what its name says"));
+                wrong.push((digest, WRONG_BYTES));
             }
         }
         for (digest, detail) in wrong {
-            let action = RepairAction::TakeOut(digest);
-            self.about(Fault::BlobDamaged, &digest, detail.into(), action)?;
+            let action = RepairAction::MoveToTrash(digest);
+            self.add_blob_finding(StoreFault::BlobDamaged, &digest, detail, action)?;
         }
         Ok(())
     }
 
-    /// A revision that is not known as a manifest: can it be?
-    pub(super) fn unlearned(
+    /// Adds a finding about a revision that the index does not know as a manifest, if its bytes
+    /// can be read as one.
+    pub(super) fn check_references_recorded(
         &mut self,
         name: &RepositoryName,
         digest: &Digest,
     ) -> Result<(), Error> {
-        // Its bytes may have been damaged, or be no manifest that we understand.
+        // Its bytes may be damaged, or not a manifest that this version can read.
         let Ok(Some(bytes)) = stored_manifest(self.registry, digest) else {
             return Ok(());
         };
@@ -142,26 +155,27 @@ impl Check<'_> {
         if known || parse_lenient(&bytes).is_none() {
             return Ok(());
         }
-        if !self.report.count(Fault::EdgesMissing) {
+        if !self.report.count(StoreFault::EdgesMissing) {
             return Ok(());
         }
         self.report.findings.push(FsckFinding::new(
-            Fault::EdgesMissing,
+            StoreFault::EdgesMissing,
             format!("{name}@{digest}"),
-            "what this manifest names was never noted",
-            RepairAction::Learn(*digest),
+            "its references are not recorded",
+            RepairAction::IndexReferences(*digest),
         ));
         Ok(())
     }
 
-    /// Whether a manifest says that what it names is elsewhere (foreign layers).
+    /// Returns `true` if a manifest says that the blob it names may be stored elsewhere (foreign
+    /// layers), or if the manifest cannot be read.
     pub(super) fn may_be_elsewhere(
         &self,
         manifest: &Digest,
         named: &Digest,
     ) -> Result<bool, Error> {
         let bytes = match self.snapshot.read(manifest) {
-            // That it is damaged is told elsewhere.
+            // A finding of its own reports the damage.
             Err(Error::Corrupt { .. }) => return Ok(true),
             bytes => bytes?,
         };
@@ -174,21 +188,23 @@ impl Check<'_> {
         }))
     }
 
-    /// Blobs that nothing names: what collection would remove.
-    pub(super) fn unused(&mut self) -> Result<(), Error> {
+    /// Lists the blobs that nothing names: those that collection would remove.
+    pub(super) fn list_unused(&mut self) -> Result<(), Error> {
         let unused: Vec<DigestId> = self.census.unused().collect();
         let count = unused.len() as u64;
         for id in unused.into_iter().take(LISTED_MAX) {
             let digest = self.snapshot.index().digest(id)?;
             self.report.findings.push(FsckFinding::new(
-                Fault::BlobWithoutLink,
+                StoreFault::BlobWithoutLink,
                 digest.to_string(),
                 "no link and no manifest names it",
                 RepairAction::Nothing,
             ));
         }
         if count > 0 {
-            self.report.counts.insert(Fault::BlobWithoutLink, count);
+            self.report
+                .counts
+                .insert(StoreFault::BlobWithoutLink, count);
         }
         Ok(())
     }
@@ -207,7 +223,7 @@ mod tests {
     use crate::registry::{Bytes, Registry};
 
     #[test]
-    fn what_an_earlier_version_did_not_understand_is_told_and_then_known() {
+    fn a_manifest_that_an_earlier_version_could_not_read_is_reported_and_repaired() {
         let (registry, _bytes) = Registry::in_memory();
         let name: RepositoryName = "app".parse().unwrap();
         for directory in [
@@ -224,28 +240,28 @@ mod tests {
         let digest = Digest::of(Algorithm::Sha256, document.as_bytes());
         let bytes = Bytes::Held(document.as_bytes());
         registry.publish(bytes, &digest).unwrap();
-        // As it was linked when such a manifest was not read.
-        let linked = registry.index().transact(|facts| {
-            let id = facts.repository(name.namespace())?.unwrap().id;
+        // Linked as by a version that could not read such a manifest.
+        let linked = registry.index().transact(|tx| {
+            let id = tx.repository(name.namespace())?.unwrap().id;
             let link = Link::Linked {
                 target: digest,
                 pushed: 1,
             };
-            facts.put_link(id, &LinkSet::Revisions, &digest, &link)
+            tx.put_link(id, &LinkSet::Revisions, &digest, &link)
         });
         linked.unwrap();
         assert_eq!(registry.queries().references(&digest).unwrap(), []);
         let found = check(&registry, &Progress::default()).unwrap();
-        let told = found.findings.iter();
-        let mut told = told.filter(|one| one.fault == Fault::EdgesMissing);
-        assert!(repair(&registry, told.next().unwrap()).unwrap());
+        let findings = found.findings.iter();
+        let mut findings = findings.filter(|one| one.fault == StoreFault::EdgesMissing);
+        assert!(repair(&registry, findings.next().unwrap()).unwrap());
         assert_eq!(
             registry.queries().references(&digest).unwrap(),
             [("layer", layer)]
         );
         let found = check(&registry, &Progress::default()).unwrap();
         assert!(
-            !found.counts.contains_key(&Fault::EdgesMissing),
+            !found.counts.contains_key(&StoreFault::EdgesMissing),
             "{found:?}"
         );
     }

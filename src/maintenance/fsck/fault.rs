@@ -1,100 +1,60 @@
-//! Faults: everything that fsck can find, by stable names.
+//! Faults: every kind of fault that fsck can find, under stable names.
+//!
+//! The faults of one index and of one journal are defined where these are verified; this adds
+//! those that show only when facts are compared with files and with each other.
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::index::{Flaw, FlawKind, JournalFaultKind};
+use crate::index::{FlawKind, JournalFaultKind};
 
-/// How bad it is.
+/// How bad a fault is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
-    /// The store contradicts itself: no registry can have caused it.
+    /// The store contradicts itself; no registry can have caused that.
     Damage,
-    /// Something that is there needs something that is not: it cannot be pulled as it is.
+    /// A manifest, tag or link needs something that is missing: it cannot be pulled as it is.
     Dangling,
-    /// As registries leave things.
+    /// A state that registries or crashes leave behind; it needs no action.
     Note,
 }
 
-/// What fsck can find.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Fault {
-    /// A segment of the journal that was in use is not there.
-    JournalSegmentMissing,
-    /// A segment of the journal has another length, or something in it cannot be read.
-    JournalSegmentDamaged,
-    /// A commit is missing in the journal before one that is there.
-    JournalCommitMissing,
-    /// The journal ends before a commit that was in it.
-    JournalEndsEarly,
-    /// Index and journal are not of one store, or not of one time.
-    JournalOfAnotherTime,
-    /// A row of the index cannot be read.
-    RecordDamaged,
-    /// A digest's number leads to another digest, or to none.
-    DigestWithoutNumber,
-    /// A number's digest has another number, or none.
-    NumberWithoutDigest,
-    /// A repository's number leads to another name, or to none.
-    RepositoryWithoutNumber,
-    /// A number's repository has another number, or none.
-    NumberWithoutRepository,
-    /// A row of a repository that does not exist.
-    RowWithoutRepository,
-    /// A link under another digest than its own, or to one that is not known.
-    LinkOutOfPlace,
-    /// Who holds, tags or names a digest is not noted with the digest.
-    ReverseMissing,
-    /// A digest is noted as held, tagged or named by who does not.
-    ReverseStale,
-    /// A hash state of an upload that does not exist.
-    HashStateWithoutUpload,
-    /// Bytes in the index that are no blob's.
-    BytesWithoutBlob,
-    /// What a manifest names was never noted.
+/// A kind of fault. Reports list the kinds in this order, by their [names](Self::name).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StoreFault {
+    /// The journal is damaged.
+    Journal(JournalFaultKind),
+    /// A row of the index contradicts other rows, or cannot be decoded.
+    Index(FlawKind),
+    /// The index does not have the references of a manifest.
     EdgesMissing,
-    /// A blob's file is gone.
+    /// A blob's file is missing.
     BlobMissing,
-    /// A blob's file has another length.
+    /// A blob's file has another length than the index says.
     BlobSize,
-    /// A blob's bytes are not what its name says.
+    /// A blob's bytes do not have its digest.
     BlobDamaged,
-    /// A file among the blobs that no fact names.
+    /// No fact names a blob's file.
     BlobWithoutFact,
-    /// A tag is at a manifest that its repository does not hold.
+    /// A tag names a manifest that its repository does not hold.
     DanglingTag,
-    /// A repository holds a manifest whose bytes are not there.
+    /// A repository holds a manifest whose bytes are not stored.
     RevisionWithoutBlob,
-    /// A manifest names what its repository does not hold.
+    /// A manifest references something that its repository does not hold.
     MissingReference,
-    /// A layer's link whose bytes are not there: as collection by distribution 2.8 leaves it.
+    /// A layer is linked whose bytes are not stored: the state that collection by distribution 2.8
+    /// leaves behind.
     LayerWithoutBlob,
-    /// A blob that nothing names: what the next collection removes.
+    /// Nothing names a blob: the next collection removes it.
     BlobWithoutLink,
 }
 
-impl Fault {
-    /// Every one of them.
-    pub const ALL: [Self; 26] = [
-        Self::JournalSegmentMissing,
-        Self::JournalSegmentDamaged,
-        Self::JournalCommitMissing,
-        Self::JournalEndsEarly,
-        Self::JournalOfAnotherTime,
-        Self::RecordDamaged,
-        Self::DigestWithoutNumber,
-        Self::NumberWithoutDigest,
-        Self::RepositoryWithoutNumber,
-        Self::NumberWithoutRepository,
-        Self::RowWithoutRepository,
-        Self::LinkOutOfPlace,
-        Self::ReverseMissing,
-        Self::ReverseStale,
-        Self::HashStateWithoutUpload,
-        Self::BytesWithoutBlob,
+impl StoreFault {
+    /// The kinds that are neither the journal's nor the index's own.
+    const BETWEEN_FACTS_AND_FILES: [Self; 10] = [
         Self::EdgesMissing,
         Self::BlobMissing,
         Self::BlobSize,
@@ -107,25 +67,18 @@ impl Fault {
         Self::BlobWithoutLink,
     ];
 
-    /// Its stable name.
+    /// Returns every kind, in order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let journal = JournalFaultKind::ALL.into_iter().map(Self::Journal);
+        let index = FlawKind::ALL.into_iter().map(Self::Index);
+        journal.chain(index).chain(Self::BETWEEN_FACTS_AND_FILES)
+    }
+
+    /// Returns the stable name, in kebab case.
     pub fn name(self) -> &'static str {
         match self {
-            Self::JournalSegmentMissing => "journal-segment-missing",
-            Self::JournalSegmentDamaged => "journal-segment-damaged",
-            Self::JournalCommitMissing => "journal-commit-missing",
-            Self::JournalEndsEarly => "journal-ends-early",
-            Self::JournalOfAnotherTime => "journal-of-another-time",
-            Self::RecordDamaged => "record-damaged",
-            Self::DigestWithoutNumber => "digest-without-number",
-            Self::NumberWithoutDigest => "number-without-digest",
-            Self::RepositoryWithoutNumber => "repository-without-number",
-            Self::NumberWithoutRepository => "number-without-repository",
-            Self::RowWithoutRepository => "row-without-repository",
-            Self::LinkOutOfPlace => "link-out-of-place",
-            Self::ReverseMissing => "reverse-missing",
-            Self::ReverseStale => "reverse-stale",
-            Self::HashStateWithoutUpload => "hash-state-without-upload",
-            Self::BytesWithoutBlob => "bytes-without-blob",
+            Self::Journal(kind) => kind.name(),
+            Self::Index(kind) => kind.name(),
             Self::EdgesMissing => "edges-missing",
             Self::BlobMissing => "blob-missing",
             Self::BlobSize => "blob-size",
@@ -139,25 +92,11 @@ impl Fault {
         }
     }
 
-    /// How bad it is.
+    /// Returns how bad this kind of fault is.
     pub fn severity(self) -> Severity {
         match self {
-            Self::JournalSegmentMissing
-            | Self::JournalSegmentDamaged
-            | Self::JournalCommitMissing
-            | Self::JournalEndsEarly
-            | Self::JournalOfAnotherTime
-            | Self::RecordDamaged
-            | Self::DigestWithoutNumber
-            | Self::NumberWithoutDigest
-            | Self::RepositoryWithoutNumber
-            | Self::NumberWithoutRepository
-            | Self::RowWithoutRepository
-            | Self::LinkOutOfPlace
-            | Self::ReverseMissing
-            | Self::ReverseStale
-            | Self::HashStateWithoutUpload
-            | Self::BytesWithoutBlob
+            Self::Journal(_)
+            | Self::Index(_)
             | Self::EdgesMissing
             | Self::BlobMissing
             | Self::BlobSize
@@ -165,64 +104,84 @@ impl Fault {
             Self::DanglingTag | Self::RevisionWithoutBlob | Self::MissingReference => {
                 Severity::Dangling
             }
-            // A crash between the bytes and their fact leaves a file, and harms nobody.
+            // A crash after the bytes are durable and before their fact is leaves such a file.
             Self::BlobWithoutFact | Self::LayerWithoutBlob | Self::BlobWithoutLink => {
                 Severity::Note
             }
         }
     }
-
-    /// What a fault of the journal is called.
-    pub(super) fn of_journal(kind: JournalFaultKind) -> Self {
-        match kind {
-            JournalFaultKind::SegmentMissing => Self::JournalSegmentMissing,
-            JournalFaultKind::SegmentDamaged => Self::JournalSegmentDamaged,
-            JournalFaultKind::CommitMissing => Self::JournalCommitMissing,
-            JournalFaultKind::EndsEarly => Self::JournalEndsEarly,
-            JournalFaultKind::ForeignJournal => Self::JournalOfAnotherTime,
-        }
-    }
-
-    /// What a flaw of the index is called.
-    pub(super) fn of(kind: FlawKind) -> Self {
-        match kind {
-            FlawKind::RecordDamaged => Self::RecordDamaged,
-            FlawKind::DigestWithoutNumber => Self::DigestWithoutNumber,
-            FlawKind::NumberWithoutDigest => Self::NumberWithoutDigest,
-            FlawKind::RepositoryWithoutNumber => Self::RepositoryWithoutNumber,
-            FlawKind::NumberWithoutRepository => Self::NumberWithoutRepository,
-            FlawKind::RowWithoutRepository => Self::RowWithoutRepository,
-            FlawKind::LinkOutOfPlace => Self::LinkOutOfPlace,
-            FlawKind::ReverseMissing => Self::ReverseMissing,
-            FlawKind::ReverseStale => Self::ReverseStale,
-            FlawKind::HashStateWithoutUpload => Self::HashStateWithoutUpload,
-            FlawKind::BytesWithoutBlob => Self::BytesWithoutBlob,
-        }
-    }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for StoreFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-impl Flaw {
-    /// What is wrong with the row.
-    pub(super) fn kind_in_words(&self) -> &'static str {
-        match self.kind {
-            FlawKind::RecordDamaged => "the row cannot be read",
-            FlawKind::DigestWithoutNumber | FlawKind::RepositoryWithoutNumber => {
-                "its number leads elsewhere or nowhere"
-            }
-            FlawKind::NumberWithoutDigest => "no digest has this number",
-            FlawKind::NumberWithoutRepository => "no repository has this number",
-            FlawKind::RowWithoutRepository => "its repository does not exist",
-            FlawKind::LinkOutOfPlace => "it is under another digest, or names an unknown one",
-            FlawKind::ReverseMissing => "a fact is not noted in the other direction",
-            FlawKind::ReverseStale => "it is noted, but no fact",
-            FlawKind::HashStateWithoutUpload => "its upload does not exist",
-            FlawKind::BytesWithoutBlob => "no small blob has these bytes",
-        }
+impl Serialize for StoreFault {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for StoreFault {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let found = Self::all().find(|fault| fault.name() == name);
+        found.ok_or_else(|| D::Error::custom(format!("no fault is named {name}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn names_and_their_order_are_stable() {
+        let names: Vec<&str> = StoreFault::all().map(StoreFault::name).collect();
+        assert_eq!(
+            names,
+            [
+                "journal-segment-missing",
+                "journal-segment-damaged",
+                "journal-commit-missing",
+                "journal-ends-early",
+                "journal-of-another-time",
+                "record-damaged",
+                "digest-without-number",
+                "number-without-digest",
+                "repository-without-number",
+                "number-without-repository",
+                "row-without-repository",
+                "link-out-of-place",
+                "reverse-missing",
+                "reverse-stale",
+                "hash-state-without-upload",
+                "bytes-without-blob",
+                "edges-missing",
+                "blob-missing",
+                "blob-size",
+                "blob-damaged",
+                "blob-without-fact",
+                "dangling-tag",
+                "revision-without-blob",
+                "missing-reference",
+                "layer-without-blob",
+                "blob-without-link",
+            ]
+        );
+        assert!(StoreFault::all().is_sorted());
+        let counts: BTreeMap<StoreFault, u64> = StoreFault::all().zip(1..).collect();
+        let json = serde_json::to_string(&counts).unwrap();
+        assert!(
+            json.starts_with("{\"journal-segment-missing\":1,"),
+            "{json}"
+        );
+        assert!(json.ends_with("\"blob-without-link\":26}"), "{json}");
+        let read: BTreeMap<StoreFault, u64> = serde_json::from_str(&json).unwrap();
+        assert_eq!(read, counts);
+        assert!(serde_json::from_str::<StoreFault>("\"nothing\"").is_err());
     }
 }

@@ -1,6 +1,6 @@
-//! Repair: facts and bytes brought to agree, one finding at a time.
+//! Repair: makes facts and files agree again, one finding at a time.
 //!
-//! Bytes are never thrown away: what is taken out is in the trash.
+//! It never deletes bytes: wrong bytes are moved to the trash.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,25 +11,6 @@ use crate::digest::Digest;
 use crate::maintenance::reread::{OnDisk, hash, reread};
 use crate::name::{LinkSet, RepositoryName};
 use crate::registry::{Error, Registry};
-
-impl RepairAction {
-    /// What it does, in words; nothing if it does nothing.
-    pub(super) fn plan(&self) -> Option<&'static str> {
-        match self {
-            Self::Nothing => None,
-            Self::GoOn => Some("go on with what there is, the damaged segments kept aside"),
-            Self::Mend(flaw) if flaw.value.is_none() => Some("write the row"),
-            Self::Mend(_) => Some("remove the row"),
-            Self::Learn(_) => Some("read the manifest again"),
-            Self::Missing(_) => {
-                Some("take its bytes back from the trash, or else forget it until it is pushed")
-            }
-            Self::TakeOut(_) => Some("take it out, so that it can be pushed again"),
-            Self::Unlink(..) => Some("remove the link, at which collection would end"),
-            Self::Adopt(_) => Some("make it a blob if its bytes are right, or else take it out"),
-        }
-    }
-}
 
 /// Repairs the findings of a check, and marks those that were repaired in the report.
 ///
@@ -52,30 +33,30 @@ pub(super) fn repair(registry: &Registry, finding: &FsckFinding) -> Result<bool,
     match &finding.action {
         RepairAction::Nothing => Ok(false),
         // Opening the store has accepted the loss already.
-        RepairAction::GoOn => {
+        RepairAction::AcceptLoss => {
             *registry.journal_damage() = None;
             Ok(true)
         }
-        RepairAction::Mend(flaw) => Ok(registry.index().repair(flaw)?),
-        RepairAction::Learn(digest) => {
+        RepairAction::MendRow(flaw) => Ok(registry.index().repair(flaw)?),
+        RepairAction::IndexReferences(digest) => {
             registry.lock_blob(digest).index_references()?;
             Ok(true)
         }
-        RepairAction::Missing(digest) => bring_back(registry, digest),
-        RepairAction::TakeOut(digest) => take_out(registry, digest),
+        RepairAction::RestoreOrForget(digest) => restore_or_forget(registry, digest),
+        RepairAction::MoveToTrash(digest) => move_to_trash(registry, digest),
         RepairAction::Unlink(name, digest) => unlink(registry, name, digest),
-        RepairAction::Adopt(digest) => adopt_file(registry, digest),
+        RepairAction::AdoptFile(digest) => adopt_file(registry, digest),
     }
 }
 
-/// Restores the bytes of a blob from the trash if they are right there; otherwise records that
+/// Restores the bytes of a blob from the trash if they have the digest; otherwise records that
 /// the blob is not stored.
-fn bring_back(registry: &Registry, digest: &Digest) -> Result<bool, Error> {
+fn restore_or_forget(registry: &Registry, digest: &Digest) -> Result<bool, Error> {
     let blob = registry.lock_blob(digest);
     if registry.blobs().open(Area::Live, digest).is_ok() {
         return Ok(false);
     }
-    if right(registry.blobs().open(Area::Trash, digest), digest)?.is_some() {
+    if stored_len(registry.blobs().open(Area::Trash, digest), digest)?.is_some() {
         blob.restore()?;
         registry.blobs().sync()?;
         return Ok(true);
@@ -86,12 +67,12 @@ fn bring_back(registry: &Registry, digest: &Digest) -> Result<bool, Error> {
 
 /// Moves a blob whose bytes are still wrong into the trash, after the index has forgotten it.
 /// Right bytes in the trash replace them.
-fn take_out(registry: &Registry, digest: &Digest) -> Result<bool, Error> {
+fn move_to_trash(registry: &Registry, digest: &Digest) -> Result<bool, Error> {
     let locked = registry.lock_blob(digest);
     let Some(blob) = locked.record()? else {
         return Ok(false);
     };
-    // It was pushed again since, or the index had another length.
+    // The blob was pushed again meanwhile, or only the length in the index was wrong.
     if let OnDisk::Right(size) = reread(registry, digest, |_| {})? {
         if blob.inline {
             registry.mark_verified(&[*digest], false)?;
@@ -100,7 +81,7 @@ fn take_out(registry: &Registry, digest: &Digest) -> Result<bool, Error> {
         }
         return Ok(true);
     }
-    let retired = right(registry.blobs().open(Area::Trash, digest), digest)?;
+    let retired = stored_len(registry.blobs().open(Area::Trash, digest), digest)?;
     locked.checkpoint()?;
     locked.forget()?;
     if let Some(size) = retired {
@@ -143,8 +124,8 @@ fn adopt_file(registry: &Registry, digest: &Digest) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Returns the length of bytes that are stored and have the digest.
-fn right(
+/// Returns the length in bytes of content that has the digest; `None` if it is missing or wrong.
+fn stored_len(
     content: Result<Arc<dyn StoredBytes>, BlobsError>,
     digest: &Digest,
 ) -> Result<Option<u64>, Error> {
@@ -162,14 +143,14 @@ mod tests {
 
     use super::*;
     use crate::digest::Algorithm;
-    use crate::maintenance::{Fault, Progress, ScrubOptions, check, scrub};
+    use crate::maintenance::{Progress, ScrubOptions, StoreFault, check, scrub};
     use crate::registry::{Bytes, INLINE_BYTES_MAX};
     use crate::{blobs, blobs::Blobs as _};
 
     static LAYER: [u8; INLINE_BYTES_MAX + 1] = [1; INLINE_BYTES_MAX + 1];
 
-    /// What fsck says of a layer that has rotted.
-    fn rot(registry: &Registry, bytes: &blobs::MemoryBlobs, digest: &Digest) -> FsckFinding {
+    /// Damages a layer, and returns the finding of fsck about it.
+    fn damage(registry: &Registry, bytes: &blobs::MemoryBlobs, digest: &Digest) -> FsckFinding {
         let rotten = blobs::ImportSource::Bytes(b"rotten");
         bytes.import(Area::Live, digest, rotten).unwrap();
         let options = ScrubOptions {
@@ -180,15 +161,15 @@ mod tests {
         assert!(registry.read_blob(digest).is_err());
         let found = check(registry, &Progress::default()).unwrap().findings;
         let mut found = found.into_iter();
-        found.find(|one| one.fault == Fault::BlobSize).unwrap()
+        found.find(|one| one.fault == StoreFault::BlobSize).unwrap()
     }
 
     #[test]
-    fn what_was_pushed_again_since_the_check_is_not_taken_out() {
+    fn a_blob_that_was_pushed_again_after_the_check_is_not_moved_to_the_trash() {
         let (registry, bytes) = Registry::in_memory();
         let digest = Digest::of(Algorithm::Sha256, &LAYER);
         registry.publish(Bytes::Held(&LAYER), &digest).unwrap();
-        let finding = rot(&registry, &bytes, &digest);
+        let finding = damage(&registry, &bytes, &digest);
         registry.publish(Bytes::Held(&LAYER), &digest).unwrap();
         repair(&registry, &finding).unwrap();
         assert_eq!(
@@ -198,19 +179,19 @@ mod tests {
     }
 
     #[test]
-    fn right_bytes_in_the_trash_take_the_place_of_wrong_ones() {
+    fn right_bytes_in_the_trash_replace_wrong_ones() {
         let (registry, bytes) = Registry::in_memory();
         let digest = Digest::of(Algorithm::Sha256, &LAYER);
         registry.publish(Bytes::Held(&LAYER), &digest).unwrap();
         bytes.move_to(Area::Trash, &digest).unwrap();
-        let finding = rot(&registry, &bytes, &digest);
+        let finding = damage(&registry, &bytes, &digest);
         assert!(repair(&registry, &finding).unwrap());
         assert_eq!(
             registry.read_blob(&digest).unwrap().read_all().unwrap(),
             LAYER
         );
-        // Bytes that stay wrong go to the trash, and can be pushed again.
-        let finding = rot(&registry, &bytes, &digest);
+        // Without right bytes, the wrong ones go to the trash, and the blob can be pushed again.
+        let finding = damage(&registry, &bytes, &digest);
         assert!(repair(&registry, &finding).unwrap());
         assert!(!registry.queries().has_blob(&digest).unwrap());
         assert!(bytes.open(Area::Trash, &digest).is_ok());

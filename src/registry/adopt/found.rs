@@ -1,5 +1,5 @@
-//! A file of another storage that was found and opened: what is taken over is what was opened,
-//! whatever stands at its name meanwhile.
+//! Found file: a file of another storage, opened once. Its content is adopted from the open file,
+//! even if its name is given to another file meanwhile.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -15,7 +15,7 @@ use crate::printable::printable;
 
 /// A file of another storage, open for reading, and where it was found.
 #[derive(Debug)]
-pub struct Found {
+pub struct FoundFile {
     pub(super) file: File,
     pub(super) directory: Dir,
     pub(super) name: OsString,
@@ -24,11 +24,11 @@ pub struct Found {
     pub(super) inode: (u64, u64),
 }
 
-impl Found {
+impl FoundFile {
     /// Opens a file in a directory.
     ///
     /// # Errors
-    /// As [`Dir::open_file`]: what is no regular file is not read.
+    /// As of [`Dir::open_file`]: only regular files are opened.
     pub fn open(directory: &Dir, name: &OsStr) -> io::Result<Self> {
         let file = directory.open_file(name, OFlags::RDONLY, Mode::empty())?;
         let metadata = file.metadata()?;
@@ -42,22 +42,22 @@ impl Found {
         })
     }
 
-    /// The file itself.
+    /// Returns the open file.
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// Its length in bytes when it was opened.
+    /// Returns the file's length in bytes when it was opened.
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// Returns `true` if there was nothing in it.
+    /// Returns `true` if the file was empty when it was opened.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Says of an error that it is about this file.
+    /// Returns a function that adds the file's path to an I/O error.
     pub(super) fn about(&self) -> impl Fn(io::Error) -> BlobsError + use<> {
         let path = printable(self.directory.shown(&self.name));
         move |error| BlobsError::System {
@@ -66,7 +66,7 @@ impl Found {
         }
     }
 
-    /// All of its bytes, which are not many.
+    /// Returns the whole content. The caller checks the length before.
     pub(super) fn bytes(&self) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; usize::try_from(self.len).unwrap_or_default()];
         let mut done = 0;
@@ -80,7 +80,7 @@ impl Found {
         Ok(bytes)
     }
 
-    /// The digest that it has.
+    /// Returns the digest of the content, by the algorithm of `like`.
     pub(super) fn hash(&self, like: &Digest) -> io::Result<Digest> {
         let mut offset = 0;
         Digest::of_parts(like.algorithm(), |buffer| {

@@ -1,113 +1,109 @@
-//! Existence: whether a directory of a registry's storage is there, and since when.
+//! Existence: whether a directory exists, whether it was made, and the time of its content.
 //!
 //! It changes nothing.
 
 use super::super::Error;
-use super::{flag, repository, tag, upload};
-use crate::digest::Algorithm;
+use super::flags::{link_set_flag, tag_index_flag};
+use super::{repository, tag, upload};
+use crate::digest::{Algorithm, Digest};
 use crate::index::{Link, Repository, RepositoryDirectories, TagDirectories, Transaction};
 use crate::layout::Node;
 use crate::name::{LinkSet, RepositoryName};
 
-/// When the directory changed (0 where nothing is kept of that), or nothing.
+/// Returns `true` if a directory exists: it was made, or something is in it.
 pub(in crate::registry) fn exists(
-    facts: &mut Transaction<'_>,
+    tx: &mut Transaction<'_>,
+    directory: &Node,
+) -> Result<bool, Error> {
+    Ok(content_time(tx, directory)?.is_some())
+}
+
+/// Returns the time, in seconds since 1970, that the record of a directory's content gives it:
+/// when its link, tag or blob was written, or when its upload changed. Returns 0 if no such record
+/// has a time, and `None` if the directory does not exist.
+pub(in crate::registry) fn content_time(
+    tx: &mut Transaction<'_>,
     directory: &Node,
 ) -> Result<Option<u32>, Error> {
-    match existing(facts, directory) {
+    match find(tx, directory) {
         Err(Error::Missing) => Ok(None),
         found => found,
     }
 }
 
-/// Whether a directory was made, rather than being there because of what is in it.
-pub(in crate::registry) fn made(
-    facts: &mut Transaction<'_>,
+/// Returns `true` if a directory was made and not removed; a directory can also exist only because
+/// something is in it.
+pub(in crate::registry) fn was_made(
+    tx: &mut Transaction<'_>,
     directory: &Node,
 ) -> Result<bool, Error> {
-    let found = match directory {
-        Node::Namespace(namespace) => Ok(facts.repository(namespace)?.is_some()),
-        Node::Manifests(name) => flagged(facts, name, RepositoryDirectories::MANIFESTS),
+    let made = match directory {
+        Node::Namespace(namespace) => Ok(tx.repository(namespace)?.is_some()),
+        Node::Manifests(name) => has_flag(tx, name, RepositoryDirectories::MANIFESTS),
         Node::Links(name, set) => {
-            repository(facts, name).and_then(|repository| links_made(facts, repository, set, None))
+            repository(tx, name).and_then(|repository| links_made(tx, repository, set, None))
         }
-        Node::LinksAlgorithm(name, set, algorithm) => repository(facts, name)
-            .and_then(|repository| links_made(facts, repository, set, Some(*algorithm))),
-        Node::Current(name, label) => tag(facts, name, label)
+        Node::LinksAlgorithm(name, set, algorithm) => repository(tx, name)
+            .and_then(|repository| links_made(tx, repository, set, Some(*algorithm))),
+        Node::Current(name, label) => tag(tx, name, label)
             .map(|(_, record)| record.directories.contains(TagDirectories::CURRENT)),
-        _ => return Ok(exists(facts, directory)?.is_some()),
+        _ => return exists(tx, directory),
     };
-    match found {
+    match made {
         Err(Error::Missing) => Ok(false),
-        found => found,
+        made => made,
     }
 }
 
-fn flagged(
-    facts: &mut Transaction<'_>,
+fn has_flag(
+    tx: &mut Transaction<'_>,
     name: &RepositoryName,
     flag: RepositoryDirectories,
 ) -> Result<bool, Error> {
-    Ok(repository(facts, name)?.directories.contains(flag))
+    Ok(repository(tx, name)?.directories.contains(flag))
 }
 
-/// [`exists`], where a record that is missing on the way is an error.
-fn existing(facts: &mut Transaction<'_>, directory: &Node) -> Result<Option<u32>, Error> {
-    let when = |exists: bool| exists.then_some(0);
+/// Returns the same as [`content_time`], but an error if a record above the directory is missing.
+fn find(tx: &mut Transaction<'_>, directory: &Node) -> Result<Option<u32>, Error> {
+    let undated = |exists: bool| exists.then_some(0);
     Ok(match directory {
         Node::Root | Node::Blobs | Node::Repositories => Some(0),
-        Node::BlobAlgorithm(algorithm) => when(facts.has_blob_algorithm(*algorithm)?),
-        Node::BlobShard(algorithm, shard) => when(facts.has_blob_shard(*algorithm, *shard)?),
-        Node::BlobDirectory(digest) => facts
-            .blob(digest)?
-            .filter(|blob| blob.present || blob.has_directory)
-            .map(|blob| blob.created),
+        Node::BlobAlgorithm(algorithm) => undated(tx.has_blob_algorithm(*algorithm)?),
+        Node::BlobShard(algorithm, shard) => undated(tx.has_blob_shard(*algorithm, *shard)?),
+        Node::BlobDirectory(digest) => {
+            let blob = tx.blob(digest)?;
+            let exists = blob.filter(|blob| blob.present || blob.has_directory);
+            exists.map(|blob| blob.created)
+        }
         Node::Namespace(namespace) => {
-            when(facts.repository(namespace)?.is_some() || facts.has_namespaces(Some(namespace))?)
+            undated(tx.repository(namespace)?.is_some() || tx.has_namespaces(Some(namespace))?)
         }
-        Node::Manifests(name) => {
-            let repository = repository(facts, name)?;
-            when(
-                repository
-                    .directories
-                    .contains(RepositoryDirectories::MANIFESTS)
-                    || facts.has_links(repository.id, &LinkSet::Revisions, None)?,
-            )
-        }
-        Node::Tags(name) => when(flagged(facts, name, RepositoryDirectories::TAGS)?),
-        Node::Uploads(name) => when(flagged(facts, name, RepositoryDirectories::UPLOADS)?),
+        Node::Manifests(name) => undated(manifests_exist(tx, name)?),
+        Node::Tags(name) => undated(has_flag(tx, name, RepositoryDirectories::TAGS)?),
+        Node::Uploads(name) => undated(has_flag(tx, name, RepositoryDirectories::UPLOADS)?),
         Node::Tag(name, label) => {
-            let (_, record) = tag(facts, name, label)?;
+            let (_, record) = tag(tx, name, label)?;
             Some(record.current.map_or(0, |(_, pushed)| pushed))
         }
         Node::Current(name, label) => {
-            let (_, record) = tag(facts, name, label)?;
-            let kept = record.directories.contains(TagDirectories::CURRENT);
-            record.current.map(|(_, pushed)| pushed).or(when(kept))
+            let (_, record) = tag(tx, name, label)?;
+            let made = record.directories.contains(TagDirectories::CURRENT);
+            record.current.map(|(_, pushed)| pushed).or(undated(made))
         }
-        Node::Links(name, set) => when(links_exist(facts, name, set, None)?),
+        Node::Links(name, set) => undated(links_exist(tx, name, set, None)?),
         Node::LinksAlgorithm(name, set, algorithm) => {
-            when(links_exist(facts, name, set, Some(*algorithm))?)
+            undated(links_exist(tx, name, set, Some(*algorithm))?)
         }
-        Node::LinkDirectory(name, set, digest) => {
-            let repository = repository(facts, name)?;
-            facts
-                .link(repository.id, set, digest)?
-                .map(|link| match link {
-                    Link::Directory => 0,
-                    Link::Linked { pushed, .. } => pushed,
-                })
-        }
-        Node::Upload(name, id) => Some(upload(facts, name, id)?.1.updated),
+        Node::LinkDirectory(name, set, digest) => link_time(tx, name, set, digest)?,
+        Node::Upload(name, id) => Some(upload(tx, name, id)?.1.updated),
         Node::HashStates(name, id) => {
-            let (_, upload) = upload(facts, name, id)?;
+            let (_, upload) = upload(tx, name, id)?;
             upload.hash_states.then_some(upload.updated)
         }
         Node::HashStatesAlgorithm(name, id, algorithm) => {
-            let (_, upload) = upload(facts, name, id)?;
-            upload
-                .has_hash_states_directory(*algorithm)
-                .then_some(upload.updated)
+            let (_, upload) = upload(tx, name, id)?;
+            let exists = upload.has_hash_states_directory(*algorithm);
+            exists.then_some(upload.updated)
         }
         Node::BlobData(_)
         | Node::CurrentLink(..)
@@ -118,53 +114,68 @@ fn existing(facts: &mut Transaction<'_>, directory: &Node) -> Result<Option<u32>
     })
 }
 
-/// Whether the directory of a set of links exists, or the one of an algorithm in it.
+fn manifests_exist(tx: &mut Transaction<'_>, name: &RepositoryName) -> Result<bool, Error> {
+    let repository = repository(tx, name)?;
+    Ok(repository
+        .directories
+        .contains(RepositoryDirectories::MANIFESTS)
+        || tx.has_links(repository.id, &LinkSet::Revisions, None)?)
+}
+
+fn link_time(
+    tx: &mut Transaction<'_>,
+    name: &RepositoryName,
+    set: &LinkSet,
+    digest: &Digest,
+) -> Result<Option<u32>, Error> {
+    let repository = repository(tx, name)?;
+    Ok(match tx.link(repository.id, set, digest)? {
+        Some(Link::Linked { pushed, .. }) => Some(pushed),
+        Some(Link::Directory) => Some(0),
+        None => None,
+    })
+}
+
+/// Returns `true` if the directory of a link set exists, or the directory of `algorithm` in it.
 fn links_exist(
-    facts: &mut Transaction<'_>,
+    tx: &mut Transaction<'_>,
     name: &RepositoryName,
     set: &LinkSet,
     algorithm: Option<Algorithm>,
 ) -> Result<bool, Error> {
-    let repository = repository(facts, name)?;
-    if matches!(set, LinkSet::Signatures(_)) && facts.known_without_signatures(repository.id)? {
+    let repository = repository(tx, name)?;
+    if matches!(set, LinkSet::Signatures(_)) && tx.known_without_signatures(repository.id)? {
         return Ok(false);
     }
-    if links_made(facts, repository, set, algorithm)? {
+    if links_made(tx, repository, set, algorithm)? {
         return Ok(true);
     }
-    // A repository with revisions always shows its layers' directory (see the module's text).
+    // A repository that holds a revision always has a directory for layers: see the module's text.
     let implied = match (set, algorithm) {
-        (LinkSet::Layers, None) => facts.has_links(repository.id, &LinkSet::Revisions, None)?,
+        (LinkSet::Layers, None) => tx.has_links(repository.id, &LinkSet::Revisions, None)?,
         _ => false,
     };
-    Ok(implied || facts.has_links(repository.id, set, algorithm)?)
+    Ok(implied || tx.has_links(repository.id, set, algorithm)?)
 }
 
-/// Whether the directory of a set of links was made, or the one of an algorithm in it.
+/// Returns `true` if the directory of a link set was made, or the directory of `algorithm` in it.
 fn links_made(
-    facts: &mut Transaction<'_>,
+    tx: &mut Transaction<'_>,
     repository: Repository,
     set: &LinkSet,
     algorithm: Option<Algorithm>,
 ) -> Result<bool, Error> {
     Ok(match set {
         LinkSet::Layers | LinkSet::Revisions => {
-            let directory = flag(set).unwrap_or_default();
-            repository.directories.contains(match algorithm {
-                None => directory,
-                Some(algorithm) => directory.of(algorithm),
-            })
+            let flag = link_set_flag(set, algorithm);
+            repository.directories.contains(flag)
         }
         LinkSet::TagIndex(label) => {
-            let Some(record) = facts.tag(repository.id, label)? else {
-                return Ok(false);
-            };
-            record
-                .directories
-                .contains(algorithm.map_or(TagDirectories::INDEX, TagDirectories::index_of))
+            let record = tx.tag(repository.id, label)?;
+            record.is_some_and(|record| record.directories.contains(tag_index_flag(algorithm)))
         }
         LinkSet::Signatures(revision) => {
-            facts.has_signatures_directory(repository.id, revision, algorithm)?
+            tx.has_signatures_directory(repository.id, revision, algorithm)?
         }
     })
 }

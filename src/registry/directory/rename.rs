@@ -1,64 +1,77 @@
-//! Renames of repositories, and of directories on the way to them.
+//! Renames of repositories, and of directories above repositories.
 //!
-//! Facts are kept by a repository's number, so that only names change: all of them in one
-//! transaction, or none.
+//! Facts are stored under a repository's id, so that a rename changes names only: all of them in
+//! one transaction, or none.
 
-use super::change::{make, remove};
-use super::changed::touch_above;
-use super::existence::exists;
+use super::exists;
+use super::make::make;
+use super::remove::remove;
+use super::times::touch_parent;
 use crate::index::Transaction;
 use crate::layout::Node;
 use crate::name::{Namespace, REPOSITORY_BYTES_MAX};
 use crate::registry::{DirectoryTree, Error};
 
-/// Most repositories that get other names at once: each takes up to five operations of a batch.
+/// Most repositories that one rename may affect: each takes up to five operations of a batch.
 const RENAMED_MAX: usize = 190;
 
 impl DirectoryTree<'_> {
-    /// Gives a repository, or a directory on the way to some, another name, and with it all that
-    /// is below. What has that name must be empty, and is replaced.
+    /// Renames a repository, or a directory above repositories, with everything below it. An
+    /// empty directory at the new name is replaced.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if `from` or the parent of `to` does not exist; [`Error::NotEmpty`] if
+    /// something is in `to`; [`Error::TooManyBelow`], [`Error::NameTooLong`] or [`Error::NoName`]
+    /// if a repository cannot be renamed.
     pub fn rename(self, from: &Namespace, to: &Namespace) -> Result<(), Error> {
-        let names = self.0.index.transact(|facts| {
-            let (old, new) = (Node::Namespace(from.clone()), Node::Namespace(to.clone()));
-            if exists(facts, &old)?.is_none() {
-                return Err(Error::Missing);
-            }
-            if let Some(parent) = new.parent()
-                && exists(facts, &parent)?.is_none()
-            {
-                return Err(Error::Missing);
-            }
-            let names = renamed(facts, from, to)?;
-            if exists(facts, &new)?.is_some() {
-                remove(facts, &new)?;
-            } else if !facts.require_no_namespaces(to)? {
-                return Err(Error::NotEmpty);
-            }
-            for (old, new) in &names {
-                facts.rename_repository(old, new)?;
-            }
-            touch_above(facts, &old)?;
-            touch_above(facts, &new)?;
-            // What led to it was perhaps only there for it.
-            if let Some(above) = from.parent()
-                && facts.repository(&above)?.is_none()
-            {
-                make(facts, &Node::Namespace(above))?;
-            }
-            Ok::<_, Error>(names)
-        })?;
+        let names = self.0.index.transact(|tx| rename(tx, from, to))?;
         self.0.recent.rename(&names);
         Ok(())
     }
 }
 
-/// All names that change, with what each becomes.
-fn renamed(
-    facts: &mut Transaction<'_>,
+/// Renames in a transaction. Returns each old name with its new name.
+fn rename(
+    tx: &mut Transaction<'_>,
     from: &Namespace,
     to: &Namespace,
 ) -> Result<Vec<(Namespace, Namespace)>, Error> {
-    let names = facts.namespaces_below(from, RENAMED_MAX)?;
+    let (old, new) = (Node::Namespace(from.clone()), Node::Namespace(to.clone()));
+    if !exists(tx, &old)? {
+        return Err(Error::Missing);
+    }
+    if let Some(parent) = new.parent()
+        && !exists(tx, &parent)?
+    {
+        return Err(Error::Missing);
+    }
+    let names = new_names(tx, from, to)?;
+    if exists(tx, &new)? {
+        remove(tx, &new)?;
+    } else if !tx.require_no_namespaces(to)? {
+        return Err(Error::NotEmpty);
+    }
+    for (old, new) in &names {
+        tx.rename_repository(old, new)?;
+    }
+    touch_parent(tx, &old)?;
+    touch_parent(tx, &new)?;
+    // The parent may have existed only because of the renamed directory: it stays.
+    if let Some(above) = from.parent()
+        && tx.repository(&above)?.is_none()
+    {
+        make(tx, &Node::Namespace(above))?;
+    }
+    Ok(names)
+}
+
+/// Returns every name that changes, with its new name.
+fn new_names(
+    tx: &mut Transaction<'_>,
+    from: &Namespace,
+    to: &Namespace,
+) -> Result<Vec<(Namespace, Namespace)>, Error> {
+    let names = tx.namespaces_below(from, RENAMED_MAX)?;
     if names.len() > RENAMED_MAX {
         return Err(Error::TooManyBelow {
             name: from.to_string(),
@@ -67,16 +80,16 @@ fn renamed(
     }
     let mut pairs = Vec::new();
     for name in names {
-        let repository = name.repository().is_some();
+        let is_repository = name.repository().is_some();
         let text = name.moved(from, to).ok_or(Error::Missing)?;
-        let new = checked(&text, repository)?;
+        let new = parse_name(&text, is_repository)?;
         pairs.push((name, new));
     }
     Ok(pairs)
 }
 
-/// A name that one is to have, if it can.
-fn checked(text: &str, repository: bool) -> Result<Namespace, Error> {
+/// Parses a new name. The new name of a repository must be the name of a repository too.
+fn parse_name(text: &str, is_repository: bool) -> Result<Namespace, Error> {
     if text.len() > REPOSITORY_BYTES_MAX {
         return Err(Error::NameTooLong {
             name: text.to_owned(),
@@ -84,10 +97,10 @@ fn checked(text: &str, repository: bool) -> Result<Namespace, Error> {
         });
     }
     let name: Result<Namespace, _> = text.parse();
-    let admitted = name
+    let valid = name
         .ok()
-        .filter(|name| !repository || name.repository().is_some());
-    admitted.ok_or_else(|| Error::NoName {
+        .filter(|name| !is_repository || name.repository().is_some());
+    valid.ok_or_else(|| Error::NoName {
         name: text.to_owned(),
     })
 }

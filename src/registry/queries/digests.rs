@@ -1,5 +1,4 @@
-//! About a digest, for people who ask: what it is, what it names, what names it, and under which
-//! tags it is found.
+//! Queries about a digest, for people: its kind, its references, its referrers and its tags.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -10,11 +9,12 @@ use crate::manifest::{self, Kind};
 use crate::name::{LinkSet, RepositoryName, Tag};
 use crate::registry::Error;
 
-/// Most rows of one answer: more than these no attribute could show.
+/// Most rows of one answer: an extended attribute cannot hold more.
 const ROWS_MAX: usize = 1_000;
 
 impl Queries<'_> {
-    /// What a digest is: a kind of manifest, or how manifests use it; nothing if unknown.
+    /// Returns the kind of a manifest, or the role in which manifests reference a blob; `None` if
+    /// the digest is unknown.
     pub fn kind(&mut self, digest: &Digest) -> Result<Option<&'static str>, Error> {
         if let Some(media_type) = self.media_type(digest)? {
             return Ok(Some(
@@ -34,7 +34,7 @@ impl Queries<'_> {
         Ok(self.blob(digest).is_ok().then_some("blob"))
     }
 
-    /// What a manifest names, and as what, in its own order.
+    /// Returns what a manifest references, each with its role, in the order of the manifest.
     pub fn references(&mut self, manifest: &Digest) -> Result<Vec<(&'static str, Digest)>, Error> {
         let named = self.registry.index.references(manifest)?.into_iter();
         named
@@ -42,8 +42,8 @@ impl Queries<'_> {
             .collect()
     }
 
-    /// What a manifest uses a digest as. What an index names is a blob if its bytes are here and
-    /// nobody takes them for a manifest.
+    /// Returns the name of the role in which a manifest references a digest. A child of an index is
+    /// a blob if its bytes are stored and no repository holds it as a manifest.
     fn role_name(&mut self, role: EdgeRole, digest: &Digest) -> Result<&'static str, Error> {
         let is_blob = role == EdgeRole::Child
             && self.registry.queries().has_blob(digest)?
@@ -52,7 +52,8 @@ impl Queries<'_> {
         Ok(if is_blob { "blob" } else { role.name() })
     }
 
-    /// The manifests of a repository, or of all, that say they are about this one.
+    /// Returns the manifests of a repository, or of all repositories, that have this manifest as
+    /// their subject (OCI distribution specification 1.1, "Listing Referrers").
     pub fn referrers(
         &mut self,
         digest: &Digest,
@@ -79,14 +80,20 @@ impl Queries<'_> {
         }
     }
 
-    /// The tags, of one repository or of all, that are at a manifest; of a layer or
-    /// configuration, those that cannot be pulled without it.
+    /// Returns the tags, of one repository or of all, that name a manifest; for a layer or
+    /// configuration, the tags that cannot be pulled without it. The search ends when it has about
+    /// 1,000 tags or has seen 1,000 manifests.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if the repository does not exist.
     pub fn tags_of(
         &mut self,
         digest: &Digest,
         repository: Option<&RepositoryName>,
     ) -> Result<Vec<(RepositoryName, Tag)>, Error> {
-        let only = repository.map(|name| self.number(name)).transpose()?;
+        let only = repository
+            .map(|name| self.repository_id(name))
+            .transpose()?;
         let mut found = Vec::new();
         let mut seen = BTreeSet::from([*digest]);
         let mut queue = VecDeque::from([*digest]);
@@ -115,8 +122,8 @@ impl Queries<'_> {
         Ok(namespace.and_then(|name| name.as_str().parse().ok()))
     }
 
-    /// A signed schema 1 manifest, its payload and its signatures put together again; nothing
-    /// where a revision has no signatures.
+    /// Returns a signed schema 1 manifest, assembled from its payload and its signatures; `None` if
+    /// the revision has no signatures.
     pub fn signed(
         &mut self,
         name: &RepositoryName,

@@ -1,6 +1,6 @@
 //! Listings in pages, each row with its time.
 //!
-//! Pages are taken up behind a name, which need not exist any more.
+//! The next page starts after the last name of the page before, which need not exist any more.
 
 use std::time::SystemTime;
 
@@ -9,11 +9,11 @@ use crate::digest::{Algorithm, Digest};
 use crate::index::Link;
 use crate::layout::Node;
 use crate::name::{LinkSet, Namespace, RepositoryName, Tag, UploadId};
-use crate::registry::directory::{any_below, exists, last_change};
+use crate::registry::directory::{content_time, has_times_below, last_change};
 use crate::registry::{Error, time};
 
 impl Queries<'_> {
-    /// Names directly below a name, or at the top.
+    /// Returns at most `limit` names directly below a name, or at the top, after `last`.
     pub fn namespaces(
         &mut self,
         parent: Option<&Namespace>,
@@ -23,7 +23,11 @@ impl Queries<'_> {
         Ok(self.registry.index.namespaces(parent, last, limit)?)
     }
 
-    /// Digests for which a set has a link, or a directory made for one.
+    /// Returns at most `limit` digests after `last` for which a set has a link, or a directory made
+    /// for one, each with the time of that directory.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if the repository does not exist.
     pub fn links(
         &mut self,
         name: &RepositoryName,
@@ -32,61 +36,72 @@ impl Queries<'_> {
         last: Option<&Digest>,
         limit: usize,
     ) -> Result<Vec<(Digest, SystemTime)>, Error> {
-        let repository = self.number(name)?;
+        let repository = self.repository_id(name)?;
         let rows = self
             .registry
             .index
             .links(repository, set, algorithm, last, limit)?;
-        let told = rows.into_iter().map(|(digest, link)| match link {
+        let dated = rows.into_iter().map(|(digest, link)| match link {
             Link::Directory => (digest, 0),
             Link::Linked { pushed, .. } => (digest, pushed),
         });
         let listed = Node::LinksAlgorithm(name.clone(), set.clone(), algorithm);
-        self.times_in(&listed, told.collect(), |digest| {
+        self.times_in(&listed, dated.collect(), |digest| {
             Node::LinkDirectory(name.clone(), set.clone(), *digest)
         })
     }
 
-    /// Tags, in the order of their bytes.
+    /// Returns at most `limit` tags after `last`, in byte order, each with the time of its
+    /// directory.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if the repository does not exist.
     pub fn tags(
         &mut self,
         name: &RepositoryName,
         last: Option<&Tag>,
         limit: usize,
     ) -> Result<Vec<(Tag, SystemTime)>, Error> {
-        let repository = self.number(name)?;
+        let repository = self.repository_id(name)?;
         let rows = self.registry.index.tags_with_ids(repository, last, limit)?;
-        let told = rows
+        let dated = rows
             .into_iter()
             .map(|(tag, record)| (tag, record.current.map_or(0, |(_, pushed)| pushed)));
-        self.times_in(&Node::Tags(name.clone()), told.collect(), |tag| {
+        self.times_in(&Node::Tags(name.clone()), dated.collect(), |tag| {
             Node::Tag(name.clone(), tag.clone())
         })
     }
 
-    /// Uploads.
+    /// Returns at most `limit` uploads after `last`, each with the time of its directory.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if the repository does not exist.
     pub fn uploads(
         &mut self,
         name: &RepositoryName,
         last: Option<&UploadId>,
         limit: usize,
     ) -> Result<Vec<(UploadId, SystemTime)>, Error> {
-        let repository = self.number(name)?;
+        let repository = self.repository_id(name)?;
         let rows = self.registry.index.uploads(repository, last, limit)?;
-        let told = rows.into_iter().map(|(id, upload)| (id, upload.updated));
-        self.times_in(&Node::Uploads(name.clone()), told.collect(), |id| {
+        let dated = rows.into_iter().map(|(id, upload)| (id, upload.updated));
+        self.times_in(&Node::Uploads(name.clone()), dated.collect(), |id| {
             Node::Upload(name.clone(), *id)
         })
     }
 
-    /// The offsets of an upload's hash states, since when they are there, and their lengths.
+    /// Returns the hash states of an upload by one algorithm: the offset of each, when it was
+    /// written, and its length in bytes.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if the repository does not exist.
     pub fn hash_states(
         &mut self,
         name: &RepositoryName,
         id: &UploadId,
         algorithm: Algorithm,
     ) -> Result<Vec<(u64, SystemTime, u64)>, Error> {
-        let repository = self.number(name)?;
+        let repository = self.repository_id(name)?;
         let rows = self.registry.index.hash_states(repository, id, algorithm)?;
         let dated = rows
             .into_iter()
@@ -94,12 +109,13 @@ impl Queries<'_> {
         Ok(dated.collect())
     }
 
-    /// The shards of an algorithm that have a directory.
+    /// Returns the shards of an algorithm that have a directory.
     pub fn blob_shards(&mut self, algorithm: Algorithm) -> Result<Vec<u8>, Error> {
         Ok(self.registry.index.blob_shards(algorithm)?)
     }
 
-    /// Digests of a shard that have a directory, with the bytes or without.
+    /// Returns at most `limit` digests of a shard after `last` that have a directory, whether their
+    /// bytes are stored or not, each with the time of its directory.
     pub fn blobs(
         &mut self,
         algorithm: Algorithm,
@@ -108,37 +124,38 @@ impl Queries<'_> {
         limit: usize,
     ) -> Result<Vec<(Digest, SystemTime)>, Error> {
         let rows = self.registry.index.blobs(algorithm, shard, last, limit)?;
-        let told = rows
+        let dated = rows
             .into_iter()
             .map(|(digest, blob)| (digest, blob.created));
         self.times_in(
             &Node::BlobShard(algorithm, shard),
-            told.collect(),
+            dated.collect(),
             |digest| Node::BlobDirectory(*digest),
         )
     }
 
-    /// Gives directories in one their times, where what is in each tells this one (0 if nothing).
+    /// Adds the time of its own directory to each row. Each row comes with its content time, or 0
+    /// if there is none.
     fn times_in<T>(
         &mut self,
         directory: &Node,
         rows: Vec<(T, u32)>,
-        place: impl Fn(&T) -> Node,
+        node: impl Fn(&T) -> Node,
     ) -> Result<Vec<(T, SystemTime)>, Error> {
         let view = &mut self.view;
-        let (each, mut own) = (any_below(view, directory)?, None);
+        let (has_own_times, mut own) = (has_times_below(view, directory)?, None);
         let mut dated = Vec::with_capacity(rows.len());
-        for (row, told) in rows {
-            let when = match (each, told, own) {
+        for (row, time_in_row) in rows {
+            let when = match (has_own_times, time_in_row, own) {
                 (false, 0, Some(own)) => own,
                 (false, 0, None) => {
-                    let told = exists(view, directory)?.unwrap_or_default();
-                    let found = last_change(view, directory, told)?;
+                    let time = content_time(view, directory)?.unwrap_or_default();
+                    let found = last_change(view, directory, time)?;
                     own = Some(found);
                     found
                 }
-                (false, told, _) => told,
-                (true, told, _) => last_change(view, &place(&row), told)?,
+                (false, time_in_row, _) => time_in_row,
+                (true, time_in_row, _) => last_change(view, &node(&row), time_in_row)?,
             };
             dated.push((row, time(when)));
         }

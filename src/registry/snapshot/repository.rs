@@ -1,4 +1,4 @@
-//! One repository of a snapshot: its facts, kind by kind.
+//! The facts of one repository in a snapshot, visited kind by kind.
 
 use super::PAGE;
 use crate::digest::{Algorithm, Digest};
@@ -7,47 +7,24 @@ use crate::index::{
 };
 use crate::layout::Node;
 use crate::name::{LinkSet, RepositoryName, Tag, UploadId};
+use crate::registry::directory::flagged_directories;
 use crate::registry::{Error, Fact, Value};
 
-/// The directories of a repository that were made.
-pub(super) fn directories(name: &RepositoryName, made: RepositoryDirectories) -> Vec<Node> {
-    let sets = [
-        (RepositoryDirectories::LAYERS, LinkSet::Layers),
-        (RepositoryDirectories::REVISIONS, LinkSet::Revisions),
-    ];
-    let mut found = Vec::new();
-    for (flag, directory) in [
-        (
-            RepositoryDirectories::MANIFESTS,
-            Node::Manifests(name.clone()),
-        ),
-        (RepositoryDirectories::TAGS, Node::Tags(name.clone())),
-        (RepositoryDirectories::UPLOADS, Node::Uploads(name.clone())),
-    ] {
-        found.extend(made.contains(flag).then_some(directory));
-    }
-    for (flag, set) in sets {
-        if made.contains(flag) {
-            found.push(Node::Links(name.clone(), set.clone()));
-        }
-        for algorithm in Algorithm::ALL {
-            if made.contains(flag.of(algorithm)) {
-                let directory = Node::LinksAlgorithm(name.clone(), set.clone(), algorithm);
-                found.push(directory);
-            }
-        }
-    }
-    found
+/// Returns the directories of a repository that were made and that have a flag in its record.
+pub(super) fn made_directories(name: &RepositoryName, made: RepositoryDirectories) -> Vec<Node> {
+    let flagged = flagged_directories(name).into_iter();
+    let made = flagged.filter(|(flag, _)| made.contains(*flag));
+    made.map(|(_, directory)| directory).collect()
 }
 
 /// One repository of a snapshot.
-pub(super) struct One<'a> {
+pub(super) struct RepositorySnapshot<'a> {
     pub(super) index: &'a Index,
     pub(super) name: RepositoryName,
     pub(super) found: Repository,
 }
 
-impl One<'_> {
+impl RepositorySnapshot<'_> {
     fn id(&self) -> RepositoryId {
         self.found.id
     }
@@ -99,18 +76,18 @@ impl One<'_> {
         for revision in signed.map_err(Error::from)? {
             let set = LinkSet::Signatures(revision);
             let mut view = self.index.view();
-            let mut kept = |algorithm| {
-                let kept = view.has_signatures_directory(self.id(), &revision, algorithm);
-                kept.map_err(Error::from)
+            let mut was_made = |algorithm| {
+                let made = view.has_signatures_directory(self.id(), &revision, algorithm);
+                made.map_err(Error::from)
             };
-            if kept(None)? {
+            if was_made(None)? {
                 visit((
                     Node::Links(self.name.clone(), set.clone()),
                     Value::Directory,
                 ))?;
             }
             for algorithm in Algorithm::ALL {
-                if kept(Some(algorithm))? {
+                if was_made(Some(algorithm))? {
                     let (name, set) = (self.name.clone(), set.clone());
                     let directory = Node::LinksAlgorithm(name, set, algorithm);
                     visit((directory, Value::Directory))?;
@@ -202,20 +179,7 @@ impl One<'_> {
                 let directory = Node::HashStatesAlgorithm(name(), id, algorithm);
                 visit((directory, Value::Directory))?;
             }
-            let states = self.index.hash_states(self.id(), &id, algorithm);
-            for (offset, updated, _) in states.map_err(Error::from)? {
-                let mut view = self.index.view();
-                let state = view.hash_state(self.id(), &id, algorithm, offset);
-                let bytes = state.map_err(Error::from)?.map(|(_, bytes)| bytes);
-                let bytes = bytes.unwrap_or_default();
-                visit((
-                    Node::HashState(name(), id, algorithm, offset),
-                    Value::File {
-                        bytes,
-                        written: updated,
-                    },
-                ))?;
-            }
+            self.hash_states(id, algorithm, visit)?;
         }
         if upload.has_data {
             visit((Node::UploadData(name(), id), Value::UploadData))?;
@@ -227,5 +191,23 @@ impl One<'_> {
             )),
             None => Ok(()),
         }
+    }
+
+    fn hash_states<E: From<Error>>(
+        &self,
+        id: UploadId,
+        algorithm: Algorithm,
+        visit: &mut impl FnMut(Fact) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let states = self.index.hash_states(self.id(), &id, algorithm);
+        for (offset, written, _) in states.map_err(Error::from)? {
+            let mut view = self.index.view();
+            let state = view.hash_state(self.id(), &id, algorithm, offset);
+            let bytes = state.map_err(Error::from)?.map(|(_, bytes)| bytes);
+            let bytes = bytes.unwrap_or_default();
+            let node = Node::HashState(self.name.clone(), id, algorithm, offset);
+            visit((node, Value::File { bytes, written }))?;
+        }
+        Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Files: the blobs that there are, in order, some at a time.
+//! Blob files: every blob's file with its length, listed page by page in the order of digests.
 
 use std::collections::VecDeque;
 
@@ -8,16 +8,16 @@ use crate::digest::Digest;
 /// Files that are listed at once.
 const LISTED_AT_ONCE: usize = 10_000;
 
-/// Every blob's file and its length, in the order of digests.
-pub(super) struct Files<'a> {
+/// The files of blobs and their lengths in bytes, in the order of digests.
+pub(super) struct BlobFiles<'a> {
     blobs: &'a dyn Blobs,
     page: VecDeque<(Digest, u64)>,
     last: Option<Digest>,
     done: bool,
 }
 
-impl<'a> Files<'a> {
-    /// From the first on.
+impl<'a> BlobFiles<'a> {
+    /// Returns all files.
     pub(super) fn of(blobs: &'a dyn Blobs) -> Self {
         Self {
             blobs,
@@ -27,7 +27,10 @@ impl<'a> Files<'a> {
         }
     }
 
-    /// The next one.
+    /// Returns the next file without removing it.
+    ///
+    /// # Errors
+    /// The failure to list the blobs.
     pub(super) fn peek(&mut self) -> Result<Option<(Digest, u64)>, BlobsError> {
         if self.page.is_empty() && !self.done {
             let page = self
@@ -40,8 +43,8 @@ impl<'a> Files<'a> {
         Ok(self.page.front().copied())
     }
 
-    /// Goes on to the one behind it.
-    pub(super) fn next(&mut self) {
+    /// Removes the next file.
+    pub(super) fn advance(&mut self) {
         self.page.pop_front();
     }
 }
