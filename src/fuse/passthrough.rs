@@ -50,7 +50,7 @@ enum OpenInode {
 #[derive(Debug)]
 pub(super) enum OpenMode {
     /// With passthrough, to the backing file of this number. The open file must hold the
-    /// [`Direct`].
+    /// [`PassthroughFile`].
     Passthrough(u32, PassthroughFile),
     /// Without passthrough, and cached by the kernel or not.
     Daemon { cached: bool },
