@@ -115,7 +115,7 @@ impl Registry {
     ) -> Result<Self, Error> {
         let digest_locks = (0..=u8::MAX).map(|_| Mutex::new(())).collect();
         let index = Arc::new(Index::new(store));
-        let owned = AtomicBool::new(index.view().has_ownership()?);
+        let owned = AtomicBool::new(index.view().owners().any()?);
         let registry = Self {
             index,
             blobs,

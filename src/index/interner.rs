@@ -104,7 +104,7 @@ mod tests {
         let publish = |bytes: &[u8]| {
             let digest = Digest::of(Algorithm::Sha256, bytes);
             let index = Index::new(store.clone());
-            let put = index.transact(|facts| facts.put_inline(&digest, bytes, 1));
+            let put = index.transact(|facts| facts.blobs().put_inline(&digest, bytes, 1));
             put.map(|()| digest)
         };
         let one = publish(b"one").unwrap();
@@ -112,7 +112,7 @@ mod tests {
         change(store.as_ref(), vec![put(b"Cd", &1_u64.to_be_bytes())]);
         let two: Result<Digest, IndexError> = publish(b"two");
         assert!(matches!(two, Err(IndexError::Record { .. })), "{two:?}");
-        let kept = Index::new(store.clone()).view().inline(&one).unwrap();
+        let kept = Index::new(store.clone()).view().blobs().inline(&one).unwrap();
         assert_eq!(kept.unwrap(), b"one");
     }
 

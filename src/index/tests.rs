@@ -25,8 +25,8 @@ fn name(text: &str) -> Namespace {
 fn make(index: &Index, text: &str) -> RepositoryId {
     index
         .transact(|facts| {
-            facts.put_repository(&name(text), RepositoryDirectories::LAYERS)?;
-            Ok::<_, IndexError>(facts.repository(&name(text))?.unwrap().id)
+            facts.repositories().put(&name(text), RepositoryDirectories::LAYERS)?;
+            Ok::<_, IndexError>(facts.repositories().get(&name(text))?.unwrap().id)
         })
         .unwrap()
 }
@@ -71,7 +71,7 @@ fn links_are_listed_by_digest_and_name_their_target() {
                 pushed: 7,
             };
             index
-                .transact(|facts| facts.put_link(repository, &LinkSet::Layers, digest, &link))
+                .transact(|facts| facts.links().put(repository, &LinkSet::Layers, digest, &link))
                 .unwrap();
         }
         digests.sort_unstable();
@@ -95,7 +95,7 @@ fn links_are_listed_by_digest_and_name_their_target() {
         );
         assert_eq!(list(Some(&digests[9]), 2), all[10..12]);
         index
-            .transact(|facts| facts.remove_link(repository, &LinkSet::Layers, &digests[9]))
+            .transact(|facts| facts.links().remove(repository, &LinkSet::Layers, &digests[9]))
             .unwrap();
         assert_eq!(list(Some(&digests[9]), 2), all[10..12]);
         assert_eq!(list(None, 99).len(), 29);
@@ -120,7 +120,7 @@ fn tags_are_listed_in_the_order_of_their_bytes() {
                 ..TagRecord::default()
             };
             let put =
-                |at| index.transact(|facts| facts.put_tag(at, &tag.parse().unwrap(), &record));
+                |at| index.transact(|facts| facts.tags().put(at, &tag.parse().unwrap(), &record));
             put(repository).unwrap();
             put(other).unwrap();
         }
@@ -155,7 +155,7 @@ fn the_holders_and_referrers_of_a_manifest_are_known() {
             pushed: 1,
         };
         let put = |link| {
-            index.transact(|facts| facts.put_link(repository, &LinkSet::Revisions, &manifest, link))
+            index.transact(|facts| facts.links().put(repository, &LinkSet::Revisions, &manifest, link))
         };
         assert!(!index.is_revision(&manifest).unwrap());
         put(&link).unwrap();
@@ -164,16 +164,16 @@ fn the_holders_and_referrers_of_a_manifest_are_known() {
         assert!(!index.is_revision(&manifest).unwrap());
         index
             .transact(|facts| {
-                facts.put_edges(
+                facts.manifests().put_edges(
                     &manifest,
                     0,
                     &[(EdgeRole::Layer, layer), (EdgeRole::Config, layer)],
                 )?;
-                facts.put_manifest(&manifest, "a/b")
+                facts.manifests().put(&manifest, "a/b")
             })
             .unwrap();
         assert_eq!(
-            index.view().manifest(&manifest).unwrap().as_deref(),
+            index.view().manifests().media_type(&manifest).unwrap().as_deref(),
             Some("a/b")
         );
         assert_eq!(
@@ -189,8 +189,8 @@ fn the_holders_and_referrers_of_a_manifest_are_known() {
         );
         index
             .transact(|facts| {
-                facts.remove_manifest(&manifest)?;
-                facts.remove_edges(&manifest)
+                facts.manifests().remove(&manifest)?;
+                facts.manifests().remove_edges(&manifest)
             })
             .unwrap();
         assert!(
@@ -211,16 +211,16 @@ fn a_transaction_is_retried_after_a_conflict() {
         index
             .transact(|facts| {
                 tries += 1;
-                let found = facts.tag(repository, &tag)?;
+                let found = facts.tags().get(repository, &tag)?;
                 if tries == 1 {
                     let record = TagRecord {
                         current: Some((sha256("x"), 1)),
                         ..TagRecord::default()
                     };
-                    index.transact(|others| others.put_tag(repository, &tag, &record))?;
+                    index.transact(|others| others.tags().put(repository, &tag, &record))?;
                 }
                 assert_eq!(found.is_some(), tries > 1);
-                facts.put_tag(repository, &tag, &TagRecord::default())
+                facts.tags().put(repository, &tag, &TagRecord::default())
             })
             .unwrap();
         assert_eq!(tries, 2);
@@ -236,13 +236,13 @@ fn a_required_empty_range_is_empty_at_the_commit() {
         let empty = index
             .transact(|facts| {
                 tries += 1;
-                let empty = facts.require_no_tags(repository)?;
+                let empty = facts.tags().require_none(repository)?;
                 if tries == 1 {
                     index.transact(|others| {
-                        others.put_tag(repository, &tag, &TagRecord::default())
+                        others.tags().put(repository, &tag, &TagRecord::default())
                     })?;
                 }
-                facts.put_repository(&name("a"), RepositoryDirectories::TAGS)?;
+                facts.repositories().put(&name("a"), RepositoryDirectories::TAGS)?;
                 Ok::<_, IndexError>(empty)
             })
             .unwrap();
@@ -264,13 +264,13 @@ fn uploads_and_hash_states_are_read_as_written() {
         };
         let upload = upload.with_hash_states_directory(Algorithm::Sha512);
         index
-            .transact(|facts| facts.put_upload(repository, &id, &upload))
+            .transact(|facts| facts.uploads().put(repository, &id, &upload))
             .unwrap();
         assert_eq!(index.uploads(repository, None, 9).unwrap(), [(id, upload)]);
         assert!(index.uploads(repository, Some(&id), 9).unwrap().is_empty());
         let state = (5, &b"state"[..]);
         index
-            .transact(|facts| facts.put_hash_state(repository, &id, Algorithm::Sha256, 300, state))
+            .transact(|facts| facts.uploads().put_hash_state(repository, &id, Algorithm::Sha256, 300, state))
             .unwrap();
         let states = index
             .hash_states(repository, &id, Algorithm::Sha256)

@@ -226,7 +226,7 @@ fn back_up_blob(
     size: u64,
     report: &mut BackupReport,
 ) -> Result<(), Error> {
-    let blob = snapshot.index().view().blob(digest)?;
+    let blob = snapshot.index().view().blobs().get(digest)?;
     if blob.is_some_and(|blob| blob.inline) {
         return Ok(());
     }
@@ -291,7 +291,7 @@ fn prune(
         };
         last = Some(end.digest);
         for row in page {
-            let blob = snapshot.index().view().blob(&row.digest)?;
+            let blob = snapshot.index().view().blobs().get(&row.digest)?;
             if !blob.is_some_and(|blob| blob.present && !blob.inline) {
                 copies.remove(Area::Live, &row.digest, None)?;
                 report.removed += 1;

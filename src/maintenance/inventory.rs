@@ -289,7 +289,7 @@ impl<'a> Inventory<'a> {
     /// # Errors
     /// [`Error::Missing`] if the tag does not exist or has no manifest.
     pub fn image(&self, name: &RepositoryName, tag: &Tag) -> Result<ImageReport, Error> {
-        let record = self.index().view().tag(self.number(name)?, tag)?;
+        let record = self.index().view().tags().get(self.number(name)?, tag)?;
         let current = record.and_then(|record| record.current);
         let (digest, _) = current.ok_or(Error::Missing)?;
         let mut queries = self.registry.queries();
@@ -318,7 +318,7 @@ impl<'a> Inventory<'a> {
     pub fn history(&self, name: &RepositoryName, tag: &Tag) -> Result<Vec<TagVersion>, Error> {
         let id = self.number(name)?;
         let mut view = self.index().view();
-        let record = view.tag(id, tag)?.ok_or(Error::Missing)?;
+        let record = view.tags().get(id, tag)?.ok_or(Error::Missing)?;
         let set = LinkSet::TagIndex(tag.clone());
         let mut found = Vec::new();
         for algorithm in Algorithm::ALL {
@@ -326,7 +326,7 @@ impl<'a> Inventory<'a> {
                 let Link::Linked { pushed, .. } = link else {
                     continue;
                 };
-                let held = view.link(id, &LinkSet::Revisions, &digest)?;
+                let held = view.links().get(id, &LinkSet::Revisions, &digest)?;
                 found.push(TagVersion {
                     digest,
                     since: timestamp(time(pushed)),
@@ -340,7 +340,7 @@ impl<'a> Inventory<'a> {
     }
 
     fn number(&self, name: &RepositoryName) -> Result<RepositoryId, Error> {
-        let found = self.index().view().repository(name.namespace())?;
+        let found = self.index().view().repositories().get(name.namespace())?;
         Ok(found.ok_or(Error::Missing)?.id)
     }
 

@@ -31,11 +31,11 @@ pub(super) fn reread(
     mut on_read: impl FnMut(u64),
 ) -> Result<OnDisk, Error> {
     let mut view = registry.index().view();
-    let Some(blob) = view.blob(digest)?.filter(|blob| blob.present) else {
+    let Some(blob) = view.blobs().get(digest)?.filter(|blob| blob.present) else {
         return Ok(OnDisk::Missing);
     };
     if blob.inline {
-        let bytes = view.inline(digest)?.unwrap_or_default();
+        let bytes = view.blobs().inline(digest)?.unwrap_or_default();
         let len = bytes.len() as u64;
         on_read(len);
         let right = Digest::of(digest.algorithm(), &bytes) == *digest;

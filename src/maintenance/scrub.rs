@@ -176,7 +176,7 @@ fn due(
         if !blob.present {
             return Ok::<_, Error>(());
         }
-        let verified = index.view().verified(&digest)?;
+        let verified = index.view().blobs().verified(&digest)?;
         if verified.is_some_and(|when| u64::from(when) > since) && !blob.damaged {
             report.passed_over += 1;
         } else {

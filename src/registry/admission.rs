@@ -62,7 +62,7 @@ impl Admission<'_> {
         manifest: &Manifest,
     ) -> Result<Result<(), Refusal>, Error> {
         let mut view = self.0.index.view();
-        let found = view.repository(name.namespace())?.ok_or(Error::Missing)?;
+        let found = view.repositories().get(name.namespace())?.ok_or(Error::Missing)?;
         self.check(&mut view, found.id, manifest.references())
     }
 
@@ -154,8 +154,8 @@ fn held(
     };
     let mut blob = None;
     for set in sets {
-        if let Some(Link::Linked { target, .. }) = tx.link(repository, set, digest)? {
-            blob = tx.blob(&target)?.filter(|blob| blob.present);
+        if let Some(Link::Linked { target, .. }) = tx.links().get(repository, set, digest)? {
+            blob = tx.blobs().get(&target)?.filter(|blob| blob.present);
         }
         if blob.is_some() {
             break;

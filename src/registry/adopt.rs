@@ -102,11 +102,11 @@ impl PendingAdoption {
                 bytes,
                 created,
             } => {
-                tx.put_inline(digest, bytes, *created)?;
+                tx.blobs().put_inline(digest, bytes, *created)?;
                 Ok(1)
             }
             Self::Manifest { digest, manifest } => {
-                tx.put_edges(digest, 0, &references(manifest))?;
+                tx.manifests().put_edges(digest, 0, &references(manifest))?;
                 record_manifest(tx, digest, manifest)?;
                 Ok(0)
             }
@@ -137,7 +137,7 @@ impl std::fmt::Debug for Adopter<'_> {
 
 /// Returns the length of a stored blob in bytes.
 fn stored_len(registry: &Registry, digest: &Digest) -> Result<Option<u64>, Error> {
-    let blob = registry.index.view().blob(digest)?;
+    let blob = registry.index.view().blobs().get(digest)?;
     Ok(blob.filter(|blob| blob.present).map(|blob| blob.size))
 }
 

@@ -42,10 +42,10 @@ impl Registry {
     /// [`Error::Missing`] if the blob is not stored.
     pub fn set_blob_time(&self, digest: &Digest, when: u32) -> Result<(), Error> {
         self.index.transact(|tx| {
-            let blob = tx.blob(digest)?.filter(|blob| blob.present);
+            let blob = tx.blobs().get(digest)?.filter(|blob| blob.present);
             let blob = blob.ok_or(Error::Missing)?;
             if blob.created != when {
-                tx.set_blob_created(digest, &blob, when);
+                tx.blobs().set_created(digest, &blob, when);
             }
             Ok(())
         })
@@ -56,8 +56,8 @@ impl Registry {
     pub(crate) fn mark_verified(&self, read: &[Digest], damaged: bool) -> Result<(), Error> {
         self.index.transact(|tx| {
             for digest in read {
-                if tx.blob(digest)?.is_some_and(|blob| blob.present) {
-                    tx.put_verified(digest, now(), damaged)?;
+                if tx.blobs().get(digest)?.is_some_and(|blob| blob.present) {
+                    tx.blobs().put_verified(digest, now(), damaged)?;
                 }
             }
             Ok(())
@@ -68,7 +68,7 @@ impl Registry {
 impl LockedBlob<'_> {
     /// Returns the blob's record, or `None` if the blob is not stored.
     pub(crate) fn record(&self) -> Result<Option<Blob>, Error> {
-        let blob = self.registry.index.view().blob(&self.digest)?;
+        let blob = self.registry.index.view().blobs().get(&self.digest)?;
         Ok(blob.filter(|blob| blob.present))
     }
 
@@ -77,8 +77,8 @@ impl LockedBlob<'_> {
     pub(crate) fn add(&self, size: u64) -> Result<(), Error> {
         self.registry.blobs.sync()?;
         self.registry.index.transact(|tx| {
-            tx.put_blob(&self.digest, size, now())?;
-            tx.put_verified(&self.digest, now(), false)
+            tx.blobs().put(&self.digest, size, now())?;
+            tx.blobs().put_verified(&self.digest, now(), false)
         })?;
         self.index_references()
     }
@@ -144,7 +144,7 @@ impl LockedBlob<'_> {
     /// the copy is left out: removal must be possible there.
     fn retire_inline(&self) -> Result<(), Error> {
         let digest = &self.digest;
-        let bytes = self.registry.index.view().inline(digest)?;
+        let bytes = self.registry.index.view().blobs().inline(digest)?;
         let bytes = bytes.unwrap_or_default();
         if let Err(error) =
             self.registry
@@ -161,9 +161,9 @@ impl LockedBlob<'_> {
     fn withdraw(&self, no_new_references: RwLockWriteGuard<'_, ()>) -> Result<(), Error> {
         let (registry, digest) = (self.registry, &self.digest);
         let was_manifest = registry.index.transact(|tx| {
-            tx.put_blob_directory(digest, now())?;
-            let was_manifest = tx.manifest(digest)?.is_some();
-            tx.remove_manifest(digest)?;
+            tx.blobs().put_directory(digest, now())?;
+            let was_manifest = tx.manifests().media_type(digest)?.is_some();
+            tx.manifests().remove(digest)?;
             Ok::<_, Error>(was_manifest)
         })?;
         drop(no_new_references);
@@ -185,7 +185,7 @@ impl LockedBlob<'_> {
         if index.is_revision(digest)? {
             return Ok(Some(*digest));
         }
-        let roles: &[EdgeRole] = if index.view().manifest(digest)?.is_some() {
+        let roles: &[EdgeRole] = if index.view().manifests().media_type(digest)?.is_some() {
             &[EdgeRole::Config, EdgeRole::Layer]
         } else {
             &[EdgeRole::Config, EdgeRole::Layer, EdgeRole::Child]

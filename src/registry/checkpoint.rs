@@ -95,7 +95,7 @@ impl Registry {
     /// Makes a blob's path durable if its publication is pending. The caller is about to drop the
     /// fact and with it the pending row, while the bytes stay (in the trash).
     pub(super) fn sync_if_pending(&self, digest: &Digest) -> Result<(), Error> {
-        if self.index.view().pending_publication(digest)?.is_some() {
+        if self.index.view().blobs().pending_publication(digest)?.is_some() {
             self.blobs.sync()?;
         }
         Ok(())
@@ -142,16 +142,16 @@ pub(super) fn checkpoint(index: &Index, blobs: &dyn Blobs) -> Result<(), Error> 
     blobs.sync()?;
     for rows in publications.chunks(ROWS_AT_ONCE) {
         index.transact(|tx| {
-            let mut drop_row = |(digest, number): &_| tx.complete_publication(digest, *number);
+            let mut drop_row = |(digest, number): &_| tx.blobs().complete_publication(digest, *number);
             rows.iter().try_for_each(&mut drop_row).map_err(Error::from)
         })?;
     }
     for row in logged {
         index.transact(|tx| {
             // A newer generation holds bytes that were written after this checkpoint began.
-            let now = tx.logged_bytes(row.number)?;
+            let now = tx.uploads().logged_bytes(row.number)?;
             if now.is_some_and(|now| now.generation == row.generation) {
-                tx.remove_logged_bytes(row.number)?;
+                tx.uploads().remove_logged_bytes(row.number)?;
             }
             Ok::<_, Error>(())
         })?;

@@ -109,7 +109,7 @@ pub(super) fn is_hidden(
         return Ok(false);
     }
     let id = repository(tx, name)?.id;
-    Ok(!tx.has_links(id, set, None)?)
+    Ok(!tx.links().any(id, set, None)?)
 }
 
 /// Makes a directory that does not exist, in one that exists.
@@ -136,7 +136,7 @@ fn starts_to_imply_layers(tx: &mut Transaction<'_>, directory: &Node) -> Result<
     };
     let found = repository(tx, name)?;
     Ok(!found.directories.contains(RepositoryDirectories::LAYERS)
-        && !tx.has_links(found.id, set, None)?)
+        && !tx.links().any(found.id, set, None)?)
 }
 
 /// Makes a directory and its parents, as far as they were not made.
@@ -159,7 +159,7 @@ pub(super) fn repository(
     tx: &mut Transaction<'_>,
     name: &RepositoryName,
 ) -> Result<Repository, Error> {
-    tx.repository(name.namespace())?.ok_or(Error::Missing)
+    tx.repositories().get(name.namespace())?.ok_or(Error::Missing)
 }
 
 /// Returns the records of a repository and of an upload in it.
@@ -172,7 +172,7 @@ pub(super) fn upload(
     id: &UploadId,
 ) -> Result<(Repository, Upload), Error> {
     let repository = repository(tx, name)?;
-    let upload = tx.upload(repository.id, id)?.ok_or(Error::Missing)?;
+    let upload = tx.uploads().get(repository.id, id)?.ok_or(Error::Missing)?;
     Ok((repository, upload))
 }
 
@@ -186,7 +186,7 @@ pub(super) fn tag(
     tag: &Tag,
 ) -> Result<(Repository, TagRecord), Error> {
     let repository = repository(tx, name)?;
-    let record = tx.tag(repository.id, tag)?.ok_or(Error::Missing)?;
+    let record = tx.tags().get(repository.id, tag)?.ok_or(Error::Missing)?;
     Ok((repository, record))
 }
 
@@ -202,5 +202,5 @@ fn put_tag_directories(
         directories,
         ..record
     };
-    Ok(tx.put_tag(repository, label, &record)?)
+    Ok(tx.tags().put(repository, label, &record)?)
 }

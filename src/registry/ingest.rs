@@ -151,8 +151,8 @@ fn link_blob(
 ) -> Result<(), Error> {
     let algorithm = blob.digest.algorithm();
     if let LinkSet::Signatures(revision) = &blob.set {
-        tx.put_signatures_directory(id, revision, None)?;
-        tx.put_signatures_directory(id, revision, Some(algorithm))?;
+        tx.signature_directories().put_directory(id, revision, None)?;
+        tx.signature_directories().put_directory(id, revision, Some(algorithm))?;
     } else {
         let layers = RepositoryDirectories::LAYERS;
         mark(tx, name, layers.with(layers.of(algorithm)))?;
@@ -190,7 +190,7 @@ fn link_tag(
     tag: &Tag,
     digest: &Digest,
 ) -> Result<(), Error> {
-    let known = tx.tag(repository, tag)?;
+    let known = tx.tags().get(repository, tag)?;
     match known.map(|known| known.current) {
         None => record_tag_added(tx, repository),
         Some(Some((old, pushed))) if old != *digest => {
@@ -210,7 +210,7 @@ fn link_tag(
         record.current = Some((*digest, now()));
     }
     if record != before {
-        tx.put_tag(repository, tag, &record)?;
+        tx.tags().put(repository, tag, &record)?;
     }
     Ok(())
 }

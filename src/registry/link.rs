@@ -73,7 +73,7 @@ impl Links<'_> {
         let _no_removal = self.0.reference_lock.read();
         self.0.index.transact(|tx| {
             let id = repository(tx, name)?.id;
-            tx.link(id, set, digest)?.ok_or(Error::Missing)?;
+            tx.links().get(id, set, digest)?.ok_or(Error::Missing)?;
             if let Some(manifest) = manifest {
                 record_manifest(tx, target, manifest)?;
             }
@@ -81,7 +81,7 @@ impl Links<'_> {
                 target: *target,
                 pushed: now(),
             };
-            Ok(tx.put_link(id, set, digest, &link)?)
+            Ok(tx.links().put(id, set, digest, &link)?)
         })
     }
 
@@ -97,10 +97,10 @@ impl Links<'_> {
     ) -> Result<(), Error> {
         self.0.index.transact(|tx| {
             let repository = repository(tx, name)?;
-            match tx.link(repository.id, set, digest)? {
+            match tx.links().get(repository.id, set, digest)? {
                 None | Some(Link::Directory) => Err(Error::Missing),
                 Some(Link::Linked { .. }) => {
-                    tx.put_link(repository.id, set, digest, &Link::Directory)?;
+                    tx.links().put(repository.id, set, digest, &Link::Directory)?;
                     let directory = Node::LinkDirectory(name.clone(), set.clone(), *digest);
                     record_entry_removed(tx, &directory)
                 }
@@ -132,7 +132,7 @@ impl Links<'_> {
                 current: Some((*target, now())),
                 ..record
             };
-            Ok(tx.put_tag(repository.id, label, &record)?)
+            Ok(tx.tags().put(repository.id, label, &record)?)
         })
     }
 
@@ -151,7 +151,7 @@ impl Links<'_> {
                 current: None,
                 directories,
             };
-            tx.put_tag(repository.id, label, &record)?;
+            tx.tags().put(repository.id, label, &record)?;
             record_entry_removed(tx, &Node::Current(name.clone(), label.clone()))
         })
     }
@@ -166,7 +166,7 @@ impl Links<'_> {
             let id = repository(tx, name)?.id;
             let directory = Node::LinkDirectory(name.clone(), LinkSet::Layers, *digest);
             record_removed(tx, &directory)?;
-            Ok(tx.remove_link(id, &LinkSet::Layers, digest)?)
+            Ok(tx.links().remove(id, &LinkSet::Layers, digest)?)
         })
     }
 
@@ -183,7 +183,7 @@ impl Links<'_> {
     ) -> Result<(), Error> {
         self.0.index.transact(|tx| {
             let id = repository(tx, name)?.id;
-            match tx.link(id, set, digest)? {
+            match tx.links().get(id, set, digest)? {
                 None | Some(Link::Directory) => Err(Error::Missing),
                 Some(Link::Linked { pushed, .. }) if pushed == when => Ok(()),
                 Some(Link::Linked { target, .. }) => {
@@ -191,7 +191,7 @@ impl Links<'_> {
                         target,
                         pushed: when,
                     };
-                    Ok(tx.put_link(id, set, digest, &link)?)
+                    Ok(tx.links().put(id, set, digest, &link)?)
                 }
             }
         })
@@ -217,7 +217,7 @@ impl Links<'_> {
                 current: Some((target, when)),
                 ..record
             };
-            Ok(tx.put_tag(repository.id, label, &record)?)
+            Ok(tx.tags().put(repository.id, label, &record)?)
         })
     }
 }
@@ -229,13 +229,13 @@ pub(super) fn link(
     set: &LinkSet,
     digest: &Digest,
 ) -> Result<(), Error> {
-    let known = tx.link(repository, set, digest)?;
+    let known = tx.links().get(repository, set, digest)?;
     if matches!(known, Some(Link::Linked { target, .. }) if target == *digest) {
         return Ok(());
     }
     // The index directory of a new tag has the tag's time.
     let has_time = match set {
-        LinkSet::TagIndex(tag) => tx.tag(repository, tag)?.is_some(),
+        LinkSet::TagIndex(tag) => tx.tags().get(repository, tag)?.is_some(),
         LinkSet::Layers | LinkSet::Revisions | LinkSet::Signatures(_) => true,
     };
     if known.is_none() && has_time {
@@ -245,5 +245,5 @@ pub(super) fn link(
         target: *digest,
         pushed: now(),
     };
-    Ok(tx.put_link(repository, set, digest, &link)?)
+    Ok(tx.links().put(repository, set, digest, &link)?)
 }

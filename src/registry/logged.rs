@@ -28,11 +28,11 @@ impl Uploads<'_> {
         }
         draft.sync()?;
         let number = draft.id();
-        if self.0.index.view().logged_bytes(number)?.is_some() {
+        if self.0.index.view().uploads().logged_bytes(number)?.is_some() {
             // The content has grown. Recovery must not replace it by the logged bytes.
             self.0
                 .index
-                .transact(|facts| facts.remove_logged_bytes(number).map_err(Error::from))?;
+                .transact(|facts| facts.uploads().remove_logged_bytes(number).map_err(Error::from))?;
         }
         Ok(())
     }
@@ -49,7 +49,7 @@ impl Registry {
         let logged = draft.log(LOGGED_BYTES_MAX, &mut |bytes| {
             let generation = self.checkpoints.generation.fetch_add(1, Ordering::Relaxed);
             done = self.index.transact(|tx| {
-                tx.put_logged_bytes(draft.id(), generation, bytes);
+                tx.uploads().put_logged_bytes(draft.id(), generation, bytes);
                 Ok(())
             });
             self.add_pending(1);

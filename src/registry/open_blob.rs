@@ -135,15 +135,15 @@ impl Registry {
     /// Marks a small blob as damaged, unless its bytes are right or it is marked already.
     fn condemn_inline(&self, digest: &Digest) {
         let marked = self.index.transact(|tx| {
-            let blob = tx.blob(digest)?;
+            let blob = tx.blobs().get(digest)?;
             if !blob.is_some_and(|blob| blob.present && blob.inline && !blob.damaged) {
                 return Ok(false);
             }
             // Somebody may have pushed it again meanwhile.
-            let bytes = tx.inline(digest)?.unwrap_or_default();
+            let bytes = tx.blobs().inline(digest)?.unwrap_or_default();
             let wrong = Digest::of(digest.algorithm(), &bytes) != *digest;
             if wrong {
-                tx.put_verified(digest, now(), true)?;
+                tx.blobs().put_verified(digest, now(), true)?;
             }
             Ok::<_, Error>(wrong)
         });
@@ -165,13 +165,13 @@ fn read_in(
     open: impl FnOnce(&Digest) -> Result<Arc<dyn StoredBytes>, BlobsError>,
 ) -> Result<OpenBlob, Error> {
     let mut view = index.view();
-    let blob = view.blob(digest)?.filter(|blob| blob.present);
+    let blob = view.blobs().get(digest)?.filter(|blob| blob.present);
     let blob = blob.ok_or(Error::Missing)?;
     if blob.damaged {
         return Err(Error::Corrupt { digest: *digest });
     }
     let source = if blob.inline {
-        let bytes = view.inline(digest)?.unwrap_or_default();
+        let bytes = view.blobs().inline(digest)?.unwrap_or_default();
         Source::Inline(bytes.into())
     } else {
         Source::File(open(digest)?)

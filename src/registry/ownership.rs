@@ -58,7 +58,7 @@ pub(super) fn ownership_key(
         OwnershipScope::Layout(Node::Blobs) => Some(OwnedDirectory::Blobs),
         OwnershipScope::Layout(Node::Repositories) => Some(OwnedDirectory::Repositories),
         OwnershipScope::Layout(Node::Namespace(name)) => {
-            let found = tx.repository(name)?;
+            let found = tx.repositories().get(name)?;
             found.map(|found| OwnedDirectory::Repository(found.id))
         }
         OwnershipScope::Layout(_) => None,
@@ -88,13 +88,13 @@ impl DirectoryTree<'_> {
             if let (OwnershipScope::Layout(Node::Namespace(name)), None) =
                 (of, ownership_key(tx, of)?)
             {
-                if !tx.has_namespaces(Some(name))? {
+                if !tx.repositories().any_below(Some(name))? {
                     return Err(Error::Missing);
                 }
-                tx.put_repository(name, RepositoryDirectories::default())?;
+                tx.repositories().put(name, RepositoryDirectories::default())?;
             }
             let key = ownership_key(tx, of)?.ok_or(Error::Missing)?;
-            tx.put_ownership(key, ownership);
+            tx.owners().put(key, ownership);
             Ok(())
         })
     }
@@ -109,7 +109,7 @@ impl DirectoryTree<'_> {
             make_in(tx, &Node::Namespace(name.clone()))?;
             let of = OwnershipScope::from(Node::Namespace(name.clone()));
             let key = ownership_key(tx, &of)?.ok_or(Error::Missing)?;
-            tx.put_ownership(key, ownership);
+            tx.owners().put(key, ownership);
             Ok(())
         })
     }
@@ -185,12 +185,12 @@ mod tests {
             .directories()
             .make_with_ownership(&name, TEST_OWNERSHIP)
             .unwrap();
-        let repository = registry.index.view().repository(&name).unwrap();
+        let repository = registry.index.view().repositories().get(&name).unwrap();
         let owned = OwnedDirectory::Repository(repository.unwrap().id);
         let directory = Node::Namespace(name.clone());
         registry.directories().remove(&directory).unwrap();
         let left = registry.index.transact(|tx| {
-            tx.put_ownership(owned, TEST_OWNERSHIP);
+            tx.owners().put(owned, TEST_OWNERSHIP);
             Ok::<_, Error>(())
         });
         left.unwrap();

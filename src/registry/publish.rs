@@ -96,10 +96,10 @@ impl Registry {
                 has_data: false,
                 ..record
             };
-            if tx.pending_publication(digest)? != Some(number) {
-                tx.remove_logged_bytes(number)?;
+            if tx.blobs().pending_publication(digest)? != Some(number) {
+                tx.uploads().remove_logged_bytes(number)?;
             }
-            Ok(tx.put_upload(repository.id, id, &record)?)
+            Ok(tx.uploads().put(repository.id, id, &record)?)
         })?;
         self.open_uploads.close(number);
         self.reclaim_when_durable(number);
@@ -135,16 +135,16 @@ impl Registry {
             self.index.transact(|tx| {
                 for (digest, bytes) in &prepared {
                     match bytes {
-                        PreparedBlob::Inline(bytes) => tx.put_inline(digest, bytes, now())?,
+                        PreparedBlob::Inline(bytes) => tx.blobs().put_inline(digest, bytes, now())?,
                         PreparedBlob::File {
                             published, draft, ..
                         } => {
-                            tx.put_blob(digest, published.len, now())?;
+                            tx.blobs().put(digest, published.len, now())?;
                             if published.survives != Survives::ByDigest {
-                                tx.put_pending_publication(digest, draft.id());
+                                tx.blobs().put_pending_publication(digest, draft.id());
                             }
                             if published.survives == Survives::ByNumber {
-                                tx.remove_logged_bytes(draft.id())?;
+                                tx.uploads().remove_logged_bytes(draft.id())?;
                             }
                         }
                         PreparedBlob::Known => {}
@@ -167,7 +167,7 @@ impl Registry {
 
     /// Verifies bytes and puts them where they will stay.
     fn prepare(&self, bytes: &Bytes<'_>, digest: &Digest) -> Result<PreparedBlob, Error> {
-        let known = self.index.view().blob(digest)?;
+        let known = self.index.view().blobs().get(digest)?;
         if known.is_some_and(|blob| blob.present && blob.damaged && !blob.inline) {
             // What is in the way is worth nothing.
             self.retire(digest)?;

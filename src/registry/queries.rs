@@ -39,14 +39,14 @@ impl Queries<'_> {
     /// # Errors
     /// [`Error::Missing`] if the repository does not exist.
     fn repository_id(&mut self, name: &RepositoryName) -> Result<RepositoryId, Error> {
-        let found = self.view.repository(name.namespace())?;
+        let found = self.view.repositories().get(name.namespace())?;
         Ok(found.ok_or(Error::Missing)?.id)
     }
 
     /// Returns the number of a repository, or of a directory above repositories that was made. A
     /// rename does not change it. Returns `None` if there is no record of that name.
     pub fn repository_number(&mut self, name: &Namespace) -> Result<Option<u32>, Error> {
-        let repository = self.view.repository(name)?;
+        let repository = self.view.repositories().get(name)?;
         Ok(repository.map(|repository| repository.id.number()))
     }
 
@@ -61,7 +61,7 @@ impl Queries<'_> {
         digest: &Digest,
     ) -> Result<(Digest, SystemTime), Error> {
         let id = self.repository_id(name)?;
-        match self.view.link(id, set, digest)? {
+        match self.view.links().get(id, set, digest)? {
             Some(Link::Linked { target, pushed }) => Ok((target, time(pushed))),
             Some(Link::Directory) | None => Err(Error::Missing),
         }
@@ -77,7 +77,7 @@ impl Queries<'_> {
         tag: &Tag,
     ) -> Result<(Digest, SystemTime), Error> {
         let id = self.repository_id(name)?;
-        let record = self.view.tag(id, tag)?;
+        let record = self.view.tags().get(id, tag)?;
         let current = record
             .and_then(|record| record.current)
             .ok_or(Error::Missing)?;
@@ -89,32 +89,32 @@ impl Queries<'_> {
     /// # Errors
     /// [`Error::Missing`] if the blob is not stored.
     pub fn blob(&mut self, digest: &Digest) -> Result<(u64, SystemTime), Error> {
-        let blob = self.view.blob(digest)?.filter(|blob| blob.present);
+        let blob = self.view.blobs().get(digest)?.filter(|blob| blob.present);
         let blob = blob.ok_or(Error::Missing)?;
         Ok((blob.size, time(blob.created)))
     }
 
     /// Returns `true` if a blob is stored.
     pub fn has_blob(&mut self, digest: &Digest) -> Result<bool, Error> {
-        Ok(self.view.blob(digest)?.is_some_and(|blob| blob.present))
+        Ok(self.view.blobs().get(digest)?.is_some_and(|blob| blob.present))
     }
 
     /// Returns when a blob's bytes were last compared with its digest, in seconds since 1970;
     /// `None` if they never were.
     pub fn verified_at(&mut self, digest: &Digest) -> Result<Option<u32>, Error> {
-        Ok(self.view.verified(digest)?)
+        Ok(self.view.blobs().verified(digest)?)
     }
 
     /// Returns `true` if opening a blob reads at most a page or two of the index from the disk.
     pub fn is_blob_at_hand(&mut self, digest: &Digest) -> bool {
-        let blob = self.view.blob(digest);
+        let blob = self.view.blobs().get(digest);
         blob.is_ok_and(|blob| blob.is_none_or(|blob| blob.inline))
             || self.registry.blobs.is_cached(digest)
     }
 
     /// Returns the media type of a manifest; `None` if the digest is not known as a manifest.
     pub fn media_type(&mut self, digest: &Digest) -> Result<Option<String>, Error> {
-        Ok(self.view.manifest(digest)?)
+        Ok(self.view.manifests().media_type(digest)?)
     }
 
     /// Returns an upload's record.
@@ -123,7 +123,7 @@ impl Queries<'_> {
     /// [`Error::Missing`] if the upload does not exist.
     pub fn upload(&mut self, name: &RepositoryName, id: &UploadId) -> Result<Upload, Error> {
         let repository = self.repository_id(name)?;
-        self.view.upload(repository, id)?.ok_or(Error::Missing)
+        self.view.uploads().get(repository, id)?.ok_or(Error::Missing)
     }
 
     /// Returns the content of an upload's `startedat`, and when it was written.
@@ -153,7 +153,7 @@ impl Queries<'_> {
         offset: u64,
     ) -> Result<(Vec<u8>, SystemTime), Error> {
         let repository = self.repository_id(name)?;
-        let state = self.view.hash_state(repository, id, algorithm, offset)?;
+        let state = self.view.uploads().hash_state(repository, id, algorithm, offset)?;
         let (updated, state) = state.ok_or(Error::Missing)?;
         Ok((state, time(updated)))
     }
@@ -198,7 +198,7 @@ impl Queries<'_> {
             return Ok(None);
         }
         match ownership_key(&mut self.view, of)? {
-            Some(key) => Ok(self.view.ownership(key)?),
+            Some(key) => Ok(self.view.owners().get(key)?),
             None => Ok(None),
         }
     }

@@ -93,7 +93,7 @@ pub(super) fn recover(index: &Index, blobs: &dyn Blobs) -> Result<usize, Error> 
     }
     // A fact that cannot be read may be there.
     let is_fact = |digest: &Digest| {
-        let blob = index.view().blob(digest);
+        let blob = index.view().blobs().get(digest);
         blob.map_or(true, |blob| blob.is_some_and(|blob| blob.present))
     };
     blobs.recover(&rows.plan(), rows.complete, &is_fact)?;

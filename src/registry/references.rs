@@ -16,7 +16,7 @@ pub(crate) fn stored_manifest(
     registry: &Registry,
     digest: &Digest,
 ) -> Result<Option<Vec<u8>>, Error> {
-    let blob = registry.index.view().blob(digest)?;
+    let blob = registry.index.view().blobs().get(digest)?;
     let len = blob.filter(|blob| blob.present).map(|blob| blob.size);
     let len = len.and_then(|len| usize::try_from(len).ok());
     match len.filter(|len| *len <= MANIFEST_BYTES_MAX) {
@@ -29,7 +29,7 @@ pub(crate) fn stored_manifest(
 /// The caller holds the digest's lock.
 pub(super) fn index_references(registry: &Registry, digest: &Digest) -> Result<(), Error> {
     let index = &registry.index;
-    if !index.is_revision(digest)? || index.view().manifest(digest)?.is_some() {
+    if !index.is_revision(digest)? || index.view().manifests().media_type(digest)?.is_some() {
         return Ok(());
     }
     let bytes = stored_manifest(registry, digest)?.unwrap_or_default();
@@ -51,12 +51,12 @@ pub(super) fn record_references(
     digest: &Digest,
     manifest: &ManifestSummary,
 ) -> Result<(), Error> {
-    if index.view().manifest(digest)?.is_some() {
+    if index.view().manifests().media_type(digest)?.is_some() {
         return Ok(());
     }
     let mut first = 0;
     for some in references(manifest).chunks(EDGES_AT_ONCE) {
-        index.transact(|tx| Ok::<_, Error>(tx.put_edges(digest, first, some)?))?;
+        index.transact(|tx| Ok::<_, Error>(tx.manifests().put_edges(digest, first, some)?))?;
         first += u32::try_from(some.len()).unwrap_or_default();
     }
     Ok(())
@@ -64,7 +64,7 @@ pub(super) fn record_references(
 
 /// Removes the record of which digests a manifest names, once the manifest itself is removed.
 pub(super) fn forget_references(index: &Index, digest: &Digest) -> Result<(), Error> {
-    while index.transact(|tx| Ok::<_, Error>(tx.remove_edges(digest)?))? {}
+    while index.transact(|tx| Ok::<_, Error>(tx.manifests().remove_edges(digest)?))? {}
     Ok(())
 }
 
@@ -89,8 +89,8 @@ pub(super) fn record_manifest(
     digest: &Digest,
     manifest: &ManifestSummary,
 ) -> Result<(), Error> {
-    if tx.manifest(digest)?.is_none() {
-        tx.put_manifest(digest, &manifest.media_type)?;
+    if tx.manifests().media_type(digest)?.is_none() {
+        tx.manifests().put(digest, &manifest.media_type)?;
     }
     Ok(())
 }

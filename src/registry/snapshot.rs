@@ -149,7 +149,7 @@ impl Snapshot<'_> {
     fn ownership_of(&self, of: &OwnershipScope) -> Result<Option<Ownership>, Error> {
         let view = &mut self.index.view();
         Ok(match ownership_key(view, of)? {
-            Some(key) => view.ownership(key)?,
+            Some(key) => view.owners().get(key)?,
             None => None,
         })
     }
@@ -175,7 +175,7 @@ impl Snapshot<'_> {
     }
 
     fn algorithm_was_made(&self, algorithm: Algorithm) -> Result<bool, Error> {
-        Ok(self.index.view().has_blob_algorithm(algorithm)?)
+        Ok(self.index.view().blobs().has_algorithm(algorithm)?)
     }
 
     fn shard<E: From<Error>>(
@@ -236,7 +236,7 @@ impl Snapshot<'_> {
     ) -> Result<(), E> {
         visit((Node::Namespace(name.clone()), Value::Directory))?;
         self.ownership(Node::Namespace(name.clone()), visit)?;
-        let found = self.index.view().repository(name).map_err(Error::from)?;
+        let found = self.index.view().repositories().get(name).map_err(Error::from)?;
         let (Some(found), Some(name)) = (found, name.repository()) else {
             return Ok(());
         };

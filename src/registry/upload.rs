@@ -130,12 +130,12 @@ impl Uploads<'_> {
             }
             let replaced = target.has_data.then_some(target.staging);
             if let Some(number) = replaced {
-                facts.remove_logged_bytes(number)?;
+                facts.uploads().remove_logged_bytes(number)?;
             }
             (target.has_data, target.staging, target.updated) = (true, source.staging, now());
             (source.has_data, source.updated) = (false, now());
-            facts.put_upload(old.id, from.1, &source)?;
-            facts.put_upload(new.id, to.1, &target)?;
+            facts.uploads().put(old.id, from.1, &source)?;
+            facts.uploads().put(new.id, to.1, &target)?;
             Ok::<_, Error>(replaced)
         })?;
         if let Some(number) = replaced {
@@ -156,7 +156,7 @@ impl Uploads<'_> {
             let (repository, mut record) = upload(facts, name, id)?;
             change(facts, &mut record)?;
             record.updated = now();
-            facts.put_upload(repository.id, id, &record)?;
+            facts.uploads().put(repository.id, id, &record)?;
             Ok(record)
         })
     }
@@ -168,7 +168,7 @@ impl Uploads<'_> {
                 return Err(Error::Missing);
             }
             record.has_data = false;
-            Ok(facts.remove_logged_bytes(record.staging)?)
+            Ok(facts.uploads().remove_logged_bytes(record.staging)?)
         })?;
         self.0.open_uploads.close(record.staging);
         self.0.sync_always()?;
@@ -214,12 +214,12 @@ impl Uploads<'_> {
             if !record.has_hash_states_directory(algorithm) {
                 return Err(Error::Missing);
             }
-            let known = facts.hash_state(repository.id, id, algorithm, offset)?;
+            let known = facts.uploads().hash_state(repository.id, id, algorithm, offset)?;
             if known.is_some_and(|(_, known)| known == bytes) {
                 return Ok(());
             }
             let state = (now(), &*bytes);
-            Ok(facts.put_hash_state(repository.id, id, algorithm, offset, state)?)
+            Ok(facts.uploads().put_hash_state(repository.id, id, algorithm, offset, state)?)
         })
     }
 
@@ -234,9 +234,9 @@ impl Uploads<'_> {
         self.0.index.transact(|facts| {
             let (repository, _) = upload(facts, name, id)?;
             facts
-                .hash_state(repository.id, id, algorithm, offset)?
+                .uploads().hash_state(repository.id, id, algorithm, offset)?
                 .ok_or(Error::Missing)?;
-            Ok(facts.remove_hash_state(repository.id, id, algorithm, offset)?)
+            Ok(facts.uploads().remove_hash_state(repository.id, id, algorithm, offset)?)
         })
     }
 
@@ -272,12 +272,12 @@ impl Uploads<'_> {
     ) -> Result<(), Error> {
         self.0.index.transact(|facts| {
             let repository = repository(facts, name)?.id;
-            let state = facts.hash_state(repository, id, algorithm, offset)?;
+            let state = facts.uploads().hash_state(repository, id, algorithm, offset)?;
             let (updated, state) = state.ok_or(Error::Missing)?;
             if updated == when {
                 return Ok(());
             }
-            Ok(facts.put_hash_state(repository, id, algorithm, offset, (when, &state))?)
+            Ok(facts.uploads().put_hash_state(repository, id, algorithm, offset, (when, &state))?)
         })
     }
 

@@ -66,7 +66,7 @@ mod tests {
         );
         drop(registry);
         let registry = open();
-        let damage = |tx: &mut index::Transaction<'_>| tx.put_inline(&digest, b"smell", 1);
+        let damage = |tx: &mut index::Transaction<'_>| tx.blobs().put_inline(&digest, b"smell", 1);
         registry.index.transact(damage).unwrap();
         for _ in 0..2 {
             let read = registry.read_blob(&digest);
@@ -86,7 +86,7 @@ mod tests {
         assert!(
             registry
                 .verified
-                .contains(registry.index.view().blob(&digest).unwrap().unwrap().id)
+                .contains(registry.index.view().blobs().get(&digest).unwrap().unwrap().id)
         );
     }
 }

@@ -63,7 +63,7 @@ fn one(store: &Path, size: usize, blobs: u32) -> Result<(), Failed> {
     for number in 0..blobs {
         let (content, digest) = bytes(number * 2, size);
         let begun = Instant::now();
-        index.transact(|facts| facts.put_inline(&digest, &content, 1))?;
+        index.transact(|facts| facts.blobs().put_inline(&digest, &content, 1))?;
         index.sync()?;
         inline.push(begun.elapsed());
         let (content, digest) = bytes(number * 2 + 1, size);
@@ -71,14 +71,14 @@ fn one(store: &Path, size: usize, blobs: u32) -> Result<(), Failed> {
         let draft = files.draft(u64::from(number), DraftState::New)?;
         draft.write_at(0, &content)?;
         let len = draft.publish(&digest, Vouched::default())?.len;
-        index.transact(|facts| facts.put_blob(&digest, len, 1))?;
+        index.transact(|facts| facts.blobs().put(&digest, len, 1))?;
         index.sync()?;
         as_file.push(begun.elapsed());
     }
     for number in 0..blobs {
         let (_, digest) = bytes(number * 2, size);
         let begun = Instant::now();
-        let found = index.view().inline(&digest)?.ok_or("it is gone")?;
+        let found = index.view().blobs().inline(&digest)?.ok_or("it is gone")?;
         read_inline.push(begun.elapsed());
         assert_eq!(found.len(), size);
         let (_, digest) = bytes(number * 2 + 1, size);

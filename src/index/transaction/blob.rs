@@ -13,11 +13,6 @@ use crate::index::store::Store;
 const PAGE: usize = 256;
 
 impl Transaction<'_> {
-    /// Returns the record of a digest; `None` if it has no id.
-    pub fn blob(&mut self, digest: &Digest) -> Result<Option<Blob>, IndexError> {
-        self.record(Key::table(b'B').digest(digest), Blob::decode)
-    }
-
     /// Returns the digest of an id.
     ///
     /// # Errors
@@ -43,7 +38,7 @@ impl Transaction<'_> {
         if let Some(id) = self.interner.id(digest) {
             return Ok(Some(id));
         }
-        let Some(blob) = self.blob(digest)? else {
+        let Some(blob) = self.blobs().get(digest)? else {
             return Ok(None);
         };
         if !self
@@ -65,7 +60,7 @@ impl Transaction<'_> {
 
     /// The record of a digest, whose id is allocated if it has none.
     pub(super) fn intern_record(&mut self, digest: &Digest) -> Result<Blob, IndexError> {
-        if let Some(blob) = self.blob(digest)? {
+        if let Some(blob) = self.blobs().get(digest)? {
             return Ok(blob);
         }
         let id = DigestId(self.allocate_id(b'd')?);
@@ -95,39 +90,6 @@ impl Transaction<'_> {
         self.interner.allocate(self.store, counter)
     }
 
-    /// Records that the content of a digest is stored among the blobs.
-    pub fn put_blob(&mut self, digest: &Digest, size: u64, now: u32) -> Result<(), IndexError> {
-        self.put_present(digest, size, now, false)
-    }
-
-    /// Records that the publication of a blob is pending: after a crash, its content may be in the
-    /// staging file of this number.
-    pub fn put_pending_publication(&mut self, digest: &Digest, staging: u64) {
-        self.put(
-            Key::table(b'Y').digest(digest),
-            staging.to_be_bytes().to_vec(),
-        );
-    }
-
-    /// The staging number of the pending publication of a blob, if there is one.
-    pub fn pending_publication(&mut self, digest: &Digest) -> Result<Option<u64>, IndexError> {
-        let key = Key::table(b'Y').digest(digest);
-        self.record(key, |value| FieldReader(value).u64())
-    }
-
-    /// Removes the pending publication of a blob, if it is that of this staging number: the rename
-    /// to its final name is durable.
-    pub fn complete_publication(
-        &mut self,
-        digest: &Digest,
-        staging: u64,
-    ) -> Result<(), IndexError> {
-        if self.pending_publication(digest)? == Some(staging) {
-            self.delete(Key::table(b'Y').digest(digest));
-        }
-        Ok(())
-    }
-
     /// Removes the pending publication of content that is about to be replaced or removed, and its
     /// logged bytes.
     fn cancel_pending_publication(
@@ -136,33 +98,12 @@ impl Transaction<'_> {
         digest: &Digest,
     ) -> Result<(), IndexError> {
         if blob.present
-            && let Some(staging) = self.pending_publication(digest)?
+            && let Some(staging) = self.blobs().pending_publication(digest)?
         {
-            self.remove_logged_bytes(staging)?;
+            self.uploads().remove_logged_bytes(staging)?;
             self.delete(Key::table(b'Y').digest(digest));
         }
         Ok(())
-    }
-
-    /// Records that the content of a digest is stored, and stores it in the index.
-    pub fn put_inline(
-        &mut self,
-        digest: &Digest,
-        bytes: &[u8],
-        now: u32,
-    ) -> Result<(), IndexError> {
-        self.put_present(digest, bytes.len() as u64, now, true)?;
-        let id = self.intern(digest)?;
-        self.put(Key::table(b'K').id(id), bytes.to_vec());
-        Ok(())
-    }
-
-    /// Returns the content of a digest that is stored in the index.
-    pub fn inline(&mut self, digest: &Digest) -> Result<Option<Vec<u8>>, IndexError> {
-        match self.id_of(digest)? {
-            Some(id) => self.get(Key::table(b'K').id(id).into_bytes()),
-            None => Ok(None),
-        }
     }
 
     fn put_present(
@@ -175,11 +116,11 @@ impl Transaction<'_> {
         let blob = self.intern_record(digest)?;
         self.cancel_pending_publication(&blob, digest)?;
         if !blob.has_directory {
-            self.touch(TimeKey::shard(digest.algorithm(), digest.shard()));
+            self.times().touch(TimeKey::shard(digest.algorithm(), digest.shard()));
         }
         if !blob.present {
             // A time that was set for the directory is void, even in the same second.
-            self.remove_directory_time(TimeKey::blob(digest))?;
+            self.times().remove(TimeKey::blob(digest))?;
         }
         let created = if blob.present { blob.created } else { now };
         let blob = Blob {
@@ -192,14 +133,88 @@ impl Transaction<'_> {
             ..blob
         };
         self.put(Key::table(b'B').digest(digest), blob.encode());
-        self.put_blob_algorithm(digest.algorithm())?;
-        self.put_blob_shard(digest.algorithm(), digest.shard())
+        self.blobs().put_algorithm(digest.algorithm())?;
+        self.blobs().put_shard(digest.algorithm(), digest.shard())
+    }
+}
+
+/// The rows of blobs.
+#[derive(Debug)]
+pub struct BlobRows<'t, 'a>(&'t mut Transaction<'a>);
+
+impl<'a> Transaction<'a> {
+    /// Returns the rows of blobs.
+    pub fn blobs(&mut self) -> BlobRows<'_, 'a> {
+        BlobRows(self)
+    }
+}
+
+impl BlobRows<'_, '_> {
+    /// Returns the record of a digest; `None` if it has no id.
+    pub fn get(&mut self, digest: &Digest) -> Result<Option<Blob>, IndexError> {
+        self.0.record(Key::table(b'B').digest(digest), Blob::decode)
+    }
+
+    /// Records that the content of a digest is stored among the blobs.
+    pub fn put(&mut self, digest: &Digest, size: u64, now: u32) -> Result<(), IndexError> {
+        self.0.put_present(digest, size, now, false)
+    }
+
+    /// Records that the publication of a blob is pending: after a crash, its content may be in the
+    /// staging file of this number.
+    pub fn put_pending_publication(&mut self, digest: &Digest, staging: u64) {
+        self.0.put(
+            Key::table(b'Y').digest(digest),
+            staging.to_be_bytes().to_vec(),
+        );
+    }
+
+    /// The staging number of the pending publication of a blob, if there is one.
+    pub fn pending_publication(&mut self, digest: &Digest) -> Result<Option<u64>, IndexError> {
+        let key = Key::table(b'Y').digest(digest);
+        self.0.record(key, |value| FieldReader(value).u64())
+    }
+
+    /// Removes the pending publication of a blob, if it is that of this staging number: the rename
+    /// to its final name is durable.
+    pub fn complete_publication(
+        &mut self,
+        digest: &Digest,
+        staging: u64,
+    ) -> Result<(), IndexError> {
+        if self.0.blobs().pending_publication(digest)? == Some(staging) {
+            self.0.delete(Key::table(b'Y').digest(digest));
+        }
+        Ok(())
+    }
+
+    /// Records that the content of a digest is stored, and stores it in the index.
+    pub fn put_inline(
+        &mut self,
+        digest: &Digest,
+        bytes: &[u8],
+        now: u32,
+    ) -> Result<(), IndexError> {
+        self.0.put_present(digest, bytes.len() as u64, now, true)?;
+        let id = self.0.intern(digest)?;
+        self.0.put(Key::table(b'K').id(id), bytes.to_vec());
+        Ok(())
+    }
+
+    /// Returns the content of a digest that is stored in the index.
+    pub fn inline(&mut self, digest: &Digest) -> Result<Option<Vec<u8>>, IndexError> {
+        match self.0.id_of(digest)? {
+            Some(id) => self.0.get(Key::table(b'K').id(id).into_bytes()),
+            None => Ok(None),
+        }
     }
 
     /// When the content of a digest was last verified, in seconds since 1970, whatever the result.
     pub fn verified(&mut self, digest: &Digest) -> Result<Option<u32>, IndexError> {
-        match self.id_of(digest)? {
-            Some(id) => self.record(Key::table(b'V').id(id), |value| FieldReader(value).u32()),
+        match self.0.id_of(digest)? {
+            Some(id) => self
+                .0
+                .record(Key::table(b'V').id(id), |value| FieldReader(value).u32()),
             None => Ok(None),
         }
     }
@@ -211,27 +226,28 @@ impl Transaction<'_> {
         now: u32,
         damaged: bool,
     ) -> Result<(), IndexError> {
-        let blob = self.intern_record(digest)?;
+        let blob = self.0.intern_record(digest)?;
         if blob.present && blob.damaged != damaged {
             let blob = Blob { damaged, ..blob };
-            self.put(Key::table(b'B').digest(digest), blob.encode());
+            self.0.put(Key::table(b'B').digest(digest), blob.encode());
         }
-        self.put(Key::table(b'V').id(blob.id), now.to_be_bytes().to_vec());
+        self.0
+            .put(Key::table(b'V').id(blob.id), now.to_be_bytes().to_vec());
         Ok(())
     }
 
     /// Sets the time since which the content of a digest is stored.
-    pub fn set_blob_created(&mut self, digest: &Digest, blob: &Blob, created: u32) {
+    pub fn set_created(&mut self, digest: &Digest, blob: &Blob, created: u32) {
         let blob = Blob { created, ..*blob };
-        self.put(Key::table(b'B').digest(digest), blob.encode());
+        self.0.put(Key::table(b'B').digest(digest), blob.encode());
     }
 
     /// Records that the content of a digest is not stored, but its directory exists.
-    pub fn put_blob_directory(&mut self, digest: &Digest, now: u32) -> Result<(), IndexError> {
-        let blob = self.intern_record(digest)?;
-        self.cancel_pending_publication(&blob, digest)?;
+    pub fn put_directory(&mut self, digest: &Digest, now: u32) -> Result<(), IndexError> {
+        let blob = self.0.intern_record(digest)?;
+        self.0.cancel_pending_publication(&blob, digest)?;
         if blob.inline {
-            self.delete(Key::table(b'K').id(blob.id));
+            self.0.delete(Key::table(b'K').id(blob.id));
         }
         let blob = Blob {
             present: false,
@@ -242,14 +258,14 @@ impl Transaction<'_> {
             created: now,
             ..blob
         };
-        self.put(Key::table(b'B').digest(digest), blob.encode());
+        self.0.put(Key::table(b'B').digest(digest), blob.encode());
         Ok(())
     }
 
     /// Records that neither the content of a digest nor its directory exists.
-    pub fn remove_blob(&mut self, digest: &Digest) -> Result<(), IndexError> {
-        let blob = self.intern_record(digest)?;
-        self.cancel_pending_publication(&blob, digest)?;
+    pub fn remove(&mut self, digest: &Digest) -> Result<(), IndexError> {
+        let blob = self.0.intern_record(digest)?;
+        self.0.cancel_pending_publication(&blob, digest)?;
         let blob = Blob {
             present: false,
             has_directory: false,
@@ -259,20 +275,22 @@ impl Transaction<'_> {
             created: 0,
             ..blob
         };
-        self.put(Key::table(b'B').digest(digest), blob.encode());
+        self.0.put(Key::table(b'B').digest(digest), blob.encode());
         Ok(())
     }
 
     /// Returns `true` if the directory of an algorithm's blobs was created.
-    pub fn has_blob_algorithm(&mut self, algorithm: Algorithm) -> Result<bool, IndexError> {
+    pub fn has_algorithm(&mut self, algorithm: Algorithm) -> Result<bool, IndexError> {
         Ok(self
+            .0
             .get(Key::table(b'P').algorithm(algorithm).into_bytes())?
             .is_some())
     }
 
     /// Returns `true` if the directory of a shard was created.
-    pub fn has_blob_shard(&mut self, algorithm: Algorithm, shard: u8) -> Result<bool, IndexError> {
+    pub fn has_shard(&mut self, algorithm: Algorithm, shard: u8) -> Result<bool, IndexError> {
         Ok(self
+            .0
             .get(
                 Key::table(b'P')
                     .algorithm(algorithm)
@@ -283,55 +301,54 @@ impl Transaction<'_> {
     }
 
     /// Creates the directory of an algorithm's blobs.
-    pub fn put_blob_algorithm(&mut self, algorithm: Algorithm) -> Result<(), IndexError> {
-        if !self.has_blob_algorithm(algorithm)? {
-            self.put(Key::table(b'P').algorithm(algorithm), Vec::new());
-            self.touch(TimeKey::blobs(algorithm));
+    pub fn put_algorithm(&mut self, algorithm: Algorithm) -> Result<(), IndexError> {
+        if !self.0.blobs().has_algorithm(algorithm)? {
+            self.0
+                .put(Key::table(b'P').algorithm(algorithm), Vec::new());
+            self.0.times().touch(TimeKey::blobs(algorithm));
         }
         Ok(())
     }
 
     /// Creates the directory of a shard.
-    pub fn put_blob_shard(&mut self, algorithm: Algorithm, shard: u8) -> Result<(), IndexError> {
-        if !self.has_blob_shard(algorithm, shard)? {
-            self.put(
+    pub fn put_shard(&mut self, algorithm: Algorithm, shard: u8) -> Result<(), IndexError> {
+        if !self.0.blobs().has_shard(algorithm, shard)? {
+            self.0.put(
                 Key::table(b'P').algorithm(algorithm).byte(shard),
                 Vec::new(),
             );
-            self.touch(TimeKey::shard(algorithm, shard));
-            self.touch(TimeKey::blobs(algorithm));
+            self.0.times().touch(TimeKey::shard(algorithm, shard));
+            self.0.times().touch(TimeKey::blobs(algorithm));
         }
         Ok(())
     }
 
     /// Removes the directory of an algorithm's blobs.
-    pub fn remove_blob_algorithm(&mut self, algorithm: Algorithm) -> Result<(), IndexError> {
-        self.delete(Key::table(b'P').algorithm(algorithm));
+    pub fn remove_algorithm(&mut self, algorithm: Algorithm) -> Result<(), IndexError> {
+        self.0.delete(Key::table(b'P').algorithm(algorithm));
         Ok(())
     }
 
     /// Removes the directory of a shard.
-    pub fn remove_blob_shard(&mut self, algorithm: Algorithm, shard: u8) -> Result<(), IndexError> {
-        self.delete(Key::table(b'P').algorithm(algorithm).byte(shard));
+    pub fn remove_shard(&mut self, algorithm: Algorithm, shard: u8) -> Result<(), IndexError> {
+        self.0
+            .delete(Key::table(b'P').algorithm(algorithm).byte(shard));
         Ok(())
     }
 
     /// Returns `true` if no shard of an algorithm has a directory. If so, the commit fails unless
     /// that still holds.
-    pub fn require_no_blob_shards(&mut self, algorithm: Algorithm) -> Result<bool, IndexError> {
+    pub fn require_no_shards(&mut self, algorithm: Algorithm) -> Result<bool, IndexError> {
         let prefix = Key::table(b'P').algorithm(algorithm).into_bytes();
-        self.require_empty(next_key(prefix.clone())..prefix_end(prefix))
+        self.0
+            .require_empty(next_key(prefix.clone())..prefix_end(prefix))
     }
 
     /// Returns `true` if no digest of a shard has a directory. This holds until the commit: a
     /// transaction that creates a blob reads the row of its shard, and removing the shard changes
     /// that row.
-    pub fn require_no_blobs(
-        &mut self,
-        algorithm: Algorithm,
-        shard: u8,
-    ) -> Result<bool, IndexError> {
-        let blobs = scan_blobs(self.store, algorithm, shard, None, 1)?;
+    pub fn require_none(&mut self, algorithm: Algorithm, shard: u8) -> Result<bool, IndexError> {
+        let blobs = scan_blobs(self.0.store, algorithm, shard, None, 1)?;
         Ok(blobs.is_empty())
     }
 }

@@ -46,26 +46,6 @@ impl Transaction<'_> {
         }))
     }
 
-    /// Returns a link, or the directory that was created for it.
-    pub fn link(
-        &mut self,
-        repository: RepositoryId,
-        set: &LinkSet,
-        digest: &Digest,
-    ) -> Result<Option<Link>, IndexError> {
-        let Some(id) = self.id_of(digest)? else {
-            return Ok(None);
-        };
-        let Some(key) = self.set(repository, set)? else {
-            return Ok(None);
-        };
-        let key = key.prefix(digest).id(id).into_bytes();
-        let Some(value) = self.get(key.clone())? else {
-            return Ok(None);
-        };
-        self.decode_link(&key, &value, digest).map(Some)
-    }
-
     /// Decodes the value of a link; `key` is for the error.
     pub(in crate::index) fn decode_link(
         &mut self,
@@ -86,9 +66,42 @@ impl Transaction<'_> {
         };
         Ok(Link::Linked { target, pushed })
     }
+}
+
+/// The rows of links.
+#[derive(Debug)]
+pub struct LinkRows<'t, 'a>(&'t mut Transaction<'a>);
+
+impl<'a> Transaction<'a> {
+    /// Returns the rows of links.
+    pub fn links(&mut self) -> LinkRows<'_, 'a> {
+        LinkRows(self)
+    }
+}
+
+impl LinkRows<'_, '_> {
+    /// Returns a link, or the directory that was created for it.
+    pub fn get(
+        &mut self,
+        repository: RepositoryId,
+        set: &LinkSet,
+        digest: &Digest,
+    ) -> Result<Option<Link>, IndexError> {
+        let Some(id) = self.0.id_of(digest)? else {
+            return Ok(None);
+        };
+        let Some(key) = self.0.set(repository, set)? else {
+            return Ok(None);
+        };
+        let key = key.prefix(digest).id(id).into_bytes();
+        let Some(value) = self.0.get(key.clone())? else {
+            return Ok(None);
+        };
+        self.0.decode_link(&key, &value, digest).map(Some)
+    }
 
     /// Sets a link, or creates its directory.
-    pub fn put_link(
+    pub fn put(
         &mut self,
         repository: RepositoryId,
         set: &LinkSet,
@@ -96,10 +109,10 @@ impl Transaction<'_> {
         link: &Link,
     ) -> Result<(), IndexError> {
         if let LinkSet::Signatures(revision) = set {
-            self.intern_record(revision)?;
+            self.0.intern_record(revision)?;
         }
-        let id = self.intern(digest)?;
-        let Some(key) = self.set(repository, set)? else {
+        let id = self.0.intern(digest)?;
+        let Some(key) = self.0.set(repository, set)? else {
             return Ok(());
         };
         let value = match link {
@@ -107,66 +120,67 @@ impl Transaction<'_> {
             Link::Linked { target, pushed } => {
                 let mut value = pushed.to_be_bytes().to_vec();
                 if target != digest {
-                    value.extend(self.intern(target)?.0.to_be_bytes());
+                    value.extend(self.0.intern(target)?.0.to_be_bytes());
                 }
                 value
             }
         };
-        self.put(key.prefix(digest).id(id), value);
+        self.0.put(key.prefix(digest).id(id), value);
         if *set == LinkSet::Revisions {
             let reverse = Key::table(b'r').id(id).repository(repository);
             match link {
-                Link::Directory => self.delete(reverse),
-                Link::Linked { .. } => self.put(reverse, Vec::new()),
+                Link::Directory => self.0.delete(reverse),
+                Link::Linked { .. } => self.0.put(reverse, Vec::new()),
             }
         }
         Ok(())
     }
 
     /// Removes a link and its directory.
-    pub fn remove_link(
+    pub fn remove(
         &mut self,
         repository: RepositoryId,
         set: &LinkSet,
         digest: &Digest,
     ) -> Result<(), IndexError> {
-        let Some(id) = self.id_of(digest)? else {
+        let Some(id) = self.0.id_of(digest)? else {
             return Ok(());
         };
-        let Some(key) = self.set(repository, set)? else {
+        let Some(key) = self.0.set(repository, set)? else {
             return Ok(());
         };
-        self.delete(key.prefix(digest).id(id));
+        self.0.delete(key.prefix(digest).id(id));
         if *set == LinkSet::Revisions {
-            self.delete(Key::table(b'r').id(id).repository(repository));
+            self.0
+                .delete(Key::table(b'r').id(id).repository(repository));
         }
         Ok(())
     }
 
     /// Returns `true` if a set has links, or directories that were created for links.
-    pub fn has_links(
+    pub fn any(
         &mut self,
         repository: RepositoryId,
         set: &LinkSet,
         algorithm: Option<Algorithm>,
     ) -> Result<bool, IndexError> {
-        match self.set_range(repository, set, algorithm)? {
+        match self.0.set_range(repository, set, algorithm)? {
             None => Ok(false),
-            Some(range) => self.any(&range),
+            Some(range) => self.0.any(&range),
         }
     }
 
     /// Returns `true` if a set has neither links nor directories. If so, the commit fails unless
     /// that still holds.
-    pub fn require_no_links(
+    pub fn require_none(
         &mut self,
         repository: RepositoryId,
         set: &LinkSet,
         algorithm: Option<Algorithm>,
     ) -> Result<bool, IndexError> {
-        match self.set_range(repository, set, algorithm)? {
+        match self.0.set_range(repository, set, algorithm)? {
             None => Ok(true),
-            Some(range) => self.require_empty(range),
+            Some(range) => self.0.require_empty(range),
         }
     }
 }

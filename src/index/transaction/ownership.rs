@@ -18,23 +18,36 @@ fn row(of: OwnedDirectory) -> Key {
 }
 
 impl Transaction<'_> {
-    /// Returns owner, group and mode of a directory; `None` if they were never set.
-    pub fn ownership(&mut self, of: OwnedDirectory) -> Result<Option<Ownership>, IndexError> {
-        self.record(row(of), Ownership::decode)
-    }
-
-    /// Sets owner, group and mode of a directory.
-    pub fn put_ownership(&mut self, of: OwnedDirectory, ownership: Ownership) {
-        self.put(row(of), ownership.encode());
-    }
-
     /// Removes owner, group and mode of a directory.
     pub(super) fn remove_ownership(&mut self, of: OwnedDirectory) {
         self.delete(row(of));
     }
+}
+
+/// The rows of owners and modes.
+#[derive(Debug)]
+pub struct OwnershipRows<'t, 'a>(&'t mut Transaction<'a>);
+
+impl<'a> Transaction<'a> {
+    /// Returns the rows of owners and modes.
+    pub fn owners(&mut self) -> OwnershipRows<'_, 'a> {
+        OwnershipRows(self)
+    }
+}
+
+impl OwnershipRows<'_, '_> {
+    /// Returns owner, group and mode of a directory; `None` if they were never set.
+    pub fn get(&mut self, of: OwnedDirectory) -> Result<Option<Ownership>, IndexError> {
+        self.0.record(row(of), Ownership::decode)
+    }
+
+    /// Sets owner, group and mode of a directory.
+    pub fn put(&mut self, of: OwnedDirectory, ownership: Ownership) {
+        self.0.put(row(of), ownership.encode());
+    }
 
     /// Returns `true` if they were set for any directory.
-    pub fn has_ownership(&mut self) -> Result<bool, IndexError> {
-        self.any(&Key::table(b'A').prefix_range())
+    pub fn any(&mut self) -> Result<bool, IndexError> {
+        self.0.any(&Key::table(b'A').prefix_range())
     }
 }

@@ -23,20 +23,33 @@ impl Transaction<'_> {
         let id = self.intern(revision)?;
         Ok(Key::table(b'G').repository(repository).id(id))
     }
+}
 
+/// The directories of signatures.
+#[derive(Debug)]
+pub struct SignatureRows<'t, 'a>(&'t mut Transaction<'a>);
+
+impl<'a> Transaction<'a> {
+    /// Returns the directories of signatures.
+    pub fn signature_directories(&mut self) -> SignatureRows<'_, 'a> {
+        SignatureRows(self)
+    }
+}
+
+impl SignatureRows<'_, '_> {
     /// Returns `true` if the directory of a revision's signatures, or of an algorithm in it, was
     /// created.
-    pub fn has_signatures_directory(
+    pub fn has_directory(
         &mut self,
         repository: RepositoryId,
         revision: &Digest,
         algorithm: Option<Algorithm>,
     ) -> Result<bool, IndexError> {
-        if self.id_of(revision)?.is_none() {
+        if self.0.id_of(revision)?.is_none() {
             return Ok(false);
         }
-        let key = row(self.signatures(repository, revision)?, algorithm);
-        Ok(self.get(key.into_bytes())?.is_some())
+        let key = row(self.0.signatures(repository, revision)?, algorithm);
+        Ok(self.0.get(key.into_bytes())?.is_some())
     }
 
     /// Returns `true` if no revision of a repository is known to have signatures or directories for
@@ -46,11 +59,14 @@ impl Transaction<'_> {
         &mut self,
         repository: RepositoryId,
     ) -> Result<bool, IndexError> {
-        if !self.is_read_only() {
+        if !self.0.is_read_only() {
             return Ok(false);
         }
         for table in [b'G', b'S'] {
-            if self.any(&Key::table(table).repository(repository).prefix_range())? {
+            if self
+                .0
+                .any(&Key::table(table).repository(repository).prefix_range())?
+            {
                 return Ok(false);
             }
         }
@@ -58,26 +74,26 @@ impl Transaction<'_> {
     }
 
     /// Creates the directory of a revision's signatures, or of an algorithm in it.
-    pub fn put_signatures_directory(
+    pub fn put_directory(
         &mut self,
         repository: RepositoryId,
         revision: &Digest,
         algorithm: Option<Algorithm>,
     ) -> Result<(), IndexError> {
-        let key = row(self.signatures(repository, revision)?, algorithm);
-        self.put(key, Vec::new());
+        let key = row(self.0.signatures(repository, revision)?, algorithm);
+        self.0.put(key, Vec::new());
         Ok(())
     }
 
     /// Removes the directory of a revision's signatures, or of an algorithm in it.
-    pub fn remove_signatures_directory(
+    pub fn remove_directory(
         &mut self,
         repository: RepositoryId,
         revision: &Digest,
         algorithm: Option<Algorithm>,
     ) -> Result<(), IndexError> {
-        let key = row(self.signatures(repository, revision)?, algorithm);
-        self.delete(key);
+        let key = row(self.0.signatures(repository, revision)?, algorithm);
+        self.0.delete(key);
         Ok(())
     }
 }

@@ -107,12 +107,30 @@ impl DirectoryTime {
 }
 
 impl Transaction<'_> {
+    /// The time at which this transaction started, in seconds since 1970.
+    pub fn now(&self) -> u32 {
+        self.now
+    }
+}
+
+/// The times of directories.
+#[derive(Debug)]
+pub struct TimeRows<'t, 'a>(&'t mut Transaction<'a>);
+
+impl<'a> Transaction<'a> {
+    /// Returns the times of directories.
+    pub fn times(&mut self) -> TimeRows<'_, 'a> {
+        TimeRows(self)
+    }
+}
+
+impl TimeRows<'_, '_> {
     /// Returns the recorded time of a directory.
-    pub fn directory_time(&self, of: &TimeKey) -> Result<Option<DirectoryTime>, IndexError> {
+    pub fn get(&self, of: &TimeKey) -> Result<Option<DirectoryTime>, IndexError> {
         let key = of.0.clone().into_bytes();
-        let value = match self.written.get(&key) {
+        let value = match self.0.written.get(&key) {
             Some(written) => written.clone(),
-            None => self.store.get(&key)?,
+            None => self.0.store.get(&key)?,
         };
         let Some(value) = value else { return Ok(None) };
         let time = DirectoryTime::decode(&value);
@@ -120,46 +138,41 @@ impl Transaction<'_> {
     }
 
     /// Returns `true` if a time is recorded for any directory below this one.
-    pub fn has_times_below(&self, of: &TimeKey) -> Result<bool, IndexError> {
+    pub fn any_below(&self, of: &TimeKey) -> Result<bool, IndexError> {
         let key = of.0.clone().into_bytes();
-        self.any(&(next_key(key.clone())..prefix_end(key)))
+        self.0.any(&(next_key(key.clone())..prefix_end(key)))
     }
 
     /// Sets the time of a directory.
-    pub fn put_directory_time(&mut self, of: TimeKey, time: DirectoryTime) {
+    pub fn put(&mut self, of: TimeKey, time: DirectoryTime) {
         let key = of.0.into_bytes();
-        self.touched.remove(&key);
-        self.touches.retain(|touched| *touched != key);
-        self.written.insert(key, Some(time.encode()));
+        self.0.touched.remove(&key);
+        self.0.touches.retain(|touched| *touched != key);
+        self.0.written.insert(key, Some(time.encode()));
     }
 
     /// Sets the time of a directory, whose entries change, to [`now`](Self::now).
     pub fn touch(&mut self, of: TimeKey) {
         let key = of.0.into_bytes();
-        if self.touched.contains(&key, self.now) {
+        if self.0.touched.contains(&key, self.0.now) {
             return;
         }
         let time = DirectoryTime {
-            changed: self.now,
+            changed: self.0.now,
             basis: 0,
         };
-        self.touches.push(key.clone());
-        self.written.insert(key, Some(time.encode()));
+        self.0.touches.push(key.clone());
+        self.0.written.insert(key, Some(time.encode()));
     }
 
     /// Removes the recorded time of a directory.
-    pub fn remove_directory_time(&mut self, of: TimeKey) -> Result<(), IndexError> {
+    pub fn remove(&mut self, of: TimeKey) -> Result<(), IndexError> {
         let key = of.0.into_bytes();
-        self.touched.remove(&key);
-        self.touches.retain(|touched| *touched != key);
-        if self.written.contains_key(&key) || self.store.get(&key)?.is_some() {
-            self.written.insert(key, None);
+        self.0.touched.remove(&key);
+        self.0.touches.retain(|touched| *touched != key);
+        if self.0.written.contains_key(&key) || self.0.store.get(&key)?.is_some() {
+            self.0.written.insert(key, None);
         }
         Ok(())
-    }
-
-    /// The time at which this transaction started, in seconds since 1970.
-    pub fn now(&self) -> u32 {
-        self.now
     }
 }

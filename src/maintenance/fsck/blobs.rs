@@ -128,7 +128,7 @@ impl FsckRun<'_> {
         }
         for id in self.census.with_bytes() {
             let digest = index.digest(id)?;
-            let bytes = index.view().inline(&digest)?.unwrap_or_default();
+            let bytes = index.view().blobs().inline(&digest)?.unwrap_or_default();
             if Digest::of(digest.algorithm(), &bytes) != digest {
                 wrong.push((digest, WRONG_BYTES));
             }
@@ -242,12 +242,12 @@ mod tests {
         registry.publish(bytes, &digest).unwrap();
         // Linked as by a version that could not read such a manifest.
         let linked = registry.index().transact(|tx| {
-            let id = tx.repository(name.namespace())?.unwrap().id;
+            let id = tx.repositories().get(name.namespace())?.unwrap().id;
             let link = Link::Linked {
                 target: digest,
                 pushed: 1,
             };
-            tx.put_link(id, &LinkSet::Revisions, &digest, &link)
+            tx.links().put(id, &LinkSet::Revisions, &digest, &link)
         });
         linked.unwrap();
         assert_eq!(registry.queries().references(&digest).unwrap(), []);

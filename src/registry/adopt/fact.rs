@@ -27,7 +27,7 @@ fn matches_index(tx: &mut Transaction<'_>, (node, value): &Fact) -> Result<bool,
         (directory, Value::Ownership(_)) => has_ownership(tx, &directory.clone().into())?,
         (Node::Link(name, set, digest), Value::Link { target, .. }) => {
             let id = repository(tx, name)?.id;
-            let link = tx.link(id, set, digest)?;
+            let link = tx.links().get(id, set, digest)?;
             matches!(link, Some(Link::Linked { target: known, .. }) if known == *target)
         }
         (Node::CurrentLink(name, label), Value::Link { target, pushed }) => {
@@ -35,7 +35,7 @@ fn matches_index(tx: &mut Transaction<'_>, (node, value): &Fact) -> Result<bool,
             current.is_some_and(|(known, since)| known == *target || since > *pushed)
         }
         (Node::BlobData(digest), Value::Blob { .. }) => {
-            tx.blob(digest)?.is_some_and(|blob| blob.present)
+            tx.blobs().get(digest)?.is_some_and(|blob| blob.present)
         }
         (Node::StartedAt(name, id), Value::File { bytes, .. }) => {
             upload(tx, name, id)?.1.started_at.as_ref() == Some(bytes)
@@ -43,7 +43,7 @@ fn matches_index(tx: &mut Transaction<'_>, (node, value): &Fact) -> Result<bool,
         (Node::UploadData(name, id), Value::UploadData) => upload(tx, name, id)?.1.has_data,
         (Node::HashState(name, id, algorithm, offset), Value::File { bytes, .. }) => {
             let repository = repository(tx, name)?.id;
-            let known = tx.hash_state(repository, id, *algorithm, *offset)?;
+            let known = tx.uploads().hash_state(repository, id, *algorithm, *offset)?;
             known.is_some_and(|(_, known)| known == *bytes)
         }
         (node, _) => return Err(misplaced(node)),
@@ -77,7 +77,7 @@ pub(super) fn put(tx: &mut Transaction<'_>, (node, value): &Fact) -> Result<(), 
             put_current(tx, (name, label), target, *pushed)
         }
         (Node::BlobData(digest), Value::Blob { size, created }) => {
-            Ok(tx.put_blob(digest, *size, *created)?)
+            Ok(tx.blobs().put(digest, *size, *created)?)
         }
         (Node::StartedAt(name, id), Value::File { bytes, .. }) => {
             let (repository, record) = upload(tx, name, id)?;
@@ -85,13 +85,13 @@ pub(super) fn put(tx: &mut Transaction<'_>, (node, value): &Fact) -> Result<(), 
                 started_at: Some(bytes.clone()),
                 ..record
             };
-            Ok(tx.put_upload(repository.id, id, &record)?)
+            Ok(tx.uploads().put(repository.id, id, &record)?)
         }
         (Node::UploadData(..), Value::UploadData) => Ok(()),
         (Node::HashState(name, id, algorithm, offset), Value::File { bytes, written }) => {
             let repository = repository(tx, name)?.id;
             let state = (*written, bytes.as_slice());
-            Ok(tx.put_hash_state(repository, id, *algorithm, *offset, state)?)
+            Ok(tx.uploads().put_hash_state(repository, id, *algorithm, *offset, state)?)
         }
         (node, _) => Err(misplaced(node)),
     }
@@ -108,7 +108,7 @@ fn put_link(
         record_link_added(tx, id, set, digest);
     }
     let target = *target;
-    Ok(tx.put_link(id, set, digest, &Link::Linked { target, pushed })?)
+    Ok(tx.links().put(id, set, digest, &Link::Linked { target, pushed })?)
 }
 
 fn put_current(
@@ -122,13 +122,13 @@ fn put_current(
         current: Some((*target, pushed)),
         ..record
     };
-    Ok(tx.put_tag(repository.id, label, &record)?)
+    Ok(tx.tags().put(repository.id, label, &record)?)
 }
 
 /// Returns `true` if the owner and mode of a directory were set.
 pub(super) fn has_ownership(tx: &mut Transaction<'_>, of: &OwnershipScope) -> Result<bool, Error> {
     Ok(match ownership_key(tx, of)? {
-        Some(key) => tx.ownership(key)?.is_some(),
+        Some(key) => tx.owners().get(key)?.is_some(),
         None => false,
     })
 }
@@ -143,7 +143,7 @@ pub(super) fn set_ownership(
     ownership: Ownership,
 ) -> Result<(), Error> {
     let key = ownership_key(tx, of)?.ok_or(Error::Missing)?;
-    tx.put_ownership(key, ownership);
+    tx.owners().put(key, ownership);
     Ok(())
 }
 

@@ -38,7 +38,7 @@ pub(in crate::registry) fn was_made(
     directory: &Node,
 ) -> Result<bool, Error> {
     let made = match directory {
-        Node::Namespace(namespace) => Ok(tx.repository(namespace)?.is_some()),
+        Node::Namespace(namespace) => Ok(tx.repositories().get(namespace)?.is_some()),
         Node::Manifests(name) => has_flag(tx, name, RepositoryDirectories::MANIFESTS),
         Node::Links(name, set) => {
             repository(tx, name).and_then(|repository| links_made(tx, repository, set, None))
@@ -68,15 +68,15 @@ fn find(tx: &mut Transaction<'_>, directory: &Node) -> Result<Option<u32>, Error
     let undated = |exists: bool| exists.then_some(0);
     Ok(match directory {
         Node::Root | Node::Blobs | Node::Repositories => Some(0),
-        Node::BlobAlgorithm(algorithm) => undated(tx.has_blob_algorithm(*algorithm)?),
-        Node::BlobShard(algorithm, shard) => undated(tx.has_blob_shard(*algorithm, *shard)?),
+        Node::BlobAlgorithm(algorithm) => undated(tx.blobs().has_algorithm(*algorithm)?),
+        Node::BlobShard(algorithm, shard) => undated(tx.blobs().has_shard(*algorithm, *shard)?),
         Node::BlobDirectory(digest) => {
-            let blob = tx.blob(digest)?;
+            let blob = tx.blobs().get(digest)?;
             let exists = blob.filter(|blob| blob.present || blob.has_directory);
             exists.map(|blob| blob.created)
         }
         Node::Namespace(namespace) => {
-            undated(tx.repository(namespace)?.is_some() || tx.has_namespaces(Some(namespace))?)
+            undated(tx.repositories().get(namespace)?.is_some() || tx.repositories().any_below(Some(namespace))?)
         }
         Node::Manifests(name) => undated(manifests_exist(tx, name)?),
         Node::Tags(name) => undated(has_flag(tx, name, RepositoryDirectories::TAGS)?),
@@ -119,7 +119,7 @@ fn manifests_exist(tx: &mut Transaction<'_>, name: &RepositoryName) -> Result<bo
     Ok(repository
         .directories
         .contains(RepositoryDirectories::MANIFESTS)
-        || tx.has_links(repository.id, &LinkSet::Revisions, None)?)
+        || tx.links().any(repository.id, &LinkSet::Revisions, None)?)
 }
 
 fn link_time(
@@ -129,7 +129,7 @@ fn link_time(
     digest: &Digest,
 ) -> Result<Option<u32>, Error> {
     let repository = repository(tx, name)?;
-    Ok(match tx.link(repository.id, set, digest)? {
+    Ok(match tx.links().get(repository.id, set, digest)? {
         Some(Link::Linked { pushed, .. }) => Some(pushed),
         Some(Link::Directory) => Some(0),
         None => None,
@@ -144,7 +144,7 @@ fn links_exist(
     algorithm: Option<Algorithm>,
 ) -> Result<bool, Error> {
     let repository = repository(tx, name)?;
-    if matches!(set, LinkSet::Signatures(_)) && tx.known_without_signatures(repository.id)? {
+    if matches!(set, LinkSet::Signatures(_)) && tx.signature_directories().known_without_signatures(repository.id)? {
         return Ok(false);
     }
     if links_made(tx, repository, set, algorithm)? {
@@ -152,10 +152,10 @@ fn links_exist(
     }
     // A repository that holds a revision always has a directory for layers: see the module's text.
     let implied = match (set, algorithm) {
-        (LinkSet::Layers, None) => tx.has_links(repository.id, &LinkSet::Revisions, None)?,
+        (LinkSet::Layers, None) => tx.links().any(repository.id, &LinkSet::Revisions, None)?,
         _ => false,
     };
-    Ok(implied || tx.has_links(repository.id, set, algorithm)?)
+    Ok(implied || tx.links().any(repository.id, set, algorithm)?)
 }
 
 /// Returns `true` if the directory of a link set was made, or the directory of `algorithm` in it.
@@ -171,11 +171,11 @@ fn links_made(
             repository.directories.contains(flag)
         }
         LinkSet::TagIndex(label) => {
-            let record = tx.tag(repository.id, label)?;
+            let record = tx.tags().get(repository.id, label)?;
             record.is_some_and(|record| record.directories.contains(tag_index_flag(algorithm)))
         }
         LinkSet::Signatures(revision) => {
-            tx.has_signatures_directory(repository.id, revision, algorithm)?
+            tx.signature_directories().has_directory(repository.id, revision, algorithm)?
         }
     })
 }

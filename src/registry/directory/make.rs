@@ -18,18 +18,18 @@ use crate::name::{LinkSet, RepositoryName, Tag, UploadId};
 /// [`Error::Exists`] for directories that always exist, and for files.
 pub(super) fn make(tx: &mut Transaction<'_>, directory: &Node) -> Result<(), Error> {
     match directory {
-        Node::BlobAlgorithm(algorithm) => tx.put_blob_algorithm(*algorithm)?,
-        Node::BlobShard(algorithm, shard) => tx.put_blob_shard(*algorithm, *shard)?,
-        Node::BlobDirectory(digest) => tx.put_blob_directory(digest, now())?,
+        Node::BlobAlgorithm(algorithm) => tx.blobs().put_algorithm(*algorithm)?,
+        Node::BlobShard(algorithm, shard) => tx.blobs().put_shard(*algorithm, *shard)?,
+        Node::BlobDirectory(digest) => tx.blobs().put_directory(digest, now())?,
         Node::Namespace(namespace) => {
-            tx.put_repository(namespace, RepositoryDirectories::default())?;
+            tx.repositories().put(namespace, RepositoryDirectories::default())?;
         }
         Node::Manifests(name) => mark(tx, name, RepositoryDirectories::MANIFESTS)?,
         Node::Tags(name) => mark(tx, name, RepositoryDirectories::TAGS)?,
         Node::Uploads(name) => mark(tx, name, RepositoryDirectories::UPLOADS)?,
         Node::Tag(name, label) => {
             let repository = repository(tx, name)?;
-            tx.put_tag(repository.id, label, &TagRecord::default())?;
+            tx.tags().put(repository.id, label, &TagRecord::default())?;
         }
         Node::Current(name, label) => mark_tag(tx, name, label, TagDirectories::CURRENT)?,
         Node::Links(name, set) => mark_links(tx, name, set, None)?,
@@ -38,7 +38,7 @@ pub(super) fn make(tx: &mut Transaction<'_>, directory: &Node) -> Result<(), Err
         }
         Node::LinkDirectory(name, set, digest) => {
             let repository = repository(tx, name)?;
-            tx.put_link(repository.id, set, digest, &Link::Directory)?;
+            tx.links().put(repository.id, set, digest, &Link::Directory)?;
         }
         Node::Upload(name, id) => make_upload(tx, name, id)?,
         Node::HashStates(name, id) => mark_hash_states(tx, name, id, None)?,
@@ -64,7 +64,7 @@ pub(in crate::registry) fn mark(
     if directories.contains(flags) {
         return Ok(());
     }
-    tx.put_repository(name.namespace(), directories.with(flags))?;
+    tx.repositories().put(name.namespace(), directories.with(flags))?;
     for (flag, directory) in flagged_directories(name) {
         if flags.contains(flag) && !directories.contains(flag) {
             record_added(tx, &directory)?;
@@ -96,7 +96,7 @@ fn mark_links(
         LinkSet::TagIndex(label) => mark_tag(tx, name, label, tag_index_flag(algorithm)),
         LinkSet::Signatures(revision) => {
             let repository = repository(tx, name)?;
-            Ok(tx.put_signatures_directory(repository.id, revision, algorithm)?)
+            Ok(tx.signature_directories().put_directory(repository.id, revision, algorithm)?)
         }
     }
 }
@@ -111,7 +111,7 @@ fn make_upload(
         updated: now(),
         ..Upload::default()
     };
-    Ok(tx.put_upload(repository.id, id, &record)?)
+    Ok(tx.uploads().put(repository.id, id, &record)?)
 }
 
 /// Makes the directory of an upload's hash states, or the directory of `algorithm` in it.
@@ -129,5 +129,5 @@ fn mark_hash_states(
             ..record
         },
     };
-    Ok(tx.put_upload(repository.id, id, &record)?)
+    Ok(tx.uploads().put(repository.id, id, &record)?)
 }

@@ -23,27 +23,27 @@ pub(super) fn remove(tx: &mut Transaction<'_>, directory: &Node) -> Result<(), E
     record_removed(tx, directory)?;
     match directory {
         Node::BlobAlgorithm(algorithm) => {
-            require_empty(tx.require_no_blob_shards(*algorithm)?)?;
-            Ok(tx.remove_blob_algorithm(*algorithm)?)
+            require_empty(tx.blobs().require_no_shards(*algorithm)?)?;
+            Ok(tx.blobs().remove_algorithm(*algorithm)?)
         }
         Node::BlobShard(algorithm, shard) => {
-            require_empty(tx.require_no_blobs(*algorithm, *shard)?)?;
-            Ok(tx.remove_blob_shard(*algorithm, *shard)?)
+            require_empty(tx.blobs().require_none(*algorithm, *shard)?)?;
+            Ok(tx.blobs().remove_shard(*algorithm, *shard)?)
         }
         Node::BlobDirectory(digest) => {
-            require_empty(tx.blob(digest)?.is_none_or(|blob| !blob.present))?;
-            Ok(tx.remove_blob(digest)?)
+            require_empty(tx.blobs().get(digest)?.is_none_or(|blob| !blob.present))?;
+            Ok(tx.blobs().remove(digest)?)
         }
         Node::Namespace(namespace) => remove_namespace(tx, namespace),
         Node::Manifests(name) => remove_manifests(tx, name),
         Node::Tags(name) => {
             let repository = repository(tx, name)?;
-            require_empty(tx.require_no_tags(repository.id)?)?;
+            require_empty(tx.tags().require_none(repository.id)?)?;
             unmark(tx, name, RepositoryDirectories::TAGS)
         }
         Node::Uploads(name) => {
             let repository = repository(tx, name)?;
-            require_empty(tx.require_no_uploads(repository.id)?)?;
+            require_empty(tx.uploads().require_none(repository.id)?)?;
             unmark(tx, name, RepositoryDirectories::UPLOADS)
         }
         Node::Tag(name, label) => remove_tag(tx, name, label),
@@ -60,8 +60,8 @@ pub(super) fn remove(tx: &mut Transaction<'_>, directory: &Node) -> Result<(), E
         Node::HashStates(name, id) => remove_hash_states(tx, name, id),
         Node::HashStatesAlgorithm(name, id, algorithm) => {
             let (repository, record) = upload(tx, name, id)?;
-            require_empty(tx.require_no_hash_states(repository.id, id, Some(*algorithm))?)?;
-            Ok(tx.put_upload(
+            require_empty(tx.uploads().require_no_hash_states(repository.id, id, Some(*algorithm))?)?;
+            Ok(tx.uploads().put(
                 repository.id,
                 id,
                 &record.without_hash_states_directory(*algorithm),
@@ -73,18 +73,18 @@ pub(super) fn remove(tx: &mut Transaction<'_>, directory: &Node) -> Result<(), E
 }
 
 fn remove_namespace(tx: &mut Transaction<'_>, namespace: &Namespace) -> Result<(), Error> {
-    let record = tx.repository(namespace)?;
+    let record = tx.repositories().get(namespace)?;
     let bare = record.is_none_or(|record| record.directories == RepositoryDirectories::default());
-    require_empty(bare && tx.require_no_namespaces(namespace)?)?;
-    Ok(tx.remove_repository(namespace)?)
+    require_empty(bare && tx.repositories().require_none_below(namespace)?)?;
+    Ok(tx.repositories().remove(namespace)?)
 }
 
 fn remove_manifests(tx: &mut Transaction<'_>, name: &RepositoryName) -> Result<(), Error> {
     let repository = repository(tx, name)?;
     let below = RepositoryDirectories::TAGS.with(RepositoryDirectories::REVISIONS);
     require_empty(!repository.directories.intersects(below))?;
-    require_empty(tx.require_no_links(repository.id, &LinkSet::Revisions, None)?)?;
-    require_empty(tx.require_no_tags(repository.id)?)?;
+    require_empty(tx.links().require_none(repository.id, &LinkSet::Revisions, None)?)?;
+    require_empty(tx.tags().require_none(repository.id)?)?;
     unmark(tx, name, RepositoryDirectories::MANIFESTS)
 }
 
@@ -95,7 +95,7 @@ fn unmark(
     flags: RepositoryDirectories,
 ) -> Result<(), Error> {
     let repository = repository(tx, name)?;
-    tx.put_repository(name.namespace(), repository.directories.without(flags))?;
+    tx.repositories().put(name.namespace(), repository.directories.without(flags))?;
     Ok(())
 }
 
@@ -103,8 +103,8 @@ fn remove_tag(tx: &mut Transaction<'_>, name: &RepositoryName, label: &Tag) -> R
     let (repository, record) = tag(tx, name, label)?;
     require_empty(record == TagRecord::default())?;
     let index = LinkSet::TagIndex(label.clone());
-    require_empty(tx.require_no_links(repository.id, &index, None)?)?;
-    Ok(tx.remove_tag(repository.id, label)?)
+    require_empty(tx.links().require_none(repository.id, &index, None)?)?;
+    Ok(tx.tags().remove(repository.id, label)?)
 }
 
 /// Removes the directory of a link set, or the directory of `algorithm` in it.
@@ -115,7 +115,7 @@ fn remove_links(
     algorithm: Option<Algorithm>,
 ) -> Result<(), Error> {
     let repository = repository(tx, name)?;
-    require_empty(tx.require_no_links(repository.id, set, algorithm)?)?;
+    require_empty(tx.links().require_none(repository.id, set, algorithm)?)?;
     match set {
         LinkSet::Layers | LinkSet::Revisions => {
             let below = |one: &Algorithm| {
@@ -134,10 +134,10 @@ fn remove_links(
         }
         LinkSet::Signatures(revision) => {
             for below in Algorithm::ALL {
-                let exists = tx.has_signatures_directory(repository.id, revision, Some(below))?;
+                let exists = tx.signature_directories().has_directory(repository.id, revision, Some(below))?;
                 require_empty(algorithm.is_some() || !exists)?;
             }
-            Ok(tx.remove_signatures_directory(repository.id, revision, algorithm)?)
+            Ok(tx.signature_directories().remove_directory(repository.id, revision, algorithm)?)
         }
     }
 }
@@ -149,10 +149,10 @@ fn remove_link(
     digest: &Digest,
 ) -> Result<(), Error> {
     let repository = repository(tx, name)?;
-    let link = tx.link(repository.id, set, digest)?;
+    let link = tx.links().get(repository.id, set, digest)?;
     require_empty(matches!(link, None | Some(Link::Directory)))?;
     require_empty(*set != LinkSet::Revisions || is_unsigned(tx, repository.id, digest)?)?;
-    Ok(tx.remove_link(repository.id, set, digest)?)
+    Ok(tx.links().remove(repository.id, set, digest)?)
 }
 
 /// Returns `true` if a revision has neither signatures nor a directory for them.
@@ -162,8 +162,8 @@ fn is_unsigned(
     revision: &Digest,
 ) -> Result<bool, Error> {
     let signatures = LinkSet::Signatures(*revision);
-    Ok(!tx.has_signatures_directory(repository, revision, None)?
-        && tx.require_no_links(repository, &signatures, None)?)
+    Ok(!tx.signature_directories().has_directory(repository, revision, None)?
+        && tx.links().require_none(repository, &signatures, None)?)
 }
 
 fn remove_upload(
@@ -173,8 +173,8 @@ fn remove_upload(
 ) -> Result<(), Error> {
     let (repository, record) = upload(tx, name, id)?;
     require_empty(!record.has_data && record.started_at.is_none() && !record.hash_states)?;
-    require_empty(tx.require_no_hash_states(repository.id, id, None)?)?;
-    Ok(tx.remove_upload(repository.id, id)?)
+    require_empty(tx.uploads().require_no_hash_states(repository.id, id, None)?)?;
+    Ok(tx.uploads().remove(repository.id, id)?)
 }
 
 fn remove_hash_states(
@@ -185,12 +185,12 @@ fn remove_hash_states(
     let (repository, record) = upload(tx, name, id)?;
     let below = |one: &Algorithm| record.has_hash_states_directory(*one);
     require_empty(!Algorithm::ALL.iter().any(below))?;
-    require_empty(tx.require_no_hash_states(repository.id, id, None)?)?;
+    require_empty(tx.uploads().require_no_hash_states(repository.id, id, None)?)?;
     let record = Upload {
         hash_states: false,
         ..record
     };
-    Ok(tx.put_upload(repository.id, id, &record)?)
+    Ok(tx.uploads().put(repository.id, id, &record)?)
 }
 
 /// Returns [`Error::NotEmpty`] unless `empty` is `true`.

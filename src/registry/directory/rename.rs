@@ -48,17 +48,17 @@ fn rename(
     let names = new_names(tx, from, to)?;
     if exists(tx, &new)? {
         remove(tx, &new)?;
-    } else if !tx.require_no_namespaces(to)? {
+    } else if !tx.repositories().require_none_below(to)? {
         return Err(Error::NotEmpty);
     }
     for (old, new) in &names {
-        tx.rename_repository(old, new)?;
+        tx.repositories().rename(old, new)?;
     }
     touch_parent(tx, &old)?;
     touch_parent(tx, &new)?;
     // The parent may have existed only because of the renamed directory: it stays.
     if let Some(above) = from.parent()
-        && tx.repository(&above)?.is_none()
+        && tx.repositories().get(&above)?.is_none()
     {
         make(tx, &Node::Namespace(above))?;
     }
@@ -71,7 +71,7 @@ fn new_names(
     from: &Namespace,
     to: &Namespace,
 ) -> Result<Vec<(Namespace, Namespace)>, Error> {
-    let names = tx.namespaces_below(from, RENAMED_MAX)?;
+    let names = tx.repositories().below(from, RENAMED_MAX)?;
     if names.len() > RENAMED_MAX {
         return Err(Error::TooManyBelow {
             name: from.to_string(),

@@ -47,7 +47,7 @@ fn is_tag_directory(directory: &Node) -> bool {
 /// Returns the key of a directory's row; `None` if its repository has no record.
 fn time_key(tx: &mut Transaction<'_>, directory: &Node) -> Result<Option<TimeKey>, Error> {
     if let Some(name) = directory.namespace() {
-        let found = tx.repository(name)?;
+        let found = tx.repositories().get(name)?;
         return Ok(found.map(|found| repository_time_key(found.id, directory)));
     }
     Ok(match directory {
@@ -100,7 +100,7 @@ pub(super) fn record_added(tx: &mut Transaction<'_>, directory: &Node) -> Result
     if is_recorded(directory)
         && let Some(key) = time_key(tx, directory)?
     {
-        tx.touch(key);
+        tx.times().touch(key);
     }
     touch_parent(tx, directory)
 }
@@ -110,7 +110,7 @@ pub(super) fn touch_parent(tx: &mut Transaction<'_>, directory: &Node) -> Result
     if let Some(above) = directory.parent() {
         let recorded = is_recorded(&above) || is_tag_directory(&above) && has_time(tx, &above)?;
         if recorded && let Some(key) = time_key(tx, &above)? {
-            tx.touch(key);
+            tx.times().touch(key);
         }
     }
     Ok(())
@@ -122,7 +122,7 @@ fn has_time(tx: &mut Transaction<'_>, directory: &Node) -> Result<bool, Error> {
     let time = content_time(tx, directory)?.unwrap_or_default();
     Ok(time != 0
         || match (directory.parent(), time_key(tx, directory)?) {
-            (_, Some(key)) if tx.directory_time(&key)?.is_some() => true,
+            (_, Some(key)) if tx.times().get(&key)?.is_some() => true,
             (Some(above), _) if is_tag_directory(&above) => has_time(tx, &above)?,
             _ => false,
         })
@@ -153,12 +153,12 @@ pub(in crate::registry) fn record_link_added(
         LinkSet::TagIndex(tag) => TimeKey::repository(id).part(b'T').tag(tag).part(b'i'),
         LinkSet::Signatures(_) => return,
     };
-    tx.touch(key.algorithm(digest.algorithm()));
+    tx.times().touch(key.algorithm(digest.algorithm()));
 }
 
 /// Records a new tag of a repository.
 pub(in crate::registry) fn record_tag_added(tx: &mut Transaction<'_>, id: RepositoryId) {
-    tx.touch(TimeKey::repository(id).part(b'T'));
+    tx.times().touch(TimeKey::repository(id).part(b'T'));
 }
 
 /// Records that a tag moves away from the manifest that it had since `pushed`, in seconds since
@@ -170,9 +170,9 @@ pub(in crate::registry) fn record_tag_moved(
     pushed: u32,
 ) -> Result<(), Error> {
     let key = TimeKey::repository(id).part(b'T').tag(tag);
-    if tx.directory_time(&key)?.is_none() {
+    if tx.times().get(&key)?.is_none() {
         let (changed, basis) = (pushed, 0);
-        tx.put_directory_time(key, DirectoryTime { changed, basis });
+        tx.times().put(key, DirectoryTime { changed, basis });
     }
     Ok(())
 }
@@ -188,7 +188,7 @@ pub(in crate::registry) fn record_entry_removed(
 
 fn set(tx: &mut Transaction<'_>, directory: &Node, time: DirectoryTime) -> Result<(), Error> {
     if let Some(key) = time_key(tx, directory)? {
-        tx.put_directory_time(key, time);
+        tx.times().put(key, time);
     }
     Ok(())
 }
@@ -206,7 +206,7 @@ pub(super) fn set_time(
     if let Some(key) = time_key(tx, directory)?
         && !is_recorded(directory)
     {
-        tx.remove_directory_time(key)?;
+        tx.times().remove(key)?;
         if last_change(tx, directory, basis)? == changed {
             return Ok(());
         }
@@ -223,7 +223,7 @@ pub(in crate::registry) fn last_change(
     content_time: u32,
 ) -> Result<u32, Error> {
     if let Some(key) = time_key(tx, directory)?
-        && let Some(row) = tx.directory_time(&key)?
+        && let Some(row) = tx.times().get(&key)?
         && (row.basis == content_time || is_tag_directory(directory))
     {
         return Ok(row.changed);
@@ -247,7 +247,7 @@ pub(in crate::registry) fn started_time(
     start: &Node,
 ) -> Result<Option<u32>, Error> {
     let row = match time_key(tx, start)? {
-        Some(key) => tx.directory_time(&key)?,
+        Some(key) => tx.times().get(&key)?,
         None => None,
     };
     Ok(row.map(|row| row.changed))
@@ -265,7 +265,7 @@ pub(in crate::registry) fn put_started_time(
 /// Removes the row of a directory, or of the start time of an upload.
 pub(in crate::registry) fn forget_time(tx: &mut Transaction<'_>, node: &Node) -> Result<(), Error> {
     if let Some(key) = time_key(tx, node)? {
-        tx.remove_directory_time(key)?;
+        tx.times().remove(key)?;
     }
     Ok(())
 }
@@ -276,7 +276,7 @@ pub(in crate::registry) fn has_times_below(
     directory: &Node,
 ) -> Result<bool, Error> {
     match time_key(tx, directory)? {
-        Some(key) => Ok(tx.has_times_below(&key)?),
+        Some(key) => Ok(tx.times().any_below(&key)?),
         None => Ok(false),
     }
 }

@@ -77,7 +77,7 @@ impl RepositorySnapshot<'_> {
             let set = LinkSet::Signatures(revision);
             let mut view = self.index.view();
             let mut was_made = |algorithm| {
-                let made = view.has_signatures_directory(self.id(), &revision, algorithm);
+                let made = view.signature_directories().has_directory(self.id(), &revision, algorithm);
                 made.map_err(Error::from)
             };
             if was_made(None)? {
@@ -202,7 +202,7 @@ impl RepositorySnapshot<'_> {
         let states = self.index.hash_states(self.id(), &id, algorithm);
         for (offset, written, _) in states.map_err(Error::from)? {
             let mut view = self.index.view();
-            let state = view.hash_state(self.id(), &id, algorithm, offset);
+            let state = view.uploads().hash_state(self.id(), &id, algorithm, offset);
             let bytes = state.map_err(Error::from)?.map(|(_, bytes)| bytes);
             let bytes = bytes.unwrap_or_default();
             let node = Node::HashState(self.name.clone(), id, algorithm, offset);
