@@ -112,7 +112,11 @@ mod tests {
         change(store.as_ref(), vec![put(b"Cd", &1_u64.to_be_bytes())]);
         let two: Result<Digest, IndexError> = publish(b"two");
         assert!(matches!(two, Err(IndexError::Record { .. })), "{two:?}");
-        let kept = Index::new(store.clone()).view().blobs().inline(&one).unwrap();
+        let kept = Index::new(store.clone())
+            .view()
+            .blobs()
+            .inline(&one)
+            .unwrap();
         assert_eq!(kept.unwrap(), b"one");
     }
 

@@ -24,10 +24,21 @@ pub struct Readable<T> {
 }
 
 /// Listings of repositories.
+/// Lists rows of an index by pages, or visits them.
+#[derive(Clone, Copy, Debug)]
+pub struct Listings<'a>(&'a Index);
+
 impl Index {
+    /// Returns the listings of this index.
+    pub fn list(&self) -> Listings<'_> {
+        Listings(self)
+    }
+}
+
+impl Listings<'_> {
     /// Returns at most `limit` components directly below `parent`, after `last`.
     pub fn namespaces(
-        &self,
+        self,
         parent: Option<&Namespace>,
         last: Option<&str>,
         limit: usize,
@@ -39,7 +50,7 @@ impl Index {
         }
         let mut names = Vec::new();
         while names.len() < limit
-            && let Some((key, _)) = self.scan(&range, 1)?.pop()
+            && let Some((key, _)) = self.0.scan(&range, 1)?.pop()
         {
             let rest = key.get(skip..).unwrap_or_default();
             let name = rest.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -51,7 +62,7 @@ impl Index {
 
     /// Returns at most `limit` repositories after `last`, in the order of the hierarchy.
     pub fn repositories(
-        &self,
+        self,
         last: Option<&Namespace>,
         limit: usize,
     ) -> Result<Vec<(Namespace, Repository)>, IndexError> {
@@ -59,7 +70,7 @@ impl Index {
         if let Some(last) = last {
             range.start = next_key(Key::table(b'N').namespace(last).into_bytes());
         }
-        let rows = self.scan(&range, limit)?;
+        let rows = self.0.scan(&range, limit)?;
         rows.into_iter()
             .map(|(key, value)| {
                 let name = key.get(1..).unwrap_or_default();
@@ -80,18 +91,18 @@ fn behind(prefix: &[u8], name: &[u8]) -> Vec<u8> {
 }
 
 /// Listings within a repository.
-impl Index {
+impl Listings<'_> {
     /// Returns at most `limit` links of an algorithm after `last`, in digest order. Directories
     /// that were created for a link are included.
     pub fn links(
-        &self,
+        self,
         repository: RepositoryId,
         set: &LinkSet,
         algorithm: Algorithm,
         last: Option<&Digest>,
         limit: usize,
     ) -> Result<Vec<(Digest, Link)>, IndexError> {
-        let mut view = self.view();
+        let mut view = self.0.view();
         let Some(mut range) = view.set_range(repository, set, Some(algorithm))? else {
             return Ok(Vec::new());
         };
@@ -104,12 +115,13 @@ impl Index {
                 None => prefix_end(prefix),
             };
         }
-        let rows = self.scan(&range, limit)?;
+        let rows = self.0.scan(&range, limit)?;
         rows.into_iter()
             .map(|(key, value)| {
                 let id = key.last_chunk().map(|id| DigestId(u32::from_be_bytes(*id)));
-                let digest =
-                    self.digest(id.ok_or_else(|| IndexError::Record { key: key.clone() })?)?;
+                let digest = self
+                    .0
+                    .digest(id.ok_or_else(|| IndexError::Record { key: key.clone() })?)?;
                 Ok((digest, view.decode_link(&key, &value, &digest)?))
             })
             .collect()
@@ -117,13 +129,13 @@ impl Index {
 
     /// Returns at most `limit` tags after `last`, in byte order.
     pub fn tags(
-        &self,
+        self,
         repository: RepositoryId,
         last: Option<&Tag>,
         limit: usize,
     ) -> Result<Vec<(Tag, TagRecord)>, IndexError> {
-        let mut view = self.view();
-        let rows = self.tags_with_ids(repository, last, limit)?;
+        let mut view = self.0.view();
+        let rows = self.0.list().tags_with_ids(repository, last, limit)?;
         rows.into_iter()
             .map(|(tag, stored)| Ok((tag, view.resolve_tag(stored)?)))
             .collect()
@@ -131,7 +143,7 @@ impl Index {
 
     /// As [`tags`](Self::tags), with the ids of the manifests: each digest would cost a lookup.
     pub fn tags_with_ids(
-        &self,
+        self,
         repository: RepositoryId,
         last: Option<&Tag>,
         limit: usize,
@@ -142,7 +154,7 @@ impl Index {
         if let Some(last) = last {
             range.start = next_key(table.tag(last).into_bytes());
         }
-        let rows = self.scan(&range, limit)?;
+        let rows = self.0.scan(&range, limit)?;
         rows.into_iter()
             .map(|(key, value)| {
                 let tag = key
@@ -157,7 +169,7 @@ impl Index {
 
     /// Returns at most `limit` uploads after `last`.
     pub fn uploads(
-        &self,
+        self,
         repository: RepositoryId,
         last: Option<&UploadId>,
         limit: usize,
@@ -167,7 +179,7 @@ impl Index {
         if let Some(last) = last {
             range.start = next_key(table.upload(last).into_bytes());
         }
-        let rows = self.scan(&range, limit)?;
+        let rows = self.0.scan(&range, limit)?;
         rows.into_iter()
             .map(|(key, value)| {
                 let id = key.last_chunk().map(|id| UploadId::from_bytes(*id));
@@ -180,7 +192,7 @@ impl Index {
     /// Returns all hash states of an upload for an algorithm: offset, time of writing (seconds
     /// since 1970) and length in bytes. There are a few at most.
     pub fn hash_states(
-        &self,
+        self,
         repository: RepositoryId,
         id: &UploadId,
         algorithm: Algorithm,
@@ -189,7 +201,7 @@ impl Index {
             .repository(repository)
             .upload(id)
             .algorithm(algorithm);
-        let rows = self.scan(&key.prefix_range(), usize::MAX)?;
+        let rows = self.0.scan(&key.prefix_range(), usize::MAX)?;
         rows.into_iter()
             .map(|(key, value)| {
                 let offset = key.last_chunk().map(|offset| u64::from_be_bytes(*offset));
@@ -205,19 +217,19 @@ impl Index {
 }
 
 /// Listings of signatures.
-impl Index {
+impl Listings<'_> {
     /// Returns the revisions of a repository that have signatures or directories for signatures.
     pub fn signed_revisions(
-        &self,
+        self,
         repository: RepositoryId,
     ) -> Result<BTreeSet<Digest>, IndexError> {
         let mut signed = BTreeSet::new();
         for table in [b'G', b'S'] {
             let table = Key::table(table).repository(repository);
             let skip = table.clone().into_bytes().len();
-            for (key, _) in self.scan(&table.prefix_range(), usize::MAX)? {
+            for (key, _) in self.0.scan(&table.prefix_range(), usize::MAX)? {
                 let id = FieldReader(key.get(skip..).unwrap_or_default()).id();
-                signed.insert(self.digest(id.ok_or(IndexError::Record { key })?)?);
+                signed.insert(self.0.digest(id.ok_or(IndexError::Record { key })?)?);
             }
         }
         Ok(signed)
@@ -225,9 +237,9 @@ impl Index {
 }
 
 /// Listings for opening a store, which skip and report rows that fsck would repair.
-impl Index {
+impl Listings<'_> {
     /// The uploads of all repositories.
-    pub fn all_uploads(&self) -> Result<Readable<(RepositoryId, UploadId, Upload)>, IndexError> {
+    pub fn all_uploads(self) -> Result<Readable<(RepositoryId, UploadId, Upload)>, IndexError> {
         self.scan_readable(b'U', |mut key, value| {
             let repository = RepositoryId(key.u32()?);
             let id = UploadId::from_bytes(key.0.try_into().ok()?);
@@ -237,26 +249,26 @@ impl Index {
 
     /// The pending publications: blobs, and the number of the staging file that a crash may leave
     /// in place of each.
-    pub fn pending_publications(&self) -> Result<Readable<(Digest, u64)>, IndexError> {
+    pub fn pending_publications(self) -> Result<Readable<(Digest, u64)>, IndexError> {
         self.scan_readable(b'Y', |mut key, value| {
             Some((key.digest()?, FieldReader(value).u64()?))
         })
     }
 
     /// The logged bytes of all staging files.
-    pub fn logged_bytes(&self) -> Result<Readable<LoggedBytes>, IndexError> {
+    pub fn logged_bytes(self) -> Result<Readable<LoggedBytes>, IndexError> {
         self.scan_readable(b'Z', |mut key, value| {
             LoggedBytes::decode(key.u64()?, value)
         })
     }
 
     fn scan_readable<T>(
-        &self,
+        self,
         table: u8,
         decode: impl Fn(FieldReader<'_>, &[u8]) -> Option<T>,
     ) -> Result<Readable<T>, IndexError> {
         let (mut rows, mut complete) = (Vec::new(), true);
-        for (key, value) in self.scan(&Key::table(table).prefix_range(), usize::MAX)? {
+        for (key, value) in self.0.scan(&Key::table(table).prefix_range(), usize::MAX)? {
             if let Some(row) = decode(FieldReader(key.get(1..).unwrap_or_default()), &value) {
                 rows.push(row);
             } else {
@@ -269,12 +281,12 @@ impl Index {
 }
 
 /// Listings of blobs.
-impl Index {
+impl Listings<'_> {
     /// The shards of an algorithm that have a directory.
-    pub fn blob_shards(&self, algorithm: Algorithm) -> Result<Vec<u8>, IndexError> {
+    pub fn blob_shards(self, algorithm: Algorithm) -> Result<Vec<u8>, IndexError> {
         let mut range = Key::table(b'P').algorithm(algorithm).prefix_range();
         range.start = next_key(range.start);
-        let rows = self.scan(&range, usize::MAX)?;
+        let rows = self.0.scan(&range, usize::MAX)?;
         Ok(rows
             .into_iter()
             .filter_map(|(key, _)| key.last().copied())
@@ -284,12 +296,12 @@ impl Index {
     /// Returns at most `limit` blobs of a shard after `last`, in digest order. Directories without
     /// a blob are included.
     pub fn blobs(
-        &self,
+        self,
         algorithm: Algorithm,
         shard: u8,
         last: Option<&Digest>,
         limit: usize,
     ) -> Result<Vec<(Digest, Blob)>, IndexError> {
-        scan_blobs(self.store.as_ref(), algorithm, shard, last, limit)
+        scan_blobs(self.0.store.as_ref(), algorithm, shard, last, limit)
     }
 }

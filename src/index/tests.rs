@@ -25,7 +25,9 @@ fn name(text: &str) -> Namespace {
 fn make(index: &Index, text: &str) -> RepositoryId {
     index
         .transact(|facts| {
-            facts.repositories().put(&name(text), RepositoryDirectories::LAYERS)?;
+            facts
+                .repositories()
+                .put(&name(text), RepositoryDirectories::LAYERS)?;
             Ok::<_, IndexError>(facts.repositories().get(&name(text))?.unwrap().id)
         })
         .unwrap()
@@ -39,6 +41,7 @@ fn names_below_a_name_are_listed_once_each_and_in_order() {
         }
         let list = |parent: Option<&str>, last, limit| {
             index
+                .list()
                 .namespaces(parent.map(name).as_ref(), last, limit)
                 .unwrap()
         };
@@ -48,11 +51,11 @@ fn names_below_a_name_are_listed_once_each_and_in_order() {
         assert_eq!(list(Some("a"), Some("bb"), 9), ["x"]);
         assert_eq!(list(Some("a/b"), None, 9), ["c"]);
         assert!(list(Some("b"), None, 9).is_empty());
-        let all = index.repositories(None, 9).unwrap();
+        let all = index.list().repositories(None, 9).unwrap();
         assert_eq!(all.len(), 6);
         assert_eq!(all[0].0.as_str(), "a/b");
         assert_eq!(
-            index.repositories(Some(&all[0].0), 1).unwrap()[0]
+            index.list().repositories(Some(&all[0].0), 1).unwrap()[0]
                 .0
                 .as_str(),
             "a/b/c"
@@ -71,13 +74,18 @@ fn links_are_listed_by_digest_and_name_their_target() {
                 pushed: 7,
             };
             index
-                .transact(|facts| facts.links().put(repository, &LinkSet::Layers, digest, &link))
+                .transact(|facts| {
+                    facts
+                        .links()
+                        .put(repository, &LinkSet::Layers, digest, &link)
+                })
                 .unwrap();
         }
         digests.sort_unstable();
         let list = |last: Option<&Digest>, limit| {
             let set = LinkSet::Layers;
             index
+                .list()
                 .links(repository, &set, Algorithm::Sha256, last, limit)
                 .unwrap()
         };
@@ -95,12 +103,17 @@ fn links_are_listed_by_digest_and_name_their_target() {
         );
         assert_eq!(list(Some(&digests[9]), 2), all[10..12]);
         index
-            .transact(|facts| facts.links().remove(repository, &LinkSet::Layers, &digests[9]))
+            .transact(|facts| {
+                facts
+                    .links()
+                    .remove(repository, &LinkSet::Layers, &digests[9])
+            })
             .unwrap();
         assert_eq!(list(Some(&digests[9]), 2), all[10..12]);
         assert_eq!(list(None, 99).len(), 29);
         assert!(
             index
+                .list()
                 .links(repository, &LinkSet::Revisions, Algorithm::Sha256, None, 9)
                 .unwrap()
                 .is_empty()
@@ -125,15 +138,18 @@ fn tags_are_listed_in_the_order_of_their_bytes() {
             put(other).unwrap();
         }
         tags.sort_unstable();
-        let all = index.tags(repository, None, 99).unwrap();
+        let all = index.list().tags(repository, None, 99).unwrap();
         assert_eq!(
             all.iter().map(|(tag, _)| tag.as_str()).collect::<Vec<_>>(),
             tags
         );
         assert_eq!(all[0].1.current, Some((sha256(tags[0]), 1)));
-        let page = index.tags(repository, Some(&all[2].0), 2).unwrap();
+        let page = index.list().tags(repository, Some(&all[2].0), 2).unwrap();
         assert_eq!(page, all[3..5]);
-        let names = index.tags_with_ids(repository, Some(&all[2].0), 2).unwrap();
+        let names = index
+            .list()
+            .tags_with_ids(repository, Some(&all[2].0), 2)
+            .unwrap();
         for ((name, stored), (tag, record)) in names.iter().zip(&page) {
             let (id, pushed) = stored.current.unwrap();
             let digest = index.digest(id).unwrap();
@@ -141,7 +157,10 @@ fn tags_are_listed_in_the_order_of_their_bytes() {
         }
         assert_eq!(names.len(), 2);
         let gone = "v1+".replace('+', "_gone").parse().unwrap();
-        assert_eq!(index.tags(repository, Some(&gone), 9).unwrap().len(), 0);
+        assert_eq!(
+            index.list().tags(repository, Some(&gone), 9).unwrap().len(),
+            0
+        );
     });
 }
 
@@ -155,7 +174,11 @@ fn the_holders_and_referrers_of_a_manifest_are_known() {
             pushed: 1,
         };
         let put = |link| {
-            index.transact(|facts| facts.links().put(repository, &LinkSet::Revisions, &manifest, link))
+            index.transact(|facts| {
+                facts
+                    .links()
+                    .put(repository, &LinkSet::Revisions, &manifest, link)
+            })
         };
         assert!(!index.is_revision(&manifest).unwrap());
         put(&link).unwrap();
@@ -173,7 +196,12 @@ fn the_holders_and_referrers_of_a_manifest_are_known() {
             })
             .unwrap();
         assert_eq!(
-            index.view().manifests().media_type(&manifest).unwrap().as_deref(),
+            index
+                .view()
+                .manifests()
+                .media_type(&manifest)
+                .unwrap()
+                .as_deref(),
             Some("a/b")
         );
         assert_eq!(
@@ -242,7 +270,9 @@ fn a_required_empty_range_is_empty_at_the_commit() {
                         others.tags().put(repository, &tag, &TagRecord::default())
                     })?;
                 }
-                facts.repositories().put(&name("a"), RepositoryDirectories::TAGS)?;
+                facts
+                    .repositories()
+                    .put(&name("a"), RepositoryDirectories::TAGS)?;
                 Ok::<_, IndexError>(empty)
             })
             .unwrap();
@@ -266,13 +296,27 @@ fn uploads_and_hash_states_are_read_as_written() {
         index
             .transact(|facts| facts.uploads().put(repository, &id, &upload))
             .unwrap();
-        assert_eq!(index.uploads(repository, None, 9).unwrap(), [(id, upload)]);
-        assert!(index.uploads(repository, Some(&id), 9).unwrap().is_empty());
+        assert_eq!(
+            index.list().uploads(repository, None, 9).unwrap(),
+            [(id, upload)]
+        );
+        assert!(
+            index
+                .list()
+                .uploads(repository, Some(&id), 9)
+                .unwrap()
+                .is_empty()
+        );
         let state = (5, &b"state"[..]);
         index
-            .transact(|facts| facts.uploads().put_hash_state(repository, &id, Algorithm::Sha256, 300, state))
+            .transact(|facts| {
+                facts
+                    .uploads()
+                    .put_hash_state(repository, &id, Algorithm::Sha256, 300, state)
+            })
             .unwrap();
         let states = index
+            .list()
             .hash_states(repository, &id, Algorithm::Sha256)
             .unwrap();
         assert_eq!(states, [(300, 5, 5)]);

@@ -174,7 +174,7 @@ impl<'a> Inventory<'a> {
         let mut last = None;
         let mut found = Vec::new();
         loop {
-            let page = self.index().repositories(last.as_ref(), PAGE)?;
+            let page = self.index().list().repositories(last.as_ref(), PAGE)?;
             let Some((end, _)) = page.last() else {
                 return Ok(found);
             };
@@ -265,7 +265,7 @@ impl<'a> Inventory<'a> {
         let id = self.number(name)?;
         let (mut last, mut found) = (None, Vec::new());
         loop {
-            let page = self.index().tags(id, last.as_ref(), PAGE)?;
+            let page = self.index().list().tags(id, last.as_ref(), PAGE)?;
             let Some((end, _)) = page.last() else {
                 return Ok(found);
             };
@@ -322,7 +322,11 @@ impl<'a> Inventory<'a> {
         let set = LinkSet::TagIndex(tag.clone());
         let mut found = Vec::new();
         for algorithm in Algorithm::ALL {
-            for (digest, link) in self.index().links(id, &set, algorithm, None, usize::MAX)? {
+            for (digest, link) in
+                self.index()
+                    .list()
+                    .links(id, &set, algorithm, None, usize::MAX)?
+            {
                 let Link::Linked { pushed, .. } = link else {
                     continue;
                 };

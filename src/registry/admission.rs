@@ -62,7 +62,10 @@ impl Admission<'_> {
         manifest: &Manifest,
     ) -> Result<Result<(), Refusal>, Error> {
         let mut view = self.0.index.view();
-        let found = view.repositories().get(name.namespace())?.ok_or(Error::Missing)?;
+        let found = view
+            .repositories()
+            .get(name.namespace())?
+            .ok_or(Error::Missing)?;
         self.check(&mut view, found.id, manifest.references())
     }
 

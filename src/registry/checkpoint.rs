@@ -95,7 +95,13 @@ impl Registry {
     /// Makes a blob's path durable if its publication is pending. The caller is about to drop the
     /// fact and with it the pending row, while the bytes stay (in the trash).
     pub(super) fn sync_if_pending(&self, digest: &Digest) -> Result<(), Error> {
-        if self.index.view().blobs().pending_publication(digest)?.is_some() {
+        if self
+            .index
+            .view()
+            .blobs()
+            .pending_publication(digest)?
+            .is_some()
+        {
             self.blobs.sync()?;
         }
         Ok(())
@@ -133,8 +139,8 @@ impl Registry {
 /// If the files cannot be made durable no row is dropped.
 pub(super) fn checkpoint(index: &Index, blobs: &dyn Blobs) -> Result<(), Error> {
     let (publications, logged) = (
-        index.pending_publications()?.rows,
-        index.logged_bytes()?.rows,
+        index.list().pending_publications()?.rows,
+        index.list().logged_bytes()?.rows,
     );
     if publications.is_empty() && logged.is_empty() {
         return Ok(());
@@ -142,7 +148,8 @@ pub(super) fn checkpoint(index: &Index, blobs: &dyn Blobs) -> Result<(), Error> 
     blobs.sync()?;
     for rows in publications.chunks(ROWS_AT_ONCE) {
         index.transact(|tx| {
-            let mut drop_row = |(digest, number): &_| tx.blobs().complete_publication(digest, *number);
+            let mut drop_row =
+                |(digest, number): &_| tx.blobs().complete_publication(digest, *number);
             rows.iter().try_for_each(&mut drop_row).map_err(Error::from)
         })?;
     }
@@ -192,7 +199,13 @@ mod tests {
         for digest in &published {
             assert!(!registry.read_blob(digest).unwrap().is_empty());
         }
-        let left = registry.index.pending_publications().unwrap().rows.len();
+        let left = registry
+            .index
+            .list()
+            .pending_publications()
+            .unwrap()
+            .rows
+            .len();
         assert!(left < published.len(), "{left} are still pending");
     }
 

@@ -159,7 +159,9 @@ pub(super) fn repository(
     tx: &mut Transaction<'_>,
     name: &RepositoryName,
 ) -> Result<Repository, Error> {
-    tx.repositories().get(name.namespace())?.ok_or(Error::Missing)
+    tx.repositories()
+        .get(name.namespace())?
+        .ok_or(Error::Missing)
 }
 
 /// Returns the records of a repository and of an upload in it.

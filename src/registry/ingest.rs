@@ -151,8 +151,10 @@ fn link_blob(
 ) -> Result<(), Error> {
     let algorithm = blob.digest.algorithm();
     if let LinkSet::Signatures(revision) = &blob.set {
-        tx.signature_directories().put_directory(id, revision, None)?;
-        tx.signature_directories().put_directory(id, revision, Some(algorithm))?;
+        tx.signature_directories()
+            .put_directory(id, revision, None)?;
+        tx.signature_directories()
+            .put_directory(id, revision, Some(algorithm))?;
     } else {
         let layers = RepositoryDirectories::LAYERS;
         mark(tx, name, layers.with(layers.of(algorithm)))?;

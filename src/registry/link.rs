@@ -100,7 +100,8 @@ impl Links<'_> {
             match tx.links().get(repository.id, set, digest)? {
                 None | Some(Link::Directory) => Err(Error::Missing),
                 Some(Link::Linked { .. }) => {
-                    tx.links().put(repository.id, set, digest, &Link::Directory)?;
+                    tx.links()
+                        .put(repository.id, set, digest, &Link::Directory)?;
                     let directory = Node::LinkDirectory(name.clone(), set.clone(), *digest);
                     record_entry_removed(tx, &directory)
                 }

@@ -28,11 +28,21 @@ impl Uploads<'_> {
         }
         draft.sync()?;
         let number = draft.id();
-        if self.0.index.view().uploads().logged_bytes(number)?.is_some() {
+        if self
+            .0
+            .index
+            .view()
+            .uploads()
+            .logged_bytes(number)?
+            .is_some()
+        {
             // The content has grown. Recovery must not replace it by the logged bytes.
-            self.0
-                .index
-                .transact(|facts| facts.uploads().remove_logged_bytes(number).map_err(Error::from))?;
+            self.0.index.transact(|facts| {
+                facts
+                    .uploads()
+                    .remove_logged_bytes(number)
+                    .map_err(Error::from)
+            })?;
         }
         Ok(())
     }
@@ -136,12 +146,23 @@ mod tests {
             registry.uploads().sync(&staging).unwrap();
             registry.uploads().sync(&staging).unwrap();
             registry.sync().unwrap();
-            assert_eq!(registry.index.logged_bytes().unwrap().rows.len(), rows);
+            assert_eq!(
+                registry.index.list().logged_bytes().unwrap().rows.len(),
+                rows
+            );
             staging.write_at(0, b"not synced").unwrap();
             drop(staging);
             registry = crashing.crash(registry);
             assert_eq!(content(&registry, &upload), *bytes);
-            assert!(registry.index.logged_bytes().unwrap().rows.is_empty());
+            assert!(
+                registry
+                    .index
+                    .list()
+                    .logged_bytes()
+                    .unwrap()
+                    .rows
+                    .is_empty()
+            );
         }
         drop(staging);
     }
@@ -215,15 +236,31 @@ mod tests {
             .uploads()
             .remove_data(&upload.0, &upload.1)
             .unwrap();
-        assert!(registry.index.logged_bytes().unwrap().rows.is_empty());
+        assert!(
+            registry
+                .index
+                .list()
+                .logged_bytes()
+                .unwrap()
+                .rows
+                .is_empty()
+        );
         let bytes = vec![1; 20_000];
         let digest = Digest::of(Algorithm::Sha256, &bytes);
         registry
             .publish(crate::registry::Bytes::Held(&bytes), &digest)
             .unwrap();
-        assert_eq!(registry.index.logged_bytes().unwrap().rows.len(), 1);
+        assert_eq!(registry.index.list().logged_bytes().unwrap().rows.len(), 1);
         registry.remove_blob(&digest).unwrap();
-        assert!(registry.index.logged_bytes().unwrap().rows.is_empty());
+        assert!(
+            registry
+                .index
+                .list()
+                .logged_bytes()
+                .unwrap()
+                .rows
+                .is_empty()
+        );
     }
 
     #[test]

@@ -91,7 +91,8 @@ impl DirectoryTree<'_> {
                 if !tx.repositories().any_below(Some(name))? {
                     return Err(Error::Missing);
                 }
-                tx.repositories().put(name, RepositoryDirectories::default())?;
+                tx.repositories()
+                    .put(name, RepositoryDirectories::default())?;
             }
             let key = ownership_key(tx, of)?.ok_or(Error::Missing)?;
             tx.owners().put(key, ownership);

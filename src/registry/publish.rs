@@ -135,7 +135,9 @@ impl Registry {
             self.index.transact(|tx| {
                 for (digest, bytes) in &prepared {
                     match bytes {
-                        PreparedBlob::Inline(bytes) => tx.blobs().put_inline(digest, bytes, now())?,
+                        PreparedBlob::Inline(bytes) => {
+                            tx.blobs().put_inline(digest, bytes, now())?
+                        }
                         PreparedBlob::File {
                             published, draft, ..
                         } => {

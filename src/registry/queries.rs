@@ -96,7 +96,11 @@ impl Queries<'_> {
 
     /// Returns `true` if a blob is stored.
     pub fn has_blob(&mut self, digest: &Digest) -> Result<bool, Error> {
-        Ok(self.view.blobs().get(digest)?.is_some_and(|blob| blob.present))
+        Ok(self
+            .view
+            .blobs()
+            .get(digest)?
+            .is_some_and(|blob| blob.present))
     }
 
     /// Returns when a blob's bytes were last compared with its digest, in seconds since 1970;
@@ -123,7 +127,10 @@ impl Queries<'_> {
     /// [`Error::Missing`] if the upload does not exist.
     pub fn upload(&mut self, name: &RepositoryName, id: &UploadId) -> Result<Upload, Error> {
         let repository = self.repository_id(name)?;
-        self.view.uploads().get(repository, id)?.ok_or(Error::Missing)
+        self.view
+            .uploads()
+            .get(repository, id)?
+            .ok_or(Error::Missing)
     }
 
     /// Returns the content of an upload's `startedat`, and when it was written.
@@ -153,7 +160,10 @@ impl Queries<'_> {
         offset: u64,
     ) -> Result<(Vec<u8>, SystemTime), Error> {
         let repository = self.repository_id(name)?;
-        let state = self.view.uploads().hash_state(repository, id, algorithm, offset)?;
+        let state = self
+            .view
+            .uploads()
+            .hash_state(repository, id, algorithm, offset)?;
         let (updated, state) = state.ok_or(Error::Missing)?;
         Ok((state, time(updated)))
     }

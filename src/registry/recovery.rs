@@ -24,9 +24,9 @@ struct RecoveryRows {
 
 impl RecoveryRows {
     fn read(index: &Index) -> Result<Self, Error> {
-        let publications = index.pending_publications()?;
-        let logged = index.logged_bytes()?;
-        let uploads = index.all_uploads()?;
+        let publications = index.list().pending_publications()?;
+        let logged = index.list().logged_bytes()?;
+        let uploads = index.list().all_uploads()?;
         let bytes = |row: LoggedBytes| (row.number, row.bytes);
         let with_data = uploads.rows.iter().filter(|(_, _, upload)| upload.has_data);
         Ok(Self {

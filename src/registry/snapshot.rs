@@ -166,7 +166,12 @@ impl Snapshot<'_> {
             if self.algorithm_was_made(algorithm)? {
                 visit((Node::BlobAlgorithm(algorithm), Value::Directory))?;
             }
-            for shard in self.index.blob_shards(algorithm).map_err(Error::from)? {
+            for shard in self
+                .index
+                .list()
+                .blob_shards(algorithm)
+                .map_err(Error::from)?
+            {
                 visit((Node::BlobShard(algorithm, shard), Value::Directory))?;
                 self.shard(algorithm, shard, &mut visit)?;
             }
@@ -186,7 +191,10 @@ impl Snapshot<'_> {
     ) -> Result<(), E> {
         let mut last = None;
         loop {
-            let page = self.index.blobs(algorithm, shard, last.as_ref(), PAGE);
+            let page = self
+                .index
+                .list()
+                .blobs(algorithm, shard, last.as_ref(), PAGE);
             let page = page.map_err(Error::from)?;
             let Some((end, _)) = page.last() else {
                 return Ok(());
@@ -213,7 +221,7 @@ impl Snapshot<'_> {
     ) -> Result<(), E> {
         let mut last = None;
         loop {
-            let page = self.index.repositories(last.as_ref(), PAGE);
+            let page = self.index.list().repositories(last.as_ref(), PAGE);
             let page = page.map_err(Error::from)?;
             let Some((end, _)) = page.last() else {
                 return Ok(());
@@ -236,7 +244,12 @@ impl Snapshot<'_> {
     ) -> Result<(), E> {
         visit((Node::Namespace(name.clone()), Value::Directory))?;
         self.ownership(Node::Namespace(name.clone()), visit)?;
-        let found = self.index.view().repositories().get(name).map_err(Error::from)?;
+        let found = self
+            .index
+            .view()
+            .repositories()
+            .get(name)
+            .map_err(Error::from)?;
         let (Some(found), Some(name)) = (found, name.repository()) else {
             return Ok(());
         };

@@ -214,12 +214,16 @@ impl Uploads<'_> {
             if !record.has_hash_states_directory(algorithm) {
                 return Err(Error::Missing);
             }
-            let known = facts.uploads().hash_state(repository.id, id, algorithm, offset)?;
+            let known = facts
+                .uploads()
+                .hash_state(repository.id, id, algorithm, offset)?;
             if known.is_some_and(|(_, known)| known == bytes) {
                 return Ok(());
             }
             let state = (now(), &*bytes);
-            Ok(facts.uploads().put_hash_state(repository.id, id, algorithm, offset, state)?)
+            Ok(facts
+                .uploads()
+                .put_hash_state(repository.id, id, algorithm, offset, state)?)
         })
     }
 
@@ -234,9 +238,12 @@ impl Uploads<'_> {
         self.0.index.transact(|facts| {
             let (repository, _) = upload(facts, name, id)?;
             facts
-                .uploads().hash_state(repository.id, id, algorithm, offset)?
+                .uploads()
+                .hash_state(repository.id, id, algorithm, offset)?
                 .ok_or(Error::Missing)?;
-            Ok(facts.uploads().remove_hash_state(repository.id, id, algorithm, offset)?)
+            Ok(facts
+                .uploads()
+                .remove_hash_state(repository.id, id, algorithm, offset)?)
         })
     }
 
@@ -272,12 +279,16 @@ impl Uploads<'_> {
     ) -> Result<(), Error> {
         self.0.index.transact(|facts| {
             let repository = repository(facts, name)?.id;
-            let state = facts.uploads().hash_state(repository, id, algorithm, offset)?;
+            let state = facts
+                .uploads()
+                .hash_state(repository, id, algorithm, offset)?;
             let (updated, state) = state.ok_or(Error::Missing)?;
             if updated == when {
                 return Ok(());
             }
-            Ok(facts.uploads().put_hash_state(repository, id, algorithm, offset, (when, &state))?)
+            Ok(facts
+                .uploads()
+                .put_hash_state(repository, id, algorithm, offset, (when, &state))?)
         })
     }
 

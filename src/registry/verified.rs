@@ -84,9 +84,16 @@ mod tests {
         );
         // Right bytes are not hashed again until the store is opened again.
         assert!(
-            registry
-                .verified
-                .contains(registry.index.view().blobs().get(&digest).unwrap().unwrap().id)
+            registry.verified.contains(
+                registry
+                    .index
+                    .view()
+                    .blobs()
+                    .get(&digest)
+                    .unwrap()
+                    .unwrap()
+                    .id
+            )
         );
     }
 }

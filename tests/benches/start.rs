@@ -39,19 +39,25 @@ fn fill(store: &Path, links: u32, bytes: bool) -> Result<(), IndexError> {
             for number in first..(first + AT_ONCE).min(links) {
                 let name = format!("team{}/app{}", number / 100_000, number / REPOSITORY);
                 let Ok(name) = name.parse() else { continue };
-                facts.repositories().put(&name, RepositoryDirectories::LAYERS)?;
+                facts
+                    .repositories()
+                    .put(&name, RepositoryDirectories::LAYERS)?;
                 let Some(repository) = facts.repositories().get(&name)? else {
                     continue;
                 };
                 let digest = digest(number, links);
                 if bytes && number < links / 10 {
-                    facts.blobs().put_inline(&digest, &number.to_be_bytes(), 1_700_000_000)?;
+                    facts
+                        .blobs()
+                        .put_inline(&digest, &number.to_be_bytes(), 1_700_000_000)?;
                 }
                 let link = Link::Linked {
                     target: digest,
                     pushed: 1_700_000_000,
                 };
-                facts.links().put(repository.id, &LinkSet::Layers, &digest, &link)?;
+                facts
+                    .links()
+                    .put(repository.id, &LinkSet::Layers, &digest, &link)?;
             }
             Ok::<_, IndexError>(())
         })?;
@@ -92,7 +98,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         (links - 1) / REPOSITORY
     );
     let mut view = index.view();
-    let repository = view.repositories().get(&name.parse()?)?.ok_or("no repository")?;
+    let repository = view
+        .repositories()
+        .get(&name.parse()?)?
+        .ok_or("no repository")?;
     let found = view.links().get(repository.id, &LinkSet::Layers, &last)?;
     println!(
         "open after {opened:.1?}; the last link is there: {}",

@@ -116,7 +116,8 @@ impl Transaction<'_> {
         let blob = self.intern_record(digest)?;
         self.cancel_pending_publication(&blob, digest)?;
         if !blob.has_directory {
-            self.times().touch(TimeKey::shard(digest.algorithm(), digest.shard()));
+            self.times()
+                .touch(TimeKey::shard(digest.algorithm(), digest.shard()));
         }
         if !blob.present {
             // A time that was set for the directory is void, even in the same second.

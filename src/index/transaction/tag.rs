@@ -24,7 +24,11 @@ impl Transaction<'_> {
     }
 
     fn remove_tag_target(&mut self, repository: RepositoryId, tag: &Tag) -> Result<(), IndexError> {
-        if let Some((digest, _)) = self.tags().get(repository, tag)?.and_then(|record| record.current) {
+        if let Some((digest, _)) = self
+            .tags()
+            .get(repository, tag)?
+            .and_then(|record| record.current)
+        {
             let id = self.intern(&digest)?;
             let reverse = Key::table(b't').id(id).repository(repository);
             self.delete(reverse.bytes(tag.as_str().as_bytes()));

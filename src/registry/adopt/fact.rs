@@ -43,7 +43,9 @@ fn matches_index(tx: &mut Transaction<'_>, (node, value): &Fact) -> Result<bool,
         (Node::UploadData(name, id), Value::UploadData) => upload(tx, name, id)?.1.has_data,
         (Node::HashState(name, id, algorithm, offset), Value::File { bytes, .. }) => {
             let repository = repository(tx, name)?.id;
-            let known = tx.uploads().hash_state(repository, id, *algorithm, *offset)?;
+            let known = tx
+                .uploads()
+                .hash_state(repository, id, *algorithm, *offset)?;
             known.is_some_and(|(_, known)| known == *bytes)
         }
         (node, _) => return Err(misplaced(node)),
@@ -91,7 +93,9 @@ pub(super) fn put(tx: &mut Transaction<'_>, (node, value): &Fact) -> Result<(), 
         (Node::HashState(name, id, algorithm, offset), Value::File { bytes, written }) => {
             let repository = repository(tx, name)?.id;
             let state = (*written, bytes.as_slice());
-            Ok(tx.uploads().put_hash_state(repository, id, *algorithm, *offset, state)?)
+            Ok(tx
+                .uploads()
+                .put_hash_state(repository, id, *algorithm, *offset, state)?)
         }
         (node, _) => Err(misplaced(node)),
     }
@@ -108,7 +112,9 @@ fn put_link(
         record_link_added(tx, id, set, digest);
     }
     let target = *target;
-    Ok(tx.links().put(id, set, digest, &Link::Linked { target, pushed })?)
+    Ok(tx
+        .links()
+        .put(id, set, digest, &Link::Linked { target, pushed })?)
 }
 
 fn put_current(

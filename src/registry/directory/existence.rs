@@ -75,9 +75,10 @@ fn find(tx: &mut Transaction<'_>, directory: &Node) -> Result<Option<u32>, Error
             let exists = blob.filter(|blob| blob.present || blob.has_directory);
             exists.map(|blob| blob.created)
         }
-        Node::Namespace(namespace) => {
-            undated(tx.repositories().get(namespace)?.is_some() || tx.repositories().any_below(Some(namespace))?)
-        }
+        Node::Namespace(namespace) => undated(
+            tx.repositories().get(namespace)?.is_some()
+                || tx.repositories().any_below(Some(namespace))?,
+        ),
         Node::Manifests(name) => undated(manifests_exist(tx, name)?),
         Node::Tags(name) => undated(has_flag(tx, name, RepositoryDirectories::TAGS)?),
         Node::Uploads(name) => undated(has_flag(tx, name, RepositoryDirectories::UPLOADS)?),
@@ -144,7 +145,11 @@ fn links_exist(
     algorithm: Option<Algorithm>,
 ) -> Result<bool, Error> {
     let repository = repository(tx, name)?;
-    if matches!(set, LinkSet::Signatures(_)) && tx.signature_directories().known_without_signatures(repository.id)? {
+    if matches!(set, LinkSet::Signatures(_))
+        && tx
+            .signature_directories()
+            .known_without_signatures(repository.id)?
+    {
         return Ok(false);
     }
     if links_made(tx, repository, set, algorithm)? {
@@ -175,7 +180,8 @@ fn links_made(
             record.is_some_and(|record| record.directories.contains(tag_index_flag(algorithm)))
         }
         LinkSet::Signatures(revision) => {
-            tx.signature_directories().has_directory(repository.id, revision, algorithm)?
+            tx.signature_directories()
+                .has_directory(repository.id, revision, algorithm)?
         }
     })
 }

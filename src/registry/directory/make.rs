@@ -22,7 +22,8 @@ pub(super) fn make(tx: &mut Transaction<'_>, directory: &Node) -> Result<(), Err
         Node::BlobShard(algorithm, shard) => tx.blobs().put_shard(*algorithm, *shard)?,
         Node::BlobDirectory(digest) => tx.blobs().put_directory(digest, now())?,
         Node::Namespace(namespace) => {
-            tx.repositories().put(namespace, RepositoryDirectories::default())?;
+            tx.repositories()
+                .put(namespace, RepositoryDirectories::default())?;
         }
         Node::Manifests(name) => mark(tx, name, RepositoryDirectories::MANIFESTS)?,
         Node::Tags(name) => mark(tx, name, RepositoryDirectories::TAGS)?,
@@ -38,7 +39,8 @@ pub(super) fn make(tx: &mut Transaction<'_>, directory: &Node) -> Result<(), Err
         }
         Node::LinkDirectory(name, set, digest) => {
             let repository = repository(tx, name)?;
-            tx.links().put(repository.id, set, digest, &Link::Directory)?;
+            tx.links()
+                .put(repository.id, set, digest, &Link::Directory)?;
         }
         Node::Upload(name, id) => make_upload(tx, name, id)?,
         Node::HashStates(name, id) => mark_hash_states(tx, name, id, None)?,
@@ -64,7 +66,8 @@ pub(in crate::registry) fn mark(
     if directories.contains(flags) {
         return Ok(());
     }
-    tx.repositories().put(name.namespace(), directories.with(flags))?;
+    tx.repositories()
+        .put(name.namespace(), directories.with(flags))?;
     for (flag, directory) in flagged_directories(name) {
         if flags.contains(flag) && !directories.contains(flag) {
             record_added(tx, &directory)?;
@@ -96,7 +99,9 @@ fn mark_links(
         LinkSet::TagIndex(label) => mark_tag(tx, name, label, tag_index_flag(algorithm)),
         LinkSet::Signatures(revision) => {
             let repository = repository(tx, name)?;
-            Ok(tx.signature_directories().put_directory(repository.id, revision, algorithm)?)
+            Ok(tx
+                .signature_directories()
+                .put_directory(repository.id, revision, algorithm)?)
         }
     }
 }

@@ -60,7 +60,11 @@ pub(super) fn remove(tx: &mut Transaction<'_>, directory: &Node) -> Result<(), E
         Node::HashStates(name, id) => remove_hash_states(tx, name, id),
         Node::HashStatesAlgorithm(name, id, algorithm) => {
             let (repository, record) = upload(tx, name, id)?;
-            require_empty(tx.uploads().require_no_hash_states(repository.id, id, Some(*algorithm))?)?;
+            require_empty(tx.uploads().require_no_hash_states(
+                repository.id,
+                id,
+                Some(*algorithm),
+            )?)?;
             Ok(tx.uploads().put(
                 repository.id,
                 id,
@@ -83,7 +87,10 @@ fn remove_manifests(tx: &mut Transaction<'_>, name: &RepositoryName) -> Result<(
     let repository = repository(tx, name)?;
     let below = RepositoryDirectories::TAGS.with(RepositoryDirectories::REVISIONS);
     require_empty(!repository.directories.intersects(below))?;
-    require_empty(tx.links().require_none(repository.id, &LinkSet::Revisions, None)?)?;
+    require_empty(
+        tx.links()
+            .require_none(repository.id, &LinkSet::Revisions, None)?,
+    )?;
     require_empty(tx.tags().require_none(repository.id)?)?;
     unmark(tx, name, RepositoryDirectories::MANIFESTS)
 }
@@ -95,7 +102,8 @@ fn unmark(
     flags: RepositoryDirectories,
 ) -> Result<(), Error> {
     let repository = repository(tx, name)?;
-    tx.repositories().put(name.namespace(), repository.directories.without(flags))?;
+    tx.repositories()
+        .put(name.namespace(), repository.directories.without(flags))?;
     Ok(())
 }
 
@@ -134,10 +142,16 @@ fn remove_links(
         }
         LinkSet::Signatures(revision) => {
             for below in Algorithm::ALL {
-                let exists = tx.signature_directories().has_directory(repository.id, revision, Some(below))?;
+                let exists = tx.signature_directories().has_directory(
+                    repository.id,
+                    revision,
+                    Some(below),
+                )?;
                 require_empty(algorithm.is_some() || !exists)?;
             }
-            Ok(tx.signature_directories().remove_directory(repository.id, revision, algorithm)?)
+            Ok(tx
+                .signature_directories()
+                .remove_directory(repository.id, revision, algorithm)?)
         }
     }
 }
@@ -162,7 +176,9 @@ fn is_unsigned(
     revision: &Digest,
 ) -> Result<bool, Error> {
     let signatures = LinkSet::Signatures(*revision);
-    Ok(!tx.signature_directories().has_directory(repository, revision, None)?
+    Ok(!tx
+        .signature_directories()
+        .has_directory(repository, revision, None)?
         && tx.links().require_none(repository, &signatures, None)?)
 }
 
@@ -173,7 +189,10 @@ fn remove_upload(
 ) -> Result<(), Error> {
     let (repository, record) = upload(tx, name, id)?;
     require_empty(!record.has_data && record.started_at.is_none() && !record.hash_states)?;
-    require_empty(tx.uploads().require_no_hash_states(repository.id, id, None)?)?;
+    require_empty(
+        tx.uploads()
+            .require_no_hash_states(repository.id, id, None)?,
+    )?;
     Ok(tx.uploads().remove(repository.id, id)?)
 }
 
@@ -185,7 +204,10 @@ fn remove_hash_states(
     let (repository, record) = upload(tx, name, id)?;
     let below = |one: &Algorithm| record.has_hash_states_directory(*one);
     require_empty(!Algorithm::ALL.iter().any(below))?;
-    require_empty(tx.uploads().require_no_hash_states(repository.id, id, None)?)?;
+    require_empty(
+        tx.uploads()
+            .require_no_hash_states(repository.id, id, None)?,
+    )?;
     let record = Upload {
         hash_states: false,
         ..record

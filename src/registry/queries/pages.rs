@@ -20,7 +20,7 @@ impl Queries<'_> {
         last: Option<&str>,
         limit: usize,
     ) -> Result<Vec<String>, Error> {
-        Ok(self.registry.index.namespaces(parent, last, limit)?)
+        Ok(self.registry.index.list().namespaces(parent, last, limit)?)
     }
 
     /// Returns at most `limit` digests after `last` for which a set has a link, or a directory made
@@ -40,6 +40,7 @@ impl Queries<'_> {
         let rows = self
             .registry
             .index
+            .list()
             .links(repository, set, algorithm, last, limit)?;
         let dated = rows.into_iter().map(|(digest, link)| match link {
             Link::Directory => (digest, 0),
@@ -63,7 +64,11 @@ impl Queries<'_> {
         limit: usize,
     ) -> Result<Vec<(Tag, SystemTime)>, Error> {
         let repository = self.repository_id(name)?;
-        let rows = self.registry.index.tags_with_ids(repository, last, limit)?;
+        let rows = self
+            .registry
+            .index
+            .list()
+            .tags_with_ids(repository, last, limit)?;
         let dated = rows
             .into_iter()
             .map(|(tag, record)| (tag, record.current.map_or(0, |(_, pushed)| pushed)));
@@ -83,7 +88,11 @@ impl Queries<'_> {
         limit: usize,
     ) -> Result<Vec<(UploadId, SystemTime)>, Error> {
         let repository = self.repository_id(name)?;
-        let rows = self.registry.index.uploads(repository, last, limit)?;
+        let rows = self
+            .registry
+            .index
+            .list()
+            .uploads(repository, last, limit)?;
         let dated = rows.into_iter().map(|(id, upload)| (id, upload.updated));
         self.times_in(&Node::Uploads(name.clone()), dated.collect(), |id| {
             Node::Upload(name.clone(), *id)
@@ -102,7 +111,11 @@ impl Queries<'_> {
         algorithm: Algorithm,
     ) -> Result<Vec<(u64, SystemTime, u64)>, Error> {
         let repository = self.repository_id(name)?;
-        let rows = self.registry.index.hash_states(repository, id, algorithm)?;
+        let rows = self
+            .registry
+            .index
+            .list()
+            .hash_states(repository, id, algorithm)?;
         let dated = rows
             .into_iter()
             .map(|(at, updated, len)| (at, time(updated), len as u64));
@@ -111,7 +124,7 @@ impl Queries<'_> {
 
     /// Returns the shards of an algorithm that have a directory.
     pub fn blob_shards(&mut self, algorithm: Algorithm) -> Result<Vec<u8>, Error> {
-        Ok(self.registry.index.blob_shards(algorithm)?)
+        Ok(self.registry.index.list().blob_shards(algorithm)?)
     }
 
     /// Returns at most `limit` digests of a shard after `last` that have a directory, whether their
@@ -123,7 +136,11 @@ impl Queries<'_> {
         last: Option<&Digest>,
         limit: usize,
     ) -> Result<Vec<(Digest, SystemTime)>, Error> {
-        let rows = self.registry.index.blobs(algorithm, shard, last, limit)?;
+        let rows = self
+            .registry
+            .index
+            .list()
+            .blobs(algorithm, shard, last, limit)?;
         let dated = rows
             .into_iter()
             .map(|(digest, blob)| (digest, blob.created));

@@ -39,6 +39,7 @@ impl RepositorySnapshot<'_> {
             loop {
                 let page = self
                     .index
+                    .list()
                     .links(self.id(), set, algorithm, last.as_ref(), PAGE);
                 let page = page.map_err(Error::from)?;
                 let Some((end, _)) = page.last() else { break };
@@ -72,12 +73,14 @@ impl RepositorySnapshot<'_> {
         &self,
         visit: &mut impl FnMut(Fact) -> Result<(), E>,
     ) -> Result<(), E> {
-        let signed = self.index.signed_revisions(self.id());
+        let signed = self.index.list().signed_revisions(self.id());
         for revision in signed.map_err(Error::from)? {
             let set = LinkSet::Signatures(revision);
             let mut view = self.index.view();
             let mut was_made = |algorithm| {
-                let made = view.signature_directories().has_directory(self.id(), &revision, algorithm);
+                let made =
+                    view.signature_directories()
+                        .has_directory(self.id(), &revision, algorithm);
                 made.map_err(Error::from)
             };
             if was_made(None)? {
@@ -104,7 +107,7 @@ impl RepositorySnapshot<'_> {
     ) -> Result<(), E> {
         let mut last = None;
         loop {
-            let page = self.index.tags(self.id(), last.as_ref(), PAGE);
+            let page = self.index.list().tags(self.id(), last.as_ref(), PAGE);
             let page = page.map_err(Error::from)?;
             let Some((end, _)) = page.last() else {
                 return Ok(());
@@ -151,7 +154,7 @@ impl RepositorySnapshot<'_> {
     ) -> Result<(), E> {
         let mut last = None;
         loop {
-            let page = self.index.uploads(self.id(), last.as_ref(), PAGE);
+            let page = self.index.list().uploads(self.id(), last.as_ref(), PAGE);
             let page = page.map_err(Error::from)?;
             let Some((end, _)) = page.last() else {
                 return Ok(());
@@ -199,7 +202,7 @@ impl RepositorySnapshot<'_> {
         algorithm: Algorithm,
         visit: &mut impl FnMut(Fact) -> Result<(), E>,
     ) -> Result<(), E> {
-        let states = self.index.hash_states(self.id(), &id, algorithm);
+        let states = self.index.list().hash_states(self.id(), &id, algorithm);
         for (offset, written, _) in states.map_err(Error::from)? {
             let mut view = self.index.view();
             let state = view.uploads().hash_state(self.id(), &id, algorithm, offset);
