@@ -205,7 +205,12 @@ impl Tree {
         }
         match node {
             Node::BlobAlgorithm(algorithm) => {
-                let shards = self.registry.queries().blob_shards(*algorithm)?.into_iter();
+                let shards = self
+                    .registry
+                    .queries()
+                    .pages()
+                    .blob_shards(*algorithm)?
+                    .into_iter();
                 let nodes = shards.map(|shard| Node::BlobShard(*algorithm, shard));
                 Ok(sorted(nodes.collect(), last, limit))
             }
@@ -223,7 +228,10 @@ impl Tree {
             }
             Node::HashStatesAlgorithm(repository, id, algorithm) => {
                 let queries = &mut self.registry.queries();
-                let rows = queries.hash_states(repository, id, *algorithm)?.into_iter();
+                let rows = queries
+                    .pages()
+                    .hash_states(repository, id, *algorithm)?
+                    .into_iter();
                 let nodes = rows.map(|(offset, _, _)| {
                     Node::HashState(repository.clone(), *id, *algorithm, offset)
                 });
@@ -250,7 +258,10 @@ impl Tree {
             _ => None,
         };
         let queries = &mut self.registry.queries();
-        let rows = queries.blobs(algorithm, shard, cursor, limit)?.into_iter();
+        let rows = queries
+            .pages()
+            .blobs(algorithm, shard, cursor, limit)?
+            .into_iter();
         let children = rows.map(|(digest, time)| (Node::BlobDirectory(digest), Some(time)));
         Ok(children.collect())
     }
@@ -266,7 +277,7 @@ impl Tree {
             _ => None,
         };
         let queries = &mut self.registry.queries();
-        let rows = queries.tags(repository, cursor, limit)?.into_iter();
+        let rows = queries.pages().tags(repository, cursor, limit)?.into_iter();
         let children = rows.map(|(tag, time)| (Node::Tag(repository.clone(), tag), Some(time)));
         Ok(children.collect())
     }
@@ -284,7 +295,9 @@ impl Tree {
             _ => None,
         };
         let queries = &mut self.registry.queries();
-        let rows = queries.links(repository, set, algorithm, cursor, limit)?;
+        let rows = queries
+            .pages()
+            .links(repository, set, algorithm, cursor, limit)?;
         let children = rows.into_iter().map(|(digest, time)| {
             let link = Node::LinkDirectory(repository.clone(), set.clone(), digest);
             (link, Some(time))
@@ -303,7 +316,10 @@ impl Tree {
             _ => None,
         };
         let queries = &mut self.registry.queries();
-        let rows = queries.uploads(repository, cursor, limit)?.into_iter();
+        let rows = queries
+            .pages()
+            .uploads(repository, cursor, limit)?
+            .into_iter();
         let children = rows.map(|(id, time)| (Node::Upload(repository.clone(), id), Some(time)));
         Ok(children.collect())
     }
@@ -315,7 +331,11 @@ impl Tree {
         last: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Child>, TreeError> {
-        let names = self.registry.queries().namespaces(parent, last, limit)?;
+        let names = self
+            .registry
+            .queries()
+            .pages()
+            .namespaces(parent, last, limit)?;
         let nodes = names.iter().filter_map(|name| match parent {
             None => Node::Repositories.child(name),
             Some(parent) => parent.child(name).map(Node::Namespace),

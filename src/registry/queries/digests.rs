@@ -132,7 +132,7 @@ impl Queries<'_> {
         let set = LinkSet::Signatures(*revision);
         let mut signatures = Vec::new();
         for algorithm in crate::digest::Algorithm::ALL {
-            for (digest, _) in self.links(name, &set, algorithm, None, ROWS_MAX)? {
+            for (digest, _) in self.pages().links(name, &set, algorithm, None, ROWS_MAX)? {
                 let Ok((target, _)) = self.link(name, &set, &digest) else {
                     continue;
                 };

@@ -12,7 +12,18 @@ use crate::name::{LinkSet, Namespace, RepositoryName, Tag, UploadId};
 use crate::registry::directory::{content_time, has_times_below, last_change};
 use crate::registry::{Error, time};
 
-impl Queries<'_> {
+/// What a registry holds, in pages.
+#[derive(Debug)]
+pub struct QueryPages<'q, 'a>(&'q mut Queries<'a>);
+
+impl<'a> Queries<'a> {
+    /// Returns the queries that list directories in pages.
+    pub fn pages(&mut self) -> QueryPages<'_, 'a> {
+        QueryPages(self)
+    }
+}
+
+impl QueryPages<'_, '_> {
     /// Returns at most `limit` names directly below a name, or at the top, after `last`.
     pub fn namespaces(
         &mut self,
@@ -20,7 +31,12 @@ impl Queries<'_> {
         last: Option<&str>,
         limit: usize,
     ) -> Result<Vec<String>, Error> {
-        Ok(self.registry.index.list().namespaces(parent, last, limit)?)
+        Ok(self
+            .0
+            .registry
+            .index
+            .list()
+            .namespaces(parent, last, limit)?)
     }
 
     /// Returns at most `limit` digests after `last` for which a set has a link, or a directory made
@@ -36,8 +52,9 @@ impl Queries<'_> {
         last: Option<&Digest>,
         limit: usize,
     ) -> Result<Vec<(Digest, SystemTime)>, Error> {
-        let repository = self.repository_id(name)?;
+        let repository = self.0.repository_id(name)?;
         let rows = self
+            .0
             .registry
             .index
             .list()
@@ -63,8 +80,9 @@ impl Queries<'_> {
         last: Option<&Tag>,
         limit: usize,
     ) -> Result<Vec<(Tag, SystemTime)>, Error> {
-        let repository = self.repository_id(name)?;
+        let repository = self.0.repository_id(name)?;
         let rows = self
+            .0
             .registry
             .index
             .list()
@@ -87,8 +105,9 @@ impl Queries<'_> {
         last: Option<&UploadId>,
         limit: usize,
     ) -> Result<Vec<(UploadId, SystemTime)>, Error> {
-        let repository = self.repository_id(name)?;
+        let repository = self.0.repository_id(name)?;
         let rows = self
+            .0
             .registry
             .index
             .list()
@@ -110,8 +129,9 @@ impl Queries<'_> {
         id: &UploadId,
         algorithm: Algorithm,
     ) -> Result<Vec<(u64, SystemTime, u64)>, Error> {
-        let repository = self.repository_id(name)?;
+        let repository = self.0.repository_id(name)?;
         let rows = self
+            .0
             .registry
             .index
             .list()
@@ -124,7 +144,7 @@ impl Queries<'_> {
 
     /// Returns the shards of an algorithm that have a directory.
     pub fn blob_shards(&mut self, algorithm: Algorithm) -> Result<Vec<u8>, Error> {
-        Ok(self.registry.index.list().blob_shards(algorithm)?)
+        Ok(self.0.registry.index.list().blob_shards(algorithm)?)
     }
 
     /// Returns at most `limit` digests of a shard after `last` that have a directory, whether their
@@ -137,6 +157,7 @@ impl Queries<'_> {
         limit: usize,
     ) -> Result<Vec<(Digest, SystemTime)>, Error> {
         let rows = self
+            .0
             .registry
             .index
             .list()
@@ -159,7 +180,7 @@ impl Queries<'_> {
         rows: Vec<(T, u32)>,
         node: impl Fn(&T) -> Node,
     ) -> Result<Vec<(T, SystemTime)>, Error> {
-        let view = &mut self.view;
+        let view = &mut self.0.view;
         let (has_own_times, mut own) = (has_times_below(view, directory)?, None);
         let mut dated = Vec::with_capacity(rows.len());
         for (row, time_in_row) in rows {
