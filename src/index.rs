@@ -45,6 +45,7 @@ pub use id::{DigestId, RepositoryId};
 use interner::Interner;
 pub use journal::{Journal, JournalDamage, JournalFault, JournalFaultKind, Recover};
 use key::Key;
+pub use listing::Listings;
 pub use listing::Readable;
 pub use memory_store::MemoryStore;
 pub use ownership::{OwnedDirectory, Ownership};
@@ -58,7 +59,10 @@ pub use store::{
     StoreError, WriteOp,
 };
 use touched::Touched;
-pub use transaction::{DirectoryTime, EDGES_AT_ONCE, TimeKey, Transaction};
+pub use transaction::{
+    BlobRows, DirectoryTime, EDGES_AT_ONCE, LinkRows, ManifestRows, OwnershipRows, RepositoryRows,
+    SignatureRows, TagRows, TimeKey, TimeRows, Transaction, UploadRows,
+};
 pub use verify::{Census, CensusEntry, Flaw, FlawKind};
 
 /// The facts of a registry.

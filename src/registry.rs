@@ -59,7 +59,7 @@ pub use open_blob::OpenBlob;
 pub use ownership::{Ownership, OwnershipScope};
 pub use policy::{Audit, Policy, ReferenceCheck, Removal, Schema1, Sync, UploadDurability};
 pub use publish::{Bytes, INLINE_BYTES_MAX};
-pub use queries::Queries;
+pub use queries::{Queries, QueryPages};
 pub(crate) use references::stored_manifest;
 pub use room::Room;
 pub(crate) use room::reserve;

@@ -69,6 +69,8 @@ mod xattr;
 
 pub use crate::registry::DiskSpace;
 pub use access::Access;
+pub use attributes::MetadataAccess;
+pub use blocking::BlockingChecks;
 pub use change::{ChangeKind, TreeChange};
 pub use compact_place::CompactPlace;
 pub use control_file::ControlFile;
@@ -76,12 +78,15 @@ pub use control_files::StatusSource;
 pub use entry::{ListingEntry, ListingName, Resolved};
 pub use error::TreeError;
 pub use handle::{Caching, Handle, PassthroughFile};
+pub use listing::DirectoryListings;
+pub use open::OpenFileAccess;
 pub use ownership::Descendant;
 pub use place::Place;
 pub use relocation::Relocation;
 pub use seek::Seek;
 pub use stat::{Attributes, Change, FileKind, Permissions};
 pub use writer::Writer;
+pub use xattr::ExtendedAttributes;
 
 use control_files::ControlFiles;
 use pending_files::PendingFiles;

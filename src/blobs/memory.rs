@@ -24,13 +24,13 @@ use draft::MemoryDraft;
 /// Blobs that live as long as the process.
 #[derive(Debug)]
 pub struct MemoryBlobs {
-    state: Arc<MemoryState>,
+    state: Arc<MemoryBlobsState>,
     filesystem: Filesystem,
 }
 
 /// The state that drafts share with the blobs.
 #[derive(Debug, Default)]
-struct MemoryState {
+struct MemoryBlobsState {
     contents: Mutex<MemoryContents>,
     fault: InjectedFault,
 }

@@ -4,11 +4,13 @@ use std::ffi::OsStr;
 
 use fuser::Errno;
 
-use super::access::{Caller, READ};
+use super::access::READ;
+use super::caller::Caller;
 use super::coherence::{Coherent, Origin};
+use super::errno::logged;
 use super::reply::AttributesReply;
 use super::request::SetAttributes;
-use super::service::{Service, logged};
+use super::service::Service;
 use crate::tree::{Attributes, DiskSpace, Place};
 
 impl Service {
@@ -48,7 +50,7 @@ impl Service {
         let Some(place) = self.inodes.place(ino) else {
             let newest = self.files.open_on(ino).pop();
             let done = newest.map_or(Ok(()), |handle| {
-                self.tree.set_handle_attributes(&handle, admit)
+                self.tree.open_files().set_handle_attributes(&handle, admit)
             });
             return done
                 .map(Coherent::unchanged)
@@ -65,7 +67,7 @@ impl Service {
                 self.owner.changed(change, now.permissions)
             })
         };
-        let changes = self.tree.set_attributes(&place, caller.writer(), admit);
+        let changes = self.tree.metadata().set(&place, caller.writer(), admit);
         let changes = changes.map_err(|error| logged(&error))?;
         let mut done = self.after((), Origin::Inode(ino), &changes);
         let hidden = self.after_permissions(ino, &place, before);
@@ -86,6 +88,7 @@ impl Service {
     pub(super) fn read_link(&self, ino: u64) -> Result<Vec<u8>, Errno> {
         let path = self
             .tree
+            .metadata()
             .read_link(&self.place(ino)?)
             .map_err(|error| logged(&error))?;
         Ok(path.into_os_string().into_encoded_bytes())
@@ -109,7 +112,8 @@ impl Service {
             self.may(caller, &place, READ)?;
         }
         self.tree
-            .xattr(&place, name)
+            .xattrs()
+            .get(&place, name)
             .map_err(|error| logged(&error))
     }
 
@@ -126,7 +130,8 @@ impl Service {
         value: Option<&[u8]>,
     ) -> Result<(), Errno> {
         self.tree
-            .set_xattr(&self.place(ino)?, name, value)
+            .xattrs()
+            .set(&self.place(ino)?, name, value)
             .map_err(|error| logged(&error))
     }
 }

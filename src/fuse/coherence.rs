@@ -19,125 +19,16 @@
 //! Separate threads do that: while a request is under way the kernel may hold a lock that it needs
 //! to drop something, and a thread that serves requests must not wait for that lock.
 
-use std::ffi::{OsStr, OsString};
-use std::io;
-use std::sync::{Arc, OnceLock};
-
-use fuser::{INodeNo, Notifier};
-use parking_lot::Mutex;
+use std::ffi::OsStr;
 
 use super::access::{EXECUTE, READ};
-use super::service::{Service, logged};
-use super::task::BlockingTask;
-use super::workers::Workers;
+use super::errno::logged;
+use super::service::Service;
 use crate::tree::{ChangeKind, FileKind, Permissions, Place, Relocation, TreeChange, TreeError};
 
-/// A result, and the inodes of which the kernel must drop what it caches before it gets that.
-#[derive(Debug)]
-pub(super) struct Coherent<T> {
-    pub(super) value: T,
-    pub(super) stale: Vec<u64>,
-}
+mod kernel_cache;
 
-impl<T> Coherent<T> {
-    /// Returns a result after which everything that the kernel caches is still valid.
-    pub(super) fn unchanged(value: T) -> Self {
-        Self {
-            value,
-            stale: Vec::new(),
-        }
-    }
-
-    /// Converts the result.
-    pub(super) fn map<U>(self, convert: impl FnOnce(T) -> U) -> Coherent<U> {
-        Coherent {
-            value: convert(self.value),
-            stale: self.stale,
-        }
-    }
-}
-
-/// The kernel's cache of this mount.
-pub(super) struct KernelCache {
-    /// Set once the mount exists.
-    notifier: Arc<OnceLock<Notifier>>,
-    workers: Mutex<Workers>,
-}
-
-impl std::fmt::Debug for KernelCache {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KernelCache").finish_non_exhaustive()
-    }
-}
-
-impl KernelCache {
-    /// Starts the first of the threads that notify the kernel.
-    pub(super) fn start() -> io::Result<Self> {
-        let mut workers = Workers::new("notifier", usize::MAX);
-        workers.start()?;
-        Ok(Self {
-            notifier: Arc::default(),
-            workers: Mutex::new(workers),
-        })
-    }
-
-    /// Sets the connection to the kernel.
-    pub(super) fn connect(&self, notifier: Notifier) {
-        // There is one mount; a second connection would be the same.
-        let _known = self.notifier.set(notifier);
-    }
-
-    /// Runs `reply` after the kernel has dropped what it caches of these inodes.
-    ///
-    /// The kernel drops pages of an inode only when nobody is reading them. A reader may wait for
-    /// room in a queue of requests, which another reply would make: therefore each has a thread
-    /// of its own.
-    pub(super) fn drop_before(&self, stale: Vec<u64>, reply: BlockingTask) {
-        if stale.is_empty() {
-            return reply();
-        }
-        let notifier = Arc::clone(&self.notifier);
-        self.notify(Box::new(move || {
-            for ino in stale {
-                drop_inode(&notifier, ino);
-            }
-            reply();
-        }));
-    }
-
-    /// Has the kernel drop names, each in the directory of an inode, soon: the kernel does it
-    /// once it has the reply to a request for which it has locked the directory.
-    fn drop_names_later(&self, names: Vec<(u64, OsString)>) {
-        if names.is_empty() {
-            return;
-        }
-        let notifier = Arc::clone(&self.notifier);
-        self.notify(Box::new(move || {
-            for (directory, name) in names {
-                drop_name(&notifier, directory, &name);
-            }
-        }));
-    }
-
-    fn notify(&self, task: BlockingTask) {
-        if let Err(error) = self.workers.lock().queue(task) {
-            log::warn!("no new thread to notify the kernel, the next free one does: {error}");
-        }
-    }
-}
-
-/// An inode or a name that the kernel has forgotten needs no notification: errors mean nothing.
-fn drop_inode(notifier: &OnceLock<Notifier>, ino: u64) {
-    if let Some(notifier) = notifier.get() {
-        let _forgotten = notifier.inval_inode(INodeNo(ino), 0, 0);
-    }
-}
-
-fn drop_name(notifier: &OnceLock<Notifier>, directory: u64, name: &OsStr) {
-    if let Some(notifier) = notifier.get() {
-        let _forgotten = notifier.inval_entry(INodeNo(directory), name);
-    }
-}
+pub(super) use kernel_cache::{Coherent, KernelCache};
 
 /// What the kernel asked for by the request that changed something.
 #[derive(Clone, Copy, Debug)]
@@ -227,7 +118,8 @@ impl Service {
 
     /// The listings that showed directories which are gone with a place that was removed.
     fn listings_of_vanished(&self, removed: &Place, stale: &mut Vec<u64>) {
-        let gone = |place: &Place| matches!(self.tree.attributes(place), Err(TreeError::NotFound));
+        let gone =
+            |place: &Place| matches!(self.tree.metadata().get(place), Err(TreeError::NotFound));
         let vanished = removed.above().take_while(gone);
         let listings = vanished.filter_map(|gone| gone.above().next());
         stale.extend(listings.filter_map(|directory| self.inodes.invalidate_listing(&directory)));
@@ -255,7 +147,7 @@ impl Service {
         }
         self.inodes.became(old, new);
         if let (Place::Plain(from), Place::Plain(to)) = (old, new)
-            && let Ok(now) = self.tree.attributes(new)
+            && let Ok(now) = self.tree.metadata().get(new)
             && now.kind == FileKind::Directory
         {
             self.inodes.moved_along(from, to);
@@ -278,7 +170,7 @@ impl Service {
     /// A name was moved into a directory from another one. The kernel caches it for as long as it
     /// did there, and must drop it where not every user may search.
     pub(super) fn drop_private_name(&self, directory: &Place, (ino, name): (u64, &OsStr)) {
-        let permissions = self.tree.permissions(directory);
+        let permissions = self.tree.metadata().permissions(directory);
         if !permissions.is_ok_and(|of| of.allow_all(EXECUTE)) {
             self.cache.drop_names_later(vec![(ino, name.to_owned())]);
         }
@@ -293,7 +185,7 @@ impl Service {
         place: &Place,
         before: Permissions,
     ) -> Vec<u64> {
-        let now = match self.tree.permissions(place) {
+        let now = match self.tree.metadata().permissions(place) {
             Ok(now) if now != before => now,
             Ok(_) | Err(_) => return Vec::new(),
         };
@@ -307,7 +199,7 @@ impl Service {
             return stale;
         }
         let mut names = Vec::new();
-        let visited = self.tree.visit_descendants(place, &mut |below| {
+        let visited = self.tree.listings().visit_descendants(place, &mut |below| {
             let Some(known) = self.inodes.number(below.place) else {
                 return;
             };
@@ -331,9 +223,9 @@ impl Service {
     /// than by its requests. Returns when that is done: not for a thread that serves requests.
     pub(super) fn drop_all(&self) {
         for (ino, place) in self.inodes.all() {
-            if !matches!(self.tree.attributes(&place), Err(TreeError::NotFound)) {
+            if !matches!(self.tree.metadata().get(&place), Err(TreeError::NotFound)) {
                 let _listed = self.inodes.invalidate_listing(&place);
-                drop_inode(&self.cache.notifier, ino);
+                self.cache.drop_inode(ino);
                 continue;
             }
             let Some(name) = place.name() else { continue };
@@ -341,7 +233,7 @@ impl Service {
             let directory = directory.and_then(|above| self.inodes.number(&above));
             self.inodes.removed(&place);
             if let Some(directory) = directory {
-                drop_name(&self.cache.notifier, directory, name.as_ref());
+                self.cache.drop_name(directory, name.as_ref());
             }
         }
     }

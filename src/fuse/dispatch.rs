@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fuser::Errno;
 
-use super::access::Caller;
+use super::caller::Caller;
 use super::coherence::Coherent;
 use super::listings::ListedRow;
 use super::op_counters::OperationKind;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::coherence::{Coherent, Origin};
-use super::service::{Service, logged};
+use super::errno::logged;
+use super::service::Service;
 use super::syncs::SyncReply;
 use super::task::BlockingTask;
 use crate::tree::Place;
@@ -20,7 +21,11 @@ impl Service {
         reply: SyncReply,
     ) -> Option<BlockingTask> {
         let synced = self.handle(number).and_then(|handle| {
-            let (changes, waits) = self.tree.sync(&handle).map_err(|error| logged(&error))?;
+            let (changes, waits) = self
+                .tree
+                .open_files()
+                .sync(&handle)
+                .map_err(|error| logged(&error))?;
             Ok(self.after(waits, Origin::Inode(ino), &changes))
         });
         let Coherent {
@@ -54,7 +59,7 @@ impl Service {
         reply: SyncReply,
     ) -> Option<BlockingTask> {
         match self.inodes.place(ino) {
-            Some(place) if self.tree.is_relaxed_metadata_directory(&place) => {
+            Some(place) if self.tree.blocking().is_relaxed_metadata_directory(&place) => {
                 reply(Ok(()));
                 None
             }
@@ -73,7 +78,7 @@ impl Service {
     }
 
     fn make_durable(self: &Arc<Self>, reply: SyncReply) -> Option<BlockingTask> {
-        if self.tree.is_durable(None) {
+        if self.tree.blocking().is_durable(None) {
             reply(Ok(()));
             return None;
         }

@@ -4,10 +4,12 @@ use std::ffi::OsStr;
 
 use fuser::Errno;
 
-use super::access::{Caller, EXECUTE, WRITE};
+use super::access::{EXECUTE, WRITE};
+use super::caller::Caller;
 use super::coherence::{Coherent, Origin};
+use super::errno::logged;
 use super::reply::EntryReply;
-use super::service::{Service, logged};
+use super::service::Service;
 use crate::tree::FileKind;
 
 impl Service {

@@ -125,3 +125,15 @@ fn system(error: &io::Error) -> Errno {
         None => Errno::EIO,
     }
 }
+
+/// Logs an error and returns its number. Errors are logged here and nowhere else: faults of the
+/// store as errors, faults of a request for debugging.
+pub(super) fn logged(error: &TreeError) -> Errno {
+    let number = errno(error);
+    if number.code() == libc::EIO {
+        log::error!("{error}");
+    } else {
+        log::debug!("{error}");
+    }
+    number
+}

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use fuser::{Errno, FopenFlags};
 
-use super::access::{Caller, EXECUTE, READ, WRITE};
+use super::access::{EXECUTE, READ, WRITE};
+use super::caller::Caller;
 use super::coherence::{Coherent, Origin};
+use super::errno::logged;
 use super::handles::{OPEN_MAX, OpenFile, most_each};
 use super::passthrough::OpenMode;
 use super::reply::{EntryReply, OpenReply};
-use super::service::{Service, logged};
+use super::service::Service;
 use crate::tree::{
     Access, Attributes, Caching, FileKind, Handle, PassthroughFile, Place, TreeError,
 };
@@ -52,10 +54,10 @@ impl Service {
         access: Access,
     ) -> Result<Coherent<OpenReply>, Errno> {
         let passthrough_disabled = self.inodes.is_passthrough_disabled(ino);
-        let direct = self.tree.passthrough_file(&handle);
+        let direct = self.tree.open_files().passthrough_file(&handle);
         let upload = matches!(direct, Some(PassthroughFile::Upload(_)));
         let direct = direct.filter(|_| !passthrough_disabled);
-        let caching = match self.tree.caching(&handle) {
+        let caching = match self.tree.open_files().caching(&handle) {
             Caching::Keep if passthrough_disabled => Caching::Direct,
             caching => caching,
         };
@@ -81,7 +83,7 @@ impl Service {
             OpenMode::Daemon { cached: true } => (FopenFlags::empty(), None, true, None),
             OpenMode::OtherInode => return Err(self.stale_inode(ino, &handle, caching)),
         };
-        if access == Access::Read || self.tree.flush_is_noop(&handle) {
+        if access == Access::Read || self.tree.open_files().flush_is_noop(&handle) {
             flags |= FopenFlags::FOPEN_NOFLUSH;
         }
         let file = OpenFile {
@@ -107,7 +109,7 @@ impl Service {
     fn stale_inode(&self, ino: u64, handle: &Handle, caching: Caching) -> Errno {
         self.inodes.renumber(ino, caching == Caching::Writing);
         // Nothing was written to it.
-        let _unchanged = self.tree.release(handle);
+        let _unchanged = self.tree.open_files().release(handle);
         Errno::ESTALE
     }
 
@@ -154,6 +156,7 @@ impl Service {
         }
         let handle = self
             .tree
+            .open_files()
             .open(&place, access, caller.writer())
             .map_err(|error| logged(&error))?;
         if plain {
@@ -164,7 +167,7 @@ impl Service {
 
     /// Fails with `EACCES` if a caller lacks these permission bits for an open plain file.
     pub(super) fn may_hold(&self, caller: Caller, handle: &Handle, bits: u16) -> Result<(), Errno> {
-        let of = self.tree.handle_attributes(handle);
+        let of = self.tree.open_files().handle_attributes(handle);
         self.must(
             caller,
             of.map_err(|error| logged(&error))?.permissions,
@@ -205,6 +208,7 @@ impl Service {
     pub(super) fn read(&self, number: u64, offset: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
         let handle = self.handle(number)?;
         self.tree
+            .open_files()
             .read(&handle, offset, buffer)
             .map_err(|error| logged(&error))
     }
@@ -217,7 +221,9 @@ impl Service {
         buffer: &mut [u8],
     ) -> Option<usize> {
         let handle = self.files.get(number)?;
-        self.tree.try_read_cached(&handle, offset, buffer)
+        self.tree
+            .blocking()
+            .try_read_cached(&handle, offset, buffer)
     }
 
     /// write(2). Clears set-user-ID and set-group-ID if `drops_privileges`. Returns the number of
@@ -231,6 +237,7 @@ impl Service {
     ) -> Result<u32, Errno> {
         let handle = self.handle(number)?;
         self.tree
+            .open_files()
             .write(&handle, offset, bytes)
             .and_then(|()| self.drop_privileges(&handle, drops_privileges))
             .map_err(|error| logged(&error))?;
@@ -240,7 +247,7 @@ impl Service {
     /// close(2) of one descriptor.
     pub(super) fn flush(&self, ino: u64, number: u64) -> Result<Coherent<()>, Errno> {
         let handle = self.handle(number)?;
-        let changes = self.tree.flush(&handle);
+        let changes = self.tree.open_files().flush(&handle);
         let changes = changes.map_err(|error| logged(&error))?;
         Ok(self.after((), Origin::Inode(ino), &changes))
     }
@@ -257,7 +264,7 @@ impl Service {
         if file.caching == Caching::Writing {
             self.inodes.enable_passthrough(ino);
         }
-        let changes = self.tree.release(&file.handle);
+        let changes = self.tree.open_files().release(&file.handle);
         self.after((), Origin::Inode(ino), &changes)
     }
 }

@@ -2,9 +2,11 @@
 
 use fuser::Errno;
 
-use super::access::{Caller, WRITE};
+use super::access::WRITE;
+use super::caller::Caller;
 use super::coherence::{Coherent, Origin};
-use super::service::{Service, logged};
+use super::errno::logged;
+use super::service::Service;
 use crate::tree::{Access, Handle, Place, Seek, TreeError};
 
 impl Service {
@@ -20,6 +22,7 @@ impl Service {
     pub(super) fn truncate(&self, number: u64, len: u64, drops: bool) -> Result<(), Errno> {
         let handle = self.handle(number)?;
         self.tree
+            .metadata()
             .truncate(&handle, len)
             .and_then(|()| self.drop_privileges(&handle, drops))
             .map_err(|error| logged(&error))
@@ -34,10 +37,13 @@ impl Service {
         drops: bool,
     ) -> Result<Coherent<()>, Errno> {
         if let Some(place @ Place::Plain(_)) = self.inodes.place(ino) {
-            let handle = self.tree.open(&place, Access::Write, caller.writer());
+            let handle = self
+                .tree
+                .open_files()
+                .open(&place, Access::Write, caller.writer());
             let handle = handle.map_err(|error| logged(&error))?;
             self.may_hold(caller, &handle, WRITE)?;
-            let done = self.tree.truncate(&handle, len);
+            let done = self.tree.metadata().truncate(&handle, len);
             let done = done.and_then(|()| self.drop_privileges(&handle, drops));
             return done
                 .map(Coherent::unchanged)
@@ -45,13 +51,17 @@ impl Service {
         }
         self.must(caller, self.shown(ino)?.permissions, WRITE)?;
         let open = self.files.open_on(ino);
-        let opened = self.tree.truncate_opened(&open, len, caller.writer());
+        let opened = self
+            .tree
+            .open_files()
+            .truncate_opened(&open, len, caller.writer());
         if opened.map_err(|error| logged(&error))? {
             return Ok(Coherent::unchanged(()));
         }
         let place = self.place(ino)?;
         let changes = self
             .tree
+            .metadata()
             .truncate_place(&place, len, caller.writer())
             .map_err(|error| logged(&error))?;
         Ok(self.after((), Origin::Inode(ino), &changes))
@@ -66,7 +76,7 @@ impl Service {
     ) -> Result<u64, Errno> {
         let wanted = wanted.ok_or(Errno::EINVAL)?;
         let handle = self.handle(number)?;
-        let found = self.tree.seek(&handle, offset, wanted);
+        let found = self.tree.open_files().seek(&handle, offset, wanted);
         found.map_err(|error| logged(&error))
     }
 
@@ -79,7 +89,7 @@ impl Service {
         len: u64,
     ) -> Result<(), Errno> {
         let handle = self.handle(number)?;
-        let done = self.tree.allocate(&handle, flags, offset, len);
+        let done = self.tree.open_files().allocate(&handle, flags, offset, len);
         done.map_err(|error| logged(&error))
     }
 }

@@ -12,29 +12,18 @@ use std::ffi::OsStr;
 use std::sync::Arc;
 
 use fuser::Errno;
-use parking_lot::Mutex;
 
-use super::access::{Caller, READ};
+use super::access::READ;
+use super::caller::Caller;
 use super::coherence::Coherent;
-use super::service::{Service, logged};
+use super::errno::logged;
+use super::service::Service;
 use crate::tree::{FileKind, ListingEntry, ListingName, Permissions, Place, Resolved, TreeError};
 
 mod pages;
 
-use pages::{DOTS, ListingPage, ListingPages, PageKey, PageNames, PageStart};
-
-/// The listings that are being read.
-#[derive(Debug, Default)]
-pub(super) struct OpenListings {
-    pages: Mutex<ListingPages>,
-}
-
-impl OpenListings {
-    /// Forgets all pages, so that listings continue with the current names: places have moved.
-    pub(super) fn forget_pages(&self) {
-        self.pages.lock().forget();
-    }
-}
+pub(super) use pages::OpenListings;
+use pages::{DOTS, ListingPage, PageKey, PageNames, PageStart};
 
 /// A row of a listing.
 pub(super) enum ListedRow<'a> {
@@ -128,7 +117,7 @@ impl Service {
         let changed = page.version != self.inodes.listing_version(ino);
         // The kernel must not show another user a listing that not every user may read.
         let private = !permissions.allow_all(READ);
-        let lasts = self.tree.is_listing_cacheable(&directory);
+        let lasts = self.tree.listings().is_listing_cacheable(&directory);
         let stale = changed || private || !lasts.map_err(|error| logged(&error))?;
         Ok(Coherent {
             value: (),
@@ -220,7 +209,7 @@ impl Service {
     /// cache, or `None` if the file is gone.
     fn current(&self, listed: &ListingEntry) -> Result<Option<ListingEntry>, Errno> {
         let found = listed.found.clone();
-        let attributes = match self.tree.attributes(&found.place) {
+        let attributes = match self.tree.metadata().get(&found.place) {
             Err(TreeError::NotFound) => return Ok(None),
             attributes => attributes.map_err(|error| logged(&error))?,
         };
@@ -287,10 +276,13 @@ impl Service {
         let read = self.inodes.listing_version(ino);
         let after = start.after.as_deref();
         let names = if start.has_attributes() {
-            let rows = self.tree.list(directory, after, start.len());
+            let rows = self.tree.listings().list(directory, after, start.len());
             rows.map(PageNames::Shown)
         } else {
-            let rows = self.tree.list_names(directory, after, start.len());
+            let rows = self
+                .tree
+                .listings()
+                .list_names(directory, after, start.len());
             rows.map(PageNames::Bare)
         };
         Ok(ListingPage {

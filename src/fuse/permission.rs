@@ -4,14 +4,19 @@ use std::ffi::OsStr;
 
 use fuser::Errno;
 
-use super::access::{Caller, EXECUTE, WRITE};
-use super::service::{Service, logged};
+use super::access::{EXECUTE, WRITE};
+use super::caller::Caller;
+use super::errno::logged;
+use super::service::Service;
 use crate::tree::{FileKind, Permissions, Place};
 
 impl Service {
     /// Returns the permissions of a place.
     pub(super) fn permissions(&self, place: &Place) -> Result<Permissions, Errno> {
-        self.tree.permissions(place).map_err(|error| logged(&error))
+        self.tree
+            .metadata()
+            .permissions(place)
+            .map_err(|error| logged(&error))
     }
 
     /// Returns the permissions of a place if they give the caller all of `bits`.

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use fuser::Errno;
 
-use super::access::Caller;
+use super::caller::Caller;
 use crate::tree::Seek;
 
 /// A request of the kernel.

@@ -1,7 +1,6 @@
 //! The service: answers requests with plain values. This file has what all kinds of requests
 //! share.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -9,7 +8,7 @@ use fuser::{Errno, FileAttr, FileType, INodeNo};
 
 use super::access::{EXECUTE, MountOwner};
 use super::coherence::KernelCache;
-use super::errno::errno;
+use super::errno::logged;
 use super::handles::OpenFiles;
 use super::inodes::{Inodes, TOP};
 use super::listings::OpenListings;
@@ -114,17 +113,17 @@ impl Service {
             .was_pending(node)
             .then(|| self.files.open_on(node));
         let mut open = open.into_iter().flatten();
-        open.find_map(|handle| self.tree.creation_number(&handle))
+        open.find_map(|handle| self.tree.open_files().creation_number(&handle))
     }
 
     /// Returns the attributes of an inode: of its place, or of a file that is still open if the
     /// place was removed.
     pub(super) fn shown(&self, ino: u64) -> Result<Attributes, Errno> {
         let place = self.inodes.place(ino);
-        let shown = place.as_ref().map(|place| self.tree.attributes(place));
+        let shown = place.as_ref().map(|place| self.tree.metadata().get(place));
         let shown = match shown {
             Some(Err(TreeError::NotFound)) | None => match self.files.open_on(ino).pop() {
-                Some(handle) => self.tree.handle_attributes(&handle),
+                Some(handle) => self.tree.open_files().handle_attributes(&handle),
                 None => Err(TreeError::NotFound),
             },
             Some(shown) => shown,
@@ -152,14 +151,6 @@ fn lifetime(lasting: bool) -> Duration {
     if lasting { LASTING } else { Duration::ZERO }
 }
 
-/// Runs the work of a request. A panic fails that request only.
-pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        log::error!("a request was given up after a panic; the mount goes on");
-        Err(Errno::EIO)
-    })
-}
-
 /// Returns the kernel's type for a kind of file.
 pub(super) fn file_type(kind: FileKind) -> FileType {
     match kind {
@@ -171,16 +162,4 @@ pub(super) fn file_type(kind: FileKind) -> FileType {
         FileKind::CharacterDevice => FileType::CharDevice,
         FileKind::BlockDevice => FileType::BlockDevice,
     }
-}
-
-/// Logs an error and returns its number. Errors are logged here and nowhere else: faults of the
-/// store as errors, faults of a request for debugging.
-pub(super) fn logged(error: &TreeError) -> Errno {
-    let number = errno(error);
-    if number.code() == libc::EIO {
-        log::error!("{error}");
-    } else {
-        log::debug!("{error}");
-    }
-    number
 }

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::service::guarded;
+use super::guard::guarded;
 use super::task::BlockingTask;
 
 /// A group of worker threads. They run on the processors on which their creator may run.

@@ -26,9 +26,16 @@ mod tag;
 mod time;
 mod upload;
 
+pub use blob::BlobRows;
 pub(super) use blob::scan_blobs;
-pub use manifest::EDGES_AT_ONCE;
-pub use time::{DirectoryTime, TimeKey};
+pub use link::LinkRows;
+pub use manifest::{EDGES_AT_ONCE, ManifestRows};
+pub use ownership::OwnershipRows;
+pub use repository::RepositoryRows;
+pub use signature::SignatureRows;
+pub use tag::TagRows;
+pub use time::{DirectoryTime, TimeKey, TimeRows};
+pub use upload::UploadRows;
 
 /// Facts, read and changed atomically.
 ///

@@ -8,24 +8,26 @@ use std::ffi::OsString;
 use std::os::unix::fs::FileExt;
 
 use super::ownership::enable_ownership;
-use super::references::{record_manifest, record_references, references, stored_manifest};
+use super::references::{record_manifest, record_references, stored_manifest};
 use super::{
     Error, Fact, INLINE_BYTES_MAX, Ownership, OwnershipScope, Registry, TransferMode, Value,
 };
 use crate::blobs::{Area, BlobsError, ImportSource, claim};
 use crate::digest::Digest;
 use crate::dir::Dir;
-use crate::index::{EDGES_AT_ONCE, Transaction};
+use crate::index::EDGES_AT_ONCE;
 use crate::layout::Node;
-use crate::manifest::{ManifestSummary, parse_lenient};
+use crate::manifest::parse_lenient;
 use crate::name::{LinkSet, RepositoryName, UploadId};
 use crate::printable::printable;
 
 mod fact;
 mod found;
+mod pending;
 
-use fact::{has_ownership, is_present, put, set_ownership};
+use fact::{has_ownership, set_ownership};
 pub use found::FoundFile;
+use pending::PendingAdoption;
 
 /// Most operations of the index in one transaction, by the estimate of
 /// [`PendingAdoption::cost`]; the index accepts more.
@@ -52,66 +54,6 @@ struct MovedFile {
     directory: Dir,
     name: OsString,
     inode: (u64, u64),
-}
-
-/// An addition that is waiting for the next transaction.
-enum PendingAdoption {
-    Fact(Fact),
-    /// A small blob.
-    Inline {
-        digest: Digest,
-        bytes: Vec<u8>,
-        created: u32,
-    },
-    /// The references of a manifest.
-    Manifest {
-        digest: Digest,
-        manifest: Box<ManifestSummary>,
-    },
-}
-
-impl PendingAdoption {
-    /// Returns the most operations of the index that it takes, and its bytes.
-    fn cost(&self) -> (usize, usize) {
-        match self {
-            Self::Fact((_, Value::Directory | Value::Ownership(_))) => (12, 0),
-            Self::Fact(_) => (24, 0),
-            Self::Inline { bytes, .. } => (12, bytes.len()),
-            Self::Manifest { manifest, .. } => (8 + 6 * manifest.references.len(), 0),
-        }
-    }
-
-    /// Returns the digest of a blob whose file is in the store already.
-    fn stored_file(&self) -> Option<Digest> {
-        match self {
-            Self::Fact((Node::BlobData(digest), _)) => Some(*digest),
-            Self::Fact(_) | Self::Inline { .. } | Self::Manifest { .. } => None,
-        }
-    }
-
-    /// Adds it, unless it is present. Returns the number of new facts.
-    fn apply(&self, tx: &mut Transaction<'_>) -> Result<u64, Error> {
-        match self {
-            Self::Fact(fact) if is_present(tx, fact)? => Ok(0),
-            Self::Fact(fact) => {
-                put(tx, fact)?;
-                Ok(1)
-            }
-            Self::Inline {
-                digest,
-                bytes,
-                created,
-            } => {
-                tx.blobs().put_inline(digest, bytes, *created)?;
-                Ok(1)
-            }
-            Self::Manifest { digest, manifest } => {
-                tx.manifests().put_edges(digest, 0, &references(manifest))?;
-                record_manifest(tx, digest, manifest)?;
-                Ok(0)
-            }
-        }
-    }
 }
 
 /// Adds facts and blobs in batches. Additions that were not [flushed](Adopter::flush) are lost.

@@ -136,7 +136,7 @@ impl Registry {
                 for (digest, bytes) in &prepared {
                     match bytes {
                         PreparedBlob::Inline(bytes) => {
-                            tx.blobs().put_inline(digest, bytes, now())?
+                            tx.blobs().put_inline(digest, bytes, now())?;
                         }
                         PreparedBlob::File {
                             published, draft, ..

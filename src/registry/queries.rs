@@ -16,6 +16,8 @@ use crate::name::{LinkSet, Namespace, RepositoryName, Tag, UploadId};
 mod digests;
 mod pages;
 
+pub use pages::QueryPages;
+
 /// Reads of a registry's facts.
 #[derive(Debug)]
 pub struct Queries<'a> {

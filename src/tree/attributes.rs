@@ -9,36 +9,6 @@ use super::{
 };
 
 impl Tree {
-    /// Returns the attributes of a place, as stat(2) shows them.
-    ///
-    /// # Errors
-    /// [`TreeError::NotFound`] if the place does not exist; otherwise the error of the index or
-    /// of the host.
-    pub fn attributes(&self, place: &Place) -> Result<Attributes, TreeError> {
-        match place {
-            Place::Plain(path) => self.plain_attributes(path),
-            Place::Node(node) => self.node_attributes(node),
-            Place::Pending(id) => {
-                let pending = self.pending(*id)?;
-                Ok(Attributes {
-                    permissions: self.pending_permissions(&pending)?,
-                    ..pending.attributes()
-                })
-            }
-            Place::Hidden(id) => {
-                let created = self
-                    .pending_files
-                    .hidden_created(*id)
-                    .ok_or(TreeError::NotFound)?;
-                Ok(Attributes {
-                    permissions: self.pending_parent_permissions(&PendingParent::Hidden(*id))?,
-                    ..Attributes::directory(inode_number::hidden(*id), created)
-                })
-            }
-            Place::Control(file) => Ok(self.control_attributes(*file)),
-        }
-    }
-
     /// Returns the attributes of a plain file. The mountpoint itself is a directory of the store
     /// with mode 0700 on the host; its owner and mode are stored in the index instead.
     fn plain_attributes(&self, path: &Path) -> Result<Attributes, TreeError> {
@@ -57,31 +27,77 @@ impl Tree {
     pub fn sync_plain_directory(&self, path: &Path) -> Result<(), TreeError> {
         self.plain.sync_directory(path)
     }
+}
+
+/// Attributes, permissions and lengths of files and directories.
+#[derive(Clone, Copy, Debug)]
+pub struct MetadataAccess<'a>(pub(super) &'a Tree);
+
+impl Tree {
+    /// Returns attributes, permissions and lengths of files and directories.
+    pub fn metadata(&self) -> MetadataAccess<'_> {
+        MetadataAccess(self)
+    }
+}
+
+impl MetadataAccess<'_> {
+    /// Returns the target of a symbolic link.
+    ///
+    /// # Errors
+    /// [`TreeError::NotPermitted`] if the place is not a plain file; [`TreeError::Plain`] if the
+    /// plain file is not a symbolic link or cannot be read.
+    pub fn read_link(self, place: &Place) -> Result<PathBuf, TreeError> {
+        match place {
+            Place::Plain(path) => self.0.plain.read_link(path),
+            Place::Node(_) | Place::Pending(_) | Place::Hidden(_) | Place::Control(_) => {
+                Err(TreeError::NotPermitted("not a symbolic link"))
+            }
+        }
+    }
+
+    /// Returns the attributes of a place, as stat(2) shows them.
+    ///
+    /// # Errors
+    /// [`TreeError::NotFound`] if the place does not exist; otherwise the error of the index or
+    /// of the host.
+    pub fn get(self, place: &Place) -> Result<Attributes, TreeError> {
+        match place {
+            Place::Plain(path) => self.0.plain_attributes(path),
+            Place::Node(node) => self.0.node_attributes(node),
+            Place::Pending(id) => {
+                let pending = self.0.pending(*id)?;
+                Ok(Attributes {
+                    permissions: self.0.pending_permissions(&pending)?,
+                    ..pending.attributes()
+                })
+            }
+            Place::Hidden(id) => {
+                let created = self
+                    .0
+                    .pending_files
+                    .hidden_created(*id)
+                    .ok_or(TreeError::NotFound)?;
+                Ok(Attributes {
+                    permissions: self
+                        .0
+                        .pending_parent_permissions(&PendingParent::Hidden(*id))?,
+                    ..Attributes::directory(inode_number::hidden(*id), created)
+                })
+            }
+            Place::Control(file) => Ok(self.0.control_attributes(*file)),
+        }
+    }
 
     /// Returns owner, group and mode of a place. For a place of the layout this does not check
     /// that it exists.
     ///
     /// # Errors
     /// As [`Tree::attributes`] for other places; for the layout only if the index cannot be read.
-    pub fn permissions(&self, place: &Place) -> Result<Permissions, TreeError> {
+    pub fn permissions(self, place: &Place) -> Result<Permissions, TreeError> {
         match place {
-            Place::Node(node) => self.node_permissions(node),
+            Place::Node(node) => self.0.node_permissions(node),
             Place::Plain(_) | Place::Pending(_) | Place::Hidden(_) | Place::Control(_) => {
-                Ok(self.attributes(place)?.permissions)
-            }
-        }
-    }
-
-    /// Returns the target of a symbolic link.
-    ///
-    /// # Errors
-    /// [`TreeError::NotPermitted`] if the place is not a plain file; [`TreeError::Plain`] if the
-    /// plain file is not a symbolic link or cannot be read.
-    pub fn read_link(&self, place: &Place) -> Result<PathBuf, TreeError> {
-        match place {
-            Place::Plain(path) => self.plain.read_link(path),
-            Place::Node(_) | Place::Pending(_) | Place::Hidden(_) | Place::Control(_) => {
-                Err(TreeError::NotPermitted("not a symbolic link"))
+                Ok(self.0.metadata().get(place)?.permissions)
             }
         }
     }
@@ -97,28 +113,28 @@ impl Tree {
     /// # Errors
     /// The error of `admit`; [`TreeError::ReadOnly`]; [`TreeError::NotPermitted`] if owner or
     /// mode of this place are not stored; otherwise the error of the index or of the host.
-    pub fn set_attributes(
-        &self,
+    pub fn set(
+        self,
         place: &Place,
         writer: Writer,
         admit: impl FnOnce(&Attributes) -> Result<Change, TreeError>,
     ) -> Result<Vec<TreeChange>, TreeError> {
-        self.require_writable()?;
+        self.0.require_writable()?;
         match place {
             Place::Plain(path) if path.as_os_str().is_empty() => {
-                let now = self.attributes(place)?;
-                self.set_top_owner(now.permissions, admit(&now)?)?;
+                let now = self.0.metadata().get(place)?;
+                self.0.set_top_owner(now.permissions, admit(&now)?)?;
             }
-            Place::Plain(path) => self.plain.change(path, admit)?,
+            Place::Plain(path) => self.0.plain.change(path, admit)?,
             Place::Node(node) => {
-                let now = self.attributes(place)?;
+                let now = self.0.metadata().get(place)?;
                 let change = admit(&now)?;
-                self.set_node_owner(node, &now, change, writer)?;
-                self.set_time(place, change)?;
+                self.0.set_node_owner(node, &now, change, writer)?;
+                self.0.set_time(place, change)?;
             }
             Place::Pending(_) | Place::Hidden(_) | Place::Control(_) => {
-                let change = admit(&self.attributes(place)?)?;
-                self.set_time(place, change)?;
+                let change = admit(&self.0.metadata().get(place)?)?;
+                self.0.set_time(place, change)?;
             }
         }
         let itself = TreeChange::modified(place.clone()).requested();

@@ -57,28 +57,53 @@ impl PendingFile {
 }
 
 impl Tree {
+    /// Returns `true` if fsync of a file need not be durable: it is metadata of an upload, and the
+    /// policy `uploads=fast` relaxes that.
+    pub(super) fn is_relaxed_metadata(&self, intent: &WriteIntent) -> bool {
+        let note = matches!(
+            intent,
+            WriteIntent::File(Node::StartedAt(..) | Node::HashState(..))
+        );
+        note && self.registry.policy().uploads == UploadDurability::Fast
+    }
+}
+
+/// Which operations may block: on a disk, or on the lock of a directory.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockingChecks<'a>(pub(super) &'a Tree);
+
+impl Tree {
+    /// Returns which operations may block: on a disk, or on the lock of a directory.
+    pub fn blocking(&self) -> BlockingChecks<'_> {
+        BlockingChecks(self)
+    }
+}
+
+impl BlockingChecks<'_> {
     /// Returns `true` if [`Tree::open`] of a place may block.
-    pub fn open_may_block(&self, place: &Place) -> bool {
+    pub fn open_may_block(self, place: &Place) -> bool {
         match place {
             Place::Plain(_) => true,
-            Place::Node(Node::BlobData(digest)) => !self.registry.queries().is_blob_at_hand(digest),
-            Place::Node(Node::UploadData(name, id)) => !self.registry.uploads().is_open(name, id),
-            Place::Pending(_) => self.stat_may_block(place),
+            Place::Node(Node::BlobData(digest)) => {
+                !self.0.registry.queries().is_blob_at_hand(digest)
+            }
+            Place::Node(Node::UploadData(name, id)) => !self.0.registry.uploads().is_open(name, id),
+            Place::Pending(_) => self.0.blocking().stat_may_block(place),
             Place::Node(_) | Place::Hidden(_) | Place::Control(_) => false,
         }
     }
 
     /// Returns `true` if [`Tree::attributes`] of a place may block: somebody may hold the lock of a
     /// pending file.
-    pub fn stat_may_block(&self, place: &Place) -> bool {
+    pub fn stat_may_block(self, place: &Place) -> bool {
         match place {
-            Place::Pending(id) => self.pending(*id).is_ok_and(|pending| pending.is_busy()),
+            Place::Pending(id) => self.0.pending(*id).is_ok_and(|pending| pending.is_busy()),
             Place::Plain(_) | Place::Node(_) | Place::Hidden(_) | Place::Control(_) => false,
         }
     }
 
     /// Returns `true` if creating a file or directory may block: if a file of the host is created.
-    pub fn create_may_block(&self, parent: &Place, name: &OsStr) -> bool {
+    pub fn create_may_block(self, parent: &Place, name: &OsStr) -> bool {
         let Place::Node(parent) = parent else {
             return true;
         };
@@ -87,12 +112,7 @@ impl Tree {
     }
 
     /// As [`Tree::read`] if the host has all of the bytes in its page cache; otherwise `None`.
-    pub fn try_read_cached(
-        &self,
-        handle: &Handle,
-        offset: u64,
-        buffer: &mut [u8],
-    ) -> Option<usize> {
+    pub fn try_read_cached(self, handle: &Handle, offset: u64, buffer: &mut [u8]) -> Option<usize> {
         let file = match &handle.open {
             HandleTarget::Blob(reading, _) => reading.file()?,
             HandleTarget::Plain(file) => file,
@@ -111,16 +131,16 @@ impl Tree {
 
     /// Returns `true` if the last close of an open file may block. Closing a file whose bytes stay
     /// does not.
-    pub fn release_may_block(&self, handle: &Handle) -> bool {
+    pub fn release_may_block(self, handle: &Handle) -> bool {
         match &handle.open {
             HandleTarget::Blob(reading, _) => reading.file().is_some_and(is_gone),
             HandleTarget::Upload(staging, _) => staging.file().is_some_and(is_gone),
-            _ => self.may_block(handle),
+            _ => self.0.blocking().may_block(handle),
         }
     }
 
     /// Returns `true` if removing a name may block. Removing the metadata of an upload does not.
-    pub fn remove_may_block(&self, parent: &Place, name: &OsStr) -> bool {
+    pub fn remove_may_block(self, parent: &Place, name: &OsStr) -> bool {
         let Place::Node(parent) = parent else {
             return true;
         };
@@ -139,7 +159,7 @@ impl Tree {
 
     /// Returns `true` if reading, writing or closing an open file may block, not counting the wait
     /// for its fact to become durable.
-    pub fn may_block(&self, handle: &Handle) -> bool {
+    pub fn may_block(self, handle: &Handle) -> bool {
         match &handle.open {
             HandleTarget::Control(..) | HandleTarget::Rendered(..) => false,
             HandleTarget::Pending(pending, _) => !pending.is_fact(),
@@ -147,39 +167,29 @@ impl Tree {
         }
     }
 
-    /// Returns `true` if fsync of a file need not be durable: it is metadata of an upload, and the
-    /// policy `uploads=fast` relaxes that.
-    pub(super) fn is_relaxed_metadata(&self, intent: &WriteIntent) -> bool {
-        let note = matches!(
-            intent,
-            WriteIntent::File(Node::StartedAt(..) | Node::HashState(..))
-        );
-        note && self.registry.policy().uploads == UploadDurability::Fast
-    }
-
     /// Returns `true` if fsync of a directory need not be durable: it holds metadata of an upload,
     /// and the policy `uploads=fast` relaxes that.
-    pub fn is_relaxed_metadata_directory(&self, place: &Place) -> bool {
+    pub fn is_relaxed_metadata_directory(self, place: &Place) -> bool {
         let note = matches!(
             place,
             Place::Node(Node::Upload(..) | Node::HashStates(..) | Node::HashStatesAlgorithm(..))
         );
-        note && self.registry.policy().uploads == UploadDurability::Fast
+        note && self.0.registry.policy().uploads == UploadDurability::Fast
     }
 
     /// Returns `true` if everything up to a position of the journal is durable; up to the current
     /// position if `None`.
-    pub fn is_durable(&self, position: Option<u64>) -> bool {
-        let position = position.unwrap_or_else(|| self.registry.position());
-        self.registry.is_durable(position)
+    pub fn is_durable(self, position: Option<u64>) -> bool {
+        let position = position.unwrap_or_else(|| self.0.registry.position());
+        self.0.registry.is_durable(position)
     }
 
     /// Returns `true` if renaming a name may block.
-    pub fn rename_may_block(&self, parent: &Place, name: &OsStr) -> bool {
+    pub fn rename_may_block(self, parent: &Place, name: &OsStr) -> bool {
         let Place::Node(node) = parent else {
             return true;
         };
-        match self.pending_files.lookup_in(node, name) {
+        match self.0.pending_files.lookup_in(node, name) {
             Some(PendingEntry::File(pending)) => !pending.is_fact(),
             Some(PendingEntry::Directory(_)) | None => true,
         }

@@ -2,6 +2,7 @@
 
 use super::change::{self, TreeChange};
 use super::handle::{Handle, HandleTarget};
+use super::open::OpenFileAccess;
 use super::pending_content::PendingContent;
 use super::pending_file::{PendingFile, PendingState};
 use super::write_intent::WriteIntent;
@@ -13,86 +14,6 @@ use crate::name::{LinkSet, RepositoryName};
 use crate::registry::{Destination, Error, Sync};
 
 impl Tree {
-    /// close(2) of one descriptor: the written content becomes a fact and is visible at once. It is
-    /// not durable yet. Returns the changes.
-    ///
-    /// # Errors
-    /// [`TreeError::Registry`] if the content is refused or cannot be stored;
-    /// [`TreeError::TooLarge`] if it is too long for a manifest. A refusal is recorded in
-    /// `.regfs/rejected` and logged.
-    pub fn flush(&self, handle: &Handle) -> Result<Vec<TreeChange>, TreeError> {
-        match &handle.open {
-            // Shells close a new file once before they write to it.
-            HandleTarget::Pending(pending, _) if pending.is_unwritten_layer() => Ok(Vec::new()),
-            HandleTarget::Pending(pending, _) => self.commit(pending),
-            HandleTarget::Control(..)
-            | HandleTarget::Rendered(..)
-            | HandleTarget::Blob(..)
-            | HandleTarget::Upload(..)
-            | HandleTarget::Plain(..) => Ok(Vec::new()),
-        }
-    }
-
-    /// Returns `true` if [`Tree::flush`] of an open file has no effect and cannot fail.
-    pub fn flush_is_noop(&self, handle: &Handle) -> bool {
-        !matches!(handle.open, HandleTarget::Pending(..))
-    }
-
-    /// fsync(2), first half: as [`Tree::flush`], and the file's own bytes become durable. Returns
-    /// `true` with the changes if [`Tree::make_durable`] has to follow; `false` if the file awaits
-    /// its rename, so that nothing is promised yet, or if its fact is durable already.
-    ///
-    /// # Errors
-    /// As [`Tree::flush`]; or the error of the blob store or of the host.
-    pub fn sync(&self, handle: &Handle) -> Result<(Vec<TreeChange>, bool), TreeError> {
-        let changes = self.flush(handle)?;
-        let mut position = None;
-        match &handle.open {
-            HandleTarget::Pending(pending, _) => {
-                let state = pending.lock();
-                if state.intent == WriteIntent::AwaitRename
-                    || self.is_relaxed_metadata(&state.intent)
-                {
-                    return Ok((changes, false));
-                }
-                position = state.position;
-            }
-            HandleTarget::Upload(staging, _) if self.registry.policy().sync != Sync::Lazy => {
-                self.registry.uploads().sync(staging)?;
-            }
-            HandleTarget::Plain(file) => plain_files::sync(file)?,
-            HandleTarget::Control(..)
-            | HandleTarget::Rendered(..)
-            | HandleTarget::Blob(..)
-            | HandleTarget::Upload(..) => {}
-        }
-        Ok((changes, !self.is_durable(position)))
-    }
-
-    /// close(2) of the last descriptor. Content that is not a fact is committed if it was not
-    /// refused before, and otherwise dropped; errors were recorded and are not returned. Returns
-    /// the changes.
-    pub fn release(&self, handle: &Handle) -> Vec<TreeChange> {
-        let HandleTarget::Pending(pending, _) = &handle.open else {
-            return Vec::new();
-        };
-        if pending.awaits_rename() {
-            pending.park();
-            return Vec::new();
-        }
-        let uncommitted = {
-            let state = pending.lock();
-            state.version != state.committed && state.refused != Some(state.version)
-        };
-        let changes = if uncommitted {
-            self.commit(pending).unwrap_or_default()
-        } else {
-            Vec::new()
-        };
-        self.pending_files.remove(pending);
-        changes
-    }
-
     /// Makes the content what the intent says, unless that was done for this version.
     pub(super) fn commit(&self, pending: &PendingFile) -> Result<Vec<TreeChange>, TreeError> {
         let _no_relocation = self.relocating.read();
@@ -318,6 +239,88 @@ impl Tree {
         let added = added.into_iter().map(Place::Node);
         let modified = modified.map(TreeChange::modified);
         Ok(modified.chain(added.map(TreeChange::added)).collect())
+    }
+}
+
+impl OpenFileAccess<'_> {
+    /// close(2) of one descriptor: the written content becomes a fact and is visible at once. It is
+    /// not durable yet. Returns the changes.
+    ///
+    /// # Errors
+    /// [`TreeError::Registry`] if the content is refused or cannot be stored;
+    /// [`TreeError::TooLarge`] if it is too long for a manifest. A refusal is recorded in
+    /// `.regfs/rejected` and logged.
+    pub fn flush(self, handle: &Handle) -> Result<Vec<TreeChange>, TreeError> {
+        match &handle.open {
+            // Shells close a new file once before they write to it.
+            HandleTarget::Pending(pending, _) if pending.is_unwritten_layer() => Ok(Vec::new()),
+            HandleTarget::Pending(pending, _) => self.0.commit(pending),
+            HandleTarget::Control(..)
+            | HandleTarget::Rendered(..)
+            | HandleTarget::Blob(..)
+            | HandleTarget::Upload(..)
+            | HandleTarget::Plain(..) => Ok(Vec::new()),
+        }
+    }
+
+    /// Returns `true` if [`Tree::flush`] of an open file has no effect and cannot fail.
+    pub fn flush_is_noop(self, handle: &Handle) -> bool {
+        !matches!(handle.open, HandleTarget::Pending(..))
+    }
+
+    /// fsync(2), first half: as [`Tree::flush`], and the file's own bytes become durable. Returns
+    /// `true` with the changes if [`Tree::make_durable`] has to follow; `false` if the file awaits
+    /// its rename, so that nothing is promised yet, or if its fact is durable already.
+    ///
+    /// # Errors
+    /// As [`Tree::flush`]; or the error of the blob store or of the host.
+    pub fn sync(self, handle: &Handle) -> Result<(Vec<TreeChange>, bool), TreeError> {
+        let changes = self.0.open_files().flush(handle)?;
+        let mut position = None;
+        match &handle.open {
+            HandleTarget::Pending(pending, _) => {
+                let state = pending.lock();
+                if state.intent == WriteIntent::AwaitRename
+                    || self.0.is_relaxed_metadata(&state.intent)
+                {
+                    return Ok((changes, false));
+                }
+                position = state.position;
+            }
+            HandleTarget::Upload(staging, _) if self.0.registry.policy().sync != Sync::Lazy => {
+                self.0.registry.uploads().sync(staging)?;
+            }
+            HandleTarget::Plain(file) => plain_files::sync(file)?,
+            HandleTarget::Control(..)
+            | HandleTarget::Rendered(..)
+            | HandleTarget::Blob(..)
+            | HandleTarget::Upload(..) => {}
+        }
+        Ok((changes, !self.0.blocking().is_durable(position)))
+    }
+
+    /// close(2) of the last descriptor. Content that is not a fact is committed if it was not
+    /// refused before, and otherwise dropped; errors were recorded and are not returned. Returns
+    /// the changes.
+    pub fn release(self, handle: &Handle) -> Vec<TreeChange> {
+        let HandleTarget::Pending(pending, _) = &handle.open else {
+            return Vec::new();
+        };
+        if pending.awaits_rename() {
+            pending.park();
+            return Vec::new();
+        }
+        let uncommitted = {
+            let state = pending.lock();
+            state.version != state.committed && state.refused != Some(state.version)
+        };
+        let changes = if uncommitted {
+            self.0.commit(pending).unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        self.0.pending_files.remove(pending);
+        changes
     }
 }
 

@@ -32,7 +32,9 @@ impl Tree {
         match self.lookup(parent, name, writer) {
             Ok(found) => {
                 admit(&found.attributes)?;
-                let handle = self.open(&found.place, Access::Write, writer)?;
+                let handle = self
+                    .open_files()
+                    .open(&found.place, Access::Write, writer)?;
                 return Ok((found, handle));
             }
             Err(TreeError::NotFound) => {}

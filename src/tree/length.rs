@@ -1,22 +1,25 @@
 //! Lengths of files: truncate(2), ftruncate(2), and open(2) with `O_TRUNC`.
 
+use super::attributes::MetadataAccess;
+use super::open::OpenFileAccess;
 use std::sync::Arc;
 
 use super::handle::{Handle, HandleTarget, unwritten_blob};
-use super::{Access, Place, Tree, TreeChange, TreeError, Writer, plain_metadata};
+use super::{Access, Place, TreeChange, TreeError, Writer, plain_metadata};
 
-impl Tree {
+impl MetadataAccess<'_> {
     /// Sets the length of an open file to `len` bytes: cuts off, or appends zeros.
     ///
     /// # Errors
     /// As [`Tree::write`].
-    pub fn truncate(&self, handle: &Handle, len: u64) -> Result<(), TreeError> {
+    pub fn truncate(self, handle: &Handle, len: u64) -> Result<(), TreeError> {
         handle.require_write()?;
         match &handle.open {
             HandleTarget::Pending(pending, place) => {
-                self.require_not_longer(place.as_ref(), len)?;
+                self.0.require_not_longer(place.as_ref(), len)?;
                 let same = |digest| {
-                    self.registry
+                    self.0
+                        .registry
                         .queries()
                         .blob(digest)
                         .is_ok_and(|(size, _)| len == size)
@@ -24,8 +27,8 @@ impl Tree {
                 if unwritten_blob(pending, place.as_ref()).is_some_and(same) {
                     return Ok(());
                 }
-                self.restage(pending)?;
-                pending.truncate(&self.registry, len)
+                self.0.restage(pending)?;
+                pending.truncate(&self.0.registry, len)
             }
             HandleTarget::Upload(staging, _) => Ok(staging.truncate(len)?),
             HandleTarget::Plain(file) => file.set_len(len).map_err(plain_metadata::about_open),
@@ -35,6 +38,28 @@ impl Tree {
         }
     }
 
+    /// truncate(2) of a file that is not open.
+    ///
+    /// # Errors
+    /// As [`Tree::open`], [`Tree::write`] and [`Tree::flush`].
+    pub fn truncate_place(
+        self,
+        place: &Place,
+        len: u64,
+        writer: Writer,
+    ) -> Result<Vec<TreeChange>, TreeError> {
+        let handle = self.0.open_files().open(place, Access::Write, writer)?;
+        let changes = self
+            .0
+            .metadata()
+            .truncate(&handle, len)
+            .and_then(|()| self.0.open_files().flush(&handle));
+        self.0.open_files().release(&handle);
+        changes
+    }
+}
+
+impl OpenFileAccess<'_> {
     /// Truncates a file that is open, where the kernel does not say through which handle: it asks
     /// so right after open(2) with `O_TRUNC`. Applies to every handle that the calling thread has
     /// opened for writing and not yet written to; if there is none, to its newest handle. Returns
@@ -43,7 +68,7 @@ impl Tree {
     /// # Errors
     /// As [`Tree::write`].
     pub fn truncate_opened(
-        &self,
+        self,
         handles: &[Arc<Handle>],
         len: u64,
         caller: Writer,
@@ -63,32 +88,14 @@ impl Tree {
             if let HandleTarget::Pending(pending, _) = &handle.open
                 && pending.is_unwritten()
             {
-                pending.truncate(&self.registry, len)?;
+                pending.truncate(&self.0.registry, len)?;
                 truncated = true;
             }
         }
         if let (false, Some(newest)) = (truncated, handles.iter().rfind(own)) {
-            self.truncate(newest, len)?;
+            self.0.metadata().truncate(newest, len)?;
             truncated = true;
         }
         Ok(truncated)
-    }
-
-    /// truncate(2) of a file that is not open.
-    ///
-    /// # Errors
-    /// As [`Tree::open`], [`Tree::write`] and [`Tree::flush`].
-    pub fn truncate_place(
-        &self,
-        place: &Place,
-        len: u64,
-        writer: Writer,
-    ) -> Result<Vec<TreeChange>, TreeError> {
-        let handle = self.open(place, Access::Write, writer)?;
-        let changes = self
-            .truncate(&handle, len)
-            .and_then(|()| self.flush(&handle));
-        self.release(&handle);
-        changes
     }
 }

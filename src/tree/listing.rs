@@ -20,54 +20,6 @@ use crate::name::{LinkSet, Namespace, RepositoryName};
 type Child = (Node, Option<SystemTime>);
 
 impl Tree {
-    /// Returns at most `limit` entries of a directory with names greater than `last`, sorted by the
-    /// bytes of the names. Fewer than `limit` entries are the last page.
-    ///
-    /// # Errors
-    /// [`TreeError::NotFound`]; [`TreeError::NotDirectory`]; otherwise the error of the index or of
-    /// the host.
-    pub fn list(
-        &self,
-        directory: &Place,
-        last: Option<&OsStr>,
-        limit: usize,
-    ) -> Result<Vec<ListingEntry>, TreeError> {
-        match directory {
-            Place::Plain(path) => {
-                let names = self.plain.list(path)?;
-                let behind = names
-                    .into_iter()
-                    .filter(|name| last.is_none_or(|last| &**name > last));
-                let rows = behind.filter_map(|name| {
-                    let found = self.lookup(directory, &name, Writer::default()).ok()?;
-                    Some(ListingEntry { name, found })
-                });
-                Ok(rows.take(limit).collect())
-            }
-            Place::Node(node) => self.list_node(
-                node,
-                last.and_then(OsStr::to_str),
-                limit,
-                |child, within| self.listed(child, within),
-            ),
-            Place::Control(ControlFile::Directory) => {
-                let files = ControlFile::FILES.into_iter();
-                let behind =
-                    files.filter(|file| last.is_none_or(|last| OsStr::new(file.name()) > last));
-                let rows = behind.take(limit).map(|file| {
-                    let found = self.resolve(Place::Control(file))?;
-                    Ok(ListingEntry {
-                        name: file.name().into(),
-                        found,
-                    })
-                });
-                rows.collect()
-            }
-            Place::Hidden(id) => self.list_hidden(*id, last, limit),
-            Place::Pending(_) | Place::Control(_) => Err(TreeError::NotDirectory),
-        }
-    }
-
     /// Lists a hidden directory.
     fn list_hidden(
         &self,
@@ -75,7 +27,7 @@ impl Tree {
         last: Option<&OsStr>,
         limit: usize,
     ) -> Result<Vec<ListingEntry>, TreeError> {
-        self.attributes(&Place::Hidden(id))?;
+        self.metadata().get(&Place::Hidden(id))?;
         let rows = self.pending_files.list(id, last, limit).into_iter();
         let listed = rows.filter_map(|(name, entry)| match self.resolve(entry.place()) {
             // It was removed meanwhile.
@@ -83,40 +35,6 @@ impl Tree {
             found => Some(found.map(|found| ListingEntry { name, found })),
         });
         listed.collect()
-    }
-
-    /// As [`Tree::list`], without attributes.
-    ///
-    /// # Errors
-    /// As [`Tree::list`].
-    pub fn list_names(
-        &self,
-        directory: &Place,
-        last: Option<&OsStr>,
-        limit: usize,
-    ) -> Result<Vec<ListingName>, TreeError> {
-        let Place::Node(node) = directory else {
-            let rows = self.list(directory, last, limit)?;
-            return Ok(rows.into_iter().map(ListingName::from).collect());
-        };
-        self.list_node(
-            node,
-            last.and_then(OsStr::to_str),
-            limit,
-            |child, within| self.named(child, within),
-        )
-    }
-
-    /// Returns `false` if names can appear in a directory without an operation that creates them,
-    /// so that the kernel must not cache its listing.
-    ///
-    /// # Errors
-    /// The error of the index.
-    pub fn is_listing_cacheable(&self, directory: &Place) -> Result<bool, TreeError> {
-        match directory {
-            Place::Node(node) => Ok(!self.registry.queries().has_hidden_directory(node)?),
-            _ => Ok(true),
-        }
     }
 
     fn list_node<R>(
@@ -350,6 +268,101 @@ impl Tree {
             ]
         }));
         Ok(sorted(nodes, last, limit))
+    }
+}
+
+/// The contents of directories.
+#[derive(Clone, Copy, Debug)]
+pub struct DirectoryListings<'a>(pub(super) &'a Tree);
+
+impl Tree {
+    /// Returns the contents of directories.
+    pub fn listings(&self) -> DirectoryListings<'_> {
+        DirectoryListings(self)
+    }
+}
+
+impl DirectoryListings<'_> {
+    /// Returns at most `limit` entries of a directory with names greater than `last`, sorted by the
+    /// bytes of the names. Fewer than `limit` entries are the last page.
+    ///
+    /// # Errors
+    /// [`TreeError::NotFound`]; [`TreeError::NotDirectory`]; otherwise the error of the index or of
+    /// the host.
+    pub fn list(
+        self,
+        directory: &Place,
+        last: Option<&OsStr>,
+        limit: usize,
+    ) -> Result<Vec<ListingEntry>, TreeError> {
+        match directory {
+            Place::Plain(path) => {
+                let names = self.0.plain.list(path)?;
+                let behind = names
+                    .into_iter()
+                    .filter(|name| last.is_none_or(|last| &**name > last));
+                let rows = behind.filter_map(|name| {
+                    let found = self.0.lookup(directory, &name, Writer::default()).ok()?;
+                    Some(ListingEntry { name, found })
+                });
+                Ok(rows.take(limit).collect())
+            }
+            Place::Node(node) => self.0.list_node(
+                node,
+                last.and_then(OsStr::to_str),
+                limit,
+                |child, within| self.0.listed(child, within),
+            ),
+            Place::Control(ControlFile::Directory) => {
+                let files = ControlFile::FILES.into_iter();
+                let behind =
+                    files.filter(|file| last.is_none_or(|last| OsStr::new(file.name()) > last));
+                let rows = behind.take(limit).map(|file| {
+                    let found = self.0.resolve(Place::Control(file))?;
+                    Ok(ListingEntry {
+                        name: file.name().into(),
+                        found,
+                    })
+                });
+                rows.collect()
+            }
+            Place::Hidden(id) => self.0.list_hidden(*id, last, limit),
+            Place::Pending(_) | Place::Control(_) => Err(TreeError::NotDirectory),
+        }
+    }
+
+    /// As [`Tree::list`], without attributes.
+    ///
+    /// # Errors
+    /// As [`Tree::list`].
+    pub fn list_names(
+        self,
+        directory: &Place,
+        last: Option<&OsStr>,
+        limit: usize,
+    ) -> Result<Vec<ListingName>, TreeError> {
+        let Place::Node(node) = directory else {
+            let rows = self.0.listings().list(directory, last, limit)?;
+            return Ok(rows.into_iter().map(ListingName::from).collect());
+        };
+        self.0.list_node(
+            node,
+            last.and_then(OsStr::to_str),
+            limit,
+            |child, within| self.0.named(child, within),
+        )
+    }
+
+    /// Returns `false` if names can appear in a directory without an operation that creates them,
+    /// so that the kernel must not cache its listing.
+    ///
+    /// # Errors
+    /// The error of the index.
+    pub fn is_listing_cacheable(self, directory: &Place) -> Result<bool, TreeError> {
+        match directory {
+            Place::Node(node) => Ok(!self.0.registry.queries().has_hidden_directory(node)?),
+            _ => Ok(true),
+        }
     }
 }
 

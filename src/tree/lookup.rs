@@ -82,7 +82,7 @@ impl Tree {
 
     /// Returns a place with its attributes.
     pub(super) fn resolve(&self, place: Place) -> Result<Resolved, TreeError> {
-        let attributes = self.attributes(&place)?;
+        let attributes = self.metadata().get(&place)?;
         let cacheable = self.is_cacheable(&place)?;
         Ok(Resolved {
             place,

@@ -10,50 +10,6 @@ use super::{
 use crate::layout::Node;
 
 impl Tree {
-    /// Opens a file that exists.
-    ///
-    /// # Errors
-    /// [`TreeError::NotFound`]; [`TreeError::IsDirectory`]; [`TreeError::ReadOnly`] for writing
-    /// on a read-only mount; [`TreeError::NotPermitted`] for writing to a control file; otherwise
-    /// the error of the index, of the blob store or of the host.
-    pub fn open(
-        &self,
-        place: &Place,
-        access: Access,
-        writer: Writer,
-    ) -> Result<Arc<Handle>, TreeError> {
-        if access == Access::Write {
-            self.require_writable()?;
-        }
-        let open = match place {
-            Place::Plain(path) => HandleTarget::Plain(self.plain.open_file(path, access)?),
-            Place::Pending(id) => {
-                HandleTarget::Pending(self.open_pending(*id, access, writer)?, None)
-            }
-            Place::Control(_) if access == Access::Write => {
-                return Err(TreeError::NotPermitted(
-                    "only the daemon writes control files",
-                ));
-            }
-            Place::Control(file) => {
-                let (number, attributes) = self.open_control(*file);
-                HandleTarget::Control(*file, number, attributes)
-            }
-            Place::Hidden(_) => return Err(TreeError::IsDirectory),
-            Place::Node(node) if node.is_directory() => return Err(TreeError::IsDirectory),
-            Place::Node(Node::UploadData(repository, id)) => {
-                let staging = self.registry.uploads().data(repository, id)?;
-                HandleTarget::Upload(staging, self.attributes(place)?)
-            }
-            Place::Node(node) if access == Access::Write => self.rewrite(node, writer)?,
-            Place::Node(Node::BlobData(digest)) => {
-                HandleTarget::Blob(self.registry.read_blob(digest)?, self.attributes(place)?)
-            }
-            Place::Node(node) => self.render(node)?,
-        };
-        Ok(Handle::new(open, access))
-    }
-
     /// Opens a small file of the layout for reading.
     fn render(&self, node: &Node) -> Result<HandleTarget, TreeError> {
         let queries = &mut self.registry.queries();
@@ -102,6 +58,64 @@ impl Tree {
             Some(Place::Node(node.clone())),
         ))
     }
+}
+
+/// The files that are open, for those who read, write, flush and close them.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenFileAccess<'a>(pub(super) &'a Tree);
+
+impl Tree {
+    /// Returns the files that are open, for those who read, write, flush and close them.
+    pub fn open_files(&self) -> OpenFileAccess<'_> {
+        OpenFileAccess(self)
+    }
+}
+
+impl OpenFileAccess<'_> {
+    /// Opens a file that exists.
+    ///
+    /// # Errors
+    /// [`TreeError::NotFound`]; [`TreeError::IsDirectory`]; [`TreeError::ReadOnly`] for writing
+    /// on a read-only mount; [`TreeError::NotPermitted`] for writing to a control file; otherwise
+    /// the error of the index, of the blob store or of the host.
+    pub fn open(
+        self,
+        place: &Place,
+        access: Access,
+        writer: Writer,
+    ) -> Result<Arc<Handle>, TreeError> {
+        if access == Access::Write {
+            self.0.require_writable()?;
+        }
+        let open = match place {
+            Place::Plain(path) => HandleTarget::Plain(self.0.plain.open_file(path, access)?),
+            Place::Pending(id) => {
+                HandleTarget::Pending(self.0.open_pending(*id, access, writer)?, None)
+            }
+            Place::Control(_) if access == Access::Write => {
+                return Err(TreeError::NotPermitted(
+                    "only the daemon writes control files",
+                ));
+            }
+            Place::Control(file) => {
+                let (number, attributes) = self.0.open_control(*file);
+                HandleTarget::Control(*file, number, attributes)
+            }
+            Place::Hidden(_) => return Err(TreeError::IsDirectory),
+            Place::Node(node) if node.is_directory() => return Err(TreeError::IsDirectory),
+            Place::Node(Node::UploadData(repository, id)) => {
+                let staging = self.0.registry.uploads().data(repository, id)?;
+                HandleTarget::Upload(staging, self.0.metadata().get(place)?)
+            }
+            Place::Node(node) if access == Access::Write => self.0.rewrite(node, writer)?,
+            Place::Node(Node::BlobData(digest)) => HandleTarget::Blob(
+                self.0.registry.read_blob(digest)?,
+                self.0.metadata().get(place)?,
+            ),
+            Place::Node(node) => self.0.render(node)?,
+        };
+        Ok(Handle::new(open, access))
+    }
 
     /// chmod(2), chown(2) and utimes(2) of an open file whose name is gone. `admit` gets the
     /// current attributes and returns the change to make, or the reason to refuse it. Only plain
@@ -110,18 +124,20 @@ impl Tree {
     /// # Errors
     /// The error of `admit`; [`TreeError::ReadOnly`]; otherwise the error of the host.
     pub fn set_handle_attributes(
-        &self,
+        self,
         handle: &Handle,
         admit: impl FnOnce(&Attributes) -> Result<Change, TreeError>,
     ) -> Result<(), TreeError> {
-        self.require_writable()?;
+        self.0.require_writable()?;
         match &handle.open {
             HandleTarget::Plain(file) => plain_metadata::change_opened(file, admit),
             HandleTarget::Control(..)
             | HandleTarget::Rendered(..)
             | HandleTarget::Blob(..)
             | HandleTarget::Pending(..)
-            | HandleTarget::Upload(..) => admit(&self.handle_attributes(handle)?).map(drop),
+            | HandleTarget::Upload(..) => {
+                admit(&self.0.open_files().handle_attributes(handle)?).map(drop)
+            }
         }
     }
 
@@ -131,13 +147,13 @@ impl Tree {
     ///
     /// # Errors
     /// [`TreeError::Plain`] if the host cannot stat a plain file.
-    pub fn handle_attributes(&self, handle: &Handle) -> Result<Attributes, TreeError> {
+    pub fn handle_attributes(self, handle: &Handle) -> Result<Attributes, TreeError> {
         match &handle.open {
             HandleTarget::Control(_, _, attributes)
             | HandleTarget::Rendered(_, _, attributes)
             | HandleTarget::Blob(_, attributes) => Ok(attributes.clone()),
             HandleTarget::Pending(pending, place) => {
-                match place.as_ref().map(|place| self.attributes(place)) {
+                match place.as_ref().map(|place| self.0.metadata().get(place)) {
                     Some(Ok(attributes)) => Ok(attributes),
                     Some(Err(_)) | None => Ok(pending.attributes()),
                 }
@@ -154,7 +170,7 @@ impl Tree {
     /// Returns the inode number that a file had when this handle created it; `None` for a handle
     /// that did not create its file. fstat(2) goes on showing this number after the file has
     /// become another place.
-    pub fn creation_number(&self, handle: &Handle) -> Option<u64> {
+    pub fn creation_number(self, handle: &Handle) -> Option<u64> {
         match &handle.open {
             HandleTarget::Pending(pending, None) => Some(inode_number::pending(pending.id())),
             HandleTarget::Control(..)
@@ -168,7 +184,7 @@ impl Tree {
 
     /// Returns the host's file whose bytes are those of the open file, for passthrough; `None` if
     /// there is no such file.
-    pub fn passthrough_file(&self, handle: &Handle) -> Option<PassthroughFile> {
+    pub fn passthrough_file(self, handle: &Handle) -> Option<PassthroughFile> {
         match &handle.open {
             HandleTarget::Blob(reading, _) if reading.file().is_some() => {
                 Some(PassthroughFile::Blob(reading.clone()))
@@ -183,7 +199,7 @@ impl Tree {
     }
 
     /// Returns how the kernel may cache the content of an open file.
-    pub fn caching(&self, handle: &Handle) -> Caching {
+    pub fn caching(self, handle: &Handle) -> Caching {
         match &handle.open {
             HandleTarget::Rendered(..) | HandleTarget::Blob(..) => Caching::Keep,
             HandleTarget::Pending(_, Some(_)) if handle.access() == Access::Write => {

@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 
 use rustix::process::{getegid, geteuid};
 
+use super::listing::DirectoryListings;
 use super::pending_file::PendingFile;
 use super::pending_name::PendingParent;
 use super::stat::{Attributes, Change, FileKind, Permissions};
@@ -97,44 +98,6 @@ impl Tree {
         }
     }
 
-    /// Visits the names in a directory, and those in all directories below it that show its owner
-    /// and mode. A directory that is removed meanwhile is left out.
-    ///
-    /// # Errors
-    /// As [`Tree::list`].
-    pub fn visit_descendants(
-        &self,
-        directory: &Place,
-        visit: &mut impl FnMut(Descendant<'_>),
-    ) -> Result<(), TreeError> {
-        let mut last: Option<OsString> = None;
-        loop {
-            let page = match self.list(directory, last.as_deref(), PAGE) {
-                // It was removed meanwhile, with its content.
-                Err(TreeError::NotFound) => return Ok(()),
-                page => page?,
-            };
-            for row in &page {
-                let place = &row.found.place;
-                let shows =
-                    matches!(place, Place::Node(node) if OwnershipScope::of(node).is_none());
-                visit(Descendant {
-                    parent: directory,
-                    name: &row.name,
-                    place,
-                    shows,
-                });
-                if shows && row.found.attributes.kind == FileKind::Directory {
-                    self.visit_descendants(place, visit)?;
-                }
-            }
-            match page.last() {
-                Some(row) if page.len() == PAGE => last = Some(row.name.clone()),
-                _ => return Ok(()),
-            }
-        }
-    }
-
     /// Returns `true` if a directory may hold directories that can be renamed with their content.
     pub fn may_hold_movable(&self, directory: &Place) -> bool {
         matches!(
@@ -204,5 +167,45 @@ impl Tree {
             return Ok(());
         }
         Ok(self.registry.directories().set_ownership(of, new.into())?)
+    }
+}
+
+impl DirectoryListings<'_> {
+    /// Visits the names in a directory, and those in all directories below it that show its owner
+    /// and mode. A directory that is removed meanwhile is left out.
+    ///
+    /// # Errors
+    /// As [`DirectoryListings::list`].
+    pub fn visit_descendants(
+        self,
+        directory: &Place,
+        visit: &mut impl FnMut(Descendant<'_>),
+    ) -> Result<(), TreeError> {
+        let mut last: Option<OsString> = None;
+        loop {
+            let page = match self.list(directory, last.as_deref(), PAGE) {
+                // It was removed meanwhile, with its content.
+                Err(TreeError::NotFound) => return Ok(()),
+                page => page?,
+            };
+            for row in &page {
+                let place = &row.found.place;
+                let shows =
+                    matches!(place, Place::Node(node) if OwnershipScope::of(node).is_none());
+                visit(Descendant {
+                    parent: directory,
+                    name: &row.name,
+                    place,
+                    shows,
+                });
+                if shows && row.found.attributes.kind == FileKind::Directory {
+                    self.visit_descendants(place, visit)?;
+                }
+            }
+            match page.last() {
+                Some(row) if page.len() == PAGE => last = Some(row.name.clone()),
+                _ => return Ok(()),
+            }
+        }
     }
 }

@@ -180,11 +180,19 @@ impl Tree {
     fn rename_directory(&self, from: &Node, to: &Node) -> Result<(), TreeError> {
         node::must_come_and_go(from)?;
         node::must_come_and_go(to)?;
-        if !self.list(&Place::Node(from.clone()), None, 1)?.is_empty() {
+        if !self
+            .listings()
+            .list(&Place::Node(from.clone()), None, 1)?
+            .is_empty()
+        {
             return Err(TreeError::CrossDevice);
         }
         if self.registry.queries().directory(to)?.is_some() {
-            if !self.list(&Place::Node(to.clone()), None, 1)?.is_empty() {
+            if !self
+                .listings()
+                .list(&Place::Node(to.clone()), None, 1)?
+                .is_empty()
+            {
                 return Err(TreeError::NotEmpty);
             }
         } else {

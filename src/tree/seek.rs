@@ -1,5 +1,6 @@
 //! Sparse files: lseek(2) for data and holes, fallocate(2); and the loss of setuid and setgid.
 
+use super::open::OpenFileAccess;
 use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
 use rustix::io::Errno;
 
@@ -27,14 +28,28 @@ impl Seek {
 }
 
 impl Tree {
+    /// Clears set-user-ID and set-group-ID of an open plain file whose content was changed by a
+    /// user who may not grant them.
+    ///
+    /// # Errors
+    /// [`TreeError::Plain`] with the error of the host.
+    pub fn drop_privileges(&self, handle: &Handle) -> Result<(), TreeError> {
+        match &handle.open {
+            HandleTarget::Plain(file) => plain_metadata::drop_privileges(file),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl OpenFileAccess<'_> {
     /// Returns the offset of the next data, or of the next hole, at or after `offset` (in bytes).
     ///
     /// # Errors
     /// [`TreeError::NothingBehind`] if there is none; [`TreeError::Plain`] with the error of the
     /// host.
-    pub fn seek(&self, handle: &Handle, offset: u64, wanted: Seek) -> Result<u64, TreeError> {
+    pub fn seek(self, handle: &Handle, offset: u64, wanted: Seek) -> Result<u64, TreeError> {
         let HandleTarget::Plain(file) = &handle.open else {
-            let size = self.handle_attributes(handle)?.size;
+            let size = self.0.open_files().handle_attributes(handle)?.size;
             return match wanted {
                 _ if offset >= size => Err(TreeError::NothingBehind),
                 Seek::Data => Ok(offset),
@@ -56,7 +71,7 @@ impl Tree {
     /// [`TreeError::NotOpen`] without write access; [`TreeError::NotSupported`] for other files;
     /// [`TreeError::Plain`] with the error of the host.
     pub fn allocate(
-        &self,
+        self,
         handle: &Handle,
         flags: u32,
         offset: u64,
@@ -69,17 +84,5 @@ impl Tree {
         let flags = FallocateFlags::from_bits(flags).ok_or(Errno::OPNOTSUPP);
         let done = flags.and_then(|flags| fallocate(file, flags, offset, len));
         done.map_err(|error| plain_metadata::about_open(error.into()))
-    }
-
-    /// Clears set-user-ID and set-group-ID of an open plain file whose content was changed by a
-    /// user who may not grant them.
-    ///
-    /// # Errors
-    /// [`TreeError::Plain`] with the error of the host.
-    pub fn drop_privileges(&self, handle: &Handle) -> Result<(), TreeError> {
-        match &handle.open {
-            HandleTarget::Plain(file) => plain_metadata::drop_privileges(file),
-            _ => Ok(()),
-        }
     }
 }

@@ -101,28 +101,6 @@ struct XattrSubject<'a> {
 }
 
 impl Tree {
-    /// Returns the value of an extended attribute. Outside `user.` the error is one that the kernel
-    /// remembers for the whole filesystem, so that ls asks for access lists and labels only once.
-    ///
-    /// # Errors
-    /// [`TreeError::NoSuchAttributes`] outside `user.`; [`TreeError::NoAttribute`] if the place has
-    /// no such attribute; otherwise the error of the index.
-    pub fn xattr(&self, place: &Place, name: &OsStr) -> Result<Vec<u8>, TreeError> {
-        if !name.as_encoded_bytes().starts_with(KIND) {
-            return Err(TreeError::NoSuchAttributes);
-        }
-        let Place::Node(node) = place else {
-            return Err(TreeError::NoAttribute);
-        };
-        let value = if name == ALL {
-            self.all(node)?
-        } else {
-            let attribute = XattrName::from_name(name).ok_or(TreeError::NoAttribute)?;
-            self.fact(node, attribute)?
-        };
-        value.ok_or(TreeError::NoAttribute)
-    }
-
     /// Returns an attribute of a node, or `None` if the node does not have it.
     fn fact(&self, node: &Node, attribute: XattrName) -> Result<Option<Vec<u8>>, TreeError> {
         if attribute == XattrName::Error {
@@ -131,41 +109,6 @@ impl Tree {
         match self.subject(node)? {
             Some(subject) => self.value(attribute, &subject),
             None => Ok(None),
-        }
-    }
-
-    /// Sets an extended attribute, or removes it if `value` is `None`. No fact changes: setting the
-    /// value that is there and removing succeed without effect. So does setting an attribute that
-    /// the place does not have (yet), since programs that copy files set attributes before the
-    /// content.
-    ///
-    /// # Errors
-    /// [`TreeError::NotPermitted`] for a value other than the current one, and for control files;
-    /// [`TreeError::NoSuchAttributes`] for other names, and for plain files.
-    pub fn set_xattr(
-        &self,
-        place: &Place,
-        name: &OsStr,
-        value: Option<&[u8]>,
-    ) -> Result<(), TreeError> {
-        match place {
-            Place::Node(_) | Place::Pending(_) | Place::Hidden(_) if is_ours(name) => {}
-            Place::Control(_) => {
-                return Err(TreeError::NotPermitted(
-                    "control files have no settable attributes",
-                ));
-            }
-            Place::Node(_) | Place::Pending(_) | Place::Hidden(_) | Place::Plain(_) => {
-                return Err(TreeError::NoSuchAttributes);
-            }
-        }
-        let Some(value) = value else { return Ok(()) };
-        match self.xattr(place, name) {
-            Ok(known) if known != value => Err(TreeError::NotPermitted(
-                "the value of this attribute is a fact and cannot be set",
-            )),
-            Ok(_) | Err(TreeError::NoAttribute) => Ok(()),
-            Err(error) => Err(error),
         }
     }
 
@@ -306,6 +249,71 @@ impl Tree {
                 digest,
                 since,
             })),
+        }
+    }
+}
+
+/// The extended attributes of files and directories.
+#[derive(Clone, Copy, Debug)]
+pub struct ExtendedAttributes<'a>(pub(super) &'a Tree);
+
+impl Tree {
+    /// Returns the extended attributes of files and directories.
+    pub fn xattrs(&self) -> ExtendedAttributes<'_> {
+        ExtendedAttributes(self)
+    }
+}
+
+impl ExtendedAttributes<'_> {
+    /// Returns the value of an extended attribute. Outside `user.` the error is one that the kernel
+    /// remembers for the whole filesystem, so that ls asks for access lists and labels only once.
+    ///
+    /// # Errors
+    /// [`TreeError::NoSuchAttributes`] outside `user.`; [`TreeError::NoAttribute`] if the place has
+    /// no such attribute; otherwise the error of the index.
+    pub fn get(self, place: &Place, name: &OsStr) -> Result<Vec<u8>, TreeError> {
+        if !name.as_encoded_bytes().starts_with(KIND) {
+            return Err(TreeError::NoSuchAttributes);
+        }
+        let Place::Node(node) = place else {
+            return Err(TreeError::NoAttribute);
+        };
+        let value = if name == ALL {
+            self.0.all(node)?
+        } else {
+            let attribute = XattrName::from_name(name).ok_or(TreeError::NoAttribute)?;
+            self.0.fact(node, attribute)?
+        };
+        value.ok_or(TreeError::NoAttribute)
+    }
+
+    /// Sets an extended attribute, or removes it if `value` is `None`. No fact changes: setting the
+    /// value that is there and removing succeed without effect. So does setting an attribute that
+    /// the place does not have (yet), since programs that copy files set attributes before the
+    /// content.
+    ///
+    /// # Errors
+    /// [`TreeError::NotPermitted`] for a value other than the current one, and for control files;
+    /// [`TreeError::NoSuchAttributes`] for other names, and for plain files.
+    pub fn set(self, place: &Place, name: &OsStr, value: Option<&[u8]>) -> Result<(), TreeError> {
+        match place {
+            Place::Node(_) | Place::Pending(_) | Place::Hidden(_) if is_ours(name) => {}
+            Place::Control(_) => {
+                return Err(TreeError::NotPermitted(
+                    "control files have no settable attributes",
+                ));
+            }
+            Place::Node(_) | Place::Pending(_) | Place::Hidden(_) | Place::Plain(_) => {
+                return Err(TreeError::NoSuchAttributes);
+            }
+        }
+        let Some(value) = value else { return Ok(()) };
+        match self.0.xattrs().get(place, name) {
+            Ok(known) if known != value => Err(TreeError::NotPermitted(
+                "the value of this attribute is a fact and cannot be set",
+            )),
+            Ok(_) | Err(TreeError::NoAttribute) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 }

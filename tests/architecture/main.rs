@@ -7,6 +7,10 @@
     clippy::unwrap_used,
     reason = "a test that cannot read the sources must fail"
 )]
+#![expect(
+    clippy::indexing_slicing,
+    reason = "an index out of range must fail the test"
+)]
 
 use std::fs;
 use std::path::Path;
@@ -14,8 +18,10 @@ use std::path::Path;
 use picture::Picture;
 use sources::{Source, sources, text_of, with};
 
+mod circles;
 mod picture;
 mod sources;
+mod types;
 
 /// Fails if a rule finds anything in the sources, or does not find a violation.
 fn keeps(rule: impl Fn(&[Source]) -> Vec<String>, violation: &[Source], expected: &str) {
@@ -61,6 +67,41 @@ fn the_picture_is_the_one_that_the_code_needs() {
     );
     let less = library.replace(line, &line.replacen("digest, ", "", 1));
     keeps(rule, &with("lib.rs", &less), "layout.rs uses digest");
+}
+
+#[test]
+fn no_files_use_each_other() {
+    let text = text_of("registry/references.rs") + "use super::link::link;\n";
+    let violation = with("registry/references.rs", &text);
+    keeps(
+        circles::circles,
+        &violation,
+        "registry/link, registry/references",
+    );
+}
+
+#[test]
+fn a_type_name_is_defined_once() {
+    let text = text_of("tree.rs") + "pub(crate) struct Registry;\n";
+    let expected = "Registry is defined in registry.rs and tree.rs";
+    keeps(types::doubles, &with("tree.rs", &text), expected);
+}
+
+#[test]
+fn no_type_has_many_public_methods() {
+    let methods = |count: usize, word: &str| -> String {
+        let method = |number| format!("    {word} fn method_{number}(&self) {{}}\n");
+        let methods: String = (0..count).map(method).collect();
+        format!("//! Many.\nimpl Many {{\n{methods}}}\n")
+    };
+    let violation = with("tree/many.rs", &methods(26, "pub"));
+    keeps(types::crowded, &violation, "Many has 26 public methods");
+    let registry = methods(41, "pub(super)").replace("impl Many", "impl Registry");
+    let violation = with("tree/many.rs", &registry);
+    keeps(types::crowded, &violation, "Registry has");
+    let facade = "impl Deref for Facade {\n    type Target = Many;\n}\n";
+    let violation = with("tree/many.rs", &(methods(26, "pub") + facade));
+    keeps(types::crowded, &violation, "Facade has 26 public methods");
 }
 
 /// Words, and the files in which they may stand.

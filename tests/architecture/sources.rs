@@ -20,6 +20,16 @@ impl Source {
         code.collect::<Vec<_>>().join("\n")
     }
 
+    /// The path of its module: `registry/link.rs` is `["registry", "link"]`, and `lib.rs` is
+    /// empty.
+    pub(crate) fn module(&self) -> Vec<String> {
+        let path = self.path.strip_suffix(".rs").unwrap();
+        if path == "lib" {
+            return Vec::new();
+        }
+        path.split('/').map(str::to_owned).collect()
+    }
+
     /// The first component of its path: the module of the picture that it belongs to.
     pub(crate) fn top(&self) -> String {
         self.path.split(['/', '.']).next().unwrap().to_owned()

@@ -250,10 +250,16 @@ pub(crate) fn check(registry: &Registry, done: &Acknowledged, maybe_removed: &Di
             );
         }
     }
-    for shard in registry.queries().pages().blob_shards(Algorithm::Sha256).unwrap() {
+    for shard in registry
+        .queries()
+        .pages()
+        .blob_shards(Algorithm::Sha256)
+        .unwrap()
+    {
         for (digest, _) in registry
             .queries()
-            .pages().blobs(Algorithm::Sha256, shard, None, 99)
+            .pages()
+            .blobs(Algorithm::Sha256, shard, None, 99)
             .unwrap()
         {
             if registry.queries().blob(&digest).is_ok() {

@@ -168,10 +168,12 @@ impl Mount {
             Writer::default(),
             |_| Ok(()),
         )?;
-        self.tree().truncate(&handle, 0)?;
-        self.tree().write(&handle, 0, content.as_bytes())?;
-        let flushed = self.tree().flush(&handle);
-        self.tree().release(&handle);
+        self.tree().metadata().truncate(&handle, 0)?;
+        self.tree()
+            .open_files()
+            .write(&handle, 0, content.as_bytes())?;
+        let flushed = self.tree().open_files().flush(&handle);
+        self.tree().open_files().release(&handle);
         flushed.map(drop)
     }
 
@@ -186,26 +188,30 @@ impl Mount {
             Writer::default(),
             |_| Ok(()),
         )?;
-        self.tree().write(&handle, 0, content.as_bytes())?;
-        self.tree().sync(&handle)?;
+        self.tree()
+            .open_files()
+            .write(&handle, 0, content.as_bytes())?;
+        self.tree().open_files().sync(&handle)?;
         self.tree().rename(
             (&parent, temporary),
             (&parent, name),
             true,
             Writer::default(),
         )?;
-        self.tree().release(&handle);
+        self.tree().open_files().release(&handle);
         Ok(())
     }
 
     fn read(&self, path: &str) -> Result<String, TreeError> {
-        let handle = self
-            .tree()
-            .open(&self.find(path)?.place, Access::Read, Writer::default())?;
+        let handle = self.tree().open_files().open(
+            &self.find(path)?.place,
+            Access::Read,
+            Writer::default(),
+        )?;
         let mut bytes = vec![0; 1 << 16];
-        let read = self.tree().read(&handle, 0, &mut bytes)?;
+        let read = self.tree().open_files().read(&handle, 0, &mut bytes)?;
         bytes.truncate(read);
-        self.tree().release(&handle);
+        self.tree().open_files().release(&handle);
         Ok(String::from_utf8(bytes).unwrap())
     }
 
@@ -215,8 +221,8 @@ impl Mount {
         loop {
             // Small pages, so that listings are resumed too.
             let last = names.last().map(OsStr::new);
-            let page = self.tree().list(&place, last, 2)?;
-            let bare = self.tree().list_names(&place, last, 2)?;
+            let page = self.tree().listings().list(&place, last, 2)?;
+            let bare = self.tree().listings().list_names(&place, last, 2)?;
             let shown = page
                 .iter()
                 .map(|row| (&row.name, row.found.attributes.kind));

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use super::{MemoryBlob, MemoryState};
+use super::{MemoryBlob, MemoryBlobsState};
 use crate::blobs::{BlobsError, Draft, Published, StoredBytes, Survives, Vouched, read_held};
 use crate::digest::{Algorithm, Digest};
 
@@ -13,7 +13,7 @@ use crate::digest::{Algorithm, Digest};
 #[derive(Debug)]
 pub(super) struct MemoryDraft {
     id: u64,
-    state: Weak<MemoryState>,
+    state: Weak<MemoryBlobsState>,
     content: Mutex<DraftContent>,
 }
 
@@ -29,7 +29,7 @@ struct DraftContent {
 
 impl MemoryDraft {
     /// A draft that holds these bytes, none of them durable.
-    pub(super) fn new(id: u64, state: &Arc<MemoryState>, bytes: &[u8]) -> Self {
+    pub(super) fn new(id: u64, state: &Arc<MemoryBlobsState>, bytes: &[u8]) -> Self {
         Self {
             id,
             state: Arc::downgrade(state),
@@ -41,7 +41,7 @@ impl MemoryDraft {
     }
 
     /// Returns the blobs to which this belongs, as long as they are open.
-    fn state(&self) -> Result<Arc<MemoryState>, BlobsError> {
+    fn state(&self) -> Result<Arc<MemoryBlobsState>, BlobsError> {
         self.state
             .upgrade()
             .ok_or(BlobsError::MissingDraft(self.id))

@@ -3,6 +3,7 @@
 //!
 //! It reads no directories itself.
 
+use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::hash::Hash;
@@ -321,5 +322,18 @@ impl ListingPages {
             };
             self.delivered.insert(key, delivered);
         }
+    }
+}
+
+/// The listings that are being read.
+#[derive(Debug, Default)]
+pub(in crate::fuse) struct OpenListings {
+    pub(super) pages: Mutex<ListingPages>,
+}
+
+impl OpenListings {
+    /// Forgets all pages, so that listings continue with the current names: places have moved.
+    pub(in crate::fuse) fn forget_pages(&self) {
+        self.pages.lock().forget();
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use fuser::Errno;
 
 use super::opcode;
-use crate::fuse::access::Caller;
+use crate::fuse::caller::Caller;
 use crate::fuse::request::{
     EntryOperation, FileOperation, InodeOperation, ListRequest, Operation, Request, SetAttributes,
 };

@@ -17,10 +17,11 @@ use super::decode::{self, RequestFrame};
 use super::encode::{EncodedBody, EncodedReply};
 use crate::fuse::connection;
 use crate::fuse::dispatch;
+use crate::fuse::guard::guarded;
 use crate::fuse::negotiation::WRITE_BYTES;
 use crate::fuse::reply::{Reply, ReplySlot};
 use crate::fuse::request::{FileOperation, Operation};
-use crate::fuse::service::{Service, guarded};
+use crate::fuse::service::Service;
 use crate::fuse::task::{BlockingTask, Executor, TaskKind};
 
 /// Reading threads at the start.

@@ -24,8 +24,9 @@ use super::decode;
 use super::encode::EncodedReply;
 use super::queue::{RingPayload, RingQueue};
 use crate::fuse::dispatch;
+use crate::fuse::guard::guarded;
 use crate::fuse::reply::{Reply, ReplySlot};
-use crate::fuse::service::{Service, guarded};
+use crate::fuse::service::Service;
 use crate::fuse::task::{BlockingTask, Executor, TaskKind};
 use crate::fuse::workers::Workers;
 
