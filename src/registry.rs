@@ -67,7 +67,7 @@ pub use snapshot::Snapshot;
 pub use staging::{Parked, SharedFile, StagedUpload};
 use time::now;
 pub use time::{seconds, time};
-pub use upload::{NOTE_BYTES_MAX, Uploads};
+pub use upload::{METADATA_BYTES_MAX, Uploads};
 pub use value::{Fact, Value};
 
 /// A registry's storage: facts in the index, bytes among the blobs.

@@ -18,7 +18,7 @@ const TICK: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_hours(1);
 /// Most bytes to keep free while something is in the trash: what a disk writes in a second or two.
 const FREE_MAX: u64 = 2 << 30;
-/// At most one part in this many of the filesystem is kept free.
+/// At most one part in this many of the filesystem must stay free.
 const FREE_PART: u64 = 20;
 
 /// Returns the bytes to keep free on a filesystem of `total` bytes.

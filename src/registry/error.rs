@@ -73,7 +73,7 @@ pub enum Error {
     Full {
         /// Free bytes.
         available: u64,
-        /// Bytes that are kept free.
+        /// Bytes that must stay free.
         reserve: u64,
     },
     /// A blob's file has another length than the published bytes.

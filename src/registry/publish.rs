@@ -1,8 +1,8 @@
 //! Publication: bytes become blobs, under the digest that they have and no other.
 //!
-//! Small blobs (manifests, configurations) are kept in the index itself: bytes and fact become
-//! durable in the same flush, and no file is made. Of others the bytes are [kept](super::logged) or
-//! made durable first.
+//! Small blobs (manifests, configurations) are stored in the index: bytes and fact become durable
+//! in the same flush, and no file is made. The bytes of other blobs are [logged](super::logged) or
+//! made durable before their fact.
 
 use std::sync::Arc;
 
@@ -15,18 +15,18 @@ use crate::digest::{Algorithm, Digest};
 use crate::index::{RepositoryDirectories, Transaction, Upload};
 use crate::name::{LinkSet, RepositoryName, UploadId};
 
-/// Largest blob that is kept in the index, in bytes. Measured (`scripts/measure inline`), the
-/// index is faster up to 128 KiB at least: a durable write in a fifth of the time, a read in
-/// half. Nearly every manifest and configuration fits into this; more would make an index that
-/// is copied whole by a backup as large as what it indexes.
+/// Largest blob that is stored in the index, in bytes. By measurement (`scripts/measure inline`)
+/// the index is faster up to 128 KiB at least: a durable write takes a fifth of the time, a read
+/// half. Nearly every manifest and configuration fits into this limit. A larger one would make the
+/// index, which every backup copies as a whole, as large as what it indexes.
 pub const INLINE_BYTES_MAX: usize = 16 << 10;
 
 /// Bytes that are to become a blob.
 #[derive(Clone, Copy, Debug)]
 pub enum Bytes<'a> {
-    /// In memory.
+    /// Bytes in memory.
     Held(&'a [u8]),
-    /// In staging.
+    /// Bytes in the staging area.
     Staged(&'a StagedUpload),
 }
 
@@ -58,30 +58,60 @@ impl Bytes<'_> {
     }
 }
 
-/// A blob whose bytes are where they will stay, as soon as a fact names them.
+/// A blob whose bytes are verified and in their final place as soon as a fact names them.
 enum PreparedBlob {
-    /// They come with the fact.
+    /// The bytes are written to the index together with the fact.
     Inline(Vec<u8>),
-    /// They are among the blobs; until what was this draft is settled there, a crash may put it
-    /// back.
+    /// The bytes are a file among the blobs. Until the rename is durable, a crash may undo it and
+    /// leave the draft that the file was.
     File {
         published: Published,
         draft: Arc<dyn Draft>,
-        /// What discards the draft once this is dropped, unless the caller does.
+        /// Discards the draft when this is dropped; `None` if the caller does so.
         _discards: Option<StagedUpload>,
     },
-    /// They and the fact are there.
+    /// The blob is stored already.
     Known,
 }
 
+impl PreparedBlob {
+    /// Writes the fact that names the blob.
+    fn put(&self, tx: &mut Transaction<'_>, digest: &Digest) -> Result<(), Error> {
+        match self {
+            Self::Inline(bytes) => Ok(tx.blobs().put_inline(digest, bytes, now())?),
+            Self::File {
+                published, draft, ..
+            } => {
+                tx.blobs().put(digest, published.len, now())?;
+                if published.survives != Survives::ByDigest {
+                    tx.blobs().put_pending_publication(digest, draft.id());
+                }
+                if published.survives == Survives::ByNumber {
+                    tx.uploads().remove_logged_bytes(draft.id())?;
+                }
+                Ok(())
+            }
+            Self::Known => Ok(()),
+        }
+    }
+}
+
 impl Registry {
-    /// Publishes bytes under `digest`, if that is what they hash to. The fact that names them
-    /// is durable after the next sync, and they are before it.
+    /// Stores bytes as a blob under `digest`. Bytes and fact are durable after the next
+    /// [`Registry::sync`].
+    ///
+    /// # Errors
+    /// [`BlobsError::Mismatch`] if the bytes have another digest; the failure to write the store.
     pub fn publish(&self, bytes: Bytes<'_>, digest: &Digest) -> Result<(), Error> {
         self.publish_with(bytes, digest, |_| Ok(()))
     }
 
-    /// Publishes an upload's bytes; the upload's data is gone in the same moment.
+    /// Stores the bytes of an upload as a blob, and removes the upload's data in the same
+    /// transaction.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if the upload has no data; [`BlobsError::Mismatch`] if it has another
+    /// digest; the failure to write the store.
     pub fn publish_upload(
         &self,
         name: &RepositoryName,
@@ -106,7 +136,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Bytes first, then the fact, together with whatever else `also` changes.
+    /// Publishes bytes; `also` changes other facts in the same transaction.
     fn publish_with(
         &self,
         bytes: Bytes<'_>,
@@ -120,7 +150,8 @@ impl Registry {
         Ok(())
     }
 
-    /// The same for several blobs at once, whose shards the caller holds.
+    /// Publishes several blobs, whose digests the caller has locked; `also` changes other facts in
+    /// the same transaction. If that fails, the files are moved back to staging or removed.
     pub(super) fn publish_locked(
         &self,
         parts: &[(Bytes<'_>, Digest)],
@@ -133,24 +164,8 @@ impl Registry {
             }
             let _no_removal = self.reference_lock.read();
             self.index.transact(|tx| {
-                for (digest, bytes) in &prepared {
-                    match bytes {
-                        PreparedBlob::Inline(bytes) => {
-                            tx.blobs().put_inline(digest, bytes, now())?;
-                        }
-                        PreparedBlob::File {
-                            published, draft, ..
-                        } => {
-                            tx.blobs().put(digest, published.len, now())?;
-                            if published.survives != Survives::ByDigest {
-                                tx.blobs().put_pending_publication(digest, draft.id());
-                            }
-                            if published.survives == Survives::ByNumber {
-                                tx.uploads().remove_logged_bytes(draft.id())?;
-                            }
-                        }
-                        PreparedBlob::Known => {}
-                    }
+                for (digest, blob) in &prepared {
+                    blob.put(tx, digest)?;
                 }
                 also(tx)
             })
@@ -159,19 +174,19 @@ impl Registry {
         if published.is_err() {
             self.roll_back(&prepared);
         }
-        let unsettled = prepared.iter().filter(|(_, bytes)| match bytes {
+        let pending = prepared.iter().filter(|(_, bytes)| match bytes {
             PreparedBlob::File { published, .. } => published.survives == Survives::ByNumber,
             PreparedBlob::Inline(_) | PreparedBlob::Known => false,
         });
-        self.add_pending(unsettled.count());
+        self.add_pending(pending.count());
         published
     }
 
-    /// Verifies bytes and puts them where they will stay.
+    /// Verifies bytes and moves them to their final place.
     fn prepare(&self, bytes: &Bytes<'_>, digest: &Digest) -> Result<PreparedBlob, Error> {
         let known = self.index.view().blobs().get(digest)?;
         if known.is_some_and(|blob| blob.present && blob.damaged && !blob.inline) {
-            // What is in the way is worth nothing.
+            // The damaged file must not be in the way of the new one.
             self.retire(digest)?;
         }
         let known = known.is_some_and(|blob| blob.present && !blob.damaged);
@@ -194,18 +209,18 @@ impl Registry {
             });
         }
         match bytes {
-            Bytes::Staged(staging) => self.move_in(staging.draft(), None, digest, known),
+            Bytes::Staged(staging) => self.move_into_place(staging.draft(), None, digest, known),
             Bytes::Held(bytes) => {
                 let staging = self.stage()?;
                 staging.write_at(0, bytes)?;
                 let draft = Arc::clone(staging.draft());
-                self.move_in(&draft, Some(staging), digest, known)
+                self.move_into_place(&draft, Some(staging), digest, known)
             }
         }
     }
 
-    /// Moves staged bytes to where they will stay.
-    fn move_in(
+    /// Moves staged bytes to their final place.
+    fn move_into_place(
         &self,
         draft: &Arc<dyn Draft>,
         staging: Option<StagedUpload>,
@@ -214,7 +229,7 @@ impl Registry {
     ) -> Result<PreparedBlob, Error> {
         let logged = self.log(draft.as_ref())?;
         let published = draft.publish(digest, Vouched { logged, known })?;
-        // One that is known may have lost its file, which this has brought back.
+        // A stored blob may have lost its file; publication has restored it then.
         if known && published.survives == Survives::ByDigest {
             return Ok(PreparedBlob::Known);
         }
@@ -225,11 +240,11 @@ impl Registry {
         })
     }
 
-    /// Stages bytes again that no fact names, or removes them. What cannot be removed now fsck
-    /// finds.
+    /// Moves files that no fact names back to staging, or removes them. fsck finds a file that
+    /// cannot be removed now.
     fn roll_back(&self, ready: &[(Digest, PreparedBlob)]) {
         for (digest, bytes) in ready {
-            let withdrawn = match bytes {
+            let removed = match bytes {
                 PreparedBlob::File { published, .. }
                     if published.survives == Survives::ByDigest =>
                 {
@@ -238,16 +253,20 @@ impl Registry {
                 PreparedBlob::File { draft, .. } => draft.unpublish(digest),
                 PreparedBlob::Inline(_) | PreparedBlob::Known => continue,
             };
-            match withdrawn {
+            match removed {
                 Ok(()) | Err(BlobsError::Missing(_)) => {}
-                Err(error) => log::warn!("blob {digest} stays without a fact: {error}"),
+                Err(error) => log::warn!("blob {digest} keeps its file without a fact: {error}"),
             }
         }
     }
 
-    /// Stores bytes as a layer (or configuration) of a repository: blob and link in one.
-    /// `expected` is the digest that the bytes must have, if the caller knows one. Gives the
-    /// digest, and whether the repository did not have it before.
+    /// Stores bytes as a layer or configuration of a repository: blob and link in one transaction.
+    /// `expected` is the digest that the bytes must have; without it they get their SHA-256 digest.
+    /// Returns the digest, and `true` if the repository did not have the link before.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if the repository does not exist; [`BlobsError::Mismatch`] if the bytes
+    /// have another digest than `expected`; the failure to write the store.
     pub fn store_layer(
         &self,
         name: &RepositoryName,

@@ -1,34 +1,37 @@
-//! Room: the space that is left, and the reserve that keeps a full disk manageable.
+//! Room: the free space of the store, and the reserve that keeps a full disk manageable.
 //!
-//! Index and journal must be able to grow when nothing else can: what frees space is a change
-//! of facts too. New bytes are therefore refused while there still is some space.
+//! Index and journal must be able to grow when nothing else can, since removal is a change of facts
+//! too. New bytes are therefore refused while some space is still free.
 
 use super::{Error, Registry};
 use crate::blobs::{Area, DiskSpace, StoredBlob};
 
-/// Most that is kept in reserve, in bytes.
+/// Largest reserve, in bytes.
 const RESERVE_MAX: u64 = 64 << 20;
-/// The part of the filesystem that is kept in reserve, if that is less.
+/// The reserve is at most one part in this many of the filesystem.
 const RESERVE_PART: u64 = 100;
 
-/// What is kept in reserve of a filesystem of this size.
+/// Returns the reserve in bytes for a filesystem of `total` bytes.
 pub(crate) fn reserve(total: u64) -> u64 {
     RESERVE_MAX.min(total / RESERVE_PART)
 }
 
-/// The space of a store: how much there is, and who may still use it.
+/// The free space of a store.
 #[derive(Clone, Copy, Debug)]
 pub struct Room<'a>(&'a Registry);
 
 impl Registry {
-    /// Returns the space of the store.
+    /// Returns the free space of the store.
     pub fn room(&self) -> Room<'_> {
         Room(self)
     }
 }
 
 impl Room<'_> {
-    /// The space of the store; what is in reserve is not available.
+    /// Returns the space of the store's filesystem in bytes. The reserve is not available.
+    ///
+    /// # Errors
+    /// The failure to read the state of the filesystem.
     pub fn space(self) -> Result<DiskSpace, Error> {
         let space = self.0.blobs.filesystem().space()?;
         Ok(DiskSpace {
@@ -37,17 +40,24 @@ impl Room<'_> {
         })
     }
 
-    /// Refuses to write on where only the reserve is left; looks once in a mebibyte.
+    /// Refuses a write that extends a file while only the reserve is free. It checks once for each
+    /// MiB that is written.
+    ///
+    /// # Errors
+    /// [`Error::Full`], after an attempt to free space.
     pub fn require_for_write(self, offset: u64, len: u64) -> Result<(), Error> {
-        const LOOK: u64 = 1 << 20;
-        if offset / LOOK == offset.saturating_add(len) / LOOK {
+        const CHECK_EVERY: u64 = 1 << 20;
+        if offset / CHECK_EVERY == offset.saturating_add(len) / CHECK_EVERY {
             return Ok(());
         }
         self.require()
     }
 
-    /// Refuses to begin something new on a filesystem that is full but for its reserve.
-    /// What is oldest in the trash goes first.
+    /// Refuses to begin a new file while only the reserve is free. Removes the oldest blobs from
+    /// the trash before it refuses.
+    ///
+    /// # Errors
+    /// [`Error::Full`] if that did not help.
     pub(super) fn require(self) -> Result<(), Error> {
         let mut space = self.0.blobs.filesystem().space()?;
         let reserve = reserve(space.total);
@@ -62,33 +72,34 @@ impl Room<'_> {
         Ok(())
     }
 
-    /// Removes what is oldest in the trash until this many bytes are available, or it is empty.
+    /// Removes the oldest blobs from the trash until `wanted` bytes are available, or the trash is
+    /// empty.
     pub fn free_up(self, wanted: u64) -> Result<(), Error> {
         let _alone = self.0.making_room.lock();
-        let lacks = || Ok::<_, Error>(self.0.blobs.filesystem().space()?.available < wanted);
-        if !lacks()? {
+        let is_short = || Ok::<_, Error>(self.0.blobs.filesystem().space()?.available < wanted);
+        if !is_short()? {
             return Ok(());
         }
         let mut retired = self.0.blobs.list(Area::Trash, None, usize::MAX)?;
-        retired.sort_unstable_by_key(|one| one.since);
-        for one in retired {
-            self.remove_from_trash(&one)?;
-            if !lacks()? {
+        retired.sort_unstable_by_key(|blob| blob.since);
+        for blob in retired {
+            self.remove_from_trash(&blob)?;
+            if !is_short()? {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Removes a blob from the trash, unless an open snapshot may name it, or it went there
+    /// Removes a blob from the trash, unless an open snapshot may name it, or it was moved there
     /// again meanwhile.
-    pub(crate) fn remove_from_trash(self, one: &StoredBlob) -> Result<(), Error> {
-        let _held = self.0.lock(&one.digest);
+    pub(crate) fn remove_from_trash(self, blob: &StoredBlob) -> Result<(), Error> {
+        let _lock = self.0.lock(&blob.digest);
         let snapshots = self.0.snapshots.lock();
-        if snapshots.since.is_none_or(|since| one.since < since) {
+        if snapshots.since.is_none_or(|since| blob.since < since) {
             self.0
                 .blobs
-                .remove(Area::Trash, &one.digest, Some(one.since))?;
+                .remove(Area::Trash, &blob.digest, Some(blob.since))?;
         }
         Ok(())
     }

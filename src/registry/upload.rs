@@ -17,7 +17,7 @@ use crate::layout::Node;
 use crate::name::{RepositoryName, UploadId};
 
 /// Longest start time or hash state in bytes (distribution writes 20 and 108).
-pub const NOTE_BYTES_MAX: usize = 1024;
+pub const METADATA_BYTES_MAX: usize = 1024;
 /// The number of uploads whose files, with their hashes so far, are cached open between requests.
 const OPEN_MAX: usize = 256;
 
@@ -45,12 +45,15 @@ impl OpenUploads {
     }
 }
 
-/// A note of the registry's, if it is not too long.
-fn note(bytes: &[u8]) -> Result<Vec<u8>, Error> {
-    if bytes.len() > NOTE_BYTES_MAX {
+/// Returns a copy of upload metadata.
+///
+/// # Errors
+/// [`Error::TooLarge`] for more than [`METADATA_BYTES_MAX`] bytes.
+fn metadata(bytes: &[u8]) -> Result<Vec<u8>, Error> {
+    if bytes.len() > METADATA_BYTES_MAX {
         return Err(Error::TooLarge {
             bytes: bytes.len(),
-            max: NOTE_BYTES_MAX,
+            max: METADATA_BYTES_MAX,
         });
     }
     Ok(bytes.to_vec())
@@ -182,7 +185,7 @@ impl Uploads<'_> {
         id: &UploadId,
         bytes: &[u8],
     ) -> Result<(), Error> {
-        let bytes = note(bytes)?;
+        let bytes = metadata(bytes)?;
         self.change(name, id, |facts, record| {
             record.started_at = Some(bytes.clone());
             forget_time(facts, &Node::StartedAt(name.clone(), *id))
@@ -208,7 +211,7 @@ impl Uploads<'_> {
         offset: u64,
         bytes: &[u8],
     ) -> Result<(), Error> {
-        let bytes = note(bytes)?;
+        let bytes = metadata(bytes)?;
         self.0.index.transact(|facts| {
             let (repository, record) = upload(facts, name, id)?;
             if !record.has_hash_states_directory(algorithm) {

@@ -80,7 +80,7 @@ impl Tree {
 }
 
 impl BlockingChecks<'_> {
-    /// Returns `true` if [`Tree::open`] of a place may block.
+    /// Returns `true` if [`OpenFileAccess::open`](crate::tree::OpenFileAccess::open) of a place may block.
     pub fn open_may_block(self, place: &Place) -> bool {
         match place {
             Place::Plain(_) => true,
@@ -93,7 +93,7 @@ impl BlockingChecks<'_> {
         }
     }
 
-    /// Returns `true` if [`Tree::attributes`] of a place may block: somebody may hold the lock of a
+    /// Returns `true` if [`MetadataAccess::get`](crate::tree::MetadataAccess::get) of a place may block: somebody may hold the lock of a
     /// pending file.
     pub fn stat_may_block(self, place: &Place) -> bool {
         match place {
@@ -111,7 +111,7 @@ impl BlockingChecks<'_> {
         matches!(child, Some(Node::UploadData(..)))
     }
 
-    /// As [`Tree::read`] if the host has all of the bytes in its page cache; otherwise `None`.
+    /// As [`OpenFileAccess::read`](crate::tree::OpenFileAccess::read) if the host has all of the bytes in its page cache; otherwise `None`.
     pub fn try_read_cached(self, handle: &Handle, offset: u64, buffer: &mut [u8]) -> Option<usize> {
         let file = match &handle.open {
             HandleTarget::Blob(reading, _) => reading.file()?,

@@ -19,7 +19,7 @@ impl Tree {
     /// # Errors
     /// The error of `admit`; [`TreeError::ReadOnly`]; [`TreeError::InvalidName`] if the layout does
     /// not have the name; [`TreeError::NotPermitted`] if files cannot be created in `parent`;
-    /// [`TreeError::NoRoom`] if there are too many temporary files; otherwise as [`Tree::open`].
+    /// [`TreeError::NoRoom`] if there are too many temporary files; otherwise as [`OpenFileAccess::open`](crate::tree::OpenFileAccess::open).
     pub fn create(
         &self,
         parent: &Place,

@@ -331,10 +331,10 @@ impl DirectoryListings<'_> {
         }
     }
 
-    /// As [`Tree::list`], without attributes.
+    /// As [`DirectoryListings::list`](crate::tree::DirectoryListings::list), without attributes.
     ///
     /// # Errors
-    /// As [`Tree::list`].
+    /// As [`DirectoryListings::list`](crate::tree::DirectoryListings::list).
     pub fn list_names(
         self,
         directory: &Place,

@@ -18,7 +18,9 @@ use crate::digest::{Algorithm, Digest};
 use crate::layout::Node;
 use crate::name::{LinkSet, RepositoryName, Tag, UploadId};
 use crate::printable::printable;
-use crate::registry::{Adopted, FoundFile, INLINE_BYTES_MAX, NOTE_BYTES_MAX, TransferMode, Value};
+use crate::registry::{
+    Adopted, FoundFile, INLINE_BYTES_MAX, METADATA_BYTES_MAX, TransferMode, Value,
+};
 
 impl ImportWorker<'_> {
     /// Counts a repository, tag or upload by its directory.
@@ -111,13 +113,13 @@ impl ImportWorker<'_> {
     /// Reads a start time or hash state; returns its bytes and its time in seconds since 1970.
     /// Records a finding and returns `None` if it is too long or cannot be read.
     fn upload_metadata(&self, at: &OpenDirectory, name: &OsStr) -> Option<(Vec<u8>, u32)> {
-        match at.read(name, NOTE_BYTES_MAX) {
+        match at.read(name, METADATA_BYTES_MAX) {
             Err(error) => {
                 self.unreadable(&at.path.join(name), &error);
                 None
             }
-            Ok(content) if content.bytes.len() > NOTE_BYTES_MAX => {
-                let detail = format!("more than {NOTE_BYTES_MAX} bytes");
+            Ok(content) if content.bytes.len() > METADATA_BYTES_MAX => {
+                let detail = format!("more than {METADATA_BYTES_MAX} bytes");
                 let kind = FindingKind::OversizedMetadata;
                 self.run.quarantine(kind, at, name, &detail);
                 None

@@ -151,7 +151,7 @@ impl TimeRows<'_, '_> {
         self.0.written.insert(key, Some(time.encode()));
     }
 
-    /// Sets the time of a directory, whose entries change, to [`now`](Self::now).
+    /// Sets the time of a directory, whose entries change, to [`now`](Transaction::now).
     pub fn touch(&mut self, of: TimeKey) {
         let key = of.0.into_bytes();
         if self.0.touched.contains(&key, self.0.now) {
