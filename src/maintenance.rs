@@ -10,6 +10,7 @@ mod inventory;
 mod progress;
 mod reread;
 mod scrub;
+mod tags;
 mod trash;
 
 pub use backup::{BackupReport, RestoreReport, back_up, prepare, restore};

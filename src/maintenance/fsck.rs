@@ -12,6 +12,7 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use super::Progress;
+use super::tags::tags_that_need;
 use crate::blobs::Area;
 use crate::digest::Digest;
 use crate::index::Census;
@@ -111,9 +112,9 @@ fn shown_row(key: &[u8]) -> String {
 impl FsckRun<'_> {
     /// Returns some of the tags that cannot be pulled without a digest, as `repository:tag`.
     fn needed_by(&self, digest: &Digest) -> Result<Vec<String>, Error> {
-        let tags = self.registry.queries().tags_of(digest, None)?;
-        let listed = tags.iter().take(TAGS_LISTED);
-        Ok(listed.map(|(name, tag)| format!("{name}:{tag}")).collect())
+        let mut tags = tags_that_need(self.registry, digest, None)?;
+        tags.truncate(TAGS_LISTED);
+        Ok(tags)
     }
 
     /// Adds a finding about a blob.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Progress;
 use super::reread::{OnDisk, reread};
+use super::tags::tags_that_need;
 use crate::digest::Digest;
 use crate::registry::{Error, Registry, seconds};
 
@@ -199,12 +200,10 @@ fn confirm_damage(registry: &Registry, digest: &Digest) -> Result<OnDisk, Error>
 }
 
 fn corrupt(registry: &Registry, digest: &Digest, size: Option<u64>) -> Result<CorruptBlob, Error> {
-    let tags = registry.queries().tags_of(digest, None)?;
-    let needed_by = tags.iter().map(|(name, tag)| format!("{name}:{tag}"));
     Ok(CorruptBlob {
         digest: *digest,
         size,
-        needed_by: needed_by.collect(),
+        needed_by: tags_that_need(registry, digest, None)?,
     })
 }
 

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::reread::hash;
-use crate::blobs::Area;
+use super::tags::tags_that_need;
+use crate::blobs::{Area, StoredBlob};
 use crate::digest::Digest;
 use crate::registry::{Error, Registry};
 
@@ -59,19 +60,21 @@ impl Restored {
 /// # Errors
 /// The failure to read the trash or the index.
 pub fn list_trash(registry: &Registry) -> Result<TrashReport, Error> {
-    let mut blobs = Vec::new();
-    for retired in registry.blobs().list(Area::Trash, None, usize::MAX)? {
-        let tags = registry.queries().tags_of(&retired.digest, None)?;
-        let needed_by = tags.iter().map(|(name, tag)| format!("{name}:{tag}"));
-        blobs.push(RemovedBlob {
-            digest: retired.digest,
-            size: retired.len,
-            since: Timestamp::try_from(retired.since).unwrap_or_default(),
-            needed_by: needed_by.collect(),
-            outcome: None,
-        });
-    }
-    Ok(TrashReport { blobs })
+    let blobs = registry.blobs().list(Area::Trash, None, usize::MAX)?;
+    let blobs = blobs.iter().map(|blob| removed(registry, blob));
+    Ok(TrashReport {
+        blobs: blobs.collect::<Result<_, _>>()?,
+    })
+}
+
+fn removed(registry: &Registry, blob: &StoredBlob) -> Result<RemovedBlob, Error> {
+    Ok(RemovedBlob {
+        digest: blob.digest,
+        size: blob.len,
+        since: Timestamp::try_from(blob.since).unwrap_or_default(),
+        needed_by: tags_that_need(registry, &blob.digest, None)?,
+        outcome: None,
+    })
 }
 
 /// Restores blobs from the trash.
@@ -79,17 +82,22 @@ pub fn list_trash(registry: &Registry) -> Result<TrashReport, Error> {
 /// # Errors
 /// [`Error::NotInTrash`] before anything is restored, if the trash does not have one of them.
 pub fn undelete_all(registry: &Registry, wanted: &[Digest]) -> Result<TrashReport, Error> {
-    let mut report = list_trash(registry)?;
-    report.blobs.retain(|one| wanted.contains(&one.digest));
-    let is_absent = |digest: &&Digest| !report.blobs.iter().any(|one| one.digest == **digest);
+    let mut found = registry.blobs().list(Area::Trash, None, usize::MAX)?;
+    found.retain(|blob| wanted.contains(&blob.digest));
+    let is_absent = |digest: &&Digest| !found.iter().any(|blob| blob.digest == **digest);
     if let Some(digest) = wanted.iter().find(is_absent) {
         return Err(Error::NotInTrash { digest: *digest });
     }
-    for one in &mut report.blobs {
-        one.outcome = Some(undelete(registry, &one.digest)?.name().to_owned());
+    let mut blobs = Vec::new();
+    for blob in &found {
+        let outcome = undelete(registry, &blob.digest)?;
+        blobs.push(RemovedBlob {
+            outcome: Some(outcome.name().to_owned()),
+            ..removed(registry, blob)?
+        });
     }
     registry.sync_always()?;
-    Ok(report)
+    Ok(TrashReport { blobs })
 }
 
 /// Restores a blob from the trash.

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::{FsckFinding, FsckRun, RepairAction, StoreFault, TAGS_LISTED};
 use crate::digest::Digest;
 use crate::index::{DigestId, EdgeRole, RepositoryId};
+use crate::maintenance::tags::tags_that_need;
 use crate::name::{LinkSet, RepositoryName, Tag};
 use crate::registry::Error;
 
@@ -181,15 +182,14 @@ impl FsckRun<'_> {
         if !self.report.count(fault) {
             return Ok(());
         }
-        let tags = self.registry.queries().tags_of(digest, Some(name));
-        let tags = match tags {
+        let mut needed_by = match tags_that_need(self.registry, digest, Some(name)) {
             Err(Error::Missing) => Vec::new(),
             tags => tags?,
         };
-        let listed = tags.iter().take(TAGS_LISTED);
+        needed_by.truncate(TAGS_LISTED);
         let subject = format!("{name}@{digest}");
         self.report.findings.push(FsckFinding {
-            needed_by: listed.map(|(name, tag)| format!("{name}:{tag}")).collect(),
+            needed_by,
             in_trash,
             ..FsckFinding::new(fault, subject, "its bytes are missing", action)
         });
