@@ -291,8 +291,8 @@ fn prune(
         };
         last = Some(end.digest);
         for row in page {
-            let blob = snapshot.index().view().blobs().get(&row.digest)?;
-            if !blob.is_some_and(|blob| blob.present && !blob.inline) {
+            let blob = snapshot.index().view().blobs().stored(&row.digest)?;
+            if blob.is_none_or(|blob| blob.inline) {
                 copies.remove(Area::Live, &row.digest, None)?;
                 report.removed += 1;
             }

@@ -31,7 +31,7 @@ pub(super) fn reread(
     mut on_read: impl FnMut(u64),
 ) -> Result<OnDisk, Error> {
     let mut view = registry.index().view();
-    let Some(blob) = view.blobs().get(digest)?.filter(|blob| blob.present) else {
+    let Some(blob) = view.blobs().stored(digest)? else {
         return Ok(OnDisk::Missing);
     };
     if blob.inline {

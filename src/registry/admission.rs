@@ -158,7 +158,7 @@ fn held(
     let mut blob = None;
     for set in sets {
         if let Some(Link::Linked { target, .. }) = tx.links().get(repository, set, digest)? {
-            blob = tx.blobs().get(&target)?.filter(|blob| blob.present);
+            blob = tx.blobs().stored(&target)?;
         }
         if blob.is_some() {
             break;

@@ -79,8 +79,8 @@ impl std::fmt::Debug for Adopter<'_> {
 
 /// Returns the length of a stored blob in bytes.
 fn stored_len(registry: &Registry, digest: &Digest) -> Result<Option<u64>, Error> {
-    let blob = registry.index.view().blobs().get(digest)?;
-    Ok(blob.filter(|blob| blob.present).map(|blob| blob.size))
+    let blob = registry.index.view().blobs().stored(digest)?;
+    Ok(blob.map(|blob| blob.size))
 }
 
 impl<'a> Adopter<'a> {

@@ -42,8 +42,7 @@ impl Registry {
     /// [`Error::Missing`] if the blob is not stored.
     pub fn set_blob_time(&self, digest: &Digest, when: u32) -> Result<(), Error> {
         self.index.transact(|tx| {
-            let blob = tx.blobs().get(digest)?.filter(|blob| blob.present);
-            let blob = blob.ok_or(Error::Missing)?;
+            let blob = tx.blobs().stored(digest)?.ok_or(Error::Missing)?;
             if blob.created != when {
                 tx.blobs().set_created(digest, &blob, when);
             }
@@ -56,7 +55,7 @@ impl Registry {
     pub(crate) fn mark_verified(&self, read: &[Digest], damaged: bool) -> Result<(), Error> {
         self.index.transact(|tx| {
             for digest in read {
-                if tx.blobs().get(digest)?.is_some_and(|blob| blob.present) {
+                if tx.blobs().stored(digest)?.is_some() {
                     tx.blobs().put_verified(digest, now(), damaged)?;
                 }
             }
@@ -68,8 +67,7 @@ impl Registry {
 impl LockedBlob<'_> {
     /// Returns the blob's record, or `None` if the blob is not stored.
     pub(crate) fn record(&self) -> Result<Option<Blob>, Error> {
-        let blob = self.registry.index.view().blobs().get(&self.digest)?;
-        Ok(blob.filter(|blob| blob.present))
+        Ok(self.registry.index.view().blobs().stored(&self.digest)?)
     }
 
     /// Records that the blob is stored, with `size` bytes in a file that was read and has the

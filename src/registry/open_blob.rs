@@ -135,8 +135,8 @@ impl Registry {
     /// Marks a small blob as damaged, unless its bytes are right or it is marked already.
     fn condemn_inline(&self, digest: &Digest) {
         let marked = self.index.transact(|tx| {
-            let blob = tx.blobs().get(digest)?;
-            if !blob.is_some_and(|blob| blob.present && blob.inline && !blob.damaged) {
+            let blob = tx.blobs().stored(digest)?;
+            if !blob.is_some_and(|blob| blob.inline && !blob.damaged) {
                 return Ok(false);
             }
             // Somebody may have pushed it again meanwhile.
@@ -165,8 +165,7 @@ fn read_in(
     open: impl FnOnce(&Digest) -> Result<Arc<dyn StoredBytes>, BlobsError>,
 ) -> Result<OpenBlob, Error> {
     let mut view = index.view();
-    let blob = view.blobs().get(digest)?.filter(|blob| blob.present);
-    let blob = blob.ok_or(Error::Missing)?;
+    let blob = view.blobs().stored(digest)?.ok_or(Error::Missing)?;
     if blob.damaged {
         return Err(Error::Corrupt { digest: *digest });
     }

@@ -184,12 +184,12 @@ impl Registry {
 
     /// Verifies bytes and moves them to their final place.
     fn prepare(&self, bytes: &Bytes<'_>, digest: &Digest) -> Result<PreparedBlob, Error> {
-        let known = self.index.view().blobs().get(digest)?;
-        if known.is_some_and(|blob| blob.present && blob.damaged && !blob.inline) {
+        let known = self.index.view().blobs().stored(digest)?;
+        if known.is_some_and(|blob| blob.damaged && !blob.inline) {
             // The damaged file must not be in the way of the new one.
             self.retire(digest)?;
         }
-        let known = known.is_some_and(|blob| blob.present && !blob.damaged);
+        let known = known.is_some_and(|blob| !blob.damaged);
         let small = bytes.len() <= INLINE_BYTES_MAX as u64;
         if small || (known && matches!(bytes, Bytes::Held(_))) {
             let content = bytes.read()?;

@@ -91,18 +91,13 @@ impl Queries<'_> {
     /// # Errors
     /// [`Error::Missing`] if the blob is not stored.
     pub fn blob(&mut self, digest: &Digest) -> Result<(u64, SystemTime), Error> {
-        let blob = self.view.blobs().get(digest)?.filter(|blob| blob.present);
-        let blob = blob.ok_or(Error::Missing)?;
+        let blob = self.view.blobs().stored(digest)?.ok_or(Error::Missing)?;
         Ok((blob.size, time(blob.created)))
     }
 
     /// Returns `true` if a blob is stored.
     pub fn has_blob(&mut self, digest: &Digest) -> Result<bool, Error> {
-        Ok(self
-            .view
-            .blobs()
-            .get(digest)?
-            .is_some_and(|blob| blob.present))
+        Ok(self.view.blobs().stored(digest)?.is_some())
     }
 
     /// Returns when a blob's bytes were last compared with its digest, in seconds since 1970;

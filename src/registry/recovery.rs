@@ -93,8 +93,8 @@ pub(super) fn recover(index: &Index, blobs: &dyn Blobs) -> Result<usize, Error> 
     }
     // A fact that cannot be read may be there.
     let is_fact = |digest: &Digest| {
-        let blob = index.view().blobs().get(digest);
-        blob.map_or(true, |blob| blob.is_some_and(|blob| blob.present))
+        let blob = index.view().blobs().stored(digest);
+        blob.map_or(true, |blob| blob.is_some())
     };
     blobs.recover(&rows.plan(), rows.complete, &is_fact)?;
     if rows.logged.is_empty() {

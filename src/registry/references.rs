@@ -16,9 +16,8 @@ pub(crate) fn stored_manifest(
     registry: &Registry,
     digest: &Digest,
 ) -> Result<Option<Vec<u8>>, Error> {
-    let blob = registry.index.view().blobs().get(digest)?;
-    let len = blob.filter(|blob| blob.present).map(|blob| blob.size);
-    let len = len.and_then(|len| usize::try_from(len).ok());
+    let blob = registry.index.view().blobs().stored(digest)?;
+    let len = blob.and_then(|blob| usize::try_from(blob.size).ok());
     match len.filter(|len| *len <= MANIFEST_BYTES_MAX) {
         None => Ok(None),
         Some(_) => registry.read_blob(digest)?.read_all().map(Some),

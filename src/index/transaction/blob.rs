@@ -156,6 +156,11 @@ impl BlobRows<'_, '_> {
         self.0.record(Key::table(b'B').digest(digest), Blob::decode)
     }
 
+    /// Returns the record of a digest whose content is stored; `None` for other digests.
+    pub fn stored(&mut self, digest: &Digest) -> Result<Option<Blob>, IndexError> {
+        Ok(self.get(digest)?.filter(|blob| blob.present))
+    }
+
     /// Records that the content of a digest is stored among the blobs.
     pub fn put(&mut self, digest: &Digest, size: u64, now: u32) -> Result<(), IndexError> {
         self.0.put_present(digest, size, now, false)

@@ -34,9 +34,7 @@ fn matches_index(tx: &mut Transaction<'_>, (node, value): &Fact) -> Result<bool,
             let current = tag(tx, name, label)?.1.current;
             current.is_some_and(|(known, since)| known == *target || since > *pushed)
         }
-        (Node::BlobData(digest), Value::Blob { .. }) => {
-            tx.blobs().get(digest)?.is_some_and(|blob| blob.present)
-        }
+        (Node::BlobData(digest), Value::Blob { .. }) => tx.blobs().stored(digest)?.is_some(),
         (Node::StartedAt(name, id), Value::File { bytes, .. }) => {
             upload(tx, name, id)?.1.started_at.as_ref() == Some(bytes)
         }

@@ -31,7 +31,7 @@ pub(super) fn remove(tx: &mut Transaction<'_>, directory: &Node) -> Result<(), E
             Ok(tx.blobs().remove_shard(*algorithm, *shard)?)
         }
         Node::BlobDirectory(digest) => {
-            require_empty(tx.blobs().get(digest)?.is_none_or(|blob| !blob.present))?;
+            require_empty(tx.blobs().stored(digest)?.is_none())?;
             Ok(tx.blobs().remove(digest)?)
         }
         Node::Namespace(namespace) => remove_namespace(tx, namespace),
