@@ -47,12 +47,10 @@ pub(super) fn reread(
     };
     // The bytes come from the disk and not from the page cache, and do not fill it.
     drop_cache(content.as_ref());
-    let mut offset = 0;
-    let actual = Digest::of_parts(digest.algorithm(), |buffer| {
-        let read = content.read_at(offset, buffer)?;
-        offset += read as u64;
-        on_read(read as u64);
-        Ok(read)
+    let mut len = 0;
+    let actual = hash_parts(content.as_ref(), digest, |part| {
+        len += part;
+        on_read(part);
     });
     let actual = match actual {
         Err(BlobsError::System { .. }) => return Ok(OnDisk::Wrong(content.len())),
@@ -62,7 +60,7 @@ pub(super) fn reread(
     if let Some(file) = content.file() {
         tighten(digest, file);
     }
-    Ok(OnDisk::of(actual == *digest, offset))
+    Ok(OnDisk::of(actual == *digest, len))
 }
 
 impl OnDisk {
@@ -77,10 +75,20 @@ impl OnDisk {
 
 /// Returns the digest that bytes have, by the algorithm of `like`.
 pub(super) fn hash(content: &dyn StoredBytes, like: &Digest) -> Result<Digest, BlobsError> {
+    hash_parts(content, like, |_| {})
+}
+
+/// The same; `on_read` gets the length of each part that was read, in bytes.
+fn hash_parts(
+    content: &dyn StoredBytes,
+    like: &Digest,
+    mut on_read: impl FnMut(u64),
+) -> Result<Digest, BlobsError> {
     let mut offset = 0;
     Digest::of_parts(like.algorithm(), |buffer| {
         let read = content.read_at(offset, buffer)?;
         offset += read as u64;
+        on_read(read as u64);
         Ok(read)
     })
 }

@@ -83,13 +83,18 @@ impl FsckRun<'_> {
         Ok(differences)
     }
 
+    /// Returns two answers, taken under the digest's lock: `true` if a fact says that the blob is a
+    /// file, and `true` if that file can be opened.
+    fn fact_and_file(&self, digest: &Digest) -> Result<(bool, bool), Error> {
+        let locked = self.registry.lock_blob(digest);
+        let fact = locked.record()?.is_some_and(|blob| !blob.inline);
+        let file = self.registry.blobs().open(Area::Live, digest).is_ok();
+        Ok((fact, file))
+    }
+
     /// Adds a finding if a blob without a file still has none.
     fn check_missing(&mut self, digest: &Digest) -> Result<(), Error> {
-        let locked = self.registry.lock_blob(digest);
-        let stored = locked.record()?.is_some_and(|blob| !blob.inline);
-        let missing = stored && self.registry.blobs().open(Area::Live, digest).is_err();
-        drop(locked);
-        if !missing {
+        if self.fact_and_file(digest)? != (true, false) {
             return Ok(());
         }
         let action = RepairAction::RestoreOrForget(*digest);
@@ -103,11 +108,7 @@ impl FsckRun<'_> {
 
     /// Adds a finding if a file that no fact names is still there, and still without a fact.
     fn check_extra(&mut self, digest: &Digest) -> Result<(), Error> {
-        let locked = self.registry.lock_blob(digest);
-        let named = locked.record()?.is_some_and(|blob| !blob.inline);
-        let exists = self.registry.blobs().open(Area::Live, digest).is_ok();
-        drop(locked);
-        if named || !exists {
+        if self.fact_and_file(digest)? != (false, true) {
             return Ok(());
         }
         let action = RepairAction::AdoptFile(*digest);
