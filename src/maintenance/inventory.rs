@@ -292,22 +292,24 @@ impl<'a> Inventory<'a> {
         let record = self.index().view().tags().get(self.number(name)?, tag)?;
         let current = record.and_then(|record| record.current);
         let (digest, _) = current.ok_or(Error::Missing)?;
-        let mut queries = self.registry.queries();
+        let queries = &mut self.registry.queries();
+        let (media_type, references) = (queries.media_type(&digest)?, queries.references(&digest)?);
+        let referrers = queries.referrers(&digest, Some(name))?;
         let mut size = |digest: &Digest| queries.blob(digest).ok().map(|(size, _)| size);
-        let references = self.registry.queries().references(&digest)?.into_iter();
         Ok(ImageReport {
             digest,
             kind: self.kind(&digest)?,
-            media_type: self.registry.queries().media_type(&digest)?,
+            media_type,
             size: size(&digest),
             references: references
+                .into_iter()
                 .map(|(role, digest)| ReferencedBlob {
                     role: role.to_owned(),
                     size: size(&digest),
                     digest,
                 })
                 .collect(),
-            referrers: self.registry.queries().referrers(&digest, Some(name))?,
+            referrers,
         })
     }
 
