@@ -52,14 +52,7 @@ pub fn run(store: &Path, job: &Job) -> Result<JobResult, CommandError> {
             return Ok(result);
         }
     }
-    if let Job::Import { .. } = job {
-        check_import(store, job)?;
-    }
-    run_here(store, job)
-}
-
-/// Fails if an import cannot succeed, before a store is created for it.
-fn check_import(store: &Path, job: &Job) -> Result<(), CommandError> {
+    // Before a store is created for an import that cannot succeed.
     if let Job::Import {
         plain,
         root,
@@ -68,7 +61,13 @@ fn check_import(store: &Path, job: &Job) -> Result<(), CommandError> {
     } = job
     {
         adoption::find(plain, root, *follow_links)?;
+        refuse_backup(store)?;
     }
+    run_here(store, job)
+}
+
+/// Fails if there is a backup at the path of a store.
+fn refuse_backup(store: &Path) -> Result<(), CommandError> {
     if let Some(dir) = open_if_exists(store)?
         && registry::is_backup(&dir)?
     {
