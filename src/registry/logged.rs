@@ -126,9 +126,7 @@ mod tests {
 
     fn content(registry: &Registry, (name, id): &(RepositoryName, UploadId)) -> Vec<u8> {
         let staging = registry.uploads().data(name, id).unwrap();
-        let mut bytes = vec![0; usize::try_from(staging.len()).unwrap()];
-        staging.read_at(0, &mut bytes).unwrap();
-        bytes
+        staging.read_all().unwrap()
     }
 
     #[test]

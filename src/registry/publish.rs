@@ -48,12 +48,7 @@ impl Bytes<'_> {
     fn read(&self) -> Result<Vec<u8>, Error> {
         match self {
             Self::Held(bytes) => Ok(bytes.to_vec()),
-            Self::Staged(staging) => {
-                let mut bytes = vec![0; usize::try_from(staging.len()).unwrap_or_default()];
-                let read = staging.read_at(0, &mut bytes)?;
-                bytes.truncate(read);
-                Ok(bytes)
-            }
+            Self::Staged(staging) => staging.read_all(),
         }
     }
 }
@@ -154,12 +149,12 @@ impl Registry {
     /// the same transaction. If that fails, the files are moved back to staging or removed.
     pub(super) fn publish_locked(
         &self,
-        parts: &[(Bytes<'_>, Digest)],
+        blobs: &[(Bytes<'_>, Digest)],
         mut also: impl FnMut(&mut Transaction<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut prepared = Vec::new();
         let mut publish = || {
-            for (bytes, digest) in parts {
+            for (bytes, digest) in blobs {
                 prepared.push((*digest, self.prepare(bytes, digest)?));
             }
             let _no_removal = self.reference_lock.read();
@@ -174,11 +169,11 @@ impl Registry {
         if published.is_err() {
             self.roll_back(&prepared);
         }
-        let pending = prepared.iter().filter(|(_, bytes)| match bytes {
+        let by_number = |(_, blob): &&(Digest, PreparedBlob)| match blob {
             PreparedBlob::File { published, .. } => published.survives == Survives::ByNumber,
             PreparedBlob::Inline(_) | PreparedBlob::Known => false,
-        });
-        self.add_pending(pending.count());
+        };
+        self.add_pending(prepared.iter().filter(by_number).count());
         published
     }
 
@@ -242,9 +237,9 @@ impl Registry {
 
     /// Moves files that no fact names back to staging, or removes them. fsck finds a file that
     /// cannot be removed now.
-    fn roll_back(&self, ready: &[(Digest, PreparedBlob)]) {
-        for (digest, bytes) in ready {
-            let removed = match bytes {
+    fn roll_back(&self, prepared: &[(Digest, PreparedBlob)]) {
+        for (digest, blob) in prepared {
+            let removed = match blob {
                 PreparedBlob::File { published, .. }
                     if published.survives == Survives::ByDigest =>
                 {

@@ -39,6 +39,17 @@ impl StagedUpload {
         }
     }
 
+    /// Returns all bytes that are staged; the caller knows that they are not many.
+    ///
+    /// # Errors
+    /// The failure of a read.
+    pub fn read_all(&self) -> Result<Vec<u8>, Error> {
+        let mut bytes = vec![0; usize::try_from(self.len()).unwrap_or_default()];
+        let read = self.read_at(0, &mut bytes)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
     /// Writes a copy of a blob.
     ///
     /// # Errors
