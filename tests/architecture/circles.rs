@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::sources::Source;
+use super::sources::{Source, identifier, without_visibility};
 
 type Module = Vec<String>;
 
@@ -132,7 +132,7 @@ fn items(code: &str) -> Items {
     let mut rest = String::new();
     let mut lines = code.lines();
     while let Some(line) = lines.next() {
-        let item = line.strip_prefix("pub").map_or(line, visibility);
+        let item = without_visibility(line);
         if let Some(tree) = item.strip_prefix("use ") {
             let mut tree = tree.to_owned();
             while !tree.contains(';') {
@@ -153,13 +153,6 @@ fn items(code: &str) -> Items {
     found
 }
 
-/// What follows `pub` or `pub(...)`.
-fn visibility(rest: &str) -> &str {
-    let rest = rest.trim_start();
-    let inner = rest.strip_prefix('(').and_then(|one| one.split_once(')'));
-    inner.map_or(rest, |(_, rest)| rest).trim_start()
-}
-
 /// The name that a line at the left margin defines.
 fn defined(line: &str) -> Option<String> {
     let line = line
@@ -169,10 +162,7 @@ fn defined(line: &str) -> Option<String> {
     let word = words.next()?;
     let kinds = ["struct", "enum", "trait", "type", "fn", "const", "static"];
     let name = kinds.contains(&word).then(|| words.next()).flatten()?;
-    let name = name
-        .chars()
-        .take_while(|one| one.is_alphanumeric() || *one == '_');
-    Some(name.collect())
+    Some(identifier(name))
 }
 
 /// The paths of a use tree with the names that they get.

@@ -68,6 +68,22 @@ fn collect(directory: &Path, into: &mut Vec<PathBuf>) {
     }
 }
 
+/// A line without the `pub` or `pub(...)` that it starts with.
+pub(crate) fn without_visibility(line: &str) -> &str {
+    let Some(rest) = line.strip_prefix("pub") else {
+        return line;
+    };
+    let rest = rest.trim_start();
+    let inner = rest.strip_prefix('(').and_then(|one| one.split_once(')'));
+    inner.map_or(rest, |(_, rest)| rest).trim_start()
+}
+
+/// The identifier that a text starts with.
+pub(crate) fn identifier(text: &str) -> String {
+    let is_name = |letter: &char| letter.is_alphanumeric() || *letter == '_';
+    text.chars().take_while(is_name).collect()
+}
+
 /// The sources with one more, or another in place of the one at its path: a violation of a rule.
 pub(crate) fn with(path: &str, text: &str) -> Vec<Source> {
     let mut changed = sources();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::sources::Source;
+use super::sources::{Source, identifier, without_visibility};
 
 /// Public methods that a type may have.
 const METHODS_MAX: usize = 25;
@@ -25,21 +25,11 @@ pub(crate) fn doubles(sources: &[Source]) -> Vec<String> {
 
 /// The type that a line at the left margin defines.
 fn type_name(line: &str) -> Option<String> {
-    let line = line.strip_prefix("pub").map_or(line, |rest| {
-        let rest = rest.trim_start();
-        let inner = rest.strip_prefix('(').and_then(|one| one.split_once(')'));
-        inner.map_or(rest, |(_, rest)| rest).trim_start()
-    });
-    let (kind, name) = line.split_once(' ')?;
+    let (kind, name) = without_visibility(line).split_once(' ')?;
     if !["struct", "enum", "trait", "type", "union"].contains(&kind) {
         return None;
     }
     Some(identifier(name))
-}
-
-fn identifier(text: &str) -> String {
-    let is_name = |letter: &char| letter.is_alphanumeric() || *letter == '_';
-    text.chars().take_while(is_name).collect()
 }
 
 #[derive(Default)]
