@@ -88,13 +88,13 @@ pub struct Registry {
     checkpoints: checkpoint::Checkpoints,
     snapshots: Mutex<snapshot::OpenSnapshots>,
     recent: directory::RecentRepositories,
-    /// Held by who takes something out of the trash for room.
+    /// Held while blobs are removed from the trash to free space: one thread at a time.
     making_room: Mutex<()>,
-    /// Whose turn it is of those who adopt facts.
+    /// Held while an adoption commits: one transaction at a time.
     adopting: Mutex<()>,
-    /// Whether the owner or mode of any directory was ever set.
+    /// `true` if the owner or mode of any directory was ever set.
     owned: AtomicBool,
-    /// What was wrong with the journal when it was opened, and accepted, until it is repaired.
+    /// The damage of the journal that was accepted at opening, until it is repaired.
     damage: Mutex<Option<JournalDamage>>,
 }
 
@@ -107,7 +107,11 @@ impl std::fmt::Debug for Registry {
 }
 
 impl Registry {
-    /// A registry over these facts and bytes; clears away what an earlier process left staged.
+    /// Opens a registry over these facts and bytes, and recovers what an earlier process left
+    /// pending.
+    ///
+    /// # Errors
+    /// The failure to read the index, or to recover a file.
     pub fn new(
         store: Arc<dyn Store>,
         blobs: Arc<dyn Blobs>,
@@ -139,7 +143,7 @@ impl Registry {
         Ok(registry)
     }
 
-    /// A new one in memory, and its bytes.
+    /// Returns an empty registry in memory, and its blobs.
     #[cfg(test)]
     pub(crate) fn in_memory() -> (Self, Arc<crate::blobs::MemoryBlobs>) {
         let bytes = Arc::new(crate::blobs::MemoryBlobs::default());
@@ -148,7 +152,7 @@ impl Registry {
         (registry.unwrap(), bytes)
     }
 
-    /// A new one in memory, under a policy.
+    /// Returns an empty registry in memory with this policy.
     #[cfg(test)]
     pub(crate) fn in_memory_with(policy: Policy) -> Self {
         let bytes = Arc::new(crate::blobs::MemoryBlobs::default());

@@ -37,9 +37,8 @@ impl Uploads<'_> {
             .is_some()
         {
             // The content has grown. Recovery must not replace it by the logged bytes.
-            self.0.index.transact(|facts| {
-                facts
-                    .uploads()
+            self.0.index.transact(|tx| {
+                tx.uploads()
                     .remove_logged_bytes(number)
                     .map_err(Error::from)
             })?;

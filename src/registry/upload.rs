@@ -59,7 +59,7 @@ fn metadata(bytes: &[u8]) -> Result<Vec<u8>, Error> {
     Ok(bytes.to_vec())
 }
 
-/// The uploads of repositories, for those who change them.
+/// The uploads of repositories: their data, their metadata, and their times.
 #[derive(Clone, Copy, Debug)]
 pub struct Uploads<'a>(pub(super) &'a Registry);
 
@@ -71,7 +71,10 @@ impl Registry {
 }
 
 impl Uploads<'_> {
-    /// An upload's bytes.
+    /// Opens the data of an upload.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if the upload does not exist or has no data.
     pub fn data(self, name: &RepositoryName, id: &UploadId) -> Result<StagedUpload, Error> {
         let record = self.0.queries().upload(name, id)?;
         if !record.has_data {
@@ -85,13 +88,17 @@ impl Uploads<'_> {
         Ok(StagedUpload::lasting(draft))
     }
 
-    /// Whether an upload's bytes are open already.
+    /// Returns `true` if the data of an upload is open already.
     pub fn is_open(self, name: &RepositoryName, id: &UploadId) -> bool {
         let record = self.0.queries().upload(name, id);
         record.is_ok_and(|record| self.0.open_uploads.has(record.staging))
     }
 
-    /// An upload's bytes, none yet; or those that are there.
+    /// Opens the data of an upload, which is created empty if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if the upload does not exist; [`Error::Full`] if only the reserve of the
+    /// disk is left.
     pub fn create_data(self, name: &RepositoryName, id: &UploadId) -> Result<StagedUpload, Error> {
         match self.data(name, id) {
             Err(Error::Missing) => {}
@@ -101,7 +108,7 @@ impl Uploads<'_> {
         let staging = self.0.index.allocate_staging()?;
         let draft = self.0.blobs.draft(staging, DraftState::New)?;
         let created = self.change(name, id, |_, record| {
-            // Somebody may have been faster; theirs is the file then.
+            // Another request may have created the data meanwhile: its file is the one that counts.
             if !record.has_data {
                 (record.has_data, record.staging) = (true, staging);
             }
@@ -119,26 +126,29 @@ impl Uploads<'_> {
         }
     }
 
-    /// Makes the bytes of an upload those of another, in place of what that had.
+    /// Moves the data of an upload to another one, and replaces the data of that.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if one of them does not exist, or the first has no data.
     pub fn move_data(
         self,
         from: (&RepositoryName, &UploadId),
         to: (&RepositoryName, &UploadId),
     ) -> Result<(), Error> {
-        let replaced = self.0.index.transact(|facts| {
-            let (old, mut source) = upload(facts, from.0, from.1)?;
-            let (new, mut target) = upload(facts, to.0, to.1)?;
+        let replaced = self.0.index.transact(|tx| {
+            let (old, mut source) = upload(tx, from.0, from.1)?;
+            let (new, mut target) = upload(tx, to.0, to.1)?;
             if !source.has_data {
                 return Err(Error::Missing);
             }
             let replaced = target.has_data.then_some(target.staging);
             if let Some(number) = replaced {
-                facts.uploads().remove_logged_bytes(number)?;
+                tx.uploads().remove_logged_bytes(number)?;
             }
             (target.has_data, target.staging, target.updated) = (true, source.staging, now());
             (source.has_data, source.updated) = (false, now());
-            facts.uploads().put(old.id, from.1, &source)?;
-            facts.uploads().put(new.id, to.1, &target)?;
+            tx.uploads().put(old.id, from.1, &source)?;
+            tx.uploads().put(new.id, to.1, &target)?;
             Ok::<_, Error>(replaced)
         })?;
         if let Some(number) = replaced {
@@ -148,37 +158,44 @@ impl Uploads<'_> {
         Ok(())
     }
 
-    /// Changes an upload's record.
+    /// Changes an upload's record. Returns the new record.
     fn change(
         self,
         name: &RepositoryName,
         id: &UploadId,
         change: impl Fn(&mut Transaction<'_>, &mut Upload) -> Result<(), Error>,
     ) -> Result<Upload, Error> {
-        self.0.index.transact(|facts| {
-            let (repository, mut record) = upload(facts, name, id)?;
-            change(facts, &mut record)?;
+        self.0.index.transact(|tx| {
+            let (repository, mut record) = upload(tx, name, id)?;
+            change(tx, &mut record)?;
             record.updated = now();
-            facts.uploads().put(repository.id, id, &record)?;
+            tx.uploads().put(repository.id, id, &record)?;
             Ok(record)
         })
     }
 
-    /// Removes an upload's bytes, which go when that is durable.
+    /// Removes the data of an upload: its file once the change of the record is durable.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if the upload does not exist or has no data.
     pub fn remove_data(self, name: &RepositoryName, id: &UploadId) -> Result<(), Error> {
-        let record = self.change(name, id, |facts, record| {
+        let record = self.change(name, id, |tx, record| {
             if !record.has_data {
                 return Err(Error::Missing);
             }
             record.has_data = false;
-            Ok(facts.uploads().remove_logged_bytes(record.staging)?)
+            Ok(tx.uploads().remove_logged_bytes(record.staging)?)
         })?;
         self.0.open_uploads.close(record.staging);
         self.0.sync_always()?;
         Ok(self.0.blobs.discard(record.staging)?)
     }
 
-    /// Writes an upload's start time.
+    /// Sets the content of an upload's `startedat`.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if the upload does not exist; [`Error::TooLarge`] for more than
+    /// [`METADATA_BYTES_MAX`] bytes.
     pub fn set_started_at(
         self,
         name: &RepositoryName,
@@ -186,23 +203,30 @@ impl Uploads<'_> {
         bytes: &[u8],
     ) -> Result<(), Error> {
         let bytes = metadata(bytes)?;
-        self.change(name, id, |facts, record| {
+        self.change(name, id, |tx, record| {
             record.started_at = Some(bytes.clone());
-            forget_time(facts, &Node::StartedAt(name.clone(), *id))
+            forget_time(tx, &Node::StartedAt(name.clone(), *id))
         })
         .map(drop)
     }
 
-    /// Removes an upload's start time.
+    /// Removes an upload's `startedat`.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if there is none.
     pub fn remove_started_at(self, name: &RepositoryName, id: &UploadId) -> Result<(), Error> {
-        self.change(name, id, |facts, record| {
+        self.change(name, id, |tx, record| {
             record.started_at.take().ok_or(Error::Missing)?;
-            forget_time(facts, &Node::StartedAt(name.clone(), *id))
+            forget_time(tx, &Node::StartedAt(name.clone(), *id))
         })
         .map(drop)
     }
 
-    /// Writes a hash state; its directory must exist. The same again changes nothing.
+    /// Sets a hash state, whose directory must exist. Setting the same again changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if the directory does not exist; [`Error::TooLarge`] for more than
+    /// [`METADATA_BYTES_MAX`] bytes.
     pub fn set_hash_state(
         self,
         name: &RepositoryName,
@@ -212,25 +236,28 @@ impl Uploads<'_> {
         bytes: &[u8],
     ) -> Result<(), Error> {
         let bytes = metadata(bytes)?;
-        self.0.index.transact(|facts| {
-            let (repository, record) = upload(facts, name, id)?;
+        self.0.index.transact(|tx| {
+            let (repository, record) = upload(tx, name, id)?;
             if !record.has_hash_states_directory(algorithm) {
                 return Err(Error::Missing);
             }
-            let known = facts
+            let known = tx
                 .uploads()
                 .hash_state(repository.id, id, algorithm, offset)?;
             if known.is_some_and(|(_, known)| known == bytes) {
                 return Ok(());
             }
             let state = (now(), &*bytes);
-            Ok(facts
+            Ok(tx
                 .uploads()
                 .put_hash_state(repository.id, id, algorithm, offset, state)?)
         })
     }
 
     /// Removes a hash state.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if there is none.
     pub fn remove_hash_state(
         self,
         name: &RepositoryName,
@@ -238,40 +265,45 @@ impl Uploads<'_> {
         algorithm: Algorithm,
         offset: u64,
     ) -> Result<(), Error> {
-        self.0.index.transact(|facts| {
-            let (repository, _) = upload(facts, name, id)?;
-            facts
-                .uploads()
+        self.0.index.transact(|tx| {
+            let (repository, _) = upload(tx, name, id)?;
+            tx.uploads()
                 .hash_state(repository.id, id, algorithm, offset)?
                 .ok_or(Error::Missing)?;
-            Ok(facts
+            Ok(tx
                 .uploads()
                 .remove_hash_state(repository.id, id, algorithm, offset)?)
         })
     }
 
-    /// Sets when the start of an upload was written.
+    /// Sets when an upload's `startedat` was written, in seconds since 1970.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if there is none.
     pub fn set_started_time(
         self,
         name: &RepositoryName,
         id: &UploadId,
         when: u32,
     ) -> Result<(), Error> {
-        self.0.index.transact(|facts| {
-            let (_, record) = upload(facts, name, id)?;
+        self.0.index.transact(|tx| {
+            let (_, record) = upload(tx, name, id)?;
             if record.started_at.is_none() {
                 return Err(Error::Missing);
             }
             let start = Node::StartedAt(name.clone(), *id);
-            let known = started_time(facts, &start)?.unwrap_or(record.updated);
+            let known = started_time(tx, &start)?.unwrap_or(record.updated);
             if known == when {
                 return Ok(());
             }
-            put_started_time(facts, &start, when)
+            put_started_time(tx, &start, when)
         })
     }
 
-    /// Sets since when an upload's hash state is there.
+    /// Sets when an upload's hash state was written, in seconds since 1970.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if there is none.
     pub fn set_hash_state_time(
         self,
         name: &RepositoryName,
@@ -280,22 +312,23 @@ impl Uploads<'_> {
         offset: u64,
         when: u32,
     ) -> Result<(), Error> {
-        self.0.index.transact(|facts| {
-            let repository = repository(facts, name)?.id;
-            let state = facts
-                .uploads()
-                .hash_state(repository, id, algorithm, offset)?;
+        self.0.index.transact(|tx| {
+            let repository = repository(tx, name)?.id;
+            let state = tx.uploads().hash_state(repository, id, algorithm, offset)?;
             let (updated, state) = state.ok_or(Error::Missing)?;
             if updated == when {
                 return Ok(());
             }
-            Ok(facts
+            Ok(tx
                 .uploads()
                 .put_hash_state(repository, id, algorithm, offset, (when, &state))?)
         })
     }
 
-    /// Writes an upload's bytes anew, as they are elsewhere; they are durable then.
+    /// Replaces the data of an upload by a copy of these bytes, which is durable when this returns.
+    ///
+    /// # Errors
+    /// Those of [`Self::create_data`]; the failure to write the file.
     pub fn set_data(
         self,
         name: &RepositoryName,
