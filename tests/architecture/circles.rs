@@ -155,9 +155,11 @@ fn items(code: &str) -> Items {
 
 /// The name that a line at the left margin defines.
 fn defined(line: &str) -> Option<String> {
+    let line = line.trim_start_matches("unsafe ");
     let line = line
-        .trim_start_matches("unsafe ")
-        .trim_start_matches("const fn ");
+        .strip_prefix("const ")
+        .filter(|rest| rest.starts_with("fn "))
+        .unwrap_or(line);
     let mut words = line.splitn(2, ' ');
     let word = words.next()?;
     let kinds = ["struct", "enum", "trait", "type", "fn", "const", "static"];
