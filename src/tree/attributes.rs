@@ -92,7 +92,8 @@ impl MetadataAccess<'_> {
     /// that it exists.
     ///
     /// # Errors
-    /// As [`MetadataAccess::get`](crate::tree::MetadataAccess::get) for other places; for the layout only if the index cannot be read.
+    /// As [`MetadataAccess::get`](super::MetadataAccess::get) for other places; for the layout only
+    /// if the index cannot be read.
     pub fn permissions(self, place: &Place) -> Result<Permissions, TreeError> {
         match place {
             Place::Node(node) => self.0.node_permissions(node),

@@ -80,7 +80,8 @@ impl Tree {
 }
 
 impl BlockingChecks<'_> {
-    /// Returns `true` if [`OpenFileAccess::open`](crate::tree::OpenFileAccess::open) of a place may block.
+    /// Returns `true` if [`OpenFileAccess::open`](super::OpenFileAccess::open) of a place may
+    /// block.
     pub fn open_may_block(self, place: &Place) -> bool {
         match place {
             Place::Plain(_) => true,
@@ -93,8 +94,8 @@ impl BlockingChecks<'_> {
         }
     }
 
-    /// Returns `true` if [`MetadataAccess::get`](crate::tree::MetadataAccess::get) of a place may block: somebody may hold the lock of a
-    /// pending file.
+    /// Returns `true` if [`MetadataAccess::get`](super::MetadataAccess::get) of a place may block:
+    /// somebody may hold the lock of a pending file.
     pub fn stat_may_block(self, place: &Place) -> bool {
         match place {
             Place::Pending(id) => self.0.pending(*id).is_ok_and(|pending| pending.is_busy()),
@@ -111,7 +112,8 @@ impl BlockingChecks<'_> {
         matches!(child, Some(Node::UploadData(..)))
     }
 
-    /// As [`OpenFileAccess::read`](crate::tree::OpenFileAccess::read) if the host has all of the bytes in its page cache; otherwise `None`.
+    /// As [`OpenFileAccess::read`](super::OpenFileAccess::read) if the host has all of the bytes in
+    /// its page cache; otherwise `None`.
     pub fn try_read_cached(self, handle: &Handle, offset: u64, buffer: &mut [u8]) -> Option<usize> {
         let file = match &handle.open {
             HandleTarget::Blob(reading, _) => reading.file()?,

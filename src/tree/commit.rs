@@ -263,17 +263,20 @@ impl OpenFileAccess<'_> {
         }
     }
 
-    /// Returns `true` if [`OpenFileAccess::flush`](crate::tree::OpenFileAccess::flush) of an open file has no effect and cannot fail.
+    /// Returns `true` if [`OpenFileAccess::flush`](super::OpenFileAccess::flush) of an open file
+    /// has no effect and cannot fail.
     pub fn flush_is_noop(self, handle: &Handle) -> bool {
         !matches!(handle.open, HandleTarget::Pending(..))
     }
 
-    /// fsync(2), first half: as [`OpenFileAccess::flush`](crate::tree::OpenFileAccess::flush), and the file's own bytes become durable. Returns
-    /// `true` with the changes if [`Tree::make_durable`] has to follow; `false` if the file awaits
-    /// its rename, so that nothing is promised yet, or if its fact is durable already.
+    /// fsync(2), first half: as [`OpenFileAccess::flush`](super::OpenFileAccess::flush), and the
+    /// file's own bytes become durable. Returns `true` with the changes if [`Tree::make_durable`]
+    /// has to follow; `false` if the file awaits its rename, so that nothing is promised yet, or if
+    /// its fact is durable already.
     ///
     /// # Errors
-    /// As [`OpenFileAccess::flush`](crate::tree::OpenFileAccess::flush); or the error of the blob store or of the host.
+    /// As [`OpenFileAccess::flush`](super::OpenFileAccess::flush); or the error of the blob store
+    /// or of the host.
     pub fn sync(self, handle: &Handle) -> Result<(Vec<TreeChange>, bool), TreeError> {
         let changes = self.0.open_files().flush(handle)?;
         let mut position = None;

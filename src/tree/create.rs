@@ -19,7 +19,8 @@ impl Tree {
     /// # Errors
     /// The error of `admit`; [`TreeError::ReadOnly`]; [`TreeError::InvalidName`] if the layout does
     /// not have the name; [`TreeError::NotPermitted`] if files cannot be created in `parent`;
-    /// [`TreeError::NoRoom`] if there are too many temporary files; otherwise as [`OpenFileAccess::open`](crate::tree::OpenFileAccess::open).
+    /// [`TreeError::NoRoom`] if there are too many temporary files; otherwise as
+    /// [`OpenFileAccess::open`](super::OpenFileAccess::open).
     pub fn create(
         &self,
         parent: &Place,
@@ -105,7 +106,8 @@ impl Tree {
     }
 
     /// Creates a directory. The permissions are stored for a plain directory and for a repository;
-    /// a directory below a repository has the permissions of the repository. Returns it with the changes.
+    /// a directory below a repository has the permissions of the repository. Returns it with the
+    /// changes.
     ///
     /// # Errors
     /// [`TreeError::Exists`]; [`TreeError::ReadOnly`]; [`TreeError::InvalidName`] if the layout

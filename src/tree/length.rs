@@ -11,7 +11,7 @@ impl MetadataAccess<'_> {
     /// Sets the length of an open file to `len` bytes: cuts off, or appends zeros.
     ///
     /// # Errors
-    /// As [`OpenFileAccess::write`](crate::tree::OpenFileAccess::write).
+    /// As [`OpenFileAccess::write`](super::OpenFileAccess::write).
     pub fn truncate(self, handle: &Handle, len: u64) -> Result<(), TreeError> {
         handle.require_write()?;
         match &handle.open {
@@ -41,7 +41,9 @@ impl MetadataAccess<'_> {
     /// truncate(2) of a file that is not open.
     ///
     /// # Errors
-    /// As [`OpenFileAccess::open`](crate::tree::OpenFileAccess::open), [`OpenFileAccess::write`](crate::tree::OpenFileAccess::write) and [`OpenFileAccess::flush`](crate::tree::OpenFileAccess::flush).
+    /// As [`OpenFileAccess::open`](super::OpenFileAccess::open),
+    /// [`OpenFileAccess::write`](super::OpenFileAccess::write) and
+    /// [`OpenFileAccess::flush`](super::OpenFileAccess::flush).
     pub fn truncate_place(
         self,
         place: &Place,
@@ -66,7 +68,7 @@ impl OpenFileAccess<'_> {
     /// `false` if the thread has no pending file open for writing.
     ///
     /// # Errors
-    /// As [`OpenFileAccess::write`](crate::tree::OpenFileAccess::write).
+    /// As [`OpenFileAccess::write`](super::OpenFileAccess::write).
     pub fn truncate_opened(
         self,
         handles: &[Arc<Handle>],
